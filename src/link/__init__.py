@@ -1,0 +1,1 @@
+"""Share living data between DataJoint servers."""

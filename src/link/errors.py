@@ -1,0 +1,100 @@
+"""Everything that can go wrong, as one tree.
+
+::
+
+    datajoint.DataJointError
+    └── LinkError
+        ├── ConfigError                 what was given to @link, or the environment
+        │   ├── CredentialsError            LINK_USER / LINK_PASS missing
+        │   └── StoreError                  a store of ``stores=`` is not configured
+        ├── ServerError                 a server said no
+        │   ├── UnreachableError            cannot connect, or the connection was lost
+        │   ├── LoginError                  wrong user or password
+        │   ├── PrivilegeError              a right is missing; the GRANT is in the message
+        │   └── UnsupportedServerError      a version or backend this package does not speak
+        ├── DefinitionError             tables that do not fit each other
+        │   ├── NotFoundError               no such schema or table; the nearest names are in the message
+        │   ├── HelperMismatchError         the helper table belongs to another link
+        │   └── LocalMismatchError          the local table has another heading
+        ├── TransactionError            called inside an open local transaction
+        └── TransferError               rows that could not be moved; the entity stays Unshared
+
+Every message says what happened, where (server, table, key) and what to do about it. No message holds a password.
+"""
+
+from __future__ import annotations
+
+from datajoint.errors import DataJointError
+
+
+class LinkError(DataJointError):
+    """Base of all errors of this package.
+
+    Parameters
+    ----------
+    what : str
+        What happened, and where.
+    hint : str, optional
+        What to do about it; printed on a line of its own.
+    """
+
+    def __init__(self, what: str, hint: str | None = None) -> None:
+        super().__init__(what if hint is None else f"{what}\n  → {hint}")
+        self.what = what
+        self.hint = hint
+
+
+class ConfigError(LinkError):
+    """What was given to ``@link``, or the environment, cannot be used."""
+
+
+class CredentialsError(ConfigError):
+    """The link user's credentials are missing."""
+
+
+class StoreError(ConfigError):
+    """A store named in ``stores=`` is not configured."""
+
+
+class ServerError(LinkError):
+    """A server refused."""
+
+
+class UnreachableError(ServerError):
+    """A server cannot be reached, or the connection to it was lost."""
+
+
+class LoginError(ServerError):
+    """A server refused the user or the password."""
+
+
+class PrivilegeError(ServerError):
+    """The account lacks a right; the message holds the GRANT that gives it."""
+
+
+class UnsupportedServerError(ServerError):
+    """A server of a kind or version that this package does not speak."""
+
+
+class DefinitionError(LinkError):
+    """Tables that do not fit each other."""
+
+
+class NotFoundError(DefinitionError):
+    """No such schema or table at the source."""
+
+
+class HelperMismatchError(DefinitionError):
+    """The helper table has another structure, or holds rows of another source table."""
+
+
+class LocalMismatchError(DefinitionError):
+    """The local table has another heading than the source table."""
+
+
+class TransactionError(LinkError):
+    """Called inside an open transaction on the local connection."""
+
+
+class TransferError(LinkError):
+    """Rows could not be moved; what was pulled before stays pulled."""
