@@ -1,0 +1,102 @@
+"""Fixtures over real servers: `kind` runs a test once on each, `lab` gives it a world of its own there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+# Before DataJoint is imported: neither this machine's settings nor its accounts shall leak into a test.
+for _name in [name for name in os.environ if name.startswith(("DJ_", "LINK_USER", "LINK_PASS"))]:
+    del os.environ[_name]
+os.environ |= {"DJ_IGNORE_CONFIG_FILE": "true", "DJ_LOG_LEVEL": "WARNING"}
+
+import recorder  # noqa: E402
+
+recorder.install()
+
+import pytest  # noqa: E402
+from fleet import Fleet, TestServer  # noqa: E402
+from lab import Lab  # noqa: E402
+from provision import KINDS, TITLES, UnavailableError  # noqa: E402
+
+FLEET = pytest.StashKey[Fleet]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FLEET] = Fleet()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start what the chosen tests need, all at once, before the first test's clock runs."""
+    if not session.config.option.collectonly:
+        parameters = [item.callspec.params for item in session.items if hasattr(item, "callspec")]
+        session.config.stash[FLEET].start({chosen["kind"] for chosen in parameters if "kind" in chosen})
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[FLEET].close()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> Iterator[None]:
+    """Say last, after pytest's own summary, on which servers the tests have run and how to get the others."""
+    yield
+    fleet = config.stash[FLEET]
+    for kind, reason in fleet.missing.items():
+        terminalreporter.write_line(f"NOT covered: {TITLES[kind]}: {reason}", yellow=True)
+    terminalreporter.write_line(f"servers covered: {', '.join(fleet.covered()) or 'none'}")
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """The kind of server on which the test runs: each of the three in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def servers(kind: str, pytestconfig: pytest.Config) -> tuple[TestServer, TestServer]:
+    """The source's and the local server of this kind; skips where there is none, unless all are required."""
+    try:
+        return pytestconfig.stash[FLEET].pair(kind)
+    except UnavailableError as reason:
+        if os.environ.get("LINK_REQUIRE_SERVERS") == "all":
+            pytest.fail(str(reason))
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def source_server(servers: tuple[TestServer, TestServer]) -> Iterator[TestServer]:
+    """The source's server, which a test may stop or kill: it is started again afterwards."""
+    yield servers[0]
+    servers[0].restore()
+
+
+@pytest.fixture
+def local_server(servers: tuple[TestServer, TestServer]) -> Iterator[TestServer]:
+    """The local server, which a test may stop or kill: it is started again afterwards."""
+    yield servers[1]
+    servers[1].restore()
+
+
+@pytest.fixture
+def lab(
+    source_server: TestServer, local_server: TestServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Lab]:
+    """Fresh schemas, accounts and connections, with the link user's credentials in the environment."""
+    world = Lab(source_server, local_server)
+    monkeypatch.setenv("LINK_USER", world.link_user)
+    monkeypatch.setenv("LINK_PASS", world.link_password)
+    try:
+        world.build()
+        yield world
+    finally:
+        world.clear()
+
+
+@pytest.fixture
+def statements() -> Iterator[list[recorder.Statement]]:
+    """The SQL that the drivers send during the test; empty the list before what is to be counted."""
+    with recorder.recorded() as sent:
+        yield sent

