@@ -1,1 +1,54 @@
-"""Share living data between DataJoint servers."""
+"""Share living data between DataJoint database servers.
+
+Link a table on another lab's server, pull the rows you want, and every pulled row is held at the source for as long
+as you have it. See :func:`link`.
+"""
+
+from importlib.metadata import version as _version
+
+from .api import LinkedTable, Source, link
+from .errors import (
+    ConfigError,
+    CredentialsError,
+    DefinitionError,
+    HelperMismatchError,
+    LinkError,
+    LocalMismatchError,
+    LoginError,
+    NotFoundError,
+    PrivilegeError,
+    ServerError,
+    StoreError,
+    TransactionError,
+    TransferError,
+    UnreachableError,
+    UnsupportedServerError,
+)
+from .results import PullResult, Status
+from .states import State
+
+__version__ = _version("datajoint-link")
+
+__all__ = [
+    "ConfigError",
+    "CredentialsError",
+    "DefinitionError",
+    "HelperMismatchError",
+    "LinkError",
+    "LinkedTable",
+    "LocalMismatchError",
+    "LoginError",
+    "NotFoundError",
+    "PrivilegeError",
+    "PullResult",
+    "ServerError",
+    "Source",
+    "State",
+    "Status",
+    "StoreError",
+    "TransactionError",
+    "TransferError",
+    "UnreachableError",
+    "UnsupportedServerError",
+    "link",
+]

@@ -1,0 +1,30 @@
+"""The kinds of database server: one module each. Nothing outside of this folder asks for a server's kind."""
+
+from __future__ import annotations
+
+import datajoint as dj
+
+from ..errors import UnsupportedServerError
+from .base import Block, BusyError, Connection, Key, RowError, Server, Sql
+
+__all__ = ["Block", "BusyError", "Connection", "Key", "RowError", "Server", "Sql", "server_for"]
+
+
+def server_for(connection: dj.Connection) -> Server:
+    """The server behind a DataJoint connection.
+
+    Raises
+    ------
+    UnsupportedServerError
+        A backend that this package does not speak.
+    """
+    backend = connection.adapter.backend
+    if backend == "mysql":
+        from .mysql import MySQL
+
+        return MySQL(connection)
+    if backend == "postgresql":
+        from .postgresql import PostgreSQL
+
+        return PostgreSQL(connection)
+    raise UnsupportedServerError(f"DataJoint's backend {backend!r} is not supported.")

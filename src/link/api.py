@@ -1,0 +1,342 @@
+"""The public face: the ``@link`` decorator, linked table classes, and the view of the source."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, cast
+
+import datajoint as dj
+from datajoint.table import FreeTable
+from datajoint.user_tables import TableMeta
+from datajoint.utils import is_camel_case, to_camel_case
+
+from . import deletion, transfer
+from .config import make_spec
+from .ends import Ends
+from .errors import ConfigError, LinkError
+from .results import PullResult, Status
+from .run import UNSETTLED, Run
+from .status import status
+
+
+def link(
+    host: str,
+    source_schema: str,
+    helper_schema: str,
+    helper_table: str,
+    local_schema: str,
+    /,
+    *,
+    stores: Mapping[str, str] | None = None,
+    backend: str | None = None,
+    database: str | None = None,
+    port: int | None = None,
+    use_tls: bool | Mapping[str, Any] | None = None,
+    connection: Any = None,
+) -> Callable[[type], Any]:
+    """Link the table that a class names, on another lab's server, to a local table.
+
+    Nothing is read or connected until the class is first used. From then on it is an ordinary DataJoint table on the
+    local server, with ``source`` for what the other server has. The account at the source is ``LINK_USER`` and
+    ``LINK_PASS`` of the environment.
+
+    Parameters
+    ----------
+    host : str
+        The source server: ``host``, ``host:port``, a socket folder, or a URL such as
+        ``postgresql://db.lab.org:5432/neuro``.
+    source_schema : str
+        The schema of the source table.
+    helper_schema, helper_table : str
+        Where on the source server the rows of this link are held. The table's name may be a class name; table and
+        schema are created when missing, as the account's rights allow.
+    local_schema : str
+        The schema of the local table; created when missing.
+    stores : mapping of str to str, optional
+        Source store to local store, for tables with files.
+    backend : {'mysql', 'postgresql'}, optional
+        The kind of the source server ('mysql' for MariaDB as well). Default: that of the local connection.
+    database : str, optional
+        The database on a PostgreSQL server.
+    port : int, optional
+        The source server's port.
+    use_tls : bool or mapping, optional
+        As for ``dj.conn``.
+    connection : datajoint.Instance or datajoint.Connection, optional
+        The local server. Default: DataJoint's own connection, ``dj.conn()``.
+
+    Returns
+    -------
+    callable
+        The decorator; it turns a class into a subclass of :class:`LinkedTable`.
+
+    Raises
+    ------
+    ConfigError
+        An argument is of the wrong kind. Whatever needs a server is raised at first use, as a :class:`LinkError`.
+
+    Examples
+    --------
+    >>> @link("db.lab-a.org", "ephys", "link_lab_b", "unit_outbound", "ephys_from_a")
+    ... class Unit:
+    ...     '''The units of lab A.'''
+    >>> (Unit().source & "subject_id = 7").pull(display_progress=True)
+    """
+
+    def decorate(cls: type) -> Any:
+        if not isinstance(cls, type) or not is_camel_case(cls.__name__):
+            raise ConfigError(
+                f"@link decorates a class whose name is the source table's in CamelCase, not {cls!r}.",
+                "For example: class Unit: pass",
+            )
+        schemas = {
+            "source_schema": source_schema,
+            "helper_schema": helper_schema,
+            "local_schema": local_schema,
+        }
+        spec = make_spec(
+            cls.__name__,
+            host,
+            schemas,
+            helper_table,
+            stores=stores,
+            backend=backend,
+            database=database,
+            port=port,
+            use_tls=use_tls,
+        )
+        return _linked_class(cls, Ends(spec, connection, _parts_named(cls)))
+
+    return decorate
+
+
+def _parts_named(cls: type) -> frozenset[str]:
+    return frozenset(n for n, v in vars(cls).items() if isinstance(v, type) and issubclass(v, dj.Part))
+
+
+def _linked_class(cls: type, ends: Ends) -> Any:
+    """A linked table with the name, docstring and methods of the decorated class."""
+    left_out = {"__dict__", "__weakref__", "definition", *ends.parts_named}
+    body = {name: value for name, value in vars(cls).items() if name not in left_out}
+    mixins = tuple(base for base in cls.__bases__ if base is not object and not issubclass(base, dj.Table))
+    body |= {
+        "_ends": ends,
+        "_active": False,
+        "_activation": threading.RLock(),
+        "database": ends.spec.local_schema,
+    }
+    return LinkedMeta(cls.__name__, (*mixins, LinkedTable), body)
+
+
+class LinkedMeta(TableMeta):
+    """Connects a linked class when it is first used, not when it is made."""
+
+    _ends: Ends
+    _active: bool
+    _activation: Any
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        cls._activate()
+        return super().__call__(*args, **kwargs)
+
+    def __getattr__(cls, name: str) -> Any:
+        # Part tables are attributes of the class, known once the local tables are.
+        if name[:1].isupper() and not cls.__dict__.get("_active", True):
+            cls._activate()
+            return getattr(cls, name)
+        raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+
+    @property
+    def connection(cls) -> dj.Connection:
+        """The connection to the local server."""
+        connection: dj.Connection = cls._ends.local_connection
+        return connection
+
+    @property
+    def full_table_name(cls) -> str:
+        """The local table's quoted full name."""
+        adapter = cls._ends.local_connection.adapter
+        return str(adapter.make_full_table_name(cls._ends.spec.local_schema, cls.table_name))
+
+    def _activate(cls) -> None:
+        """Bind the class to the local tables; declare them if they are not there. Only that needs the source."""
+        with cls._activation:
+            if cls._active:
+                return
+            ends = cls._ends
+            if not ends.declared:
+                ends.entity  # noqa: B018 - declares
+            cls._active = True
+            try:
+                for name in ends.local_parts():
+                    part = to_camel_case(name[len(ends.spec.table_name) + 2 :])
+                    setattr(cls, part, type(part, (dj.Part,), {"definition": ...}))
+                schema = dj.Schema(
+                    ends.spec.local_schema,
+                    connection=ends.local_connection,
+                    create_schema=False,
+                    create_tables=False,
+                )
+                schema(cls, context={cls.__name__: cls})
+            except BaseException:
+                cls._active = False
+                raise
+
+
+class _SourceOf:
+    """``Table.source`` and ``Table().source``."""
+
+    def __get__(self, instance: Any, owner: Any) -> Source:
+        return Source(owner._ends)
+
+
+class LinkedTable(dj.Manual, metaclass=LinkedMeta):
+    """A local table whose rows come from a source table: an ordinary DataJoint table otherwise."""
+
+    _ends: Ends
+    _active = True
+    source = _SourceOf()
+
+    @property
+    def definition(self) -> str:
+        """The local table's definition, as DataJoint describes it."""
+        return str(cast(Any, self).describe(printout=False))
+
+    def delete(self, transaction: bool = True, prompt: bool | None = None, part_integrity: str = "enforce") -> int:
+        """Delete local rows and what depends on them locally, and release them at the source.
+
+        Entities that the source has flagged become deprecated there: it can delete them then.
+
+        Parameters
+        ----------
+        transaction : bool
+            As in DataJoint; a linked table is always deleted from within a transaction of its own.
+        prompt : bool, optional
+            Show what will be deleted and ask. Default: ``dj.config['safemode']``.
+        part_integrity : {'enforce', 'ignore', 'cascade'}
+            As in DataJoint.
+
+        Returns
+        -------
+        int
+            Number of rows deleted here, those of dependent tables not counted.
+
+        Raises
+        ------
+        UnreachableError
+            The source cannot be told; nothing was deleted.
+        TransactionError
+            Called inside an open transaction.
+        """
+        prompt = self.connection._config["safemode"] if prompt is None else prompt
+
+        def execute() -> int:
+            if prompt:
+                for table in dj.Diagram.cascade(self, part_integrity=part_integrity):
+                    dj.logger.info(f"{table.full_table_name} ({len(table)} tuples)")
+            return int(super(LinkedTable, self).delete(transaction=False, prompt=False, part_integrity=part_integrity))
+
+        return deletion.delete(self._ends, self, execute, prompt)
+
+    def delete_quick(self, get_count: bool = False) -> int | None:
+        """Delete local rows without a prompt and without dependents, and release them at the source.
+
+        Parameters
+        ----------
+        get_count : bool
+            Return the number of rows deleted.
+        """
+        if self._top is not None:
+            return cast(Any, type(self)() & self.keys()).delete_quick(get_count)
+        count = deletion.delete(
+            self._ends,
+            self,
+            lambda: int(cast(Any, super(LinkedTable, self)).delete_quick(get_count=True)),
+            prompt=False,
+        )
+        return count if get_count else None
+
+
+class Source(FreeTable):
+    """What the source has: a DataJoint query that can be restricted, previewed, fetched, and pulled."""
+
+    def __init__(self, ends: Ends) -> None:
+        master = ends.source_entity.master
+        connection = ends.source_connection
+        cast(Any, super()).__init__(connection, connection.adapter.make_full_table_name(master.schema, master.name))
+        self._ends = ends
+
+    def pull(
+        self,
+        *restrictions: Any,
+        display_progress: bool = False,
+        max_calls: int | None = None,
+        dry_run: bool = False,
+        suppress_errors: bool = False,
+    ) -> PullResult:
+        """Copy the selected rows, with all their part rows, to the local table, and hold them at the source.
+
+        What is there already is left alone; what the source wants deleted is never pulled. Whatever an interrupted
+        run left is finished first. Any number of pulls may run at once.
+
+        Parameters
+        ----------
+        *restrictions
+            Further restrictions, as for ``&``; all of them apply.
+        display_progress : bool
+            Show a progress bar.
+        max_calls : int, optional
+            Pull at most so many new entities.
+        dry_run : bool
+            Only count.
+        suppress_errors : bool
+            Go on after an entity that the local server does not take, and return its error with the result.
+
+        Returns
+        -------
+        PullResult
+            Counts; prints as one line.
+
+        Raises
+        ------
+        TransferError
+            The local server does not take an entity; it is left unshared, what was pulled stays.
+        TransactionError
+            Called inside an open local transaction.
+        LinkError
+            The source cannot be reached, a right is missing, tables do not fit.
+        """
+        expression: Any = self
+        for restriction in restrictions:
+            expression = expression & restriction
+        return transfer.pull(
+            self._ends,
+            deletion.selection(expression),
+            display_progress=display_progress,
+            max_calls=max_calls,
+            dry_run=dry_run,
+            suppress_errors=suppress_errors,
+        )
+
+    @property
+    def flagged(self) -> list[dict[str, Any]]:
+        """The primary keys that the source wants deleted and that are not yet, as a restriction."""
+        with Run(self._ends) as run:
+            return [run.as_dict(key) for key in run.outbound.keys_where(run.home, UNSETTLED, deletion.selection(self))]
+
+    def status(self) -> Status:
+        """Count the selected entities by state; prints as a small table."""
+        return status(self._ends, deletion.selection(self))
+
+    def __repr__(self) -> str:
+        return str(cast(Any, super(FreeTable, self)).__repr__())
+
+    def _read_only(self, *_: Any, **__: Any) -> NoReturn:
+        raise LinkError(
+            f"The source of {self._ends.spec.class_name} is read-only from here.",
+            "Delete local rows with (Table() & ...).delete(); rows at the source are its own lab's.",
+        )
+
+    insert = insert1 = insert_dataframe = update1 = staged_insert1 = _read_only
+    delete = delete_quick = drop = drop_quick = alter = _read_only

@@ -1,0 +1,174 @@
+"""What ``@link`` was given, checked and frozen; credentials from the environment.
+
+Nothing here connects anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+from datajoint.utils import from_camel_case
+
+from .errors import ConfigError, CredentialsError
+
+BACKENDS = ("mysql", "postgresql")
+_SCHEMES = {"mysql": "mysql", "mariadb": "mysql", "postgresql": "postgresql", "postgres": "postgresql"}
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The link user's account on the source server; the password never shows."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+def credentials() -> Credentials:
+    """Read ``LINK_USER`` and ``LINK_PASS``.
+
+    Raises
+    ------
+    CredentialsError
+        One of them, or both, are not set.
+    """
+    missing = [name for name in ("LINK_USER", "LINK_PASS") if not os.environ.get(name)]
+    if missing:
+        raise CredentialsError(
+            f"The environment variable{'s' * (len(missing) > 1)} {' and '.join(missing)} "
+            f"{'are' if len(missing) > 1 else 'is'} not set: the account of the link user on the source server.",
+            "In a shell: export LINK_USER=... LINK_PASS=...; "
+            "in Python, before the first use: os.environ['LINK_USER'] = ...",
+        )
+    return Credentials(os.environ["LINK_USER"], os.environ["LINK_PASS"])
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the source server is."""
+
+    host: str
+    port: int | None = None
+    backend: str | None = None
+    database: str | None = None
+
+
+def parse_host(host: str) -> Address:
+    """Split ``host``, ``host:port``, a socket folder or a URL.
+
+    Raises
+    ------
+    ConfigError
+        The text is none of these, or holds credentials.
+    """
+    if not isinstance(host, str) or not host.strip():
+        raise ConfigError(f"The host of the source server must be a name, not {host!r}.")
+    if "://" in host:
+        return _parse_url(host)
+    if host.startswith("/"):
+        return Address(host, backend="postgresql")
+    name, colon, port = host.rpartition(":")
+    if not colon:
+        return Address(host)
+    if not name or ":" in name or not port.isdigit():
+        raise ConfigError(f"The host {host!r} is not of the form name, name:port, /socket/folder or URL.")
+    return Address(name, int(port))
+
+
+def _parse_url(url: str) -> Address:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ConfigError("The port in the URL of the source server is not a number.") from None
+    if parts.username or parts.password:
+        raise ConfigError(
+            "The URL of the source server holds a user or a password.",
+            "Leave them out and set LINK_USER and LINK_PASS in the environment.",
+        )
+    if parts.scheme not in _SCHEMES or not parts.hostname:
+        raise ConfigError(f"Cannot read the URL {url!r}.", "Use postgresql://host:port/database or mysql://host:port.")
+    return Address(parts.hostname, port, _SCHEMES[parts.scheme], parts.path.strip("/") or None)
+
+
+@dataclass(frozen=True)
+class LinkSpec:
+    """Everything that identifies one link."""
+
+    class_name: str
+    address: Address
+    source_schema: str
+    helper_schema: str
+    helper_table: str
+    local_schema: str
+    stores: Mapping[str, str]
+    use_tls: bool | Mapping[str, Any] | None
+
+    @property
+    def table_name(self) -> str:
+        """The local table's name; at the source the same behind the prefix of its tier."""
+        return str(from_camel_case(self.class_name))
+
+
+def make_spec(
+    class_name: str,
+    host: str,
+    schemas: Mapping[str, str],
+    helper_table: str,
+    *,
+    stores: Mapping[str, str] | None,
+    backend: str | None,
+    database: str | None,
+    port: int | None,
+    use_tls: bool | Mapping[str, Any] | None,
+) -> LinkSpec:
+    """Check the arguments of ``@link`` as far as that goes without a server.
+
+    Raises
+    ------
+    ConfigError
+        An argument is of the wrong kind, or two contradict each other.
+    """
+    address = parse_host(host)
+    if backend is not None and backend not in BACKENDS:
+        raise ConfigError(f"backend={backend!r} is not known.", "Use 'mysql' (also for MariaDB) or 'postgresql'.")
+    for what, name in {**schemas, "helper_table": helper_table}.items():
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"{what} must be a name, not {name!r}.")
+    if stores is not None and not _is_mapping_of_names(stores):
+        raise ConfigError('stores must map names to names: stores={"source_store": "local_store"}.')
+    return LinkSpec(
+        class_name=class_name,
+        address=Address(
+            address.host,
+            _agree("port", port, address.port),
+            _agree("backend", backend, address.backend),
+            _agree("database", database, address.database),
+        ),
+        source_schema=schemas["source_schema"],
+        helper_schema=schemas["helper_schema"],
+        helper_table=_table_name(helper_table),
+        local_schema=schemas["local_schema"],
+        stores=MappingProxyType(dict(stores or {})),
+        use_tls=use_tls,
+    )
+
+
+def _is_mapping_of_names(stores: object) -> bool:
+    return isinstance(stores, Mapping) and all(isinstance(n, str) for pair in stores.items() for n in pair)
+
+
+def _agree(what: str, argument: Any, from_host: Any) -> Any:
+    if None not in (argument, from_host) and argument != from_host:
+        raise ConfigError(f"{what}={argument!r} contradicts the host, which says {from_host!r}.")
+    return from_host if argument is None else argument
+
+
+def _table_name(name: str) -> str:
+    """A class name and a table name both mean the same table."""
+    return str(from_camel_case(name)) if re.fullmatch(r"[A-Z][A-Za-z0-9]*", name) else name

@@ -1,0 +1,108 @@
+"""Deleting local rows of a linked table, with the helper table kept true.
+
+The order is DataJoint's own, with the source's part in between: preview, delete within a transaction, one prompt;
+then the helper rows are marked (process DELETE), the local transaction commits, and the holds are released, or
+deprecated where the source had asked. Nothing is marked before the user has confirmed, and nothing commits locally
+before it is marked.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import datajoint as dj
+from datajoint.utils import user_choice
+
+from .ends import Ends
+from .run import Run, patiently
+from .servers import Key
+from .states import CANCEL_DELETE, START_DELETE
+
+logger = logging.getLogger("link")
+dj_logger = dj.logger
+
+
+def delete(ends: Ends, selected: dj.Table, execute: Callable[[], int], prompt: bool) -> int:
+    """Delete what ``execute`` deletes of the selected local rows, and tell the source.
+
+    Parameters
+    ----------
+    selected : datajoint.Table
+        The restricted local table.
+    execute : callable
+        Deletes within the open transaction and returns the number of rows.
+    prompt : bool
+        Ask before anything is kept.
+
+    Returns
+    -------
+    int
+        Number of local rows deleted; 0 when the user declined.
+    """
+    ends.require_no_transaction("delete of")
+    connection = ends.local_connection
+    with Run(ends) as run:
+        run.recover()
+        connection.start_transaction()
+        try:
+            keys = _local_keys(run, selected)
+            count = execute()
+            confirmed = count > 0 and (not prompt or user_choice("Commit deletes?", default="no") == "yes")
+            if confirmed:
+                patiently(lambda: run.outbound.apply_to_keys(run.home, START_DELETE, keys))
+        except BaseException:
+            connection.cancel_transaction()
+            raise
+        if not confirmed:
+            connection.cancel_transaction()
+            if prompt:
+                dj_logger.warning("Delete cancelled" if count else "Nothing to delete.")
+            return 0
+        _commit(run, connection, keys)
+        run.release(keys)
+    if prompt:
+        dj_logger.info("Delete committed.")
+    return count
+
+
+def _local_keys(run: Run, selected: dj.Table) -> list[Key]:
+    server, master = run.ends.local, run.entity.master
+    name = server.name(master.schema, master.name)
+    fields = [server.key_select(c, f"{name}.{server.quote(c.name)}") for c in run.local_key]
+    return [
+        tuple(row) for row in selected.connection.query(f"SELECT {', '.join(fields)} FROM {name}{_where(selected)}")
+    ]
+
+
+def _where(selected: Any) -> str:
+    """The rows of the table itself that an expression on it selects."""
+    return f" WHERE {condition}" if (condition := selection(selected)) else ""
+
+
+def selection(expression: Any) -> str:
+    """The SQL condition on a base table that selects the rows of a DataJoint expression on it; empty for all.
+
+    Parameters
+    ----------
+    expression : datajoint.QueryExpression
+        The table, restricted in whatever way.
+    """
+    simple = expression._top is None and len(expression.support) == 1 and not expression.heading.new_attributes
+    if simple and isinstance(expression.support[0], str):
+        clause = str(expression.where_clause()).strip()
+        return f"({clause.removeprefix('WHERE')})" if clause else ""
+    quote = expression.connection.adapter.quote_identifier
+    key = ", ".join(quote(name) for name in expression.primary_key)
+    return f"({key}) IN (SELECT {key} FROM ({expression.proj().make_sql()}) AS selection)"
+
+
+def _commit(run: Run, connection: dj.Connection, keys: list[Key]) -> None:
+    try:
+        connection.commit_transaction()
+    except Exception:
+        # Only if it certainly did not commit: a hold too many is harmless, one too few is not.
+        if run.present(keys) == set(keys):
+            run.outbound.apply_to_keys(run.home, CANCEL_DELETE, keys)
+        raise

@@ -1,0 +1,358 @@
+"""Both ends of one link: connected when first needed, checked against each other before anything is created.
+
+Nothing is ever created at the source but the helper table and, where the account may, its schema.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import Iterator
+from typing import Any, cast
+
+import datajoint as dj
+from datajoint.lineage import ensure_lineage_table, insert_lineages
+
+from . import schema
+from .config import LinkSpec, credentials
+from .errors import (
+    ConfigError,
+    DefinitionError,
+    HelperMismatchError,
+    LinkError,
+    LocalMismatchError,
+    LoginError,
+    NotFoundError,
+    PrivilegeError,
+    ServerError,
+    StoreError,
+    TransactionError,
+    UnreachableError,
+)
+from .outbound import Outbound
+from .schema import Entity, Table
+from .servers import Connection, Server, server_for
+
+
+class Ends:
+    """The source and the local end of one link.
+
+    Parameters
+    ----------
+    spec : LinkSpec
+        What ``@link`` was given.
+    connection : datajoint.Instance or datajoint.Connection, optional
+        The local side; DataJoint's own connection where there is none.
+    parts_named : frozenset of str
+        Part classes that the body of the decorated class names; each must be there.
+    """
+
+    def __init__(self, spec: LinkSpec, connection: Any = None, parts_named: frozenset[str] = frozenset()) -> None:
+        self.spec = spec
+        self._given = connection
+        self.parts_named = parts_named
+        self._lock = threading.RLock()
+        self._entity: Entity | None = None
+
+    # connections
+
+    @functools.cached_property
+    def local_connection(self) -> dj.Connection:
+        """DataJoint's connection to the local server."""
+        if self._given is None:
+            return dj.conn()
+        connection = getattr(self._given, "connection", self._given)
+        if not isinstance(connection, dj.Connection):
+            raise ConfigError(
+                f"connection= must be a dj.Instance or a dj.Connection, not {type(self._given).__name__}.",
+                "For example: connection=dj.Instance(host, user, password).",
+            )
+        return connection
+
+    @functools.cached_property
+    def local(self) -> Server:
+        """The local server."""
+        return server_for(self.local_connection)
+
+    @functools.cached_property
+    def source_connection(self) -> dj.Connection:
+        """DataJoint's connection to the source server, as the link user."""
+        account, address = credentials(), self.spec.address
+        backend = address.backend or self.local_connection.adapter.backend
+        where = f"{address.host}{f':{address.port}' if address.port else ''}"
+        try:
+            instance = dj.Instance(
+                address.host,
+                account.user,
+                account.password,
+                port=address.port,
+                use_tls=cast(Any, self.spec.use_tls),
+                backend=cast(Any, backend),
+                database__name=address.database,
+            )
+        except LinkError:
+            raise
+        except Exception as error:
+            raise _refused(error, where, account.user, account.password) from None
+        return instance.connection
+
+    @functools.cached_property
+    def source(self) -> Server:
+        """The source server."""
+        server = server_for(self.source_connection)
+        if type(server) is not type(self.local):
+            raise ConfigError(
+                f"The source ({self.source_connection.adapter.backend}) and the local server "
+                f"({self.local_connection.adapter.backend}) are of different kinds, which is not supported yet."
+            )
+        with contextlib.closing(server.connect()) as connection:
+            server.check_version(connection)
+        return server
+
+    def require_no_transaction(self, what: str) -> None:
+        """Raise TransactionError inside a transaction on the local connection."""
+        if self.local_connection.in_transaction:
+            raise TransactionError(
+                f"{what} {self.spec.class_name} was called inside an open transaction on the local connection.",
+                "Leave the transaction first: the source could not be told whether it commits.",
+            )
+
+    # definitions
+
+    @functools.cached_property
+    def source_entity(self) -> Entity:
+        """The source tables as they are declared there, checked for the rights that a link needs."""
+        spec, server = self.spec, self.source
+        with contextlib.closing(server.connect()) as connection:
+            if not server.schema_exists(connection, spec.source_schema):
+                raise NotFoundError(
+                    f"The link user {server.user!r} sees no schema {spec.source_schema!r} on {server.where}.",
+                    schema.nearest(spec.source_schema, server.schemas(connection)),
+                )
+            tables = server.tables(connection, spec.source_schema)
+            master = schema.find_master(spec.class_name, spec.table_name, tables)
+            if master is None:
+                raise NotFoundError(
+                    f"The link user {server.user!r} sees no table {spec.table_name!r} (class {spec.class_name}) in the "
+                    f"schema {spec.source_schema} on the source server {server.where}.",
+                    schema.nearest(spec.table_name, [t.lstrip("#_") for t in tables])
+                    + " "
+                    + server.grant_hint(["SELECT", "REFERENCES"], spec.source_schema, spec.table_name),
+                )
+            read = [
+                server.read_table(connection, spec.source_schema, n)
+                for n in [master, *schema.part_names(master, tables)]
+            ]
+            for table in read:
+                self._require_rights(connection, table)
+        if not read[0].primary_key:
+            raise DefinitionError(f"The source table {spec.source_schema}.{master} has no primary key.")
+        entity = schema.with_master_keys(read[0], read[1:])
+        self._require_parts(entity)
+        return entity
+
+    def _require_rights(self, connection: Connection, table: Table) -> None:
+        missing = self.source.missing_rights(connection, table)
+        if missing:
+            raise PrivilegeError(
+                f"The link user {self.source.user!r} lacks {' and '.join(missing)} on {table.schema}.{table.name} "
+                f"on the source server {self.source.where}.",
+                self.source.grant_hint(missing, table.schema, table.name),
+            )
+
+    def _require_parts(self, entity: Entity) -> None:
+        unseen = self.parts_named - {entity.part_name(part) for part in entity.parts}
+        if unseen:
+            name = sorted(unseen)[0]
+            raise PrivilegeError(
+                f"The class {self.spec.class_name} names a part table {name} that the link user {self.source.user!r} "
+                f"does not see in {self.spec.source_schema} on {self.source.where}: it is not there, or not granted.",
+                self.source.grant_hint(
+                    ["SELECT", "REFERENCES"],
+                    entity.master.schema,
+                    f"{entity.master.name}__{dj.utils.from_camel_case(name)}",
+                ),
+            )
+
+    @functools.cached_property
+    def helper(self) -> Table:
+        """The helper table, checked against the source table; created where it is missing."""
+        spec, server, source = self.spec, self.source, self.source_entity.master
+        with contextlib.closing(server.connect()) as connection:
+            if spec.helper_table not in server.tables(connection, spec.helper_schema):
+                self._create_helper(connection)
+            helper = server.read_table(connection, spec.helper_schema, spec.helper_table)
+            _check_helper(source, helper, f"on the source server {server.where}")
+            return helper
+
+    def _create_helper(self, connection: Connection) -> None:
+        spec, server = self.spec, self.source
+        try:
+            if not server.schema_exists(connection, spec.helper_schema):
+                server.create_schema(connection, spec.helper_schema)
+            for statement in server.create_helper(self.source_entity.master, spec.helper_schema, spec.helper_table):
+                connection.execute(statement)
+        except ServerError as error:
+            raise PrivilegeError(
+                f"Cannot create the helper table {spec.helper_schema}.{spec.helper_table} at the source: {error.what}",
+                "Does its schema exist? " + server.grant_helper_hint(spec.helper_schema, spec.helper_table),
+            ) from error
+
+    def outbound(self) -> Outbound:
+        """The helper table as a new run sees it."""
+        return Outbound(self.source, self.source_entity.master, self.helper)
+
+    # the local tables
+
+    @property
+    def declared(self) -> bool:
+        """Whether the local table is there; asks the local server only."""
+        with contextlib.closing(self.local.connect()) as connection:
+            return self.spec.table_name in self.local.tables(connection, self.spec.local_schema)
+
+    def local_parts(self) -> list[str]:
+        """The names of the local part tables."""
+        with contextlib.closing(self.local.connect()) as connection:
+            return schema.part_names(self.spec.table_name, self.local.tables(connection, self.spec.local_schema))
+
+    @property
+    def entity(self) -> Entity:
+        """The local tables, checked against the source; created where they are missing, the helper table too.
+
+        Raises
+        ------
+        LinkError
+            Whatever does not fit. Nothing has been changed then on either server.
+        """
+        with self._lock:
+            if self._entity is None:
+                self._check_stores()
+                self._entity = self._declare()
+            return self._entity
+
+    def _check_stores(self) -> None:
+        for local_name in set(self.spec.stores.values()):
+            if local_name not in (self.local_connection._config.stores or {}):
+                raise StoreError(
+                    f"The store {local_name!r} of stores= is not configured.",
+                    f"Add it to dj.config.stores[{local_name!r}] (or datajoint.json), with protocol and location.",
+                )
+
+    def _declare(self) -> Entity:
+        spec, server = self.spec, self.local
+        wanted = schema.local_entity(self.source_entity, spec.local_schema, spec.table_name)
+        with contextlib.closing(server.connect()) as connection:
+            server.check_version(connection)
+            there = server.tables(connection, spec.local_schema)
+            missing = [table for table in wanted.tables if table.name not in there]
+            found = [self._compare(connection, table) for table in wanted.tables if table not in missing]
+            self._check_parts(connection, wanted, missing, there)
+            statements = [statement for table in missing for statement in server.create_table(table)]
+            with self._undone_on_error(connection, missing):
+                if not server.schema_exists(connection, spec.local_schema):
+                    server.create_schema(connection, spec.local_schema)
+                for statement in statements:
+                    connection.execute(statement)
+                self.helper  # noqa: B018 - created and checked here, while the local tables can still be taken back
+        if missing:
+            self._record_lineage(wanted)
+        shared = {table.name: table for table in [*found, *missing]}
+        return Entity(shared[wanted.master.name], tuple(shared[part.name] for part in wanted.parts))
+
+    def _compare(self, connection: Connection, table: Table) -> Table:
+        found = self.local.read_table(connection, table.schema, table.name)
+        return schema.check_same(table, found, f"on {self.local.where}")
+
+    def _check_parts(self, connection: Connection, wanted: Entity, missing: list[Table], there: list[str]) -> None:
+        local_only = set(schema.part_names(wanted.master.name, there)) - {part.name for part in wanted.parts}
+        if local_only:
+            raise LocalMismatchError(
+                f"The local table {wanted.master.schema}.{wanted.master.name} has the part table "
+                f"{sorted(local_only)[0]}, which the link user does not see at the source: it was dropped there, or is not granted (any more).",
+                "Ask the source's administrator to grant SELECT, REFERENCES on it.",
+            )
+        if missing and wanted.master not in missing:
+            rows = connection.query(
+                f"SELECT 1 FROM {self.local.name(wanted.master.schema, wanted.master.name)} LIMIT 1"
+            )
+            if rows:
+                raise LocalMismatchError(
+                    f"The source has a part table {missing[0].name} that the local table {wanted.master.schema}."
+                    f"{wanted.master.name} lacks, and rows are there already: their parts would be missing.",
+                    "Delete the local rows (they are held no more then) and pull them again.",
+                )
+
+    @contextlib.contextmanager
+    def _undone_on_error(self, connection: Connection, created: list[Table]) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            for table in reversed(created):
+                connection.execute(f"DROP TABLE IF EXISTS {self.local.name(table.schema, table.name)}")
+            raise
+
+    def _record_lineage(self, entity: Entity) -> None:
+        """Tell DataJoint where the attributes come from, so that local tables join with one another by name."""
+        master = entity.master
+        origin = {k: f"{master.schema}.{master.name}.{k}" for k in master.primary_key}
+        entries = [(master.name, k, lineage) for k, lineage in origin.items()]
+        for part in entity.parts:
+            inherited = dict(zip(part.master_key, origin.values(), strict=True))
+            entries += [(part.name, name, lineage) for name, lineage in inherited.items()]
+            entries += [
+                (part.name, name, f"{part.schema}.{part.name}.{name}")
+                for name in part.primary_key
+                if name not in inherited
+            ]
+        ensure_lineage_table(self.local_connection, master.schema)
+        insert_lineages(self.local_connection, master.schema, entries)
+
+
+def _check_helper(source: Table, helper: Table, where: str) -> None:
+    visible = {c.name: c for c in helper.columns if not c.hidden}
+    differences = [
+        *(
+            f"column {name}: missing"
+            for name in (*source.primary_key, "process", "is_flagged", "is_deprecated")
+            if name not in visible
+        ),
+        *(
+            f"column {name}: {visible[name].type}, in the source table {source[name].type}"
+            for name in source.primary_key
+            if name in visible and visible[name].type != source[name].type
+        ),
+        *(
+            f"column {name}: not expected"
+            for name in visible
+            if name not in (*source.primary_key, "process", "is_flagged", "is_deprecated")
+        ),
+    ]
+    if set(helper.primary_key) != set(source.primary_key):
+        differences.append(
+            f"primary key: ({', '.join(helper.primary_key)}), expected ({', '.join(source.primary_key)})"
+        )
+    targets = {(fk.schema, fk.table) for fk in helper.foreign_keys}
+    if (source.schema, source.name) not in targets:
+        others = ", ".join(f"{s}.{t}" for s, t in sorted(targets)) or "no table"
+        differences.append(f"foreign key: refers to {others}, expected {source.schema}.{source.name}")
+    if differences:
+        raise HelperMismatchError(
+            f"The helper table {helper.schema}.{helper.name} ({where}) does not fit the source table "
+            f"{source.schema}.{source.name}:\n    " + "\n    ".join(differences),
+            "Name another helper table in @link.",
+        )
+
+
+def _refused(error: Exception, where: str, user: str, password: str) -> LinkError:
+    """What DataJoint's connection attempt met, in our words."""
+    text = str(error).strip().replace(password, "***")
+    if any(sign in text for sign in ("Access denied", "authentication failed", "no password supplied", "1045")):
+        return LoginError(
+            f"The source server {where} refused the link user {user!r}: {text}",
+            "Check LINK_USER and LINK_PASS.",
+        )
+    return UnreachableError(
+        f"Cannot connect to the source server {where} as {user!r}: {text}",
+        "Check host and port, and that the server runs and can be reached from here.",
+    )

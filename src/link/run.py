@@ -1,0 +1,221 @@
+"""One run of an operation on a link: its sessions, its number, and the recovery with which every operation begins.
+
+Rows that a dead run left unfinished are finished by the same statements that would have finished them then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from datajoint.table import FreeTable
+
+from .ends import Ends
+from .outbound import Chunk, Count, batches
+from .schema import Column, Table
+from .servers import BusyError, Connection, Key, Server
+from .states import DEPRECATE, RELEASE, SETTLE
+
+logger = logging.getLogger("link")
+T = TypeVar("T")
+
+EVERYTHING = Chunk(None, None)
+#: Conditions on helper rows.
+HELD = "process = 'NONE' AND is_deprecated = 'FALSE'"
+SHARED = "process = 'NONE' AND is_flagged = 'FALSE' AND is_deprecated = 'FALSE'"
+UNFLAGGED = "process = 'NONE' AND is_flagged = 'FALSE' AND is_deprecated = 'TRUE'"
+UNSETTLED = "process = 'NONE' AND is_flagged = 'TRUE' AND is_deprecated = 'FALSE'"
+#: Up to so many keys are looked up one by one rather than by a checksum over the tables.
+FEW = 20_000
+TRIES = 6
+
+
+def patiently(action: Callable[[], T]) -> T:
+    """Repeat a statement that lost a deadlock or waited too long for a lock, with growing pauses."""
+    for attempt in range(TRIES):
+        try:
+            return action()
+        except BusyError as error:
+            if attempt == TRIES - 1:
+                raise
+            logger.debug("busy, trying again: %s", error.what)
+            time.sleep(0.05 * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+class Run:
+    """Sessions on both servers for one operation; use it as a context manager.
+
+    Attributes
+    ----------
+    home : Connection
+        The source session whose life is the life of this run.
+    local : Connection
+        A session on the local server.
+    """
+
+    def __init__(self, ends: Ends) -> None:
+        self.ends = ends
+        self.entity = ends.entity
+        self.source_entity = ends.source_entity
+        self.outbound = ends.outbound()
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Run:
+        try:
+            self.home = self.open(self.ends.source)
+            self.local = self.open(self.ends.local)
+        except BaseException:
+            self._open.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def open(self, server: Server) -> Connection:
+        """One more session, closed with the run."""
+        connection = server.connect()
+        self._open.callback(connection.close)
+        return connection
+
+    # recovery
+
+    def recover(self) -> list[Count]:
+        """Adopt what dead runs left, finish their deletions, settle flags; what the helper table said before.
+
+        Their pulls are finished by the next pull, which copies adopted rows first.
+        """
+        self.outbound.enlist(self.home)
+        counts = self.outbound.survey(self.home)
+        adopted = patiently(lambda: self.outbound.adopt(self.home, counts))
+        if adopted:
+            logger.info("%s: going on with %d entities of an interrupted run", self.name, adopted)
+            self._finish_deletions()
+        unsettled = any(count.row == ("NONE", "TRUE", "FALSE") for count in counts)
+        if unsettled:
+            self.settle()
+        return self.outbound.survey(self.home) if adopted or unsettled else counts
+
+    def _finish_deletions(self) -> None:
+        keys = self.outbound.keys(self.home, "DELETE", EVERYTHING)
+        master = self.entity.master
+        table = FreeTable(
+            self.ends.local_connection,
+            self.ends.local_connection.adapter.make_full_table_name(master.schema, master.name),
+        )
+        for batch in batches(sorted(self.present(keys))):
+            (table & [self.as_dict(key) for key in batch]).delete(prompt=False)
+        self.release(keys)
+
+    def release(self, keys: Sequence[Key]) -> None:
+        """Let go of entities that are gone locally: no hold is left, or a deprecated one where the source had asked."""
+        remaining = len(keys)
+        while remaining:
+            # A flag may come between the two; the guards let no row through both, and the loop takes it up again.
+            done = patiently(lambda: self.outbound.apply_to_keys(self.home, RELEASE, keys))
+            done += patiently(lambda: self.outbound.apply_to_keys(self.home, DEPRECATE, keys))
+            remaining = remaining - done if done else 0
+
+    def settle(self) -> None:
+        """Mark as deprecated what is flagged and not local."""
+        flagged = self.outbound.keys_where(self.home, UNSETTLED)
+        present = self.present(flagged)
+        gone = [key for key in flagged if key not in present]
+        patiently(lambda: self.outbound.apply_to_keys(self.home, SETTLE, gone))
+
+    # comparing both ends
+
+    def present(self, keys: Sequence[Key]) -> set[Key]:
+        """Those of the keys that are local, exactly as they are at the source."""
+        master, server = self.entity.master, self.ends.local
+        name = server.name(master.schema, master.name)
+        columns = [(c, f"{name}.{server.quote(c.name)}") for c in self.local_key]
+        fields = ", ".join(server.key_select(c, ref) for c, ref in columns)
+        found: set[Key] = set()
+        for batch in batches(keys):
+            listed, args = server.key_list(self.local_key, batch)
+            on = " AND ".join(server.key_match(c, ref, f"j.k{n}") for n, (c, ref) in enumerate(columns))
+            found |= set(self.local.query(f"SELECT {fields} FROM {server.driving_join(listed, name, on)}", args))
+        return found & set(keys)
+
+    def something_vanished(self, counts: Sequence[Count], selected: int, where: str) -> bool:
+        """Whether entities are held and not local, as far as counts and checksums of the keys tell."""
+        if where and selected <= FEW:
+            return True
+        local = self.checksum()
+        held = sum(c.entities for c in counts if c.row.process == "NONE" and c.row.is_deprecated == "FALSE")
+        return local[0] < held or local != self.outbound.checksum(self.home, HELD)
+
+    def vanished(self, where: str = "") -> list[Key]:
+        """The shared entities of a selection that are not local."""
+        gone: list[Key] = []
+        after: Key | None = None
+        while keys := self.outbound.keys_where(self.home, SHARED, where, after, FEW):
+            present = self.present(keys)
+            gone += [key for key in keys if key not in present]
+            after = keys[-1]
+        return gone
+
+    def local_keys(self, after: Key | None, limit: int) -> list[Key]:
+        """The local keys that follow ``after``, in order."""
+        master, server = self.entity.master, self.ends.local
+        name = server.name(master.schema, master.name)
+        columns = [(c, f"{name}.{server.quote(c.name)}") for c in self.local_key]
+        fields = ", ".join(server.key_select(c, ref) for c, ref in columns)
+        order = ", ".join(server.key_order(c, ref) for c, ref in columns)
+        condition, args = server.beyond(columns, after, ">") if after is not None else ("1 = 1", ())
+        return self.local.query(f"SELECT {fields} FROM {name} WHERE {condition} ORDER BY {order} LIMIT {limit}", args)
+
+    def checksum(self) -> tuple[int, int]:
+        """Count and checksum of the local keys."""
+        master, server = self.entity.master, self.ends.local
+        name = server.name(master.schema, master.name)
+        expression = server.key_checksum([(c, f"{name}.{server.quote(c.name)}") for c in self.local_key])
+        count, checksum = self.local.query(f"SELECT COUNT(*), {expression} FROM {name}")[0]
+        return int(count), int(checksum or 0)
+
+    @property
+    def name(self) -> str:
+        """What messages call the link."""
+        return self.ends.spec.class_name
+
+    def as_dict(self, key: Key) -> dict[str, Any]:
+        """A key as DataJoint writes it."""
+        return dict(zip(self.source_entity.master.primary_key, key, strict=True))
+
+    @property
+    def local_key(self) -> tuple[Column, ...]:
+        """The local key columns in the order of the source's key."""
+        return tuple(self.entity.master[name] for name in self.source_entity.master.primary_key)
+
+    def differing(self, source: Connection, keys: Sequence[Key]) -> list[Key]:
+        """Those of the keys whose rows, parts included, are not the same on both servers."""
+        different: set[Key] = set()
+        for there, here in zip(self.source_entity.tables, self.entity.tables, strict=True):
+            shared = there.only(here.names)
+            for batch in batches(keys):
+                ours = Counter(self._digests(self.local, here, batch))
+                theirs = Counter(self._digests(source, shared, batch))
+                different |= {key for key, _ in (ours - theirs) + (theirs - ours)}
+        return sorted(different)
+
+    def _digests(self, connection: Connection, table: Table, keys: Sequence[Key]) -> Iterable[tuple[Key, str]]:
+        server = connection.server
+        columns = [table[name] for name in table.entity_key]
+        name = server.name(table.schema, table.name)
+        references = [f"{name}.{server.quote(c.name)}" for c in columns]
+        listed, args = server.key_list(columns, keys)
+        on = " AND ".join(
+            server.key_match(c, ref, f"j.k{n}") for n, (c, ref) in enumerate(zip(columns, references, strict=True))
+        )
+        fields = ", ".join(server.key_select(c, ref) for c, ref in zip(columns, references, strict=True))
+        rows = connection.query(
+            f"SELECT {fields}, {server.row_digest(table, name)} FROM {server.driving_join(listed, name, on)}",
+            args,
+        )
+        return ((row[:-1], row[-1]) for row in rows)

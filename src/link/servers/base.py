@@ -1,0 +1,220 @@
+"""What the rest of the package asks of a database server, whatever its kind.
+
+A :class:`Server` is one end of a link: it knows its dialect, builds the few pieces of SQL in which dialects differ,
+and reads and creates tables. A :class:`Connection` is one session on it. SQL text is written for the drivers'
+``%s`` style throughout: a percent sign that is meant stands twice, also in quoted names.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, NamedTuple
+
+import datajoint as dj
+
+from ..errors import LinkError
+from ..schema import Column, Table
+
+Key = tuple[Any, ...]
+Sql = tuple[str, tuple[Any, ...]]
+
+#: Rows travel in blocks of about this many bytes: large enough for the servers, small enough for the client.
+BLOCK_BYTES = 2_000_000
+
+
+class Block(NamedTuple):
+    """Rendered rows on their way: bytes in the destination's own language."""
+
+    data: bytes
+    rows: int
+
+
+class BusyError(LinkError):
+    """Deadlock, lock timeout or serialization failure: the same statement may work a moment later."""
+
+
+class RowError(LinkError):
+    """The destination refused rows: a duplicate key, a value out of range."""
+
+
+class Connection(ABC):
+    """One session on a server, in autocommit mode outside of :meth:`transaction`."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    @abstractmethod
+    def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a statement that returns rows."""
+
+    @abstractmethod
+    def execute(self, sql: str, args: Sequence[Any] = ()) -> int:
+        """Run a statement that returns none; the number of rows it changed."""
+
+    @abstractmethod
+    def stream(self, table: Table, source: Sql, emit: Callable[[Block], None]) -> int:
+        """Render the rows of ``table`` that ``source`` (FROM ... onward) yields; the number of rows."""
+
+    @abstractmethod
+    def load(self, table: Table, blocks: Iterable[Block]) -> int:
+        """Insert rendered rows; the number inserted."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the session, whatever it is doing."""
+
+    @abstractmethod
+    def lock(self, name: tuple[int, int], wait: bool) -> bool:
+        """Take an advisory lock that lives as long as this session."""
+
+    @abstractmethod
+    def locked(self, space: int, names: Iterable[int]) -> set[int]:
+        """Those of ``names`` whose advisory lock somebody holds."""
+
+    @contextmanager
+    def transaction(self, snapshot: bool = False) -> Iterator[None]:
+        """Commit at the end, roll back on any exception; ``snapshot`` for reads of several tables at one instant."""
+        self.execute(self.server.begin_snapshot if snapshot else "BEGIN")
+        try:
+            yield
+        except BaseException:
+            self.rollback()
+            raise
+        self.execute("COMMIT")
+
+    @abstractmethod
+    def rollback(self) -> None:
+        """Roll back; a connection that is gone has done so already."""
+
+
+class Server(ABC):
+    """One end of a link.
+
+    Parameters
+    ----------
+    connection : datajoint.Connection
+        DataJoint's connection to the server. Its address and account are used for sessions of our own, so that
+        transfers run beside the user's queries and never inside a transaction of hers.
+    """
+
+    begin_snapshot: ClassVar[str]
+
+    def __init__(self, connection: dj.Connection) -> None:
+        self.dj = connection
+        self.info: dict[str, Any] = connection.conn_info
+        self.user: str = self.info["user"]
+        self.where = f"{self.info['host']}:{self.info['port']}"
+
+    @abstractmethod
+    def connect(self) -> Connection:
+        """Open a session."""
+
+    @abstractmethod
+    def check_version(self, connection: Connection) -> None:
+        """Raise UnsupportedServerError for a server that is too old."""
+
+    # names
+
+    @abstractmethod
+    def quote(self, name: str) -> str:
+        """An identifier, quoted."""
+
+    def name(self, schema: str, table: str) -> str:
+        """A table's quoted full name."""
+        return f"{self.quote(schema)}.{self.quote(table)}"
+
+    # keys
+
+    @abstractmethod
+    def key_select(self, column: Column, reference: str) -> str:
+        """The expression that fetches a key column exactly."""
+
+    @abstractmethod
+    def key_param(self, column: Column) -> str:
+        """The placeholder that compares exactly with a key column."""
+
+    @abstractmethod
+    def key_order(self, column: Column, reference: str) -> str:
+        """The expression by which a key column sorts as it compares."""
+
+    @abstractmethod
+    def beyond(self, columns: Sequence[tuple[Column, str]], key: Key, sign: str) -> Sql:
+        """A condition for keys ``>`` or ``<=`` a key, in the form that uses the index."""
+
+    @abstractmethod
+    def key_list(self, columns: Sequence[Column], keys: Sequence[Key]) -> Sql:
+        """A FROM item ``j(k0, k1, ...)`` that holds the keys; one statement's worth."""
+
+    @abstractmethod
+    def key_match(self, column: Column, reference: str, listed: str) -> str:
+        """The condition that a key column equals one of :meth:`key_list`."""
+
+    @abstractmethod
+    def key_checksum(self, columns: Sequence[tuple[Column, str]]) -> str:
+        """An aggregate over keys, equal on both ends when the keys are, whatever their order."""
+
+    # statements in which dialects differ
+
+    @abstractmethod
+    def insert_new(self, table: str, columns: Sequence[str], select: str, key: str) -> str:
+        """INSERT ... SELECT that leaves rows alone which are there already."""
+
+    @abstractmethod
+    def update_listed(self, table: str, assignments: str, key_list: str, on: str, where: str) -> str:
+        """UPDATE of the rows that match a key list."""
+
+    @abstractmethod
+    def delete_listed(self, table: str, key_list: str, on: str, where: str) -> str:
+        """DELETE of the rows that match a key list."""
+
+    @abstractmethod
+    def driving_join(self, first: str, second: str, on: str) -> str:
+        """A join that reads ``first`` in its order and looks up ``second``."""
+
+    @abstractmethod
+    def row_digest(self, table: Table, alias: str) -> str:
+        """An expression: a digest over all columns of a row, the same on both ends when the bits are."""
+
+    # definitions
+
+    @abstractmethod
+    def schema_exists(self, connection: Connection, schema: str) -> bool:
+        """Whether the account sees the schema."""
+
+    @abstractmethod
+    def schemas(self, connection: Connection) -> list[str]:
+        """The schemas that the account sees."""
+
+    @abstractmethod
+    def create_schema(self, connection: Connection, schema: str) -> None:
+        """Create a schema."""
+
+    @abstractmethod
+    def tables(self, connection: Connection, schema: str) -> list[str]:
+        """The tables that the account sees."""
+
+    @abstractmethod
+    def read_table(self, connection: Connection, schema: str, name: str) -> Table:
+        """A table's definition."""
+
+    @abstractmethod
+    def missing_rights(self, connection: Connection, table: Table) -> list[str]:
+        """Those of SELECT and REFERENCES that the account lacks on a source table."""
+
+    @abstractmethod
+    def grant_hint(self, rights: Sequence[str], schema: str, table: str) -> str:
+        """The GRANT that gives rights on a table to this account."""
+
+    @abstractmethod
+    def grant_helper_hint(self, schema: str, table: str) -> str:
+        """The GRANT that lets this account create and use the helper table."""
+
+    @abstractmethod
+    def create_helper(self, source: Table, schema: str, name: str) -> list[str]:
+        """The statements that create the helper table of a source table."""
+
+    @abstractmethod
+    def create_table(self, table: Table) -> list[str]:
+        """The statements that create a local table."""

@@ -1,0 +1,554 @@
+"""MySQL 8 and later, and MariaDB 10.6 and later.
+
+The source renders each row as a VALUES tuple in one binary string, and the client joins tuples to INSERT statements
+without looking at them: no value is decoded on the way. Floats pass through DOUBLE (the text protocol prints FLOAT
+with six digits), text as UTF-8, bytes as hexadecimal or, in tables of long rows, raw beside the tuple; both sessions
+run in UTC.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import datajoint as dj
+import pymysql
+from pymysql.constants import CR, ER
+from pymysql.cursors import SSCursor
+
+from ..errors import (
+    DefinitionError,
+    LinkError,
+    LoginError,
+    PrivilegeError,
+    ServerError,
+    TransferError,
+    UnreachableError,
+    UnsupportedServerError,
+)
+from ..schema import Column, ForeignKey, Table
+from .base import BLOCK_BYTES, Block, BusyError, Connection, Key, RowError, Server, Sql
+
+_SESSION = (
+    "SET SESSION time_zone = '+00:00', SESSION transaction_isolation = 'READ-COMMITTED', "
+    "SESSION sql_mode = 'STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION'"
+)
+_SESSION_MARIADB = _SESSION.replace("transaction_isolation", "tx_isolation")
+
+_INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint", "year"}
+_FLOATS = {"float", "double"}
+_TIMES = {"date", "time", "datetime", "timestamp"}
+_TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set", "json"}
+_BYTES = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
+_LONG = {"blob", "mediumblob", "longblob", "text", "mediumtext", "longtext", "json"}
+
+#: Tables with longer rows than this (bytes, on average) send their long columns raw.
+_LONG_ROW = 4096
+
+_LOST = {
+    CR.CR_SERVER_GONE_ERROR,
+    CR.CR_SERVER_LOST,
+    CR.CR_CONN_HOST_ERROR,
+    CR.CR_CONNECTION_ERROR,
+    ER.SERVER_SHUTDOWN,
+    1927,  # MariaDB: connection was killed
+    ER.QUERY_INTERRUPTED,
+    4031,  # MySQL: disconnected by the server because of inactivity
+}
+_BUSY = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, 1020}  # 1020: MariaDB, record changed since the snapshot
+_DENIED = {ER.TABLEACCESS_DENIED_ERROR, ER.COLUMNACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, 1227, 1370}
+
+
+def _base(column: Column) -> str:
+    """The type's name alone: ``int`` of ``int unsigned``."""
+    match = re.match(r"[a-z]+", column.type)
+    return match[0] if match else column.type
+
+
+class MySQLConnection(Connection):
+    """A PyMySQL connection with the session settings that exact copies need."""
+
+    server: MySQL
+
+    def __init__(self, server: MySQL) -> None:
+        super().__init__(server)
+        self._raw: Any = server.open()
+        self.is_mariadb = "MariaDB" in self._raw.get_server_info()
+        self.execute(_SESSION_MARIADB if self.is_mariadb else _SESSION)
+        self._max_statement = int(self.query("SELECT @@max_allowed_packet")[0][0]) - 1024
+
+    def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._cursor() as cursor:
+            cursor.execute(sql, tuple(args))
+            return list(cursor.fetchall())
+
+    def execute(self, sql: str, args: Sequence[Any] = ()) -> int:
+        with self._cursor() as cursor:
+            return int(cursor.execute(sql, tuple(args)))
+
+    @contextlib.contextmanager
+    def _cursor(self, kind: type[Any] | None = None) -> Any:
+        cursor = self._raw.cursor(kind)
+        try:
+            yield cursor
+        except (pymysql.MySQLError, OSError) as error:
+            raise self.server.translate(error) from error
+        finally:
+            if kind is None:
+                cursor.close()
+
+    def stream(self, table: Table, source: Sql, emit: Callable[[Block], None]) -> int:
+        raw = self.server.raw_columns(self, table)
+        fields = [
+            self.server.render(table, raw),
+            *(f"CAST({self.server.field(table, c)} AS BINARY)" for c in raw),
+        ]
+        total = 0
+        with self._cursor(SSCursor) as cursor:
+            cursor.execute(f"SELECT STRAIGHT_JOIN {', '.join(fields)} {source[0]}", source[1])
+            rows: list[bytes] = []
+            size = 0
+            while fetched := cursor.fetchmany(500):
+                for row in fetched:
+                    data = _interleave(row) if raw else row[0]
+                    if data is None:
+                        raise TransferError(
+                            f"A row of {table.schema}.{table.name} is longer than the source server can render.",
+                            "Raise max_allowed_packet at the source to more than twice the size of the row.",
+                        )
+                    rows.append(data)
+                    size += len(data)
+                    if size >= BLOCK_BYTES:
+                        emit(Block(b",".join(rows), len(rows)))
+                        total += len(rows)
+                        rows, size = [], 0
+            if rows:
+                emit(Block(b",".join(rows), len(rows)))
+            cursor.close()
+        return total + len(rows)
+
+    def load(self, table: Table, blocks: Iterable[Block]) -> int:
+        names = ", ".join(self.server.quote(name) for name in table.names).replace("%%", "%")
+        head = f"INSERT INTO {self.server.name(table.schema, table.name)} ({names}) VALUES ".replace("%%", "%").encode()
+        total = 0
+        for block in blocks:
+            if len(head) + len(block.data) > self._max_statement:
+                raise RowError(
+                    f"{block.rows} row(s) of {table.name} take {len(block.data):,} bytes, more than max_allowed_packet "
+                    f"({self._max_statement + 1024:,}) of the local server {self.server.where}."
+                )
+            with self._cursor() as cursor:
+                total += cursor.execute(head + block.data)
+        return total
+
+    def lock(self, name: tuple[int, int], wait: bool) -> bool:
+        return bool(self.query("SELECT GET_LOCK(%s, %s)", (_lock_name(*name), 86400 if wait else 0))[0][0])
+
+    def locked(self, space: int, names: Iterable[int]) -> set[int]:
+        return {
+            name
+            for name in names
+            if self.query("SELECT IS_USED_LOCK(%s)", (_lock_name(space, name),))[0][0] is not None
+        }
+
+    def rollback(self) -> None:
+        with contextlib.suppress(LinkError):
+            self.execute("ROLLBACK")
+
+    def close(self) -> None:
+        # Not close(): it would say goodbye politely, and wait, in the middle of an unbuffered result.
+        self._raw._force_close()
+
+
+def _lock_name(space: int, name: int) -> str:
+    return f"datajoint-link:{space}:{name}"
+
+
+def _interleave(row: tuple[bytes | None, ...]) -> bytes | None:
+    """Put raw columns into the places that the rendered tuple keeps for them, each marked by a NUL."""
+    if row[0] is None:
+        return None
+    pieces = row[0].split(b"\0")
+    out = [pieces[0]]
+    for value, piece in zip(row[1:], pieces[1:], strict=True):
+        out.append(b"NULL" if value is None else _literal(value))
+        out.append(piece)
+    return b"".join(out)
+
+
+def _literal(value: bytes) -> bytes:
+    return b"'" + value.replace(b"\\", b"\\\\").replace(b"'", b"\\'") + b"'"
+
+
+class MySQL(Server):
+    """A MySQL or MariaDB server."""
+
+    begin_snapshot = "START TRANSACTION WITH CONSISTENT SNAPSHOT"
+
+    def __init__(self, connection: dj.Connection) -> None:
+        super().__init__(connection)
+        self._raw_columns: dict[tuple[str, str], tuple[str, ...]] = {}
+
+    def open(self) -> Any:
+        """Connect with the address, account and encryption of DataJoint's connection."""
+        info = self.info
+        tls = getattr(self.dj._conn, "_secure", False)
+        settings: dict[str, Any] = {"ssl_disabled": True}
+        if tls:
+            given = info.get("ssl")
+            settings = {
+                "ssl": given if isinstance(given, dict) and given else {"verify_mode": "none", "check_hostname": False}
+            }
+        try:
+            return pymysql.connect(
+                host=info["host"],
+                port=info["port"],
+                user=info["user"],
+                password=info["passwd"],
+                # MySQL wants a default schema, any, for a table function in a joined UPDATE.
+                database="information_schema",
+                charset="utf8mb4",
+                autocommit=True,
+                **settings,
+            )
+        except (pymysql.MySQLError, OSError) as error:
+            raise self.translate(error) from error
+
+    def connect(self) -> MySQLConnection:
+        return MySQLConnection(self)
+
+    def translate(self, error: Exception) -> LinkError:
+        """The one table from the drivers' errors to ours."""
+        code = error.args[0] if error.args else None
+        text = str(error.args[-1]) if error.args else str(error)
+        if code in (ER.ACCESS_DENIED_ERROR, 1698):
+            return LoginError(
+                f"The server {self.where} refused the user {self.user!r}: {text}",
+                "Check the user name and the password.",
+            )
+        if code in _LOST or isinstance(error, (OSError, pymysql.InterfaceError)):
+            return UnreachableError(
+                f"Lost or could not make the connection to {self.where} as {self.user!r}: {text}",
+                "Check that the server runs and can be reached from here, then run the same again: it goes on.",
+            )
+        if code in _BUSY:
+            return BusyError(f"{self.where}: {text}", "Another session holds the same rows; try again.")
+        if code in _DENIED:
+            return PrivilegeError(f"The account {self.user!r} on {self.where} lacks a right: {text}")
+        if isinstance(error, (pymysql.IntegrityError, pymysql.DataError)) or code in (
+            ER.WARN_DATA_TRUNCATED,
+            ER.TRUNCATED_WRONG_VALUE_FOR_FIELD,
+            1364,
+        ):
+            return RowError(f"{self.where}: {text}")
+        return ServerError(f"{self.where}: {text}")
+
+    def check_version(self, connection: Connection) -> None:
+        version = str(connection.query("SELECT VERSION()")[0][0])
+        number = tuple(int(n) for n in re.findall(r"\d+", version)[:2])
+        oldest = (10, 6) if "MariaDB" in version else (8, 0)
+        if number < oldest:
+            raise UnsupportedServerError(
+                f"The server {self.where} runs version {version}.",
+                "MySQL 8.0 and MariaDB 10.6 are the oldest supported.",
+            )
+
+    # names
+
+    def quote(self, name: str) -> str:
+        return "`" + name.replace("`", "``").replace("%", "%%") + "`"
+
+    def field(self, table: Table, column: str) -> str:
+        """A column with the name of its table."""
+        return f"{self.name(table.schema, table.name)}.{self.quote(column)}"
+
+    # keys
+
+    def key_select(self, column: Column, reference: str) -> str:
+        base = _base(column)
+        if base in _FLOATS:
+            return f"CAST({reference} AS DOUBLE)"
+        if base in _TIMES:
+            return f"CAST({reference} AS CHAR)"
+        return reference
+
+    def key_param(self, column: Column) -> str:
+        return "%s"
+
+    def key_order(self, column: Column, reference: str) -> str:
+        # An enum sorts by its index but compares with text by its label.
+        return f"({reference}+0)" if _base(column) == "enum" else reference
+
+    def beyond(self, columns: Sequence[tuple[Column, str]], key: Key, sign: str) -> Sql:
+        # Only this spelt-out form makes MySQL read a range of the index; a row comparison reads all of it.
+        strict = sign[0]
+        terms: list[str] = []
+        args: list[Any] = []
+        for n in range(len(columns)):
+            last = n == len(columns) - 1
+            signs = ["="] * n + [sign if last else strict]
+            terms.append(" AND ".join(self._compare(c, ref, s) for (c, ref), s in zip(columns, signs, strict=False)))
+            args += key[: n + 1]
+        return "(" + " OR ".join(f"({term})" for term in terms) + ")", tuple(args)
+
+    def _compare(self, column: Column, reference: str, sign: str) -> str:
+        if _base(column) == "enum" and sign != "=":
+            labels = re.findall(r"'((?:[^']|'')*)'", column.type)
+            index = " ".join(f"WHEN '{label}' THEN {n}" for n, label in enumerate(labels, 1)).replace("%", "%%")
+            return f"({reference}+0) {sign} (CASE %s {index} END)"
+        return f"{reference} {sign} %s"
+
+    def key_list(self, columns: Sequence[Column], keys: Sequence[Key]) -> Sql:
+        fields = ", ".join(f"k{n} {self._json_type(c)} PATH '$[{n}]' ERROR ON ERROR" for n, c in enumerate(columns))
+        return f"JSON_TABLE(%s, '$[*]' COLUMNS ({fields})) AS j", (json.dumps(keys, default=_json_value),)
+
+    def _json_type(self, column: Column) -> str:
+        base = _base(column)
+        if base in _FLOATS:
+            return "DOUBLE"
+        if base in _BYTES:
+            return "VARCHAR(2048) CHARACTER SET ascii"
+        if base in _TEXTS:
+            length = re.search(r"\((\d+)\)", column.type) if base != "enum" else None
+            return f"VARCHAR({length[1] if length else 255}) CHARACTER SET {column.charset} COLLATE {column.collation}"
+        return column.type
+
+    def key_match(self, column: Column, reference: str, listed: str) -> str:
+        if _base(column) in _BYTES:
+            return f"{reference} = UNHEX({listed})"
+        return f"{reference} = {listed}"
+
+    def key_checksum(self, columns: Sequence[tuple[Column, str]]) -> str:
+        fields = ", ".join(self._render_value(column, reference) for column, reference in columns)
+        return f"SUM(CRC32(CONCAT_WS(',', {fields})))"
+
+    # statements in which dialects differ
+
+    def insert_new(self, table: str, columns: Sequence[str], select: str, key: str) -> str:
+        names = ", ".join(self.quote(c) for c in columns)
+        column = f"{table}.{self.quote(key)}"
+        return f"INSERT INTO {table} ({names}) {select} ON DUPLICATE KEY UPDATE {column} = {column}"
+
+    def update_listed(self, table: str, assignments: str, key_list: str, on: str, where: str) -> str:
+        return f"UPDATE {key_list} STRAIGHT_JOIN {table} ON {on} SET {assignments} WHERE {where}"
+
+    def delete_listed(self, table: str, key_list: str, on: str, where: str) -> str:
+        return f"DELETE {table} FROM {key_list} STRAIGHT_JOIN {table} ON {on} WHERE {where}"
+
+    def driving_join(self, first: str, second: str, on: str) -> str:
+        return f"{first} STRAIGHT_JOIN {second} ON {on}"
+
+    def row_digest(self, table: Table, alias: str) -> str:
+        fields = ", ".join(self._render_column(c, f"{alias}.{self.quote(c.name)}") for c in table.columns)
+        return f"SHA2(CONCAT_WS(',', {fields}), 256)"
+
+    # rendering
+
+    def raw_columns(self, connection: Connection, table: Table) -> tuple[str, ...]:
+        """The columns to send raw: the long ones of a table whose rows are long on average."""
+        known = (table.schema, table.name)
+        if known not in self._raw_columns:
+            long = tuple(c.name for c in table.columns if _base(c) in _LONG)
+            length = connection.query(
+                "SELECT AVG_ROW_LENGTH FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+                known,
+            )
+            self._raw_columns[known] = long if long and length and (length[0][0] or 0) > _LONG_ROW else ()
+        return self._raw_columns[known]
+
+    def render(self, table: Table, raw: Sequence[str] = ()) -> str:
+        """One binary string a row: ``(1,'text',x'ff',NULL)``, with a NUL byte in the place of each raw column."""
+        fields = ("0x00" if c.name in raw else self._render_column(c, self.field(table, c.name)) for c in table.columns)
+        return "CONVERT(CONCAT('(', " + ", ',', ".join(fields) + ", ')') USING binary)"
+
+    def _render_column(self, column: Column, reference: str) -> str:
+        rendered = self._render_value(column, reference)
+        # Not IFNULL: a value too long to render is NULL as well, and must not pass for one that is.
+        return f"IF({reference} IS NULL, 'NULL', {rendered})" if column.nullable else rendered
+
+    def _render_value(self, column: Column, reference: str) -> str:
+        base = _base(column)
+        if base in _INTEGERS or base == "decimal":
+            return reference
+        if base in _FLOATS:
+            # Quoted: the literal -0 is the integer 0, the text '-0' is not.
+            return f"CONCAT('''', CAST({reference} AS DOUBLE), '''')"
+        if base in _TIMES:
+            return f"CONCAT('''', {reference}, '''')"
+        if base in _TEXTS:
+            return f"QUOTE(CONVERT({reference} USING utf8mb4))"
+        if base in _BYTES:
+            return f"CONCAT('x''', HEX({reference}), '''')"
+        raise DefinitionError(f"The column {column.name} is of the type {column.type}, which cannot be linked.")
+
+    # definitions
+
+    def schemas(self, connection: Connection) -> list[str]:
+        return [str(name) for (name,) in connection.query("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")]
+
+    def schema_exists(self, connection: Connection, schema: str) -> bool:
+        return schema in self.schemas(connection)
+
+    def create_schema(self, connection: Connection, schema: str) -> None:
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self.quote(schema)}")
+
+    def tables(self, connection: Connection, schema: str) -> list[str]:
+        rows = connection.query(
+            "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_TYPE = 'BASE TABLE'",
+            (schema,),
+        )
+        return sorted(str(name) for (name,) in rows)
+
+    def read_table(self, connection: Connection, schema: str, name: str) -> Table:
+        where = "WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
+        comment = connection.query(f"SELECT TABLE_COMMENT FROM information_schema.TABLES {where}", (schema, name))
+        columns = connection.query(
+            "SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, COLUMN_COMMENT, CHARACTER_SET_NAME, "
+            f"COLLATION_NAME FROM information_schema.COLUMNS {where} ORDER BY ORDINAL_POSITION",
+            (schema, name),
+        )
+        keys = connection.query(
+            "SELECT CONSTRAINT_NAME, COLUMN_NAME, "
+            "REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME "
+            f"FROM information_schema.KEY_COLUMN_USAGE {where} ORDER BY CONSTRAINT_NAME, ORDINAL_POSITION",
+            (schema, name),
+        )
+        mariadb = isinstance(connection, MySQLConnection) and connection.is_mariadb
+        return Table(
+            schema,
+            name,
+            str(comment[0][0] or "") if comment else "",
+            tuple(_column(row, mariadb) for row in columns),
+            tuple(column for constraint, column, *_ in keys if constraint == "PRIMARY"),
+            _foreign_keys(keys),
+        )
+
+    def missing_rights(self, connection: Connection, table: Table) -> list[str]:
+        missing = []
+        try:
+            connection.query(f"SELECT 1 FROM {self.name(table.schema, table.name)} LIMIT 0")
+        except PrivilegeError:
+            missing.append("SELECT")
+        if not self._may_refer(connection, table):
+            missing.append("REFERENCES")
+        return missing
+
+    def _may_refer(self, connection: Connection, table: Table) -> bool:
+        # SHOW GRANTS without a user shows the account's own grants, those through its active roles included.
+        grants = " \n".join(str(row[0]) for row in connection.query("SHOW GRANTS"))
+        schema = re.escape(table.schema).replace("_", r"\\?_")
+        target = rf"(\*\.\*|`{schema}`\.\*|`{schema}`\.`{re.escape(table.name)}`)"
+        rights = re.findall(rf"GRANT (.*?) ON {target} TO", grants, flags=re.IGNORECASE)
+        return any(re.search(r"\bREFERENCES\b|\bALL PRIVILEGES\b", right[0]) for right in rights)
+
+    def grant_hint(self, rights: Sequence[str], schema: str, table: str) -> str:
+        name = f"{self.quote(schema)}.{self.quote(table)}".replace("%%", "%")
+        return f"As administrator of {self.where}: GRANT {', '.join(rights)} ON {name} TO '{self.user}'@'%';"
+
+    def grant_helper_hint(self, schema: str, table: str) -> str:
+        return self.grant_hint(["ALL PRIVILEGES"], schema, table)
+
+    def create_helper(self, source: Table, schema: str, name: str) -> list[str]:
+        columns = [self._key_definition(column) for column in source.key_columns]
+        key = ", ".join(self.quote(k) for k in source.primary_key)
+        return [
+            f"CREATE TABLE {self.name(schema, name)} ({', '.join(columns)}, "
+            "`process` ENUM('PULL','DELETE','NONE') NOT NULL DEFAULT 'NONE', "
+            "`is_flagged` ENUM('TRUE','FALSE') NOT NULL DEFAULT 'FALSE', "
+            "`is_deprecated` ENUM('TRUE','FALSE') NOT NULL DEFAULT 'FALSE', "
+            "`_worker` INT NOT NULL DEFAULT 0, "
+            f"PRIMARY KEY ({key}), FOREIGN KEY ({key}) REFERENCES {self.name(source.schema, source.name)} ({key}) "
+            "ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB"
+        ]
+
+    def _key_definition(self, column: Column) -> str:
+        return f"{self.quote(column.name)} {_full_type(column)} NOT NULL"
+
+    def create_table(self, table: Table) -> list[str]:
+        lines = [self._definition(column) for column in table.columns]
+        lines.append(f"PRIMARY KEY ({', '.join(self.quote(k) for k in table.primary_key)})")
+        for fk in table.foreign_keys:
+            lines.append(
+                f"FOREIGN KEY ({', '.join(self.quote(c) for c in fk.columns)}) "
+                f"REFERENCES {self.name(fk.schema, fk.table)} ({', '.join(self.quote(c) for c in fk.referred)}) "
+                "ON UPDATE CASCADE ON DELETE RESTRICT"
+            )
+        return [
+            f"CREATE TABLE {self.name(table.schema, table.name)} ({', '.join(lines)}) "
+            f"ENGINE=InnoDB COMMENT={_text(table.comment)}"
+        ]
+
+    def _definition(self, column: Column) -> str:
+        words = [self.quote(column.name), _full_type(column), "NULL" if column.nullable else "NOT NULL"]
+        if column.default is not None:
+            words.append(f"DEFAULT {column.default}".replace("%", "%%"))
+        if column.on_update:
+            words.append(f"ON UPDATE {column.on_update}")
+        if column.auto_increment:
+            words.append("AUTO_INCREMENT")
+        words.append(f"COMMENT {_text(column.comment)}")
+        return " ".join(words)
+
+
+def _full_type(column: Column) -> str:
+    kind = column.type.replace("%", "%%")
+    if column.charset and _base(column) != "json":
+        kind += f" CHARACTER SET {column.charset} COLLATE {column.collation}"
+    return kind
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "''").replace("%", "%%") + "'"
+
+
+def _column(row: tuple[Any, ...], mariadb: bool) -> Column:
+    name, kind, nullable, default, extra, comment, charset, collation = row
+    kind = kind.decode() if isinstance(kind, bytes) else str(kind)
+    on_update = re.search(r"on update (current_timestamp(?:\(\d*\))?)", extra or "", re.IGNORECASE)
+    return Column(
+        name=name,
+        type=re.sub(r"^((?:tiny|small|medium|big)?int|year)\(\d+\)", r"\1", kind),
+        nullable=nullable == "YES",
+        default=_default(default, extra or "", mariadb),
+        comment=comment or "",
+        charset=charset,
+        collation=collation,
+        auto_increment="auto_increment" in (extra or "").lower(),
+        on_update=on_update[1] if on_update else None,
+    )
+
+
+def _default(default: Any, extra: str, mariadb: bool) -> str | None:
+    """The default as SQL: MariaDB prints it so, MySQL prints literals bare and expressions escaped."""
+    if default is None:
+        return None
+    text = default.decode() if isinstance(default, bytes) else str(default)
+    if mariadb:
+        return text
+    if re.fullmatch(r"CURRENT_TIMESTAMP(\(\d*\))?", text, re.IGNORECASE):
+        return text
+    if "DEFAULT_GENERATED" in extra:
+        return "(" + text.replace("\\'", "'") + ")"
+    return _text(text).replace("%%", "%")
+
+
+def _foreign_keys(rows: Sequence[tuple[Any, ...]]) -> tuple[ForeignKey, ...]:
+    grouped: dict[str, list[tuple[Any, ...]]] = {}
+    for constraint, *rest in rows:
+        if rest[2] is not None:
+            grouped.setdefault(constraint, []).append(tuple(rest))
+    return tuple(
+        ForeignKey(tuple(r[0] for r in fk), fk[0][1], fk[0][2], tuple(r[3] for r in fk)) for fk in grouped.values()
+    )
+
+
+def _json_value(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} in a key")

@@ -1,0 +1,477 @@
+"""PostgreSQL 14 and later.
+
+Rows travel as binary COPY data, which the client forwards without looking at it: both ends have columns of the same
+types, so every bit arrives. Key columns that the client must hold travel as text with a cast on the way back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, cast
+
+import psycopg2
+from psycopg2 import errorcodes
+
+from ..errors import (
+    DefinitionError,
+    LinkError,
+    LoginError,
+    PrivilegeError,
+    ServerError,
+    UnreachableError,
+    UnsupportedServerError,
+)
+from ..schema import Column, ForeignKey, Table
+from .base import BLOCK_BYTES, Block, BusyError, Connection, Key, RowError, Server, Sql
+
+_SESSION = (
+    "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; SET TIME ZONE 'UTC'; "
+    "SET extra_float_digits = 1; SET bytea_output = hex; SET DateStyle = ISO; SET IntervalStyle = postgres; "
+    "SET client_encoding = 'UTF8'; SET standard_conforming_strings = on"
+)
+_OLDEST = 140000
+
+_BUSY = {
+    errorcodes.DEADLOCK_DETECTED,
+    errorcodes.LOCK_NOT_AVAILABLE,
+    errorcodes.SERIALIZATION_FAILURE,
+}
+_LOST = {errorcodes.ADMIN_SHUTDOWN, errorcodes.CRASH_SHUTDOWN, errorcodes.CANNOT_CONNECT_NOW}
+_TYPES = re.compile(
+    r"(smallint|integer|bigint|real|double precision|numeric|boolean|uuid|bytea|jsonb?|date|text|"
+    r"character varying|character|timestamp|time|interval|enum)\b"
+)
+#: Types whose values psycopg2 takes and gives back exactly; the others travel as text.
+_NATIVE = re.compile(
+    r"(smallint|integer|bigint|real|double precision|numeric|boolean|text|character varying|character)\b"
+)
+
+
+class PostgreSQLConnection(Connection):
+    """A psycopg2 connection in autocommit mode."""
+
+    server: PostgreSQL
+
+    def __init__(self, server: PostgreSQL) -> None:
+        super().__init__(server)
+        self._raw = server.open()
+        self._raw.autocommit = True
+        self.execute(_SESSION)
+
+    def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._cursor() as cursor:
+            cursor.execute(sql, tuple(args) or None) if args else cursor.execute(_plain(sql))
+            return list(cursor.fetchall())
+
+    def execute(self, sql: str, args: Sequence[Any] = ()) -> int:
+        with self._cursor() as cursor:
+            cursor.execute(sql, tuple(args)) if args else cursor.execute(_plain(sql))
+            return max(int(cursor.rowcount), 0)
+
+    @contextlib.contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        try:
+            with self._raw.cursor() as cursor:
+                yield cursor
+        except psycopg2.Error as error:
+            raise self.server.translate(error) from error
+
+    def stream(self, table: Table, source: Sql, emit: Callable[[Block], None]) -> int:
+        fields = ", ".join(self.server.field(table, name) for name in table.names)
+        with self._cursor() as cursor:
+            select = cursor.mogrify(f"SELECT {fields} {source[0]}", source[1]).decode()
+            sink = _Sink(emit)
+            cursor.copy_expert(f"COPY ({select}) TO STDOUT (FORMAT BINARY)", sink)
+            sink.flush()
+            return int(cursor.rowcount)
+
+    def load(self, table: Table, blocks: Iterable[Block]) -> int:
+        names = ", ".join(self.server.quote(name) for name in table.names)
+        copy = _plain(f"COPY {self.server.name(table.schema, table.name)} ({names}) FROM STDIN (FORMAT BINARY)")
+        with self._cursor() as cursor:
+            cursor.copy_expert(copy, _Source(blocks), size=1 << 18)
+            return int(cursor.rowcount)
+
+    def lock(self, name: tuple[int, int], wait: bool) -> bool:
+        if wait:
+            self.query("SELECT pg_advisory_lock(%s, %s)", name)
+            return True
+        return bool(self.query("SELECT pg_try_advisory_lock(%s, %s)", name)[0][0])
+
+    def locked(self, space: int, names: Iterable[int]) -> set[int]:
+        rows = self.query(
+            "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid::bigint = %s "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            (space,),
+        )
+        return {int(name) for (name,) in rows} & set(names)
+
+    def rollback(self) -> None:
+        with contextlib.suppress(LinkError):
+            self.execute("ROLLBACK")
+
+    def close(self) -> None:
+        with contextlib.suppress(psycopg2.Error):
+            self._raw.close()
+
+
+class _Sink(io.RawIOBase):
+    """Takes what COPY TO sends, row by row, and emits it in blocks."""
+
+    def __init__(self, emit: Callable[[Block], None]) -> None:
+        self._emit = emit
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: Any) -> int:
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size >= BLOCK_BYTES:
+            self.flush()
+        return len(data)
+
+    def flush(self) -> None:
+        if self._pieces:
+            self._emit(Block(b"".join(self._pieces), len(self._pieces)))
+            self._pieces, self._size = [], 0
+
+
+class _Source(io.RawIOBase):
+    """Gives blocks to COPY FROM in pieces of the size that it asks for."""
+
+    def __init__(self, blocks: Iterable[Block]) -> None:
+        self._blocks = iter(blocks)
+        self._data = memoryview(b"")
+
+    def read(self, size: int = -1) -> bytes:
+        while not self._data:
+            block = next(self._blocks, None)
+            if block is None:
+                return b""
+            self._data = memoryview(block.data)
+        piece, self._data = self._data[:size], self._data[size:]
+        return bytes(piece)
+
+
+class PostgreSQL(Server):
+    """A PostgreSQL server."""
+
+    begin_snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+    def open(self) -> Any:
+        """Connect with the address, account and encryption of DataJoint's connection."""
+        info, driver = self.info, cast(Any, self.dj._conn)
+        try:
+            return psycopg2.connect(
+                host=info["host"],
+                port=info["port"],
+                user=info["user"],
+                password=info["passwd"],
+                dbname=info.get("database_name") or "postgres",
+                sslmode="require" if driver.info.ssl_in_use else "disable",
+                connect_timeout=10,
+                application_name="datajoint-link",
+            )
+        except psycopg2.Error as error:
+            raise self.translate(error) from error
+
+    def connect(self) -> PostgreSQLConnection:
+        return PostgreSQLConnection(self)
+
+    def translate(self, error: psycopg2.Error) -> LinkError:
+        """The one table from the driver's errors to ours."""
+        code, text = error.pgcode or "", str(error).strip()
+        if code.startswith("28") or "authentication failed" in text or "no password supplied" in text:
+            return LoginError(
+                f"The server {self.where} refused the user {self.user!r}: {text}",
+                "Check the user name and the password.",
+            )
+        if code in _LOST or (not code and isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError))):
+            return UnreachableError(
+                f"Lost or could not make the connection to {self.where} as {self.user!r}: {text}",
+                "Check that the server runs and can be reached from here, then run the same again: it goes on.",
+            )
+        if code in _BUSY:
+            return BusyError(f"{self.where}: {text}", "Another session holds the same rows; try again.")
+        if code == errorcodes.INSUFFICIENT_PRIVILEGE:
+            return PrivilegeError(f"The account {self.user!r} on {self.where} lacks a right: {text}")
+        if code[:2] in ("22", "23"):
+            return RowError(f"{self.where}: {text}")
+        return ServerError(f"{self.where}: {text}")
+
+    def check_version(self, connection: Connection) -> None:
+        number, version = connection.query(
+            "SELECT current_setting('server_version_num'), current_setting('server_version')"
+        )[0]
+        if int(number) < _OLDEST:
+            raise UnsupportedServerError(
+                f"The server {self.where} runs PostgreSQL {version}.",
+                "PostgreSQL 14 is the oldest supported.",
+            )
+
+    # names
+
+    def quote(self, name: str) -> str:
+        return '"' + name.replace('"', '""').replace("%", "%%") + '"'
+
+    def field(self, table: Table, column: str) -> str:
+        """A column with the name of its table."""
+        return f"{self.name(table.schema, table.name)}.{self.quote(column)}"
+
+    # keys
+
+    def key_select(self, column: Column, reference: str) -> str:
+        return reference if _NATIVE.match(column.type) else f"{reference}::text"
+
+    def key_param(self, column: Column) -> str:
+        # An enum's label is compared through text where the type's name is not known; elsewhere by its own type.
+        return f"%s::{self._cast(column)}"
+
+    def _cast(self, column: Column) -> str:
+        return column.enum_type.replace("%", "%%") if column.enum_type else column.type
+
+    def key_order(self, column: Column, reference: str) -> str:
+        return reference
+
+    def beyond(self, columns: Sequence[tuple[Column, str]], key: Key, sign: str) -> Sql:
+        left = ", ".join(reference for _, reference in columns)
+        right = ", ".join(self.key_param(column) for column, _ in columns)
+        return f"({left}) {sign} ({right})", tuple(key)
+
+    def key_list(self, columns: Sequence[Column], keys: Sequence[Key]) -> Sql:
+        # The helper table and the local one name their enums differently: these compare as text.
+        arrays = ", ".join(f"%s::{'text' if c.enum_type else c.type}[]" for c in columns)
+        names = ", ".join(f"k{n}" for n in range(len(columns)))
+        return f"unnest({arrays}) AS j({names})", tuple(list(values) for values in zip(*keys, strict=True))
+
+    def key_match(self, column: Column, reference: str, listed: str) -> str:
+        return f"{reference} = {listed}::{self._cast(column)}" if column.enum_type else f"{reference} = {listed}"
+
+    def key_checksum(self, columns: Sequence[tuple[Column, str]]) -> str:
+        fields = ", ".join(f"quote_literal({reference}::text)" for _, reference in columns)
+        return f"SUM(hashtextextended(concat_ws(',', {fields}), 0)::numeric)"
+
+    # statements in which dialects differ
+
+    def insert_new(self, table: str, columns: Sequence[str], select: str, key: str) -> str:
+        names = ", ".join(self.quote(c) for c in columns)
+        return f"INSERT INTO {table} ({names}) {select} ON CONFLICT DO NOTHING"
+
+    def update_listed(self, table: str, assignments: str, key_list: str, on: str, where: str) -> str:
+        return f"UPDATE {table} SET {assignments} FROM {key_list} WHERE {on} AND {where}"
+
+    def delete_listed(self, table: str, key_list: str, on: str, where: str) -> str:
+        return f"DELETE FROM {table} USING {key_list} WHERE {on} AND {where}"
+
+    def driving_join(self, first: str, second: str, on: str) -> str:
+        return f"{first} JOIN {second} ON {on}"
+
+    def row_digest(self, table: Table, alias: str) -> str:
+        fields = ", ".join(f"{alias}.{self.quote(c.name)}" for c in table.columns)
+        return f"encode(sha256(convert_to(ROW({fields})::text, 'UTF8')), 'hex')"
+
+    # definitions
+
+    def schemas(self, connection: Connection) -> list[str]:
+        return [str(name) for (name,) in connection.query("SELECT nspname FROM pg_namespace")]
+
+    def schema_exists(self, connection: Connection, schema: str) -> bool:
+        return bool(connection.query("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)))
+
+    def create_schema(self, connection: Connection, schema: str) -> None:
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self.quote(schema)}")
+
+    def tables(self, connection: Connection, schema: str) -> list[str]:
+        rows = connection.query(
+            "SELECT relname FROM pg_class "
+            "WHERE relnamespace = to_regnamespace(quote_ident(%s)) AND relkind IN ('r', 'p')",
+            (schema,),
+        )
+        return sorted(str(name) for (name,) in rows)
+
+    def read_table(self, connection: Connection, schema: str, name: str) -> Table:
+        oid = (
+            "(SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE nspname = %s AND relname = %s)"
+        )
+        comment = connection.query(f"SELECT obj_description({oid}, 'pg_class')", (schema, name))[0][0]
+        columns = connection.query(
+            "SELECT a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, "
+            "pg_get_expr(d.adbin, d.adrelid), "
+            "col_description(a.attrelid, a.attnum), "
+            "CASE WHEN a.attcollation <> t.typcollation THEN l.collname END, a.attidentity <> '', "
+            "(SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_enum e "
+            "WHERE e.enumtypid = a.atttypid), "
+            "quote_ident(s.nspname) || '.' || quote_ident(t.typname) "
+            "FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace s ON s.oid = t.typnamespace "
+            "LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum "
+            "LEFT JOIN pg_collation l ON l.oid = a.attcollation "
+            f"WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+            (schema, name),
+        )
+        keys = connection.query(
+            "SELECT c.contype::text, n.nspname, f.relname, "
+            "(SELECT array_agg(a.attname::text ORDER BY k.n) FROM unnest(c.conkey) WITH ORDINALITY k(num, n) "
+            "JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.num), "
+            "(SELECT array_agg(a.attname::text ORDER BY k.n) FROM unnest(c.confkey) WITH ORDINALITY k(num, n) "
+            "JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.num) "
+            "FROM pg_constraint c LEFT JOIN pg_class f ON f.oid = c.confrelid "
+            "LEFT JOIN pg_namespace n ON n.oid = f.relnamespace "
+            f"WHERE c.conrelid = {oid} AND c.contype IN ('p', 'f')",
+            (schema, name),
+        )
+        return Table(
+            schema,
+            name,
+            comment or "",
+            tuple(_column(row) for row in columns),
+            tuple(next((row[3] for row in keys if row[0] == "p"), ())),
+            tuple(ForeignKey(tuple(r[3]), r[1], r[2], tuple(r[4])) for r in keys if r[0] == "f"),
+        )
+
+    def missing_rights(self, connection: Connection, table: Table) -> list[str]:
+        name = f"{self.quote(table.schema)}.{self.quote(table.name)}".replace("%%", "%")
+        missing = [
+            right
+            for right in ("SELECT", "REFERENCES")
+            if not connection.query("SELECT has_table_privilege(%s, %s)", (name, right))[0][0]
+        ]
+        if not connection.query("SELECT has_schema_privilege(%s, 'USAGE')", (table.schema,))[0][0]:
+            raise PrivilegeError(
+                f"The account {self.user!r} may not use the schema {table.schema} on {self.where}.",
+                _plain(f"As its owner: GRANT USAGE ON SCHEMA {self.quote(table.schema)} TO {self.quote(self.user)};"),
+            )
+        return missing
+
+    def grant_hint(self, rights: Sequence[str], schema: str, table: str) -> str:
+        return _plain(
+            f"As its owner on {self.where}: "
+            f"GRANT {', '.join(rights)} ON {self.name(schema, table)} TO {self.quote(self.user)};"
+        )
+
+    def grant_helper_hint(self, schema: str, table: str) -> str:
+        name = self.quote(schema)
+        return _plain(
+            f"As administrator of {self.where}: CREATE SCHEMA IF NOT EXISTS {name}; "
+            f"GRANT USAGE, CREATE ON SCHEMA {name} TO {self.quote(self.user)};"
+        )
+
+    def create_helper(self, source: Table, schema: str, name: str) -> list[str]:
+        columns = [self._key_definition(column) for column in source.key_columns]
+        key = ", ".join(self.quote(k) for k in source.primary_key)
+        helper = self.name(schema, name)
+        process, flag = (
+            self._helper_enum(schema, labels) for labels in (("PULL", "DELETE", "NONE"), ("TRUE", "FALSE"))
+        )
+        return [
+            *self._create_enum(process, ("PULL", "DELETE", "NONE")),
+            *self._create_enum(flag, ("TRUE", "FALSE")),
+            f"CREATE TABLE {helper} ({', '.join(columns)}, "
+            f"process {process} NOT NULL DEFAULT 'NONE', is_flagged {flag} NOT NULL DEFAULT 'FALSE', "
+            f"is_deprecated {flag} NOT NULL DEFAULT 'FALSE', _worker integer NOT NULL DEFAULT 0, "
+            f"PRIMARY KEY ({key}), FOREIGN KEY ({key}) REFERENCES {self.name(source.schema, source.name)} ({key}) "
+            "ON UPDATE RESTRICT ON DELETE RESTRICT)",
+            # The link user owns the helper table; who owns the source must be able to flag rows in it.
+            f"DO $$ BEGIN EXECUTE format('GRANT ALL ON %%I.%%I TO %%I', {_text(schema)}, {_text(name)}, "
+            f"{self._owner(source)}); END $$",
+        ]
+
+    def _owner(self, source: Table) -> str:
+        return (
+            "(SELECT tableowner FROM pg_tables WHERE schemaname = "
+            f"{_text(source.schema)} AND tablename = {_text(source.name)})"
+        )
+
+    def _key_definition(self, column: Column) -> str:
+        collation = f" COLLATE {self.quote(column.collation)}" if column.collation else ""
+        return f"{self.quote(column.name)} {self._cast(column)}{collation} NOT NULL"
+
+    def _helper_enum(self, schema: str, labels: Sequence[str]) -> str:
+        # DataJoint shows a column of such a type as an enum when the type's name begins like this.
+        return self.name(schema, "enum_link_" + "_".join(labels).lower())
+
+    def _create_enum(self, name: str, labels: Sequence[str]) -> list[str]:
+        values = ", ".join(_text(label) for label in labels)
+        return [f"DO $$ BEGIN CREATE TYPE {name} AS ENUM ({values}); EXCEPTION WHEN duplicate_object THEN NULL; END $$"]
+
+    def create_table(self, table: Table) -> list[str]:
+        name = self.name(table.schema, table.name)
+        enums = {c.enum_type.rpartition(".")[2]: c.labels for c in table.columns if c.enum_type}
+        lines = [self._definition(table.schema, column) for column in table.columns]
+        lines.append(f"PRIMARY KEY ({', '.join(self.quote(k) for k in table.primary_key)})")
+        for fk in table.foreign_keys:
+            lines.append(
+                f"FOREIGN KEY ({', '.join(self.quote(c) for c in fk.columns)}) "
+                f"REFERENCES {self.name(fk.schema, fk.table)} ({', '.join(self.quote(c) for c in fk.referred)}) "
+                "ON UPDATE CASCADE ON DELETE RESTRICT"
+            )
+        return [
+            *(
+                s
+                for type_name, labels in enums.items()
+                for s in self._create_enum(f"{self.quote(table.schema)}.{type_name}", labels)
+            ),
+            f"CREATE TABLE {name} ({', '.join(lines)})",
+            *([f"COMMENT ON TABLE {name} IS {_text(table.comment)}"] if table.comment else []),
+            *(
+                f"COMMENT ON COLUMN {name}.{self.quote(c.name)} IS {_text(c.comment)}"
+                for c in table.columns
+                if c.comment
+            ),
+            *self._indexes(table),
+        ]
+
+    def _indexes(self, table: Table) -> list[str]:
+        # Unlike MySQL, PostgreSQL does not index the columns of a foreign key by itself.
+        return [
+            f"CREATE INDEX ON {self.name(table.schema, table.name)} ({', '.join(self.quote(c) for c in fk.columns)})"
+            for fk in table.foreign_keys
+            if table.primary_key[: len(fk.columns)] != fk.columns
+        ]
+
+    def _definition(self, schema: str, column: Column) -> str:
+        if not _TYPES.match(column.type):
+            raise DefinitionError(f"The column {column.name} is of the type {column.type}, which cannot be linked.")
+        kind = column.type
+        if column.enum_type:
+            kind = f"{self.quote(schema)}.{column.enum_type.rpartition('.')[2]}".replace("%", "%%")
+        elif column.auto_increment:
+            kind = {"smallint": "smallserial", "integer": "serial", "bigint": "bigserial"}[column.type]
+        words = [self.quote(column.name), kind]
+        if column.collation:
+            words.append(f"COLLATE {self.quote(column.collation)}")
+        words.append("NULL" if column.nullable else "NOT NULL")
+        if column.default is not None:
+            words.append("DEFAULT " + column.default.replace("%", "%%"))
+        return " ".join(words)
+
+
+def _plain(sql: str) -> str:
+    """The text that the driver sends when there are no arguments to fill in."""
+    return sql.replace("%%", "%")
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''").replace("%", "%%") + "'"
+
+
+def _column(row: tuple[Any, ...]) -> Column:
+    name, kind, nullable, default, comment, collation, identity, labels, full_type = row
+    serial = bool(identity) or (default or "").startswith("nextval(")
+    if labels:
+        kind = "enum(" + ",".join("'" + label.replace("'", "''") + "'" for label in labels) + ")"
+        default = re.sub(r"^('(?:[^']|'')*')::.*$", r"\1", default) if default else None
+    return Column(
+        name=name,
+        type=kind,
+        nullable=bool(nullable),
+        default=None if serial else default,
+        comment=comment or "",
+        collation=collation,
+        auto_increment=serial,
+        labels=tuple(labels or ()),
+        enum_type=full_type if labels else None,
+    )

@@ -1,0 +1,58 @@
+"""Counting the entities of a link by state, by looking at both servers."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from .ends import Ends
+from .results import Status
+from .run import FEW, HELD, UNFLAGGED, UNSETTLED, Run
+from .servers import Key
+from .states import HelperRow, State, state_of
+
+
+def status(ends: Ends, where: str = "") -> Status:
+    """Count the entities that the SQL condition ``where`` selects of the source table, by state.
+
+    Helper rows at rest are counted by the servers, and their keys compared by checksum; single keys are looked up only
+    where something is in process, flagged, or not the same on both sides. Entities that are local only are counted
+    when everything is.
+    """
+    counts: Counter[State] = Counter()
+    with Run(ends) as run:
+        survey = run.outbound.survey(run.home, where)
+        counts[State.UNSHARED] = run.outbound.count_unshared(run.home, where)
+        counts[State.DEPRECATED] = sum(c.entities for c in survey if c.row == ("NONE", "TRUE", "TRUE"))
+        counts[State.SHARED] = sum(c.entities for c in survey if c.row == ("NONE", "FALSE", "FALSE"))
+        for condition in ("process <> 'NONE'", UNSETTLED, UNFLAGGED):
+            _look_up(run, condition, where, counts)
+        if run.something_vanished(survey, counts[State.SHARED], where):
+            gone = len(run.vanished(where))
+            counts[State.SHARED] -= gone
+            counts[State.VANISHED] += gone
+        if not where and run.checksum() != run.outbound.checksum(run.home, HELD):
+            _count_unheld(run, counts)
+    return Status(counts, f"{ends.spec.class_name}: entities by state")
+
+
+def _look_up(run: Run, condition: str, where: str, counts: Counter[State]) -> None:
+    for process in ("PULL", "DELETE", "NONE"):
+        for flagged in ("TRUE", "FALSE"):
+            exact = f"{condition} AND process = '{process}' AND is_flagged = '{flagged}'"
+            keys = run.outbound.keys_where(run.home, exact, where)
+            present = run.present(keys)
+            for key in keys:
+                state = state_of(True, HelperRow(process, flagged, "FALSE"), key in present)
+                assert state
+                counts[state] += 1
+
+
+def _count_unheld(run: Run, counts: Counter[State]) -> None:
+    """Local entities without a helper row: is there a source row?"""
+    after: Key | None = None
+    while keys := run.local_keys(after, FEW):
+        unheld = [key for key in keys if key not in run.outbound.existing(run.home, run.outbound.table, keys)]
+        at_source = run.outbound.existing(run.home, run.outbound.source_name, unheld)
+        counts[State.UNHELD] += sum(key in at_source for key in unheld)
+        counts[State.LOCAL_ONLY] += sum(key not in at_source for key in unheld)
+        after = keys[-1]

@@ -1,0 +1,357 @@
+"""The transfer: how rows come from the source to the local server. Reads top to bottom.
+
+For each chunk of keys, in the order of the source's primary key:
+
+1. source: INSERT ... SELECT the keys into the helper table (process PULL): held before copied
+2. source: read master and parts in one snapshot, each row rendered in the local server's language
+3. local: one transaction: master rows, then parts
+4. source: UPDATE process = NONE, guarded
+
+A reader thread does 1 and 2 of the next chunks while this one does 3, and 4 runs beside it. Between any two of these
+statements the process may be killed: the next operation goes on from what the helper table says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+from tqdm.auto import tqdm
+
+from .ends import Ends
+from .errors import TransferError
+from .outbound import Chunk, Count
+from .results import PullResult
+from .run import UNFLAGGED, Run, patiently
+from .schema import Table
+from .servers import Block, BusyError, Key, RowError
+from .states import ABANDON_PULL, FINISH_PULL, REFETCH, REHOLD
+
+logger = logging.getLogger("link")
+
+#: A chunk ends at this many rows or about this many bytes, whichever comes first.
+CHUNK_ROWS = 20_000
+CHUNK_BYTES = 64_000_000
+FIRST_CHUNK_ROWS = 16
+#: Blocks that wait between the reader and the local server.
+QUEUED_BLOCKS = 8
+
+
+def pull(
+    ends: Ends,
+    where: str = "",
+    *,
+    display_progress: bool = False,
+    max_calls: int | None = None,
+    dry_run: bool = False,
+    suppress_errors: bool = False,
+) -> PullResult:
+    """Pull what the SQL condition ``where`` selects of the source table; see :meth:`link.Source.pull`."""
+    started = time.monotonic()
+    ends.require_no_transaction("pull of")
+    with Run(ends) as run:
+        counts = run.outbound.survey(run.home) if dry_run else run.recover()
+        result = _tally(run, counts, where)
+        if dry_run:
+            result.dry_run = True
+            result.pulled += run.outbound.count_unshared(run.home, where)
+            result.pulled = result.pulled if max_calls is None else min(result.pulled, max_calls)
+        else:
+            unfinished = _hold_again(run, counts, result, where, max_calls)
+            unfinished |= run.outbound.count_mine(run.home, "PULL") > 0
+            Transfer(run, where, result, max_calls).move(unfinished, display_progress, suppress_errors)
+    result.seconds = time.monotonic() - started
+    logger.info("%s: %r", ends.spec.class_name, result)
+    return result
+
+
+def _tally(run: Run, counts: list[Count], where: str) -> PullResult:
+    """Count what of the selection is held already, by what will be done about it."""
+    result = PullResult()
+    for count in run.outbound.survey(run.home, where) if where else counts:
+        process, flagged, deprecated = count.row
+        if flagged == "TRUE":
+            reason = "flagged for deletion by the source"
+            result.skipped[reason] = result.skipped.get(reason, 0) + count.entities
+        elif process == "NONE" and deprecated == "FALSE":
+            result.shared += count.entities
+    return result
+
+
+def _hold_again(run: Run, counts: list[Count], result: PullResult, where: str, limit: int | None) -> bool:
+    """Hold again what has a helper row and no local row: unflagged after deprecation, or vanished locally."""
+    outbound, deprecated, vanished = run.outbound, [], []
+    if any(count.row == ("NONE", "FALSE", "TRUE") for count in counts):
+        deprecated = outbound.keys_where(run.home, UNFLAGGED, where)[:limit]
+        patiently(lambda: outbound.apply_to_keys(run.home, REHOLD, deprecated))
+    if run.something_vanished(counts, result.shared, where):
+        vanished = run.vanished(where)[:limit]
+        if vanished:
+            logger.warning("%s: %d shared entities are gone locally; pulling them again", run.name, len(vanished))
+        patiently(lambda: outbound.apply_to_keys(run.home, REFETCH, vanished))
+        result.shared -= len(vanished)
+    return bool(deprecated or vanished)
+
+
+class _TableEnd(NamedTuple):
+    """The reader has sent all rows of one table of the chunk."""
+
+    rows: int
+
+
+class _Stopped(Exception):  # noqa: N818 - not an error
+    """The reader was told to stop."""
+
+
+class Transfer:
+    """Moves the entities of one selection: those in hand that are not copied yet, and those that nobody holds.
+
+    Parameters
+    ----------
+    run : Run
+        A run that has recovered.
+    where : str
+        The selection, as a condition on the source table.
+    result : PullResult
+        Where to count.
+    limit : int or None
+        At most so many new entities.
+    """
+
+    def __init__(self, run: Run, where: str, result: PullResult, limit: int | None) -> None:
+        self.run = run
+        self.outbound = run.outbound
+        self.where = where
+        self.result = result
+        self.limit = limit
+        self.tables = [
+            (there.only(here.names), here)
+            for there, here in zip(run.source_entity.tables, run.entity.tables, strict=True)
+        ]
+        self.chunk_rows = FIRST_CHUNK_ROWS
+        self.waiting: list[Chunk] = []  # claimed, not yet begun to load
+        self.queue: queue.Queue[Chunk | Block | _TableEnd | BaseException | None] = queue.Queue(QUEUED_BLOCKS)
+        self.ends_to_come = 0
+        self.stop = threading.Event()
+        self.flagged_meanwhile = False
+
+    def move(self, unfinished: bool, display_progress: bool, suppress_errors: bool) -> None:
+        """Move everything. On an error what was moved stays, and what was only claimed is let go."""
+        self.reading = self.run.open(self.run.ends.source)
+        self.marking = self.run.open(self.run.ends.source)
+        total = self._total(unfinished) if display_progress else None
+        reader = threading.Thread(target=self._read, args=(unfinished,), name="link-reader", daemon=True)
+        bar = tqdm(total=total, unit="row", desc=self.run.name, disable=not display_progress)
+        with bar, ThreadPoolExecutor(1, "link-marker") as self.marker:
+            reader.start()
+            try:
+                for chunk in iter(self._next_chunk, None):
+                    moved = self._load(chunk)
+                    self._await_finish()
+                    self.finishing = self.marker.submit(self._finish, chunk, moved)
+                    bar.update(moved)
+                    if self.result.errors and not suppress_errors:
+                        break
+            finally:
+                self._end(reader)
+        if self.flagged_meanwhile:
+            self.run.settle()
+        if self.result.errors and not suppress_errors:
+            raise self.result.errors[0][1]
+
+    def _total(self, unfinished: bool) -> int:
+        total = self.outbound.count_unshared(self.run.home, self.where)
+        total = total if self.limit is None else min(total, self.limit)
+        return total + (self.outbound.count_mine(self.run.home, "PULL") if unfinished else 0)
+
+    # steps 1 and 2, in the reader thread
+
+    def _read(self, unfinished: bool) -> None:
+        try:
+            for chunk in self._claims(unfinished):
+                self.waiting.append(chunk)
+                self._put(chunk)
+                self._read_chunk(chunk)
+            self._put(None)
+        except _Stopped:
+            pass
+        except BaseException as error:
+            with contextlib.suppress(_Stopped):
+                self._put(error)
+
+    def _claims(self, unfinished: bool) -> Iterator[Chunk]:
+        after: Key | None = None
+        while unfinished:
+            upto = self.outbound.next_unfinished(self.run.home, after, self.chunk_rows - 1)
+            yield Chunk(after, upto, fresh=False)
+            after, unfinished = upto, upto is not None
+        after, left = None, self.limit
+        while left is None or left > 0:
+            size = self.chunk_rows if left is None else min(self.chunk_rows, left)
+            upto = self.outbound.next_unshared(self.run.home, self.where, after, size - 1)
+            chunk = Chunk(after, upto)
+            claimed = patiently(functools.partial(self.outbound.claim, self.run.home, self.where, chunk))
+            if claimed:
+                yield chunk
+            if upto is None:
+                return
+            after, left = upto, None if left is None else left - claimed
+
+    def _read_chunk(self, chunk: Chunk) -> None:
+        sizes: list[int] = []
+
+        def send(block: Block) -> None:
+            sizes.append(len(block.data))
+            self._put(block)
+
+        self.reading.execute(self.reading.server.begin_snapshot)
+        counts = []
+        for there, _ in self.tables:
+            counts.append(self.reading.stream(there, self.outbound.claimed_rows(there, chunk), send))
+            self._put(_TableEnd(counts[-1]))
+        self.reading.execute("COMMIT")
+        self._adapt(counts[0], sum(sizes))
+
+    def _adapt(self, rows: int, size: int) -> None:
+        fitting = CHUNK_BYTES * rows // size if size else CHUNK_ROWS
+        self.chunk_rows = max(1, min(4 * self.chunk_rows, fitting, CHUNK_ROWS))
+
+    def _put(self, item: Chunk | Block | _TableEnd | BaseException | None) -> None:
+        while not self.stop.is_set():
+            try:
+                return self.queue.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+        raise _Stopped
+
+    # step 3
+
+    def _next_chunk(self) -> Chunk | None:
+        item = self._get()
+        assert item is None or isinstance(item, Chunk)
+        if item:
+            self.waiting.remove(item)
+            self.ends_to_come = len(self.tables)
+        return item
+
+    def _get(self) -> Chunk | Block | _TableEnd | None:
+        item = self.queue.get()
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def _load(self, chunk: Chunk) -> int:
+        try:
+            with self.run.local.transaction():
+                return self._count([self._load_table(here) for _, here in self.tables])
+        except (RowError, BusyError) as error:
+            while self.ends_to_come:
+                list(self._incoming())
+            logger.debug("%s: the chunk goes row by row: %s", self.run.name, error.what)
+            self._await_finish()
+            return self._load_carefully(chunk)
+
+    def _load_table(self, here: Table) -> int:
+        loaded = self.run.local.load(here, self._incoming())
+        if loaded != self.rows_sent:
+            raise TransferError(
+                f"The local server took {loaded} of {self.rows_sent} rows of {here.schema}.{here.name}; nothing of the "
+                "chunk was kept.",
+                "Does a trigger there change what is inserted?",
+            )
+        return loaded
+
+    def _incoming(self) -> Iterator[Block]:
+        while not isinstance(item := self._get(), _TableEnd):
+            assert isinstance(item, Block)
+            self.result.bytes += len(item.data)
+            yield item
+        self.ends_to_come -= 1
+        self.rows_sent = item.rows
+
+    def _count(self, loaded: Sequence[int]) -> int:
+        self.result.pulled += loaded[0]
+        self.result.part_rows += sum(loaded[1:])
+        return loaded[0]
+
+    # step 3 again, for a chunk that was refused: entities that are there already, or that the local server cannot hold
+
+    def _load_carefully(self, chunk: Chunk) -> int:
+        keys = self.outbound.keys(self.marking, "PULL", chunk)
+        present = self.run.present(keys)
+        there_already = [key for key in keys if key in present]
+        for key in self.run.differing(self.marking, there_already):
+            logger.warning(
+                "%s: %s is local and differs from the source; left as it is",
+                self.run.name,
+                self.run.as_dict(key),
+            )
+            self.result.differing.append(self.run.as_dict(key))
+        self.outbound.apply_to_keys(self.marking, FINISH_PULL, there_already)
+        self.result.shared += len(there_already)
+        return self._load_range(chunk, [key for key in keys if key not in present])
+
+    def _load_range(self, chunk: Chunk, keys: Sequence[Key]) -> int:
+        if not keys:
+            return 0
+        read = [self._collect(there, chunk) for there, _ in self.tables]
+        try:
+            return patiently(lambda: self._load_collected(read))
+        except RowError as error:
+            if len(keys) == 1:
+                self._refuse(keys[0], error)
+                return 0
+        middle = len(keys) // 2
+        return self._load_range(Chunk(chunk.after, keys[middle - 1], chunk.fresh), keys[:middle]) + self._load_range(
+            Chunk(keys[middle - 1], chunk.upto, chunk.fresh), keys[middle:]
+        )
+
+    def _collect(self, there: Table, chunk: Chunk) -> list[Block]:
+        blocks: list[Block] = []
+        self.marking.stream(there, self.outbound.claimed_rows(there, chunk), blocks.append)
+        return blocks
+
+    def _load_collected(self, read: Sequence[Sequence[Block]]) -> int:
+        with self.run.local.transaction():
+            loaded = [self.run.local.load(here, blocks) for (_, here), blocks in zip(self.tables, read, strict=True)]
+        return self._count(loaded)
+
+    def _refuse(self, key: Key, error: RowError) -> None:
+        if not self.outbound.apply_to_keys(self.marking, ABANDON_PULL, [key]):
+            self.outbound.apply_to_keys(self.marking, FINISH_PULL, [key])  # flagged meanwhile
+        table = self.run.entity.master
+        refused = TransferError(
+            f"The local server does not take {self.run.as_dict(key)} of {table.schema}.{table.name}: {error.what}",
+            "It is not shared and not held. suppress_errors=True pulls the others and returns such errors.",
+        )
+        self.result.errors.append((self.run.as_dict(key), refused))
+
+    # step 4, beside step 3 of the next chunk
+
+    finishing: Future[None] | None = None
+
+    def _finish(self, chunk: Chunk, moved: int) -> None:
+        finished = patiently(lambda: self.outbound.apply(self.marking, FINISH_PULL, chunk))
+        logger.debug("%s: chunk up to %s: %d copied, %d finished", self.run.name, chunk.upto, moved, finished)
+        self.flagged_meanwhile |= finished > moved
+
+    def _await_finish(self) -> None:
+        if self.finishing:
+            self.finishing.result()
+            self.finishing = None
+
+    def _end(self, reader: threading.Thread) -> None:
+        """Stop reading; let go of what was claimed and not begun."""
+        self.stop.set()
+        reader.join()
+        self._await_finish()
+        for chunk in self.waiting:
+            if chunk.fresh:
+                self.outbound.apply(self.marking, ABANDON_PULL, chunk)
