@@ -38,9 +38,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> Iterator[None]:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Iterator[None]:
     """Say last, after pytest's own summary, on which servers the tests have run and how to get the others."""
     yield
     fleet = config.stash[FLEET]
@@ -81,9 +79,7 @@ def local_server(servers: tuple[TestServer, TestServer]) -> Iterator[TestServer]
 
 
 @pytest.fixture
-def lab(
-    source_server: TestServer, local_server: TestServer, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Lab]:
+def lab(source_server: TestServer, local_server: TestServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """Fresh schemas, accounts and connections, with the link user's credentials in the environment."""
     world = Lab(source_server, local_server)
     monkeypatch.setenv("LINK_USER", world.link_user)

@@ -54,7 +54,8 @@ class MySQL(Engine):
     own: ClassVar[tuple[str, ...]] = ("--mysqlx=OFF", "--secure-file-priv=NULL")
 
     def set_up(self) -> Sequence[str]:
-        (self.folder / "data").mkdir()
+        for name in ("data", "tmp"):
+            (self.folder / name).mkdir()
         (self.folder / "accounts.sql").write_text(
             f"CREATE USER IF NOT EXISTS '{ADMIN}'@'%' IDENTIFIED BY '{PASSWORD}';\n"
             f"GRANT ALL PRIVILEGES ON *.* TO '{ADMIN}'@'%' WITH GRANT OPTION;\n"
@@ -72,8 +73,9 @@ class MySQL(Engine):
         return [*self._native(), "--initialize-insecure"]
 
     def _native(self) -> list[str]:
+        # No common tmpdir: a starting MariaDB removes all temporary tables it finds there, its neighbour's too.
         user = ["--user=root"] if AS_ROOT else []
-        return [*self.program.argv, *user, f"--datadir={self.folder}/data"]
+        return [*self.program.argv, *user, f"--datadir={self.folder}/data", f"--tmpdir={self.folder}/tmp"]
 
     def _container(self) -> list[str]:
         options = {
@@ -100,9 +102,7 @@ class MariaDB(MySQL):
         scripts = [next(self.program.home.glob(f"share/m*/m*_{part}.sql")).read_text() for part in parts]
         # One statement a line is the language of the bootstrap.
         script = self.folder / "bootstrap.sql"
-        script.write_text(
-            "\n".join(["CREATE DATABASE mysql;", "USE mysql;", "SET @auth_root_socket=NULL;", *scripts])
-        )
+        script.write_text("\n".join(["CREATE DATABASE mysql;", "USE mysql;", "SET @auth_root_socket=NULL;", *scripts]))
         return ["sh", "-c", f'"$@" < {script}', "sh", *self._native(), self.common[0], "--bootstrap"]
 
 

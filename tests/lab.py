@@ -60,9 +60,7 @@ class Lab:
         name = self._quoted(self.source_schema, getattr(table, "table_name", table))
         self.source_server.sql(f"REVOKE {right} ON {name} FROM {self._account(self.link_user)}")
 
-    def instance(
-        self, server: TestServer, user: str | None = None, password: str | None = None
-    ) -> dj.Instance:
+    def instance(self, server: TestServer, user: str | None = None, password: str | None = None) -> dj.Instance:
         """A DataJoint instance that is closed with the lab; of the administrator unless a user is named."""
         self._open.append(server.instance(user, password))
         return self._open[-1]
@@ -76,9 +74,7 @@ class Lab:
         with ExitStack() as stack:
             for instance in self._open:
                 stack.callback(instance.connection.close)
-            for server in {
-                server.port: server for server in (self.source_server, self.local_server)
-            }.values():
+            for server in {server.port: server for server in (self.source_server, self.local_server)}.values():
                 stack.callback(_clear, server, self.prefix)
 
     def _create_local_user(self) -> None:
@@ -126,8 +122,6 @@ def _clear(server: TestServer, prefix: str) -> None:
             sessions = column("SELECT id FROM information_schema.processlist WHERE user LIKE %s")
             statements = [*(f"KILL {session}" for session in sessions), "SET foreign_key_checks = 0"]
             statements += [f"DROP SCHEMA `{schema}`" for schema in schemas]
-            statements += [
-                f"DROP USER {user}@'%'" for user in column("SELECT user FROM mysql.user WHERE user LIKE %s")
-            ]
+            statements += [f"DROP USER {user}@'%'" for user in column("SELECT user FROM mysql.user WHERE user LIKE %s")]
         for statement in statements:
             cursor.execute(statement)

