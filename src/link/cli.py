@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,7 +26,8 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line; errors of this package or of DataJoint become a message on stderr."""
     try:
-        app()
+        with _logs_on_stderr():
+            app()
     except Exception as error:
         from datajoint.errors import DataJointError
 
@@ -31,6 +35,18 @@ def main() -> None:
             raise
         print(f"datajoint-link: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+@contextmanager
+def _logs_on_stderr() -> Iterator[None]:
+    # DataJoint logs to stdout, where the SQL goes that somebody may redirect into a file.
+    handlers = [h for h in logging.getLogger("datajoint").handlers if isinstance(h, logging.StreamHandler)]
+    before = [(handler, handler.setStream(sys.stderr)) for handler in handlers]
+    try:
+        yield
+    finally:
+        for handler, stream in before:
+            handler.setStream(stream or sys.stderr)
 
 
 def _print_version(wanted: bool) -> None:

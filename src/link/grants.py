@@ -375,4 +375,4 @@ def _dialect(backend: str) -> _Dialect:
     try:
         return _DIALECTS[backend]
     except KeyError:
-        raise ConfigError(f"unknown backend {backend!r}", "it is mysql (also for MariaDB) or postgresql") from None
+        raise ConfigError(f"backend={backend!r} is not known.", f"Use one of {', '.join(BACKENDS)}.") from None

@@ -1,0 +1,400 @@
+"""The SQL for link users: its text, and what it does on real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import datajoint as dj
+import pytest
+from fleet import TestServer
+from lab import Lab
+
+from link.errors import ConfigError, NotFoundError
+from link.grants import (
+    Access,
+    grant_statements,
+    grants,
+    helper_name,
+    look_up,
+    random_password,
+    render,
+    required_sql,
+    revoke_statements,
+    table_name,
+)
+
+EPHYS = Access(
+    source_schema="lab_ephys",
+    tables=["unit", "unit__waveform"],
+    helper_schema="link_lab_b",
+    helper_tables=["unit_outbound"],
+)
+HOSTILE = Access(
+    source_schema="a`b\"c'd%e_f\\g",
+    tables=["#t`\"'%"],
+    helper_schema='h`"; --\nDROP',
+    helper_tables=["x\ny"],
+    user="o'br\"i`en%",
+    password="p'w\\d%\"`",
+)
+
+
+# --- the text
+
+
+def test_mysql_grants() -> None:
+    assert (
+        grants(EPHYS, backend="mysql")
+        == """\
+CREATE USER 'djlink'@'%' IDENTIFIED BY 'choose-a-password';
+CREATE SCHEMA IF NOT EXISTS `link_lab_b`;
+GRANT SELECT, REFERENCES ON `lab_ephys`.`unit` TO 'djlink'@'%';
+GRANT SELECT, REFERENCES ON `lab_ephys`.`unit__waveform` TO 'djlink'@'%';
+GRANT ALL PRIVILEGES ON `link_lab_b`.`unit_outbound` TO 'djlink'@'%';
+-- Optional. The server hides tables without a grant: a part table added later would be
+-- missed without a word. It shows the names and definitions of all tables there, no rows:
+-- GRANT SHOW VIEW ON `lab\\_ephys`.* TO 'djlink'@'%';
+"""
+    )
+
+
+def test_postgresql_grants() -> None:
+    assert (
+        grants(replace(EPHYS, database="neuro"), backend="postgresql")
+        == """\
+CREATE ROLE "djlink" LOGIN PASSWORD 'choose-a-password';
+GRANT CONNECT ON DATABASE "neuro" TO "djlink";
+GRANT USAGE ON SCHEMA "lab_ephys" TO "djlink";
+GRANT SELECT, REFERENCES ON "lab_ephys"."unit" TO "djlink";
+GRANT SELECT, REFERENCES ON "lab_ephys"."unit__waveform" TO "djlink";
+CREATE SCHEMA IF NOT EXISTS "link_lab_b";
+GRANT USAGE, CREATE ON SCHEMA "link_lab_b" TO "djlink";
+-- Only for an administrator who is no superuser. The link user will own the helper table;
+-- as its member you can set flags there:
+-- GRANT "djlink" TO CURRENT_USER;
+"""
+    )
+
+
+def test_mysql_revoke() -> None:
+    kept = """\
+-- The helper table stays, and its rows go on holding. When nobody has copies any more:
+-- DROP TABLE `link_lab_b`.`unit_outbound`;
+"""
+    assert (
+        grants(EPHYS, backend="mysql", revoke=True)
+        == f"""\
+-- All rights of the account end with it.
+DROP USER 'djlink'@'%';
+{kept}"""
+    )
+    assert (
+        grants(replace(EPHYS, new_user=False), backend="mysql", revoke=True)
+        == f"""\
+REVOKE SELECT, REFERENCES ON `lab_ephys`.`unit` FROM 'djlink'@'%';
+REVOKE SELECT, REFERENCES ON `lab_ephys`.`unit__waveform` FROM 'djlink'@'%';
+REVOKE ALL PRIVILEGES ON `link_lab_b`.`unit_outbound` FROM 'djlink'@'%';
+{kept}"""
+    )
+
+
+def test_postgresql_revoke() -> None:
+    assert (
+        grants(EPHYS, backend="postgresql", revoke=True)
+        == """\
+-- First of all: the foreign key is checked with the rights of the helper table's owner.
+REASSIGN OWNED BY "djlink" TO CURRENT_USER;
+REVOKE SELECT, REFERENCES ON "lab_ephys"."unit" FROM "djlink";
+REVOKE SELECT, REFERENCES ON "lab_ephys"."unit__waveform" FROM "djlink";
+REVOKE USAGE, CREATE ON SCHEMA "link_lab_b" FROM "djlink";
+REVOKE USAGE ON SCHEMA "lab_ephys" FROM "djlink";
+DROP ROLE "djlink";
+-- The helper table stays, and its rows go on holding. When nobody has copies any more:
+-- DROP TABLE "link_lab_b"."unit_outbound";
+"""
+    )
+
+
+def test_postgresql_revoke_leaves_what_other_links_of_the_account_need() -> None:
+    statements = revoke_statements(replace(EPHYS, new_user=False, database="neuro"), "postgresql")
+    assert required_sql(statements) == [
+        'ALTER TABLE IF EXISTS "link_lab_b"."unit_outbound" OWNER TO CURRENT_USER',
+        'REVOKE SELECT, REFERENCES ON "lab_ephys"."unit" FROM "djlink"',
+        'REVOKE SELECT, REFERENCES ON "lab_ephys"."unit__waveform" FROM "djlink"',
+    ]
+    assert '-- REVOKE CONNECT ON DATABASE "neuro" FROM "djlink";' in render(statements)
+
+
+def test_an_account_that_exists_is_not_created() -> None:
+    for backend, created in (("mysql", "CREATE USER"), ("postgresql", "CREATE ROLE")):
+        assert created in grants(EPHYS, backend=backend)
+        assert created not in grants(replace(EPHYS, new_user=False), backend=backend)
+
+
+def test_hostile_names_are_quoted_on_mysql() -> None:
+    assert required_sql(grant_statements(HOSTILE, "mysql")) == [
+        """CREATE USER 'o''br"i`en%'@'%' IDENTIFIED BY 'p''w\\\\d%"`'""",
+        'CREATE SCHEMA IF NOT EXISTS `h``"; --\nDROP`',
+        """GRANT SELECT, REFERENCES ON `a``b"c'd%e_f\\g`.`#t``"'%` TO 'o''br"i`en%'@'%'""",
+        """GRANT ALL PRIVILEGES ON `h``"; --\nDROP`.`x\ny` TO 'o''br"i`en%'@'%'""",
+    ]
+
+
+def test_hostile_names_are_quoted_on_postgresql() -> None:
+    role = '"o\'br""i`en%"'
+    assert required_sql(grant_statements(HOSTILE, "postgresql")) == [
+        f"""CREATE ROLE {role} LOGIN PASSWORD E'p''w\\\\d%"`'""",
+        f'GRANT USAGE ON SCHEMA "a`b""c\'d%e_f\\g" TO {role}',
+        f'GRANT SELECT, REFERENCES ON "a`b""c\'d%e_f\\g"."#t`""\'%" TO {role}',
+        'CREATE SCHEMA IF NOT EXISTS "h`""; --\nDROP"',
+        f'GRANT USAGE, CREATE ON SCHEMA "h`""; --\nDROP" TO {role}',
+    ]
+
+
+@pytest.mark.parametrize("backend", ["mysql", "postgresql"])
+def test_no_name_ends_a_comment(backend: str) -> None:
+    script = render(s for s in revoke_statements(HOSTILE, backend) if s.optional)
+    assert script.count("\n") > 2
+    assert all(line.startswith("-- ") for line in script.splitlines())
+
+
+@pytest.mark.parametrize("backend", ["mysql", "postgresql"])
+@pytest.mark.parametrize("name", ["", "x" * 65, "a\0b"])
+def test_impossible_names_are_refused(backend: str, name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be a name"):
+        grants(replace(EPHYS, helper_schema=name), backend=backend)
+
+
+def test_unknown_backend() -> None:
+    with pytest.raises(ConfigError, match=r"oracle.*\n.*mysql, postgresql"):
+        grants(EPHYS, backend="oracle")
+
+
+def test_class_names_stand_for_table_names() -> None:
+    assert table_name("SpikeSorting") == "spike_sorting"
+    assert table_name("Unit.WaveForm") == "unit__wave_form"
+    assert table_name("#lookup") == "#lookup"
+    assert table_name("__computed__part") == "__computed__part"
+    assert helper_name("Unit") == "unit_outbound"
+    assert helper_name("__firing_rate") == "firing_rate_outbound"
+
+
+def test_passwords() -> None:
+    assert len(random_password()) == 32
+    assert random_password() != random_password()
+    assert "secret" not in repr(replace(EPHYS, password="secret"))
+
+
+# --- on real servers
+
+
+@pytest.fixture
+def access(lab: Lab) -> Access:
+    """A link user of its own, and tables of which it gets two: a master and its part."""
+    q = quote(lab.kind)
+    unit = q(lab.source_schema, "unit")
+    for statement in (
+        f"CREATE TABLE {unit} (id int PRIMARY KEY)",
+        f"CREATE TABLE {q(lab.source_schema, 'unit__wave')} (id int PRIMARY KEY REFERENCES {unit} (id))",
+        f"CREATE TABLE {q(lab.source_schema, '_other')} (id int PRIMARY KEY)",
+        f"INSERT INTO {unit} VALUES (1), (2), (3)",
+    ):
+        lab.source_server.sql(statement)
+    return Access(
+        source_schema=lab.source_schema,
+        tables=["unit", "unit__wave"],
+        helper_schema=f"{lab.prefix}_new_helper",
+        helper_tables=["unit_outbound"],
+        user=f"{lab.prefix}_granted",
+        password=random_password(),
+    )
+
+
+@pytest.fixture
+def linked(lab: Lab, access: Access) -> Iterator[Any]:
+    """A cursor of the link user, who has made a helper table that holds the row 1."""
+    run(lab.source_server, required_sql(grant_statements(access, lab.source_server.backend)))
+    q = quote(lab.kind)
+    helper, unit = q(access.helper_schema, "unit_outbound"), q(access.source_schema, "unit")
+    with (
+        closing(lab.source_server.connect_raw(access.user, access.password)) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(f"CREATE TABLE {helper} (id int PRIMARY KEY, FOREIGN KEY (id) REFERENCES {unit} (id))")
+        cursor.execute(f"INSERT INTO {helper} VALUES (1)")
+        yield cursor
+
+
+def quote(kind: str) -> Any:
+    mark = '"' if kind == "postgresql" else "`"
+    return lambda *names: ".".join(f"{mark}{name}{mark}" for name in names)
+
+
+def run(server: TestServer, statements: list[str]) -> None:
+    with closing(server.connect_raw()) as connection, connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def refused(cursor: Any, statement: str) -> str:
+    with pytest.raises(Exception, match=r"(?i)denied|foreign key|doesn't exist") as caught:
+        cursor.execute(statement)
+    return str(caught.value)
+
+
+def test_the_rights_suffice_and_are_no_more(lab: Lab, access: Access, linked: Any) -> None:
+    q = quote(lab.kind)
+    for table in ("unit", "unit__wave"):
+        linked.execute(f"SELECT * FROM {q(access.source_schema, table)}")
+        assert "denied" in refused(linked, f"DELETE FROM {q(access.source_schema, table)}")
+    assert "denied" in refused(linked, f"SELECT * FROM {q(access.source_schema, '_other')}")
+    assert "denied" in refused(linked, f"CREATE TABLE {q(access.source_schema, 'new')} (id int)")
+
+
+@pytest.mark.parametrize("new_user", [True, False])
+def test_revoking_keeps_the_holds(lab: Lab, access: Access, linked: Any, new_user: bool) -> None:
+    q = quote(lab.kind)
+    helper, unit = q(access.helper_schema, "unit_outbound"), q(access.source_schema, "unit")
+    taken = replace(access, new_user=new_user)
+    run(lab.source_server, required_sql(revoke_statements(taken, lab.source_server.backend)))
+
+    assert lab.source_server.sql(f"SELECT id FROM {helper}") == [(1,)]
+    owner = delete_as_an_ordinary_member(lab)
+    with closing(owner), owner.cursor() as cursor:
+        assert "foreign key" in refused(cursor, f"DELETE FROM {unit} WHERE id = 1")
+        cursor.execute(f"DELETE FROM {unit} WHERE id = 2")
+    if not new_user:
+        with closing(lab.source_server.connect_raw(access.user, access.password)) as connection:
+            refused(connection.cursor(), f"SELECT * FROM {unit}")
+            refused(connection.cursor(), f"SELECT * FROM {helper}")
+
+
+def delete_as_an_ordinary_member(lab: Lab) -> Any:
+    """Connect as an account that may edit the source table, and knows nothing of the helper table."""
+    user, password = f"{lab.prefix}_member", random_password()
+    lab.source_server.create_user(user, password)
+    account = user if lab.kind == "postgresql" else f"{user}@'%'"
+    rights = [f"GRANT SELECT, DELETE ON {quote(lab.kind)(lab.source_schema, 'unit')} TO {account}"]
+    if lab.kind == "postgresql":
+        rights.append(f"GRANT USAGE ON SCHEMA {lab.source_schema} TO {user}")
+    run(lab.source_server, rights)
+    return lab.source_server.connect_raw(user, password)
+
+
+@pytest.mark.usefixtures("linked")
+def test_the_account_is_gone_after_revoking(lab: Lab, access: Access) -> None:
+    run(lab.source_server, required_sql(revoke_statements(access, lab.source_server.backend)))
+    with pytest.raises(Exception, match=r"(?i)denied|does not exist|authentication failed"):
+        lab.source_server.connect_raw(access.user, access.password)
+    # The administrator can let the same name in again.
+    run(lab.source_server, required_sql(grant_statements(access, lab.source_server.backend)))
+
+
+def test_names_in_grants_on_tables_are_taken_literally(lab: Lab, access: Access) -> None:
+    """Why nothing is escaped in a grant on a table: the escaped name is that of another schema."""
+    if lab.kind == "postgresql":
+        pytest.skip("PostgreSQL has no wildcards in grants")
+    escaped = access.source_schema.replace("_", "\\_")
+    with closing(lab.source_server.connect_raw()) as connection, connection.cursor() as cursor:
+        refused(cursor, f"GRANT SELECT ON `{escaped}`.`unit` TO '{lab.link_user}'@'%'")
+        # ALL includes CREATE, so the table need not exist: accepted, and of no use.
+        cursor.execute(f"GRANT ALL PRIVILEGES ON `{escaped}`.`unit` TO '{lab.link_user}'@'%'")
+    with closing(lab.source_server.connect_raw(lab.link_user, lab.link_password)) as connection:
+        assert "denied" in refused(connection.cursor(), f"SELECT * FROM {access.source_schema}.unit")
+
+
+def test_show_view_shows_names_and_no_rows(lab: Lab, access: Access, linked: Any) -> None:
+    if lab.kind == "postgresql":
+        pytest.skip("PostgreSQL shows all names")
+    names = f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{access.source_schema}'"
+    linked.execute(names)
+    assert {name for (name,) in linked.fetchall()} == {"unit", "unit__wave"}
+
+    run(lab.source_server, [s.sql for s in grant_statements(access, "mysql") if s.optional])
+    with closing(lab.source_server.connect_raw(access.user, access.password)) as again:
+        cursor = again.cursor()
+        cursor.execute(names)
+        assert {name for (name,) in cursor.fetchall()} == {"unit", "unit__wave", "_other"}
+        assert "denied" in refused(cursor, f"SELECT * FROM `{access.source_schema}`.`_other`")
+
+
+def test_hostile_names_work(lab: Lab) -> None:
+    q = quote(lab.kind)
+    access = Access(
+        source_schema=f"{lab.prefix} a'b%c",
+        tables=["#t'%"],
+        helper_schema=f"{lab.prefix} h'--",
+        helper_tables=["x;y"],
+        user=f"{lab.prefix} o'%",
+        password="p'w\\d%\"`",
+    )
+    create = [
+        f"CREATE SCHEMA {q(access.source_schema)}",
+        f"CREATE TABLE {q(access.source_schema, *access.tables)} (id int)",
+    ]
+    try:
+        run(lab.source_server, create)
+        run(lab.source_server, required_sql(grant_statements(access, lab.source_server.backend)))
+        with closing(lab.source_server.connect_raw(access.user, access.password)) as connection:
+            cursor = connection.cursor()
+            cursor.execute(f"SELECT * FROM {q(access.source_schema, *access.tables)}")
+            cursor.execute(f"CREATE TABLE {q(access.helper_schema, *access.helper_tables)} (id int)")
+    finally:
+        run(lab.source_server, required_sql(revoke_statements(access, lab.source_server.backend)))
+        cascade = " CASCADE" if lab.kind == "postgresql" else ""
+        for schema in (access.source_schema, access.helper_schema):
+            run(lab.source_server, [f"DROP SCHEMA {q(schema)}{cascade}"])
+
+
+def test_look_up_finds_tiers_and_parts(lab: Lab) -> None:
+    q = quote(lab.kind)
+    for name in ("unit", "unit__wave", "unit__wave__peak", "unit_group", "#area", "_rec", "__rate", "__rate__bin"):
+        lab.source_server.sql(f"CREATE TABLE {q(lab.source_schema, name)} (id int)")
+
+    def found(*names: str) -> list[str]:
+        return look_up(lab.source.connection, lab.source_server.backend, lab.source_schema, names)
+
+    assert found("Unit") == ["unit", "unit__wave", "unit__wave__peak"]
+    assert found("Area", "Rec") == ["#area", "_rec"]
+    assert found("Rate", "__rate") == ["__rate", "__rate__bin"]
+    with pytest.raises(NotFoundError, match=r"no table 'Unut'.*\n.*'unit'"):
+        found("Unut")
+    lab.source_server.sql(f"CREATE TABLE {q(lab.source_schema, '#unit')} (id int)")
+    with pytest.raises(ConfigError, match="unit, #unit"):
+        found("Unit")
+    with pytest.raises(NotFoundError, match="no_such_schema"):
+        look_up(lab.source.connection, lab.source_server.backend, "no_such_schema", ["Unit"])
+
+
+def test_a_pipeline_of_datajoint_can_be_read_with_the_rights(lab: Lab) -> None:
+    """Classes, tiers and parts as DataJoint itself declares them."""
+
+    class Rate(dj.Computed):
+        definition = """
+        id : int32
+        """
+
+        class Bin(dj.Part):
+            definition = """
+            -> master
+            bin : int32
+            """
+
+    lab.source.Schema(lab.source_schema)(Rate, context={"Rate": Rate})
+    tables = look_up(lab.source.connection, lab.source_server.backend, lab.source_schema, ["Rate"])
+    access = Access(
+        source_schema=lab.source_schema,
+        tables=tables,
+        helper_schema=lab.helper_schema,
+        helper_tables=["rate_outbound"],
+        user=lab.link_user,
+        new_user=False,
+    )
+    run(lab.source_server, required_sql(grant_statements(access, lab.source_server.backend)))
+    seen: dict[str, Any] = {}
+    schema = lab.link_instance().Schema(lab.source_schema, create_schema=False, create_tables=False)
+    schema.make_classes(into=seen)
+    assert len(seen["Rate"]()) == len(seen["Rate"].Bin()) == 0
