@@ -34,7 +34,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    config.stash[FLEET].close()
+    if FLEET in config.stash:
+        config.stash[FLEET].close()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

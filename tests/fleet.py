@@ -259,7 +259,7 @@ class Fleet:
         """The source and the local server of one kind; `UnavailableError` where there is none."""
         self.start([kind])
         if kind in self.missing:
-            raise UnavailableError(f"no {TITLES[kind]} server: {self.missing[kind]}")
+            raise UnavailableError(f"no {TITLES[kind]} server: see the last lines")
         return self._pairs[kind]
 
     def start(self, kinds: Collection[str]) -> None:
@@ -292,6 +292,8 @@ class Fleet:
             self._keeper.wait()
 
     def _attach(self, listing: Path) -> None:
+        if not listing.exists():
+            raise pytest.UsageError(f"LINK_TEST_SERVERS={listing}: no such file; does `make servers` run?")
         for entry in json.loads(listing.read_text()):
             server = TestServer(**entry)
             self._pairs[server.kind] = (*self._pairs.get(server.kind, ()), server)
@@ -345,5 +347,6 @@ def main(listing: Path) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     main(Path(sys.argv[1]).resolve())
