@@ -93,6 +93,8 @@ def _parse_url(url: str) -> Address:
         )
     if parts.scheme not in _SCHEMES or not parts.hostname:
         raise ConfigError(f"Cannot read the URL {url!r}.", "Use postgresql://host:port/database or mysql://host:port.")
+    if ":" in parts.hostname:
+        raise ConfigError(f"DataJoint does not connect to IPv6 addresses such as {parts.hostname}.", "Use a host name.")
     return Address(parts.hostname, port, _SCHEMES[parts.scheme], parts.path.strip("/") or None)
 
 
@@ -142,6 +144,10 @@ def make_spec(
             raise ConfigError(f"{what} must be a name, not {name!r}.")
     if stores is not None and not _is_mapping_of_names(stores):
         raise ConfigError('stores must map names to names: stores={"source_store": "local_store"}.')
+    if port is not None and (not isinstance(port, int) or not 0 < port < 65536):
+        raise ConfigError(f"port must be a number from 1 to 65535, not {port!r}.")
+    if use_tls is not None and not isinstance(use_tls, (bool, Mapping)):
+        raise ConfigError(f"use_tls must be True, False or a mapping as for dj.conn, not {use_tls!r}.")
     return LinkSpec(
         class_name=class_name,
         address=Address(

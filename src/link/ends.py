@@ -269,7 +269,8 @@ class Ends:
         if local_only:
             raise LocalMismatchError(
                 f"The local table {wanted.master.schema}.{wanted.master.name} has the part table "
-                f"{sorted(local_only)[0]}, which the link user does not see at the source: it was dropped there, or is not granted (any more).",
+                f"{sorted(local_only)[0]}, which the link user does not see at the source: it was dropped there, "
+                "or is not granted (any more).",
                 "Ask the source's administrator to grant SELECT, REFERENCES on it.",
             )
         if missing and wanted.master not in missing:

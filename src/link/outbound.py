@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .schema import Table
+from .schema import Column, Table
 from .servers import Connection, Key, Server, Sql
 from .states import HOLD, HelperRow, Transition
 
@@ -27,12 +27,12 @@ WORKER = "_worker"
 class Chunk:
     """The entities whose keys lie in (``after``, ``upto``], in the order of the source; None for an open end.
 
-    ``fresh`` tells keys that this run has claimed from those that it found unfinished.
+    ``claimed`` counts the keys that this run has claimed there; None for those that it found unfinished.
     """
 
     after: Key | None
     upto: Key | None
-    fresh: bool = True
+    claimed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,9 @@ class Outbound:
     def _assignments(self, transition: Transition) -> str:
         assert transition.then is not None
         values = {column: repr(value) for column, value in transition.then.items()}
-        if self.shared:
-            values[WORKER] = str(self.worker if transition.then.get("process", "NONE") != "NONE" else 0)
+        # The number of a row at rest means nothing, and is not worth another write.
+        if self.shared and transition.then.get("process", "NONE") != "NONE":
+            values[WORKER] = str(self.worker)
         return ", ".join(f"{column} = {value}" for column, value in values.items())
 
     # claims
@@ -230,6 +231,19 @@ class Outbound:
         count, checksum = connection.query(f"SELECT COUNT(*), {expression} FROM {self.table} WHERE {condition}")[0]
         return int(count), int(checksum or 0)
 
+    def count_source(self, connection: Connection, chunk: Chunk) -> int:
+        """How many source rows there are in a chunk, whoever holds them."""
+        within, args = self._within(chunk, self.source_name)
+        return int(connection.query(f"SELECT COUNT(*) FROM {self.source_name} WHERE {within}", args)[0][0])
+
+    def all_rows(self, table: Table, chunk: Chunk) -> Sql:
+        """FROM ... ORDER BY: all rows of a source table that belong to the entities of a chunk."""
+        name = self.server.name(table.schema, table.name)
+        columns = [(c, f"{name}.{self.server.quote(own)}") for own, c in zip(table.entity_key, self.key, strict=True)]
+        within, args = self._within(chunk, name, columns)
+        order = ", ".join(self.server.key_order(column, reference) for column, reference in columns)
+        return f"FROM {name} WHERE {within} ORDER BY {order}", args
+
     def claimed_rows(self, table: Table, chunk: Chunk) -> Sql:
         """FROM ... ORDER BY: the rows of a source table that belong to the claimed entities of a chunk.
 
@@ -267,8 +281,8 @@ class Outbound:
         )
         return f"{mine} AND {condition}", args
 
-    def _within(self, chunk: Chunk, table: str) -> Sql:
-        columns = list(zip(self.key, self._references(table), strict=True))
+    def _within(self, chunk: Chunk, table: str, columns: Sequence[tuple[Column, str]] | None = None) -> Sql:
+        columns = columns or list(zip(self.key, self._references(table), strict=True))
         bounds = [
             self.server.beyond(columns, bound, sign)
             for bound, sign in ((chunk.after, ">"), (chunk.upto, "<="))

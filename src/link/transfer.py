@@ -13,8 +13,8 @@ statements the process may be killed: the next operation goes on from what the h
 
 from __future__ import annotations
 
+import collections
 import contextlib
-import functools
 import logging
 import queue
 import threading
@@ -31,7 +31,7 @@ from .outbound import Chunk, Count
 from .results import PullResult
 from .run import UNFLAGGED, Run, patiently
 from .schema import Table
-from .servers import Block, BusyError, Key, RowError
+from .servers import Block, BusyError, Connection, Key, RowError
 from .states import ABANDON_PULL, FINISH_PULL, REFETCH, REHOLD
 
 logger = logging.getLogger("link")
@@ -65,7 +65,7 @@ def pull(
             result.pulled = result.pulled if max_calls is None else min(result.pulled, max_calls)
         else:
             unfinished = _hold_again(run, counts, result, where, max_calls)
-            unfinished |= run.outbound.count_mine(run.home, "PULL") > 0
+            unfinished |= any(count.row.process == "PULL" and count.worker == run.outbound.worker for count in counts)
             Transfer(run, where, result, max_calls).move(unfinished, display_progress, suppress_errors)
     result.seconds = time.monotonic() - started
     logger.info("%s: %r", ends.spec.class_name, result)
@@ -136,7 +136,8 @@ class Transfer:
             for there, here in zip(run.source_entity.tables, run.entity.tables, strict=True)
         ]
         self.chunk_rows = FIRST_CHUNK_ROWS
-        self.waiting: list[Chunk] = []  # claimed, not yet begun to load
+        # Claimed or about to be, not yet begun to load; threads add and remove single items.
+        self.waiting: dict[tuple[Key | None, Key | None], Chunk] = {}
         self.queue: queue.Queue[Chunk | Block | _TableEnd | BaseException | None] = queue.Queue(QUEUED_BLOCKS)
         self.ends_to_come = 0
         self.stop = threading.Event()
@@ -176,7 +177,6 @@ class Transfer:
     def _read(self, unfinished: bool) -> None:
         try:
             for chunk in self._claims(unfinished):
-                self.waiting.append(chunk)
                 self._put(chunk)
                 self._read_chunk(chunk)
             self._put(None)
@@ -190,19 +190,61 @@ class Transfer:
         after: Key | None = None
         while unfinished:
             upto = self.outbound.next_unfinished(self.run.home, after, self.chunk_rows - 1)
-            yield Chunk(after, upto, fresh=False)
+            yield Chunk(after, upto)
             after, unfinished = upto, upto is not None
-        after, left = None, self.limit
-        while left is None or left > 0:
-            size = self.chunk_rows if left is None else min(self.chunk_rows, left)
+        yield from self._claims_ahead() if self.limit is None else self._claims_within(self.limit)
+
+    def _claims_ahead(self) -> Iterator[Chunk]:
+        """Claim the next chunks while this one is read: most of a claim is the server's work on the foreign key."""
+        claimers = [self.run.open(self.run.ends.source) for _ in range(self.run.ends.source.claimers)]
+        idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
+        for connection in claimers:
+            idle.put(connection)
+        under_way: collections.deque[Future[Chunk]] = collections.deque()
+        with ThreadPoolExecutor(len(claimers), "link-claimer") as pool:
+            for after, upto in self._bounds():
+                under_way.append(pool.submit(self._claim, idle, after, upto))
+                if len(under_way) > len(claimers):
+                    yield from self._if_any(under_way.popleft().result())
+            while under_way:
+                yield from self._if_any(under_way.popleft().result())
+
+    def _claims_within(self, limit: int) -> Iterator[Chunk]:
+        after: Key | None = None
+        while limit > 0:
+            size = min(self.chunk_rows, limit)
             upto = self.outbound.next_unshared(self.run.home, self.where, after, size - 1)
-            chunk = Chunk(after, upto)
-            claimed = patiently(functools.partial(self.outbound.claim, self.run.home, self.where, chunk))
-            if claimed:
-                yield chunk
+            chunk = self._claim_with(self.run.home, after, upto)
+            yield from self._if_any(chunk)
             if upto is None:
                 return
-            after, left = upto, None if left is None else left - claimed
+            after, limit = upto, limit - (chunk.claimed or 0)
+
+    def _bounds(self) -> Iterator[tuple[Key | None, Key | None]]:
+        after: Key | None = None
+        while not self.stop.is_set():
+            upto = self.outbound.next_unshared(self.run.home, self.where, after, self.chunk_rows - 1)
+            yield after, upto
+            if upto is None:
+                return
+            after = upto
+
+    def _claim(self, idle: queue.SimpleQueue[Connection], after: Key | None, upto: Key | None) -> Chunk:
+        connection = idle.get()
+        try:
+            return self._claim_with(connection, after, upto)
+        finally:
+            idle.put(connection)
+
+    def _claim_with(self, connection: Connection, after: Key | None, upto: Key | None) -> Chunk:
+        # Listed before it is claimed: whatever happens then, it is let go of in the end.
+        self.waiting[after, upto] = Chunk(after, upto)
+        claimed = patiently(lambda: self.outbound.claim(connection, self.where, Chunk(after, upto)))
+        return Chunk(after, upto, claimed)
+
+    def _if_any(self, chunk: Chunk) -> Iterator[Chunk]:
+        if chunk.claimed:
+            yield chunk
 
     def _read_chunk(self, chunk: Chunk) -> None:
         sizes: list[int] = []
@@ -212,9 +254,12 @@ class Transfer:
             self._put(block)
 
         self.reading.execute(self.reading.server.begin_snapshot)
+        # All rows of the range are ours: read it as it lies, without looking at the helper table.
+        whole = chunk.claimed is not None and chunk.claimed == self.outbound.count_source(self.reading, chunk)
+        rows_of = self.outbound.all_rows if whole else self.outbound.claimed_rows
         counts = []
         for there, _ in self.tables:
-            counts.append(self.reading.stream(there, self.outbound.claimed_rows(there, chunk), send))
+            counts.append(self.reading.stream(there, rows_of(there, chunk), send))
             self._put(_TableEnd(counts[-1]))
         self.reading.execute("COMMIT")
         self._adapt(counts[0], sum(sizes))
@@ -237,7 +282,7 @@ class Transfer:
         item = self._get()
         assert item is None or isinstance(item, Chunk)
         if item:
-            self.waiting.remove(item)
+            self.waiting.pop((item.after, item.upto), None)
             self.ends_to_come = len(self.tables)
         return item
 
@@ -309,8 +354,8 @@ class Transfer:
                 self._refuse(keys[0], error)
                 return 0
         middle = len(keys) // 2
-        return self._load_range(Chunk(chunk.after, keys[middle - 1], chunk.fresh), keys[:middle]) + self._load_range(
-            Chunk(keys[middle - 1], chunk.upto, chunk.fresh), keys[middle:]
+        return self._load_range(Chunk(chunk.after, keys[middle - 1]), keys[:middle]) + self._load_range(
+            Chunk(keys[middle - 1], chunk.upto), keys[middle:]
         )
 
     def _collect(self, there: Table, chunk: Chunk) -> list[Block]:
@@ -352,6 +397,7 @@ class Transfer:
         self.stop.set()
         reader.join()
         self._await_finish()
-        for chunk in self.waiting:
-            if chunk.fresh:
-                self.outbound.apply(self.marking, ABANDON_PULL, chunk)
+        for chunk in self.waiting.values():
+            keys = self.outbound.keys(self.marking, "PULL", chunk)
+            present = self.run.present(keys)
+            self.outbound.apply_to_keys(self.marking, ABANDON_PULL, [key for key in keys if key not in present])

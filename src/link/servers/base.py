@@ -100,6 +100,8 @@ class Server(ABC):
     """
 
     begin_snapshot: ClassVar[str]
+    #: Sessions that claim at once: more than one where the check of the foreign key is what takes the time.
+    claimers: ClassVar[int] = 1
 
     def __init__(self, connection: dj.Connection) -> None:
         self.dj = connection

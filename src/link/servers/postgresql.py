@@ -159,6 +159,7 @@ class _Source(io.RawIOBase):
 class PostgreSQL(Server):
     """A PostgreSQL server."""
 
+    claimers = 2
     begin_snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
     def open(self) -> Any:
@@ -373,7 +374,8 @@ class PostgreSQL(Server):
             f"process {process} NOT NULL DEFAULT 'NONE', is_flagged {flag} NOT NULL DEFAULT 'FALSE', "
             f"is_deprecated {flag} NOT NULL DEFAULT 'FALSE', _worker integer NOT NULL DEFAULT 0, "
             f"PRIMARY KEY ({key}), FOREIGN KEY ({key}) REFERENCES {self.name(source.schema, source.name)} ({key}) "
-            "ON UPDATE RESTRICT ON DELETE RESTRICT)",
+            # Room on each page for its rows' second version: finishing a pull need not touch the index then.
+            "ON UPDATE RESTRICT ON DELETE RESTRICT) WITH (fillfactor = 50)",
             # The link user owns the helper table; who owns the source must be able to flag rows in it.
             f"DO $$ BEGIN EXECUTE format('GRANT ALL ON %%I.%%I TO %%I', {_text(schema)}, {_text(name)}, "
             f"{self._owner(source)}); END $$",
