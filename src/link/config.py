@@ -72,6 +72,8 @@ def parse_host(host: str) -> Address:
         return _parse_url(host)
     if host.startswith("/"):
         return Address(host, backend="postgresql")
+    if "@" in host:
+        raise _credentials_in("host")
     name, colon, port = host.rpartition(":")
     if not colon:
         return Address(host)
@@ -87,15 +89,19 @@ def _parse_url(url: str) -> Address:
     except ValueError:
         raise ConfigError("The port in the URL of the source server is not a number.") from None
     if parts.username or parts.password:
-        raise ConfigError(
-            "The URL of the source server holds a user or a password.",
-            "Leave them out and set LINK_USER and LINK_PASS in the environment.",
-        )
-    if parts.scheme not in _SCHEMES or not parts.hostname:
+        raise _credentials_in("URL")
+    if parts.scheme not in _SCHEMES or not parts.hostname or parts.query or parts.fragment:
         raise ConfigError(f"Cannot read the URL {url!r}.", "Use postgresql://host:port/database or mysql://host:port.")
     if ":" in parts.hostname:
         raise ConfigError(f"DataJoint does not connect to IPv6 addresses such as {parts.hostname}.", "Use a host name.")
     return Address(parts.hostname, port, _SCHEMES[parts.scheme], parts.path.strip("/") or None)
+
+
+def _credentials_in(what: str) -> ConfigError:
+    return ConfigError(
+        f"The {what} of the source server holds a user or a password.",
+        "Leave them out and set LINK_USER and LINK_PASS in the environment.",
+    )
 
 
 @dataclass(frozen=True)
@@ -148,14 +154,17 @@ def make_spec(
         raise ConfigError(f"port must be a number from 1 to 65535, not {port!r}.")
     if use_tls is not None and not isinstance(use_tls, (bool, Mapping)):
         raise ConfigError(f"use_tls must be True, False or a mapping as for dj.conn, not {use_tls!r}.")
+    address = Address(
+        address.host,
+        _agree("port", port, address.port),
+        _agree("backend", backend, address.backend),
+        _agree("database", database, address.database),
+    )
+    if address.backend == "mysql" and address.database:
+        raise ConfigError(f"database={address.database!r} is for PostgreSQL; on MySQL the schemas are the databases.")
     return LinkSpec(
         class_name=class_name,
-        address=Address(
-            address.host,
-            _agree("port", port, address.port),
-            _agree("backend", backend, address.backend),
-            _agree("database", database, address.database),
-        ),
+        address=address,
         source_schema=schemas["source_schema"],
         helper_schema=schemas["helper_schema"],
         helper_table=_table_name(helper_table),
