@@ -44,12 +44,20 @@ def test_hosts(host: str, address: Address) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["", " ", None, 7, b"db", ":3306", "db:", "db:port", "a:b:3306", "::1", "mysql://", "http://db", "mysql://db:port"]
-    + ["postgresql://db/neuro?sslmode=require", "postgresql://db/neuro#x"],
+    ["", " ", None, 7, b"db", ":3306", "db:", "db:port", "a:b:3306", "::1"],
 )
 def test_unreadable_hosts(host: Any) -> None:
     with pytest.raises(ConfigError):
         parse_host(host)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://", "http://db", "mysql://db:port", "postgresql://db/neuro?sslmode=require", "postgresql://db/neuro#x"],
+)
+def test_unreadable_urls(url: str) -> None:
+    with pytest.raises(ConfigError, match="URL"):
+        parse_host(url)
 
 
 def test_ipv6_is_refused_with_the_reason() -> None:
