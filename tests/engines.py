@@ -56,6 +56,8 @@ class MySQL(Engine):
     def set_up(self) -> Sequence[str]:
         for name in ("data", "tmp"):
             (self.folder / name).mkdir()
+            # The account inside a container is another one.
+            (self.folder / name).chmod(0o777 if self.program.engine else 0o700)
         (self.folder / "accounts.sql").write_text(
             f"CREATE USER IF NOT EXISTS '{ADMIN}'@'%' IDENTIFIED BY '{PASSWORD}';\n"
             f"GRANT ALL PRIVILEGES ON *.* TO '{ADMIN}'@'%' WITH GRANT OPTION;\n"
@@ -63,7 +65,7 @@ class MySQL(Engine):
         return [] if self.program.engine else self._make_data_files()
 
     def command(self) -> Sequence[str]:
-        files = [f"--socket={self.folder}/server.sock", f"--init-file={self.folder}/accounts.sql"]
+        files = [f"--socket={self.folder}/tmp/server.sock", f"--init-file={self.folder}/accounts.sql"]
         options = [f"--port={self.port}", "--skip-name-resolve", *files, *self.common, *self.own]
         if self.program.engine:
             return [*self._container(), *options]
