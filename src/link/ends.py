@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import datajoint as dj
@@ -30,9 +32,20 @@ from .errors import (
     TransactionError,
     UnreachableError,
 )
-from .outbound import Outbound
+from .outbound import WORKER, Outbound
 from .schema import Entity, Table
-from .servers import Connection, Server, server_for
+from .servers import DEFAULT_PORTS, Connection, Server, server_for
+from .states import HelperRow
+
+logger = logging.getLogger("link")
+
+SOURCE_RIGHTS = ("SELECT", "REFERENCES")
+HELPER_RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
+SURPLUS_RIGHTS = ("INSERT", "UPDATE", "DELETE")
+HELPER_COLUMNS = (*HelperRow._fields, WORKER)
+
+#: Of which source tables it has been said that the account could change them.
+_warned: list[tuple[object, ...]] = []
 
 
 class Ends:
@@ -80,13 +93,14 @@ class Ends:
         """DataJoint's connection to the source server, as the link user."""
         account, address = credentials(), self.spec.address
         backend = address.backend or self.local_connection.adapter.backend
-        where = f"{address.host}{f':{address.port}' if address.port else ''}"
+        port = address.port or DEFAULT_PORTS[backend]
+        where = f"{address.host}:{port}"
         try:
             instance = dj.Instance(
                 address.host,
                 account.user,
                 account.password,
-                port=address.port,
+                port=port,
                 use_tls=cast(Any, self.spec.use_tls),
                 backend=cast(Any, backend),
                 database__name=address.database,
@@ -145,20 +159,34 @@ class Ends:
                 for n in [master, *schema.part_names(master, tables)]
             ]
             for table in read:
-                self._require_rights(connection, table)
-        if not read[0].primary_key:
-            raise DefinitionError(f"The source table {spec.source_schema}.{master} has no primary key.")
+                self._require_rights(connection, table, SOURCE_RIGHTS)
+                self._warn_of_surplus(connection, table)
+        _check_key(read[0])
+        _check_types(server, read)
         entity = schema.with_master_keys(read[0], read[1:])
         self._require_parts(entity)
         return entity
 
-    def _require_rights(self, connection: Connection, table: Table) -> None:
-        missing = self.source.missing_rights(connection, table)
+    def _require_rights(self, connection: Connection, table: Table, rights: Sequence[str]) -> None:
+        missing = self.source.missing_rights(connection, table, rights)
         if missing:
             raise PrivilegeError(
                 f"The link user {self.source.user!r} lacks {' and '.join(missing)} on {table.schema}.{table.name} "
                 f"on the source server {self.source.where}.",
                 self.source.grant_hint(missing, table.schema, table.name),
+            )
+
+    def _warn_of_surplus(self, connection: Connection, table: Table) -> None:
+        """Say once that the account may change the source's rows: a link never does, and somebody else could."""
+        missing = self.source.missing_rights(connection, table, SURPLUS_RIGHTS)
+        surplus = [right for right in SURPLUS_RIGHTS if right not in missing]
+        known = (self.source.where, self.source.user, self.spec, table.name)
+        if surplus and known not in _warned:
+            _warned.append(known)
+            logger.warning(
+                "%s: the link user %r has more rights than a link needs on %s.%s at %s: %s",
+                *(self.spec.class_name, self.source.user, table.schema, table.name, self.source.where),
+                ", ".join(surplus),
             )
 
     def _require_parts(self, entity: Entity) -> None:
@@ -183,21 +211,29 @@ class Ends:
             if spec.helper_table not in server.tables(connection, spec.helper_schema):
                 self._create_helper(connection)
             helper = server.read_table(connection, spec.helper_schema, spec.helper_table)
+            self._require_rights(connection, helper, HELPER_RIGHTS)
             _check_helper(source, helper, f"on the source server {server.where}")
             return helper
 
     def _create_helper(self, connection: Connection) -> None:
         spec, server = self.spec, self.source
+        _check_lengths(server, spec.helper_schema, spec.helper_table)
+        failed = f"Cannot create the helper table {spec.helper_schema}.{spec.helper_table} at the source"
         try:
-            if not server.schema_exists(connection, spec.helper_schema):
-                server.create_schema(connection, spec.helper_schema)
-            for statement in server.create_helper(self.source_entity.master, spec.helper_schema, spec.helper_table):
-                connection.execute(statement)
-        except ServerError as error:
+            with connection.transaction():
+                if not server.schema_exists(connection, spec.helper_schema):
+                    server.create_schema(connection, spec.helper_schema)
+                for statement in server.create_helper(self.source_entity.master, spec.helper_schema, spec.helper_table):
+                    connection.execute(statement)
+        except PrivilegeError as error:
             raise PrivilegeError(
-                f"Cannot create the helper table {spec.helper_schema}.{spec.helper_table} at the source: {error.what}",
-                "Does its schema exist? " + server.grant_helper_hint(spec.helper_schema, spec.helper_table),
+                f"{failed}: {error.what}",
+                server.grant_helper_hint(spec.helper_schema, spec.helper_table),
             ) from error
+        except UnreachableError:
+            raise
+        except ServerError as error:
+            raise DefinitionError(f"{failed}: {error.what}") from error
 
     def outbound(self) -> Outbound:
         """The helper table as a new run sees it."""
@@ -244,20 +280,20 @@ class Ends:
         wanted = schema.local_entity(self.source_entity, spec.local_schema, spec.table_name)
         with contextlib.closing(server.connect()) as connection:
             server.check_version(connection)
+            self._require_another_schema(connection)
+            _check_lengths(server, spec.local_schema)
             there = server.tables(connection, spec.local_schema)
             missing = [table for table in wanted.tables if table.name not in there]
             found = [self._compare(connection, table) for table in wanted.tables if table not in missing]
             self._check_parts(connection, wanted, missing, there)
-            statements = [statement for table in missing for statement in server.create_table(table)]
-            with self._undone_on_error(connection, missing):
-                if not server.schema_exists(connection, spec.local_schema):
-                    server.create_schema(connection, spec.local_schema)
-                for statement in statements:
-                    connection.execute(statement)
+            with self._undone_on_error(connection) as created:
+                self._create_local(connection, missing, created)
                 self.helper  # noqa: B018 - created and checked here, while the local tables can still be taken back
+                # Read back, for what has a name of its own on this server: the types of enums on PostgreSQL.
+                found += [self._compare(connection, table) for table in missing]
         if missing:
             self._record_lineage(wanted)
-        shared = {table.name: table for table in [*found, *missing]}
+        shared = {table.name: table for table in found}
         return Entity(shared[wanted.master.name], tuple(shared[part.name] for part in wanted.parts))
 
     def _compare(self, connection: Connection, table: Table) -> Table:
@@ -284,13 +320,48 @@ class Ends:
                     "Delete the local rows (they are held no more then) and pull them again.",
                 )
 
-    @contextlib.contextmanager
-    def _undone_on_error(self, connection: Connection, created: list[Table]) -> Iterator[None]:
+    def _require_another_schema(self, connection: Connection) -> None:
+        spec = self.spec
+        if spec.local_schema == spec.source_schema and self.local.identity(connection) == self._source_identity():
+            raise ConfigError(
+                f"The local schema {spec.local_schema} is the source's own: both are on {self.source.where}.",
+                "Link into a schema of another name.",
+            )
+
+    def _source_identity(self) -> tuple[str, ...]:
+        with contextlib.closing(self.source.connect()) as connection:
+            return self.source.identity(connection)
+
+    def _create_local(self, connection: Connection, tables: Sequence[Table], created: list[Table]) -> None:
+        schema_name, server = self.spec.local_schema, self.local
         try:
-            yield
+            if not server.schema_exists(connection, schema_name):
+                server.create_schema(connection, schema_name)
+            for table in tables:
+                for statement in server.create_table(table):
+                    connection.execute(statement)
+                created.append(table)
+        except PrivilegeError as error:
+            raise PrivilegeError(
+                f"Cannot create the local tables in {schema_name}: {error.what}", server.grant_schema_hint(schema_name)
+            ) from error
+
+    @contextlib.contextmanager
+    def _undone_on_error(self, connection: Connection) -> Iterator[list[Table]]:
+        """Take back what was created: by rolling back where the server can, by dropping where it cannot."""
+        schema_name, server = self.spec.local_schema, self.local
+        created: list[Table] = []  # not what another process has created at the same moment
+        is_new = not server.schema_exists(connection, schema_name)
+        try:
+            with connection.transaction():
+                yield created
         except BaseException:
+            left = server.tables(connection, schema_name)
             for table in reversed(created):
-                connection.execute(f"DROP TABLE IF EXISTS {self.local.name(table.schema, table.name)}")
+                if table.name in left:
+                    connection.execute(f"DROP TABLE {server.name(table.schema, table.name)}")
+            if is_new and server.schema_exists(connection, schema_name) and set(left) <= {t.name for t in created}:
+                connection.execute(f"DROP SCHEMA {server.quote(schema_name)}")
             raise
 
     def _record_lineage(self, entity: Entity) -> None:
@@ -308,6 +379,32 @@ class Ends:
             ]
         ensure_lineage_table(self.local_connection, master.schema)
         insert_lineages(self.local_connection, master.schema, entries)
+
+
+def _check_lengths(server: Server, *names: str) -> None:
+    for name in names:
+        if not server.fits(name):
+            raise ConfigError(f"The name {name!r} is too long for the server {server.where}.")
+
+
+def _check_key(source: Table) -> None:
+    if not source.primary_key:
+        raise DefinitionError(f"The source table {source.schema}.{source.name} has no primary key.")
+    taken = [name for name in source.primary_key if name.lower() in HELPER_COLUMNS]
+    if taken:
+        raise DefinitionError(
+            f"The primary key of the source table {source.schema}.{source.name} has the attribute {taken[0]}, which is "
+            "a column of the helper table."
+        )
+
+
+def _check_types(server: Server, tables: Sequence[Table]) -> None:
+    refused = [f"{t.name}.{c.name}: {c.type}" for t in tables for c in t.columns if not server.supports(c)]
+    if refused:
+        raise DefinitionError(
+            f"The source tables in {tables[0].schema} on {server.where} have columns of types that cannot be linked:"
+            "\n    " + "\n    ".join(refused)
+        )
 
 
 def _check_helper(source: Table, helper: Table, where: str) -> None:
@@ -348,6 +445,11 @@ def _check_helper(source: Table, helper: Table, where: str) -> None:
 def _refused(error: Exception, where: str, user: str, password: str) -> LinkError:
     """What DataJoint's connection attempt met, in our words."""
     text = str(error).strip().replace(password, "***")
+    if re.search(r'database ".*" does not exist', text):
+        return NotFoundError(
+            f"The source server {where} has no such database (user {user!r}): {text}",
+            "Name it with database= or in the URL.",
+        )
     if any(sign in text for sign in ("Access denied", "authentication failed", "no password supplied", "1045")):
         return LoginError(
             f"The source server {where} refused the link user {user!r}: {text}",

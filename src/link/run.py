@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
+from uuid import UUID
 
 from datajoint.table import FreeTable
 
@@ -45,6 +46,10 @@ def patiently(action: Callable[[], T]) -> T:
             logger.debug("busy, trying again: %s", error.what)
             time.sleep(0.05 * 2**attempt)
     raise AssertionError("unreachable")
+
+
+def _as_datajoint(column: Column, value: Any) -> Any:
+    return UUID(bytes=value) if isinstance(value, bytes) and column.comment.startswith(":uuid:") else value
 
 
 class Run:
@@ -186,7 +191,8 @@ class Run:
 
     def as_dict(self, key: Key) -> dict[str, Any]:
         """A key as DataJoint writes it."""
-        return dict(zip(self.source_entity.master.primary_key, key, strict=True))
+        columns = self.source_entity.master.key_columns
+        return {c.name: _as_datajoint(c, value) for c, value in zip(columns, key, strict=True)}
 
     @property
     def local_key(self) -> tuple[Column, ...]:
