@@ -7,7 +7,9 @@ import datajoint as dj
 from ..errors import UnsupportedServerError
 from .base import Block, BusyError, Connection, Key, RowError, Server, Sql
 
-__all__ = ["Block", "BusyError", "Connection", "Key", "RowError", "Server", "Sql", "server_for"]
+__all__ = ["DEFAULT_PORTS", "Block", "BusyError", "Connection", "Key", "RowError", "Server", "Sql", "server_for"]
+
+DEFAULT_PORTS = {"mysql": 3306, "postgresql": 5432}
 
 
 def server_for(connection: dj.Connection) -> Server:

@@ -117,7 +117,15 @@ class Server(ABC):
     def check_version(self, connection: Connection) -> None:
         """Raise UnsupportedServerError for a server that is too old."""
 
+    @abstractmethod
+    def identity(self, connection: Connection) -> tuple[str, ...]:
+        """What only this server answers, by whatever address it was reached."""
+
     # names
+
+    @abstractmethod
+    def fits(self, name: str) -> bool:
+        """Whether an identifier is not too long; PostgreSQL would cut it off in silence."""
 
     @abstractmethod
     def quote(self, name: str) -> str:
@@ -202,8 +210,12 @@ class Server(ABC):
         """A table's definition."""
 
     @abstractmethod
-    def missing_rights(self, connection: Connection, table: Table) -> list[str]:
-        """Those of SELECT and REFERENCES that the account lacks on a source table."""
+    def supports(self, column: Column) -> bool:
+        """Whether the column is of a type that can be linked."""
+
+    @abstractmethod
+    def missing_rights(self, connection: Connection, table: Table, rights: Sequence[str]) -> list[str]:
+        """Those of the rights that the account lacks on a table, in words for :meth:`grant_hint`."""
 
     @abstractmethod
     def grant_hint(self, rights: Sequence[str], schema: str, table: str) -> str:
@@ -212,6 +224,10 @@ class Server(ABC):
     @abstractmethod
     def grant_helper_hint(self, schema: str, table: str) -> str:
         """The GRANT that lets this account create and use the helper table."""
+
+    @abstractmethod
+    def grant_schema_hint(self, schema: str) -> str:
+        """The GRANT that lets this account create tables in a schema."""
 
     @abstractmethod
     def create_helper(self, source: Table, schema: str, name: str) -> list[str]:

@@ -9,6 +9,7 @@ run in UTC.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -257,7 +258,13 @@ class MySQL(Server):
                 "MySQL 8.0 and MariaDB 10.6 are the oldest supported.",
             )
 
+    def identity(self, connection: Connection) -> tuple[str, ...]:
+        return tuple(map(str, connection.query("SELECT @@hostname, @@port, @@datadir")[0]))
+
     # names
+
+    def fits(self, name: str) -> bool:
+        return len(name) <= 64
 
     def quote(self, name: str) -> str:
         return "`" + name.replace("`", "``").replace("%", "%%") + "`"
@@ -427,30 +434,39 @@ class MySQL(Server):
             _foreign_keys(keys),
         )
 
-    def missing_rights(self, connection: Connection, table: Table) -> list[str]:
-        missing = []
-        try:
-            connection.query(f"SELECT 1 FROM {self.name(table.schema, table.name)} LIMIT 0")
-        except PrivilegeError:
-            missing.append("SELECT")
-        if not self._may_refer(connection, table):
-            missing.append("REFERENCES")
-        return missing
+    def supports(self, column: Column) -> bool:
+        return _base(column) in _INTEGERS | _FLOATS | _TIMES | _TEXTS | _BYTES | {"decimal"}
 
-    def _may_refer(self, connection: Connection, table: Table) -> bool:
+    def missing_rights(self, connection: Connection, table: Table, rights: Sequence[str]) -> list[str]:
         # SHOW GRANTS without a user shows the account's own grants, those through its active roles included.
-        grants = " \n".join(str(row[0]) for row in connection.query("SHOW GRANTS"))
-        schema = re.escape(table.schema).replace("_", r"\\?_")
-        target = rf"(\*\.\*|`{schema}`\.\*|`{schema}`\.`{re.escape(table.name)}`)"
-        rights = re.findall(rf"GRANT (.*?) ON {target} TO", grants, flags=re.IGNORECASE)
-        return any(re.search(r"\bREFERENCES\b|\bALL PRIVILEGES\b", right[0]) for right in rights)
+        held = {right for (grant,) in connection.query("SHOW GRANTS") for right in _granted(str(grant), table)}
+        return [right for right in rights if not {right, "ALL PRIVILEGES"} & held]
 
     def grant_hint(self, rights: Sequence[str], schema: str, table: str) -> str:
-        name = f"{self.quote(schema)}.{self.quote(table)}".replace("%%", "%")
-        return f"As administrator of {self.where}: GRANT {', '.join(rights)} ON {name} TO '{self.user}'@'%';"
+        return f"As administrator of {self.where}: {self._grant(rights, self._plain_name(schema, table))}"
 
     def grant_helper_hint(self, schema: str, table: str) -> str:
-        return self.grant_hint(["ALL PRIVILEGES"], schema, table)
+        create = f"CREATE SCHEMA IF NOT EXISTS {self.quote(schema)};".replace("%%", "%")
+        grant = self._grant(["ALL PRIVILEGES"], self._plain_name(schema, table))
+        return f"As administrator of {self.where}: {create} {grant}"
+
+    def grant_schema_hint(self, schema: str) -> str:
+        # In a grant on a whole schema _ and % are wildcards.
+        name = re.sub(r"([_%\\])", r"\\\1", schema).replace("`", "``")
+        return f"As administrator of {self.where}: {self._grant(['ALL PRIVILEGES'], f'`{name}`.*')}"
+
+    def _grant(self, rights: Sequence[str], target: str) -> str:
+        return f"GRANT {', '.join(rights)} ON {target} TO {self._account};"
+
+    def _plain_name(self, schema: str, table: str) -> str:
+        return self.name(schema, table).replace("%%", "%")
+
+    @functools.cached_property
+    def _account(self) -> str:
+        """The account as the server knows it, whose host need not be ``%``."""
+        with contextlib.closing(self.connect()) as connection:
+            user, _, host = str(connection.query("SELECT CURRENT_USER()")[0][0]).rpartition("@")
+        return f"{_text(user)}@{_text(host)}".replace("%%", "%")
 
     def create_helper(self, source: Table, schema: str, name: str) -> list[str]:
         columns = [self._key_definition(column) for column in source.key_columns]
@@ -494,6 +510,27 @@ class MySQL(Server):
         return " ".join(words)
 
 
+def _granted(grant: str, table: Table) -> list[str]:
+    """The rights that a line of SHOW GRANTS gives on all columns of a table."""
+    name = r"(\*|`(?:[^`]|``)*`)"
+    found = re.match(rf"GRANT (.*) ON {name}\.{name} TO ", grant)
+    if not found:
+        return []
+    rights, schema, granted_table = found.groups()
+    if granted_table == "*":
+        applies = schema == "*" or _like(schema[1:-1].replace("``", "`")).fullmatch(table.schema) is not None
+    else:
+        applies = [n[1:-1].replace("``", "`") for n in (schema, granted_table)] == [table.schema, table.name]
+    return re.sub(r"[A-Z ]+ \(.*?\)(, )?", "", rights).split(", ") if applies else []
+
+
+def _like(pattern: str) -> re.Pattern[str]:
+    """The schemas that the name in a grant on a whole schema stands for."""
+    wild = {"%": ".*", "_": "."}
+    pieces = re.findall(r"\\?.", pattern, re.DOTALL)
+    return re.compile("".join(wild.get(piece, re.escape(piece[-1])) for piece in pieces), re.DOTALL)
+
+
 def _full_type(column: Column) -> str:
     kind = column.type.replace("%", "%%")
     if column.charset and _base(column) != "json":
@@ -511,7 +548,8 @@ def _column(row: tuple[Any, ...], mariadb: bool) -> Column:
     on_update = re.search(r"on update (current_timestamp(?:\(\d*\))?)", extra or "", re.IGNORECASE)
     return Column(
         name=name,
-        type=re.sub(r"^((?:tiny|small|medium|big)?int|year)\(\d+\)", r"\1", kind),
+        # The width of an integer says nothing, but for tinyint(1), which DataJoint takes for a bool.
+        type=re.sub(r"^((?:small|medium|big)?int|year|tinyint(?!\(1\)))\(\d+\)", r"\1", kind),
         nullable=nullable == "YES",
         default=_default(default, extra or "", mariadb),
         comment=comment or "",

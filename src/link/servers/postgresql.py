@@ -16,7 +16,6 @@ import psycopg2
 from psycopg2 import errorcodes
 
 from ..errors import (
-    DefinitionError,
     LinkError,
     LoginError,
     PrivilegeError,
@@ -213,7 +212,14 @@ class PostgreSQL(Server):
                 "PostgreSQL 14 is the oldest supported.",
             )
 
+    def identity(self, connection: Connection) -> tuple[str, ...]:
+        found = connection.query("SELECT system_identifier, current_database() FROM pg_control_system()")[0]
+        return tuple(map(str, found))
+
     # names
+
+    def fits(self, name: str) -> bool:
+        return len(name.encode()) <= 63
 
     def quote(self, name: str) -> str:
         return '"' + name.replace('"', '""').replace("%", "%%") + '"'
@@ -333,25 +339,25 @@ class PostgreSQL(Server):
             tuple(ForeignKey(tuple(r[3]), r[1], r[2], tuple(r[4])) for r in keys if r[0] == "f"),
         )
 
-    def missing_rights(self, connection: Connection, table: Table) -> list[str]:
-        name = f"{self.quote(table.schema)}.{self.quote(table.name)}".replace("%%", "%")
-        missing = [
-            right
-            for right in ("SELECT", "REFERENCES")
-            if not connection.query("SELECT has_table_privilege(%s, %s)", (name, right))[0][0]
-        ]
-        if not connection.query("SELECT has_schema_privilege(%s, 'USAGE')", (table.schema,))[0][0]:
-            raise PrivilegeError(
-                f"The account {self.user!r} may not use the schema {table.schema} on {self.where}.",
-                _plain(f"As its owner: GRANT USAGE ON SCHEMA {self.quote(table.schema)} TO {self.quote(self.user)};"),
-            )
-        return missing
+    def supports(self, column: Column) -> bool:
+        return bool(_TYPES.match(column.type)) and not column.type.endswith("[]")
+
+    def missing_rights(self, connection: Connection, table: Table, rights: Sequence[str]) -> list[str]:
+        usable = connection.query("SELECT has_schema_privilege(%s, 'USAGE')", (table.schema,))[0][0]
+        held = connection.query(
+            "SELECT has_table_privilege(c.oid, r) FROM unnest(%s) WITH ORDINALITY AS asked(r, n), pg_class c "
+            "JOIN pg_namespace s ON s.oid = c.relnamespace WHERE nspname = %s AND relname = %s ORDER BY n",
+            (list(rights), table.schema, table.name),
+        )
+        missing = [right for right, (may,) in zip(rights, held, strict=True) if not may]
+        return missing if usable else ["USAGE", *missing]
 
     def grant_hint(self, rights: Sequence[str], schema: str, table: str) -> str:
-        return _plain(
-            f"As its owner on {self.where}: "
-            f"GRANT {', '.join(rights)} ON {self.name(schema, table)} TO {self.quote(self.user)};"
-        )
+        user, on_table = self.quote(self.user), [right for right in rights if right != "USAGE"]
+        grants = [f"GRANT USAGE ON SCHEMA {self.quote(schema)} TO {user};"] * ("USAGE" in rights)
+        if on_table:
+            grants.append(f"GRANT {', '.join(on_table)} ON {self.name(schema, table)} TO {user};")
+        return _plain(f"As its owner on {self.where}: {' '.join(grants)}")
 
     def grant_helper_hint(self, schema: str, table: str) -> str:
         name = self.quote(schema)
@@ -359,6 +365,9 @@ class PostgreSQL(Server):
             f"As administrator of {self.where}: CREATE SCHEMA IF NOT EXISTS {name}; "
             f"GRANT USAGE, CREATE ON SCHEMA {name} TO {self.quote(self.user)};"
         )
+
+    def grant_schema_hint(self, schema: str) -> str:
+        return self.grant_helper_hint(schema, "")
 
     def create_helper(self, source: Table, schema: str, name: str) -> list[str]:
         columns = [self._key_definition(column) for column in source.key_columns]
@@ -435,8 +444,6 @@ class PostgreSQL(Server):
         ]
 
     def _definition(self, schema: str, column: Column) -> str:
-        if not _TYPES.match(column.type):
-            raise DefinitionError(f"The column {column.name} is of the type {column.type}, which cannot be linked.")
         kind = column.type
         if column.enum_type:
             kind = f"{self.quote(schema)}.{column.enum_type.rpartition('.')[2]}".replace("%", "%%")
