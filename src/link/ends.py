@@ -115,11 +115,6 @@ class Ends:
     def source(self) -> Server:
         """The source server."""
         server = server_for(self.source_connection)
-        if type(server) is not type(self.local):
-            raise ConfigError(
-                f"The source ({self.source_connection.adapter.backend}) and the local server "
-                f"({self.local_connection.adapter.backend}) are of different kinds, which is not supported yet."
-            )
         with contextlib.closing(server.connect()) as connection:
             server.check_version(connection)
         return server
@@ -277,9 +272,10 @@ class Ends:
 
     def _declare(self) -> Entity:
         spec, server = self.spec, self.local
-        wanted = schema.local_entity(self.source_entity, spec.local_schema, spec.table_name)
+        declared = schema.local_entity(self.source_entity, spec.local_schema, spec.table_name)
         with contextlib.closing(server.connect()) as connection:
             server.check_version(connection)
+            wanted = declared.map(lambda table: server.localized(connection, table, self.source))
             self._require_another_schema(connection)
             _check_lengths(server, spec.local_schema)
             there = server.tables(connection, spec.local_schema)
@@ -298,7 +294,7 @@ class Ends:
 
     def _compare(self, connection: Connection, table: Table) -> Table:
         found = self.local.read_table(connection, table.schema, table.name)
-        return schema.check_same(table, found, f"on {self.local.where}")
+        return schema.check_same(table, found, f"on {self.local.where}", self.local.alike(self.source))
 
     def _check_parts(self, connection: Connection, wanted: Entity, missing: list[Table], there: list[str]) -> None:
         local_only = set(schema.part_names(wanted.master.name, there)) - {part.name for part in wanted.parts}

@@ -225,9 +225,9 @@ class Outbound:
         condition, args = self._mine(process, Chunk(None, None))
         return int(connection.query(f"SELECT COUNT(*) FROM {self.table} WHERE {condition}", args)[0][0])
 
-    def checksum(self, connection: Connection, condition: str) -> tuple[int, int]:
+    def checksum(self, connection: Connection, condition: str, alike: bool) -> tuple[int, int]:
         """Count and checksum of the keys of the helper rows for which the condition is true."""
-        expression = self.server.key_checksum(list(zip(self.key, self._references(self.table), strict=True)))
+        expression = self.server.key_checksum(list(zip(self.key, self._references(self.table), strict=True)), alike)
         count, checksum = connection.query(f"SELECT COUNT(*), {expression} FROM {self.table} WHERE {condition}")[0]
         return int(count), int(checksum or 0)
 

@@ -6,6 +6,7 @@ Rows that a dead run left unfinished are finished by the same statements that wo
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from uuid import UUID
 from datajoint.table import FreeTable
 
 from .ends import Ends
+from .kinds import Kind
 from .outbound import Chunk, Count, batches
 from .schema import Column, Table
 from .servers import BusyError, Connection, Key, Server
@@ -52,6 +54,13 @@ def _as_datajoint(column: Column, value: Any) -> Any:
     return UUID(bytes=value) if isinstance(value, bytes) and column.comment.startswith(":uuid:") else value
 
 
+def _comparable(value: Any, is_json: bool) -> Any:
+    # JSON that means the same is not written the same everywhere, NaN is not equal to itself, MariaDB prints -0 as 0.
+    if is_json and value is not None:
+        return json.dumps(json.loads(value), sort_keys=True)
+    return repr(value + 0.0) if isinstance(value, float) else value
+
+
 class Run:
     """Sessions on both servers for one operation; use it as a context manager.
 
@@ -68,6 +77,7 @@ class Run:
         self.entity = ends.entity
         self.source_entity = ends.source_entity
         self.outbound = ends.outbound()
+        self.alike = ends.local.alike(ends.source)
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Run:
@@ -154,7 +164,7 @@ class Run:
             return True
         local = self.checksum()
         held = sum(c.entities for c in counts if c.row.process == "NONE" and c.row.is_deprecated == "FALSE")
-        return local[0] < held or local != self.outbound.checksum(self.home, HELD)
+        return local[0] < held or local != self.outbound.checksum(self.home, HELD, self.alike)
 
     def vanished(self, where: str = "") -> list[Key]:
         """The shared entities of a selection that are not local."""
@@ -180,7 +190,7 @@ class Run:
         """Count and checksum of the local keys."""
         master, server = self.entity.master, self.ends.local
         name = server.name(master.schema, master.name)
-        expression = server.key_checksum([(c, f"{name}.{server.quote(c.name)}") for c in self.local_key])
+        expression = server.key_checksum([(c, f"{name}.{server.quote(c.name)}") for c in self.local_key], self.alike)
         count, checksum = self.local.query(f"SELECT COUNT(*), {expression} FROM {name}")[0]
         return int(count), int(checksum or 0)
 
@@ -205,12 +215,13 @@ class Run:
         for there, here in zip(self.source_entity.tables, self.entity.tables, strict=True):
             shared = there.only(here.names)
             for batch in batches(keys):
-                ours = Counter(self._digests(self.local, here, batch))
-                theirs = Counter(self._digests(source, shared, batch))
+                ours = Counter(self._contents(self.local, here, batch))
+                theirs = Counter(self._contents(source, shared, batch))
                 different |= {key for key, _ in (ours - theirs) + (theirs - ours)}
         return sorted(different)
 
-    def _digests(self, connection: Connection, table: Table, keys: Sequence[Key]) -> Iterable[tuple[Key, str]]:
+    def _contents(self, connection: Connection, table: Table, keys: Sequence[Key]) -> Iterable[tuple[Key, Key]]:
+        """The rows of some entities: their keys, and all values, or a digest where the ends are alike."""
         server = connection.server
         columns = [table[name] for name in table.entity_key]
         name = server.name(table.schema, table.name)
@@ -221,7 +232,8 @@ class Run:
         )
         fields = ", ".join(server.key_select(c, ref) for c, ref in zip(columns, references, strict=True))
         rows = connection.query(
-            f"SELECT {fields}, {server.row_digest(table, name)} FROM {server.driving_join(listed, name, on)}",
+            f"SELECT {fields}, {server.comparable(table, self.alike)} FROM {server.driving_join(listed, name, on)}",
             args,
         )
-        return ((row[:-1], row[-1]) for row in rows)
+        decode = [table[name].kind == Kind("json") for name in table.names] if not self.alike else [False]
+        return ((row[: len(columns)], tuple(map(_comparable, row[len(columns) :], decode))) for row in rows)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from datajoint.utils import to_camel_case
 
 from .errors import DefinitionError, LocalMismatchError
+from .kinds import Kind
 
 TIER_PREFIXES = ("", "#", "_", "__")
 
@@ -25,8 +27,10 @@ class Column:
         The default as an SQL expression.
     comment : str
         The raw comment, with DataJoint's ``:type:`` marker.
-    labels, enum_type
-        The labels of a PostgreSQL enum in their order, and the quoted name of its type.
+    kind : Kind or None
+        What it holds; None for a type that cannot be linked.
+    enum_type : str or None
+        The quoted name of a PostgreSQL enum's type.
     """
 
     name: str
@@ -38,7 +42,7 @@ class Column:
     collation: str | None = None
     auto_increment: bool = False
     on_update: str | None = None
-    labels: tuple[str, ...] = ()
+    kind: Kind | None = None
     enum_type: str | None = None
 
     @property
@@ -104,9 +108,30 @@ class Entity:
         """The master first."""
         return (self.master, *self.parts)
 
+    def map(self, change: Callable[[Table], Table]) -> Entity:
+        """The same entity with every table changed."""
+        return Entity(change(self.master), tuple(change(part) for part in self.parts))
+
     def part_name(self, part: Table) -> str:
         """The name of a part's class."""
         return str(to_camel_case(part.name[len(self.master.name) + 2 :]))
+
+
+def neutral_default(default: str | None) -> str | None:
+    """A default that every server understands: a quoted literal or CURRENT_TIMESTAMP; None for any other.
+
+    A number is quoted as well, and a cast is dropped: each server converts the text to the column's type.
+    """
+    text = (default or "").strip()
+    if match := re.fullmatch(r"('(?:[^']|'')*')(::.*)?", text, re.DOTALL):
+        return match[1]
+    if re.fullmatch(r"-?[\d.]+", text):
+        return f"'{text}'"
+    if text.lower() in ("true", "false"):
+        return "'1'" if text.lower() == "true" else "'0'"
+    if re.fullmatch(r"(current_timestamp|now)(\(\d*\))?", text, re.IGNORECASE):
+        return "CURRENT_TIMESTAMP"
+    return None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -198,10 +223,11 @@ def local_entity(source: Entity, schema: str, table_name: str) -> Entity:
     return Entity(master, parts)
 
 
-def check_same(expected: Table, found: Table, where: str) -> Table:
+def check_same(expected: Table, found: Table, where: str, alike: bool) -> Table:
     """Compare an existing local table with the one that would be declared; return it with its shared columns.
 
-    Hidden columns that only one side has are left alone.
+    Hidden columns that only one side has are left alone. Between servers that are ``alike`` types must be the same;
+    between others the local column must hold every value of the source's.
 
     Raises
     ------
@@ -222,7 +248,7 @@ def check_same(expected: Table, found: Table, where: str) -> Table:
         *(
             f"{name}: {_describe(found[name])}, at the source {_describe(expected[name])}"
             for name in expected.names
-            if name in found.names and _describe(found[name]) != _describe(expected[name])
+            if name in found.names and not _fits(found[name], expected[name], alike)
         ),
     ]
     if found.primary_key != expected.primary_key:
@@ -237,6 +263,13 @@ def check_same(expected: Table, found: Table, where: str) -> Table:
         )
     columns = tuple(found[name] for name in expected.names if name in found.names)
     return replace(found, columns=columns, master_key=expected.master_key)
+
+
+def _fits(found: Column, expected: Column, alike: bool) -> bool:
+    if alike:
+        return _describe(found) == _describe(expected)
+    holds = found.kind is not None and expected.kind is not None and found.kind.holds(expected.kind)
+    return holds and found.nullable == expected.nullable
 
 
 def _describe(column: Column) -> str:

@@ -30,7 +30,7 @@ def status(ends: Ends, where: str = "") -> Status:
             gone = len(run.vanished(where))
             counts[State.SHARED] -= gone
             counts[State.VANISHED] += gone
-        if not where and run.checksum() != run.outbound.checksum(run.home, HELD):
+        if not where and run.checksum() != run.outbound.checksum(run.home, HELD, run.alike):
             _count_unheld(run, counts)
     return Status(counts, f"{ends.spec.class_name}: entities by state")
 

@@ -31,7 +31,7 @@ from .outbound import Chunk, Count
 from .results import PullResult
 from .run import UNFLAGGED, Run, patiently
 from .schema import Table
-from .servers import Block, BusyError, Connection, Key, RowError
+from .servers import Block, BusyError, Connection, Form, Key, RowError
 from .states import ABANDON_PULL, FINISH_PULL, REFETCH, REHOLD
 
 logger = logging.getLogger("link")
@@ -131,6 +131,7 @@ class Transfer:
         self.where = where
         self.result = result
         self.limit = limit
+        self.form = Form(run.ends.local.language_from(run.ends.source), run.local.block_bytes)
         self.tables = [
             (there.only(here.names), here)
             for there, here in zip(run.source_entity.tables, run.entity.tables, strict=True)
@@ -259,7 +260,7 @@ class Transfer:
         rows_of = self.outbound.all_rows if whole else self.outbound.claimed_rows
         counts = []
         for there, _ in self.tables:
-            counts.append(self.reading.stream(there, rows_of(there, chunk), send))
+            counts.append(self.reading.stream(there, rows_of(there, chunk), self.form, send))
             self._put(_TableEnd(counts[-1]))
         self.reading.execute("COMMIT")
         self._adapt(counts[0], sum(sizes))
@@ -304,7 +305,7 @@ class Transfer:
             return self._load_carefully(chunk)
 
     def _load_table(self, here: Table) -> int:
-        loaded = self.run.local.load(here, self._incoming())
+        loaded = self.run.local.load(here, self._incoming(), self.form)
         if loaded != self.rows_sent:
             raise TransferError(
                 f"The local server took {loaded} of {self.rows_sent} rows of {here.schema}.{here.name}; nothing of the "
@@ -360,12 +361,15 @@ class Transfer:
 
     def _collect(self, there: Table, chunk: Chunk) -> list[Block]:
         blocks: list[Block] = []
-        self.marking.stream(there, self.outbound.claimed_rows(there, chunk), blocks.append)
+        self.marking.stream(there, self.outbound.claimed_rows(there, chunk), self.form, blocks.append)
         return blocks
 
     def _load_collected(self, read: Sequence[Sequence[Block]]) -> int:
         with self.run.local.transaction():
-            loaded = [self.run.local.load(here, blocks) for (_, here), blocks in zip(self.tables, read, strict=True)]
+            loaded = [
+                self.run.local.load(here, blocks, self.form)
+                for (_, here), blocks in zip(self.tables, read, strict=True)
+            ]
         return self._count(loaded)
 
     def _refuse(self, key: Key, error: RowError) -> None:

@@ -5,9 +5,20 @@ from __future__ import annotations
 import datajoint as dj
 
 from ..errors import UnsupportedServerError
-from .base import Block, BusyError, Connection, Key, RowError, Server, Sql
+from .base import Block, BusyError, Connection, Form, Key, RowError, Server, Sql
 
-__all__ = ["DEFAULT_PORTS", "Block", "BusyError", "Connection", "Key", "RowError", "Server", "Sql", "server_for"]
+__all__ = [
+    "DEFAULT_PORTS",
+    "Block",
+    "BusyError",
+    "Connection",
+    "Form",
+    "Key",
+    "RowError",
+    "Server",
+    "Sql",
+    "server_for",
+]
 
 DEFAULT_PORTS = {"mysql": 3306, "postgresql": 5432}
 

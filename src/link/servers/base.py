@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import datajoint as dj
 
@@ -22,6 +22,13 @@ Sql = tuple[str, tuple[Any, ...]]
 
 #: Rows travel in blocks of about this many bytes: large enough for the servers, small enough for the client.
 BLOCK_BYTES = 2_000_000
+
+
+class Form(NamedTuple):
+    """How rows travel: a language that the destination loads, in blocks of about so many bytes."""
+
+    language: Literal["values", "copy", "binary"]
+    block_bytes: int = BLOCK_BYTES
 
 
 class Block(NamedTuple):
@@ -54,12 +61,17 @@ class Connection(ABC):
         """Run a statement that returns none; the number of rows it changed."""
 
     @abstractmethod
-    def stream(self, table: Table, source: Sql, emit: Callable[[Block], None]) -> int:
+    def stream(self, table: Table, source: Sql, form: Form, emit: Callable[[Block], None]) -> int:
         """Render the rows of ``table`` that ``source`` (FROM ... onward) yields; the number of rows."""
 
     @abstractmethod
-    def load(self, table: Table, blocks: Iterable[Block]) -> int:
+    def load(self, table: Table, blocks: Iterable[Block], form: Form) -> int:
         """Insert rendered rows; the number inserted."""
+
+    @property
+    def block_bytes(self) -> int:
+        """The size of blocks that this session takes best."""
+        return BLOCK_BYTES
 
     @abstractmethod
     def close(self) -> None:
@@ -135,6 +147,26 @@ class Server(ABC):
         """A table's quoted full name."""
         return f"{self.quote(schema)}.{self.quote(table)}"
 
+    # kinds of server
+
+    @abstractmethod
+    def language_from(self, source: Server) -> Literal["values", "copy", "binary"]:
+        """The language in which a source server renders rows for this one."""
+
+    @abstractmethod
+    def alike(self, source: Server) -> bool:
+        """Whether the source's column types mean the same here."""
+
+    @abstractmethod
+    def localized(self, connection: Connection, table: Table, source: Server) -> Table:
+        """A table of the source in this server's words.
+
+        Raises
+        ------
+        DefinitionError
+            A column's type has no equivalent here.
+        """
+
     # keys
 
     @abstractmethod
@@ -162,8 +194,11 @@ class Server(ABC):
         """The condition that a key column equals one of :meth:`key_list`."""
 
     @abstractmethod
-    def key_checksum(self, columns: Sequence[tuple[Column, str]]) -> str:
-        """An aggregate over keys, equal on both ends when the keys are, whatever their order."""
+    def key_checksum(self, columns: Sequence[tuple[Column, str]], alike: bool) -> str:
+        """An aggregate over keys, equal on both ends when the keys are, whatever their order.
+
+        The cheapest there is where both ends are ``alike``, else one that every kind of server computes.
+        """
 
     # statements in which dialects differ
 
@@ -184,8 +219,11 @@ class Server(ABC):
         """A join that reads ``first`` in its order and looks up ``second``."""
 
     @abstractmethod
-    def row_digest(self, table: Table, alias: str) -> str:
-        """An expression: a digest over all columns of a row, the same on both ends when the bits are."""
+    def comparable(self, table: Table, alike: bool) -> str:
+        """Expressions that are the same on both ends when the values are.
+
+        A digest over all columns where both ends are ``alike``, else the values in a form common to all servers.
+        """
 
     # definitions
 

@@ -13,8 +13,9 @@ import functools
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import datajoint as dj
 import pymysql
@@ -31,8 +32,10 @@ from ..errors import (
     UnreachableError,
     UnsupportedServerError,
 )
-from ..schema import Column, ForeignKey, Table
-from .base import BLOCK_BYTES, Block, BusyError, Connection, Key, RowError, Server, Sql
+from ..kinds import Kind
+from ..schema import Column, ForeignKey, Table, neutral_default
+from . import mysql_types
+from .base import BLOCK_BYTES, Block, BusyError, Connection, Form, Key, RowError, Server, Sql
 
 _SESSION = (
     "SET SESSION time_zone = '+00:00', SESSION transaction_isolation = 'READ-COMMITTED', "
@@ -40,12 +43,7 @@ _SESSION = (
 )
 _SESSION_MARIADB = _SESSION.replace("transaction_isolation", "tx_isolation")
 
-_INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint", "year"}
-_FLOATS = {"float", "double"}
-_TIMES = {"date", "time", "datetime", "timestamp"}
-_TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set", "json"}
-_BYTES = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
-_LONG = {"blob", "mediumblob", "longblob", "text", "mediumtext", "longtext", "json"}
+_LONG = re.compile("(medium|long)?(blob|text)|json")
 
 #: Tables with longer rows than this (bytes, on average) send their long columns raw.
 _LONG_ROW = 4096
@@ -64,10 +62,8 @@ _BUSY = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, 1020}  # 1020: MariaDB, record 
 _DENIED = {ER.TABLEACCESS_DENIED_ERROR, ER.COLUMNACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, 1227, 1370}
 
 
-def _base(column: Column) -> str:
-    """The type's name alone: ``int`` of ``int unsigned``."""
-    match = re.match(r"[a-z]+", column.type)
-    return match[0] if match else column.type
+#: Bytes of a statement beside its rows: the names of table and columns.
+_MARGIN = 16_384
 
 
 class MySQLConnection(Connection):
@@ -80,7 +76,8 @@ class MySQLConnection(Connection):
         self._raw: Any = server.open()
         self.is_mariadb = "MariaDB" in self._raw.get_server_info()
         self.execute(_SESSION_MARIADB if self.is_mariadb else _SESSION)
-        self._max_statement = int(self.query("SELECT @@max_allowed_packet")[0][0]) - 1024
+        server.mariadb = self.is_mariadb
+        self._max_statement = int(self.query("SELECT @@max_allowed_packet")[0][0]) - _MARGIN
 
     def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._cursor() as cursor:
@@ -102,49 +99,51 @@ class MySQLConnection(Connection):
             if kind is None:
                 cursor.close()
 
-    def stream(self, table: Table, source: Sql, emit: Callable[[Block], None]) -> int:
+    def stream(self, table: Table, source: Sql, form: Form, emit: Callable[[Block], None]) -> int:
         raw = self.server.raw_columns(self, table)
         fields = [
-            self.server.render(table, raw),
-            *(f"CAST({self.server.field(table, c)} AS BINARY)" for c in raw),
+            self.server.render(table, form, raw),
+            *(f"CAST({self.server.field(table, column.name)} AS BINARY)" for column in raw),
         ]
-        total = 0
+        writers = [_writer(column, form) for column in raw]
+        between, end = (b",", b"") if form.language == "values" else (b"\n", b"\n")
+        total, size = 0, 0
+        rows: list[bytes] = []
         with self._cursor(SSCursor) as cursor:
             cursor.execute(f"SELECT STRAIGHT_JOIN {', '.join(fields)} {source[0]}", source[1])
-            rows: list[bytes] = []
-            size = 0
-            while fetched := cursor.fetchmany(500):
+            while fetched := cursor.fetchmany(1 if raw else 500):
                 for row in fetched:
-                    data = _interleave(row) if raw else row[0]
+                    data = _interleave(row, writers) if raw else row[0]
                     if data is None:
-                        raise TransferError(
-                            f"A row of {table.schema}.{table.name} is longer than the source server can render.",
-                            "Raise max_allowed_packet at the source to more than twice the size of the row.",
-                        )
-                    rows.append(data)
-                    size += len(data)
-                    if size >= BLOCK_BYTES:
-                        emit(Block(b",".join(rows), len(rows)))
+                        raise _too_long(table)
+                    if rows and size + len(data) > form.block_bytes:
+                        emit(Block(between.join(rows) + end, len(rows)))
                         total += len(rows)
                         rows, size = [], 0
+                    rows.append(data)
+                    size += len(data) + 1
             if rows:
-                emit(Block(b",".join(rows), len(rows)))
+                emit(Block(between.join(rows) + end, len(rows)))
             cursor.close()
         return total + len(rows)
 
-    def load(self, table: Table, blocks: Iterable[Block]) -> int:
-        names = ", ".join(self.server.quote(name) for name in table.names).replace("%%", "%")
-        head = f"INSERT INTO {self.server.name(table.schema, table.name)} ({names}) VALUES ".replace("%%", "%").encode()
+    def load(self, table: Table, blocks: Iterable[Block], form: Form) -> int:
+        names = ", ".join(self.server.quote(name) for name in table.names)
+        head = _plain(f"INSERT INTO {self.server.name(table.schema, table.name)} ({names}) VALUES ").encode()
         total = 0
         for block in blocks:
             if len(head) + len(block.data) > self._max_statement:
                 raise RowError(
                     f"{block.rows} row(s) of {table.name} take {len(block.data):,} bytes, more than max_allowed_packet "
-                    f"({self._max_statement + 1024:,}) of the local server {self.server.where}."
+                    f"({self._max_statement + _MARGIN:,}) of the local server {self.server.where}."
                 )
             with self._cursor() as cursor:
                 total += cursor.execute(head + block.data)
         return total
+
+    @property
+    def block_bytes(self) -> int:
+        return min(BLOCK_BYTES, self._max_statement - _MARGIN)
 
     def lock(self, name: tuple[int, int], wait: bool) -> bool:
         return bool(self.query("SELECT GET_LOCK(%s, %s)", (_lock_name(*name), 86400 if wait else 0))[0][0])
@@ -169,20 +168,50 @@ def _lock_name(space: int, name: int) -> str:
     return f"datajoint-link:{space}:{name}"
 
 
-def _interleave(row: tuple[bytes | None, ...]) -> bytes | None:
-    """Put raw columns into the places that the rendered tuple keeps for them, each marked by a NUL."""
+def _plain(sql: str) -> str:
+    """The text that the driver sends when there are no arguments to fill in."""
+    return sql.replace("%%", "%")
+
+
+def _too_long(table: Table) -> TransferError:
+    return TransferError(
+        f"A row of {table.schema}.{table.name} is longer than the source server can render.",
+        "Raise max_allowed_packet at the source to more than twice the size of the row.",
+    )
+
+
+def _interleave(row: tuple[bytes | None, ...], writers: Sequence[Callable[[bytes], bytes]]) -> bytes | None:
+    """Put raw columns into the places that the rendered row keeps for them, each marked by a NUL."""
     if row[0] is None:
         return None
     pieces = row[0].split(b"\0")
     out = [pieces[0]]
-    for value, piece in zip(row[1:], pieces[1:], strict=True):
-        out.append(b"NULL" if value is None else _literal(value))
+    for value, write, piece in zip(row[1:], writers, pieces[1:], strict=True):
+        out.append(b"" if value is None else write(value))
         out.append(piece)
     return b"".join(out)
 
 
-def _literal(value: bytes) -> bytes:
+def _writer(column: Column, form: Form) -> Callable[[bytes], bytes]:
+    if form.language == "values":
+        return literal
+    return copied_bytes if column.kind and column.kind.name == "bytes" else copied_text
+
+
+def literal(value: bytes) -> bytes:
+    """A string literal; nothing but backslash and quote needs an escape."""
     return b"'" + value.replace(b"\\", b"\\\\").replace(b"'", b"\\'") + b"'"
+
+
+def copied_bytes(value: bytes) -> bytes:
+    """Bytes in a line of COPY."""
+    return b"\\\\x" + value.hex().encode()
+
+
+def copied_text(value: bytes) -> bytes:
+    """Text in a line of COPY."""
+    escaped = value.replace(b"\\", b"\\\\").replace(b"\t", b"\\t")
+    return escaped.replace(b"\n", b"\\n").replace(b"\r", b"\\r")
 
 
 class MySQL(Server):
@@ -192,7 +221,8 @@ class MySQL(Server):
 
     def __init__(self, connection: dj.Connection) -> None:
         super().__init__(connection)
-        self._raw_columns: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._raw_columns: dict[tuple[str, str], tuple[Column, ...]] = {}
+        self.mariadb = False  # known with the first session
 
     def open(self) -> Any:
         """Connect with the address, account and encryption of DataJoint's connection."""
@@ -273,22 +303,60 @@ class MySQL(Server):
         """A column with the name of its table."""
         return f"{self.name(table.schema, table.name)}.{self.quote(column)}"
 
+    # kinds of server
+
+    def language_from(self, source: Server) -> Literal["values", "copy", "binary"]:
+        return "values"
+
+    def alike(self, source: Server) -> bool:
+        return isinstance(source, MySQL) and source.mariadb == self.mariadb
+
+    def localized(self, connection: Connection, table: Table, source: Server) -> Table:
+        if self.alike(source):
+            return table
+        known = {str(name) for (name,) in connection.query("SELECT COLLATION_NAME FROM information_schema.COLLATIONS")}
+        same_family = isinstance(source, MySQL)
+        localize = self._from_family if same_family else self._from_elsewhere
+        columns = (localize(c, c.name in (*table.primary_key, *table.master_key), known) for c in table.columns)
+        return replace(table, columns=tuple(columns))
+
+    def _from_family(self, column: Column, in_key: bool, collations: set[str]) -> Column:
+        """MySQL and MariaDB share their types, but not all collations, nor how JSON is shown."""
+        if column.kind and column.kind.name == "json":
+            return replace(column, type="json", charset=None, collation=None, default=None)
+        if column.collation and column.collation not in collations:
+            column = replace(column, charset="utf8mb4", collation=self._exact_collation())
+        return replace(column, default=_default_for(self.mariadb, column, column.default))
+
+    def _from_elsewhere(self, column: Column, in_key: bool, collations: set[str]) -> Column:
+        words = mysql_types.declare(column.kind, in_key) if column.kind else None
+        if words is None:
+            raise DefinitionError(
+                f"The column {column.name} is of the type {column.type}{' in a key' * in_key}, "
+                "which MySQL and MariaDB cannot hold."
+            )
+        local = replace(column, type=words, kind=mysql_types.kind_of(words, column.comment, self.mariadb))
+        text = column.kind is not None and column.kind.name in ("text", "enum")
+        charset = ("utf8mb4", self._exact_collation()) if text else (None, None)
+        local = replace(local, charset=charset[0], collation=charset[1], enum_type=None)
+        default = _default_for(self.mariadb, local, neutral_default(column.default))
+        return replace(local, kind=column.kind, default=default)
+
+    def _exact_collation(self) -> str:
+        """One under which no two different texts are equal."""
+        return "utf8mb4_nopad_bin" if self.mariadb else "utf8mb4_0900_bin"
+
     # keys
 
     def key_select(self, column: Column, reference: str) -> str:
-        base = _base(column)
-        if base in _FLOATS:
-            return f"CAST({reference} AS DOUBLE)"
-        if base in _TIMES:
-            return f"CAST({reference} AS CHAR)"
-        return reference
+        return mysql_types.canonical(_kind(column), reference)
 
     def key_param(self, column: Column) -> str:
-        return "%s"
+        return mysql_types.parameter(_kind(column))
 
     def key_order(self, column: Column, reference: str) -> str:
         # An enum sorts by its index but compares with text by its label.
-        return f"({reference}+0)" if _base(column) == "enum" else reference
+        return f"({reference}+0)" if _kind(column).name == "enum" else reference
 
     def beyond(self, columns: Sequence[tuple[Column, str]], key: Key, sign: str) -> Sql:
         # Only this spelt-out form makes MySQL read a range of the index; a row comparison reads all of it.
@@ -303,35 +371,35 @@ class MySQL(Server):
         return "(" + " OR ".join(f"({term})" for term in terms) + ")", tuple(args)
 
     def _compare(self, column: Column, reference: str, sign: str) -> str:
-        if _base(column) == "enum" and sign != "=":
-            labels = re.findall(r"'((?:[^']|'')*)'", column.type)
-            index = " ".join(f"WHEN '{label}' THEN {n}" for n, label in enumerate(labels, 1)).replace("%", "%%")
+        kind = _kind(column)
+        if kind.name == "enum" and sign != "=":
+            index = " ".join(f"WHEN {_text(label)} THEN {n}" for n, label in enumerate(kind.labels, 1))
             return f"({reference}+0) {sign} (CASE %s {index} END)"
-        return f"{reference} {sign} %s"
+        return f"{reference} {sign} {self.key_param(column)}"
 
     def key_list(self, columns: Sequence[Column], keys: Sequence[Key]) -> Sql:
         fields = ", ".join(f"k{n} {self._json_type(c)} PATH '$[{n}]' ERROR ON ERROR" for n, c in enumerate(columns))
         return f"JSON_TABLE(%s, '$[*]' COLUMNS ({fields})) AS j", (json.dumps(keys, default=_json_value),)
 
     def _json_type(self, column: Column) -> str:
-        base = _base(column)
-        if base in _FLOATS:
+        kind = _kind(column)
+        if kind.name == "float":
             return "DOUBLE"
-        if base in _BYTES:
-            return "VARCHAR(2048) CHARACTER SET ascii"
-        if base in _TEXTS:
-            length = re.search(r"\((\d+)\)", column.type) if base != "enum" else None
-            return f"VARCHAR({length[1] if length else 255}) CHARACTER SET {column.charset} COLLATE {column.collation}"
+        if kind.name in ("bytes", "uuid"):
+            return "VARCHAR(6144) CHARACTER SET ascii"
+        if kind.name in ("text", "enum"):
+            return f"VARCHAR({kind.size or 255}) CHARACTER SET {column.charset} COLLATE {column.collation}"
         return column.type
 
     def key_match(self, column: Column, reference: str, listed: str) -> str:
-        if _base(column) in _BYTES:
-            return f"{reference} = UNHEX({listed})"
-        return f"{reference} = {listed}"
+        return f"{reference} = {mysql_types.parameter(_kind(column)).replace('%s', listed)}"
 
-    def key_checksum(self, columns: Sequence[tuple[Column, str]]) -> str:
-        fields = ", ".join(self._render_value(column, reference) for column, reference in columns)
-        return f"SUM(CRC32(CONCAT_WS(',', {fields})))"
+    def key_checksum(self, columns: Sequence[tuple[Column, str]], alike: bool) -> str:
+        if alike:
+            fields = ", ".join(mysql_types.in_values(_kind(column), reference) for column, reference in columns)
+            return f"SUM(CRC32(CONCAT_WS(',', {fields})))"
+        fields = ", ".join(self.key_select(column, reference) for column, reference in columns)
+        return f"SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', {fields}), 256), 8), 16, 10) AS UNSIGNED))"
 
     # statements in which dialects differ
 
@@ -349,48 +417,46 @@ class MySQL(Server):
     def driving_join(self, first: str, second: str, on: str) -> str:
         return f"{first} STRAIGHT_JOIN {second} ON {on}"
 
-    def row_digest(self, table: Table, alias: str) -> str:
-        fields = ", ".join(self._render_column(c, f"{alias}.{self.quote(c.name)}") for c in table.columns)
+    def comparable(self, table: Table, alike: bool) -> str:
+        if not alike:
+            return ", ".join(mysql_types.canonical(_kind(c), self.field(table, c.name)) for c in table.columns)
+        fields = ", ".join(self._render_column(c, self.field(table, c.name), "values") for c in table.columns)
         return f"SHA2(CONCAT_WS(',', {fields}), 256)"
 
     # rendering
 
-    def raw_columns(self, connection: Connection, table: Table) -> tuple[str, ...]:
+    def raw_columns(self, connection: Connection, table: Table) -> tuple[Column, ...]:
         """The columns to send raw: the long ones of a table whose rows are long on average."""
         known = (table.schema, table.name)
         if known not in self._raw_columns:
-            long = tuple(c.name for c in table.columns if _base(c) in _LONG)
+            long = tuple(c for c in table.columns if _LONG.fullmatch(c.type))
             length = connection.query(
                 "SELECT AVG_ROW_LENGTH FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
                 known,
             )
-            self._raw_columns[known] = long if long and length and (length[0][0] or 0) > _LONG_ROW else ()
+            self._raw_columns[known] = long if length and (length[0][0] or 0) > _LONG_ROW else ()
         return self._raw_columns[known]
 
-    def render(self, table: Table, raw: Sequence[str] = ()) -> str:
-        """One binary string a row: ``(1,'text',x'ff',NULL)``, with a NUL byte in the place of each raw column."""
-        fields = ("0x00" if c.name in raw else self._render_column(c, self.field(table, c.name)) for c in table.columns)
-        return "CONVERT(CONCAT('(', " + ", ',', ".join(fields) + ", ')') USING binary)"
+    def render(self, table: Table, form: Form, raw: Sequence[Column] = ()) -> str:
+        """One binary string a row, with a NUL byte in the place of each raw column that is not NULL."""
+        null = "'NULL'" if form.language == "values" else r"'\\N'"
+        fields = (
+            (f"IF({self.field(table, c.name)} IS NULL, {null}, 0x00)" if c.nullable else "0x00")
+            if c in raw
+            else self._render_column(c, self.field(table, c.name), form.language)
+            for c in table.columns
+        )
+        before, between, after = ("'('", "','", "')'") if form.language == "values" else ("''", "CHAR(9)", "''")
+        joined = f", {between}, ".join(fields)
+        return f"CONVERT(CONCAT({before}, {joined}, {after}) USING binary)"
 
-    def _render_column(self, column: Column, reference: str) -> str:
-        rendered = self._render_value(column, reference)
+    def _render_column(self, column: Column, reference: str, language: str) -> str:
+        if language == "values":
+            rendered, null = mysql_types.in_values(_kind(column), reference), "'NULL'"
+        else:
+            rendered, null = mysql_types.in_copy(_kind(column), reference), r"'\\N'"
         # Not IFNULL: a value too long to render is NULL as well, and must not pass for one that is.
-        return f"IF({reference} IS NULL, 'NULL', {rendered})" if column.nullable else rendered
-
-    def _render_value(self, column: Column, reference: str) -> str:
-        base = _base(column)
-        if base in _INTEGERS or base == "decimal":
-            return reference
-        if base in _FLOATS:
-            # Quoted: the literal -0 is the integer 0, the text '-0' is not.
-            return f"CONCAT('''', CAST({reference} AS DOUBLE), '''')"
-        if base in _TIMES:
-            return f"CONCAT('''', {reference}, '''')"
-        if base in _TEXTS:
-            return f"QUOTE(CONVERT({reference} USING utf8mb4))"
-        if base in _BYTES:
-            return f"CONCAT('x''', HEX({reference}), '''')"
-        raise DefinitionError(f"The column {column.name} is of the type {column.type}, which cannot be linked.")
+        return f"IF({reference} IS NULL, {null}, {rendered})" if column.nullable else rendered
 
     # definitions
 
@@ -435,7 +501,7 @@ class MySQL(Server):
         )
 
     def supports(self, column: Column) -> bool:
-        return _base(column) in _INTEGERS | _FLOATS | _TIMES | _TEXTS | _BYTES | {"decimal"}
+        return column.kind is not None
 
     def missing_rights(self, connection: Connection, table: Table, rights: Sequence[str]) -> list[str]:
         # SHOW GRANTS without a user shows the account's own grants, those through its active roles included.
@@ -499,6 +565,7 @@ class MySQL(Server):
         ]
 
     def _definition(self, column: Column) -> str:
+        _kind(column)
         words = [self.quote(column.name), _full_type(column), "NULL" if column.nullable else "NOT NULL"]
         if column.default is not None:
             words.append(f"DEFAULT {column.default}".replace("%", "%%"))
@@ -533,7 +600,7 @@ def _like(pattern: str) -> re.Pattern[str]:
 
 def _full_type(column: Column) -> str:
     kind = column.type.replace("%", "%%")
-    if column.charset and _base(column) != "json":
+    if column.charset:
         kind += f" CHARACTER SET {column.charset} COLLATE {column.collation}"
     return kind
 
@@ -542,14 +609,20 @@ def _text(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "''").replace("%", "%%") + "'"
 
 
+def _kind(column: Column) -> Kind:
+    if column.kind is None:
+        raise DefinitionError(f"The column {column.name} is of the type {column.type}, which cannot be linked.")
+    return column.kind
+
+
 def _column(row: tuple[Any, ...], mariadb: bool) -> Column:
     name, kind, nullable, default, extra, comment, charset, collation = row
     kind = kind.decode() if isinstance(kind, bytes) else str(kind)
+    kind = re.sub(r"^((?:tiny|small|medium|big)?int|year)\(\d+\)", r"\1", kind)
     on_update = re.search(r"on update (current_timestamp(?:\(\d*\))?)", extra or "", re.IGNORECASE)
     return Column(
         name=name,
-        # The width of an integer says nothing, but for tinyint(1), which DataJoint takes for a bool.
-        type=re.sub(r"^((?:small|medium|big)?int|year|tinyint(?!\(1\)))\(\d+\)", r"\1", kind),
+        type=kind,
         nullable=nullable == "YES",
         default=_default(default, extra or "", mariadb),
         comment=comment or "",
@@ -557,7 +630,24 @@ def _column(row: tuple[Any, ...], mariadb: bool) -> Column:
         collation=collation,
         auto_increment="auto_increment" in (extra or "").lower(),
         on_update=on_update[1] if on_update else None,
+        kind=mysql_types.kind_of(kind, comment or "", mariadb),
     )
+
+
+def _default_for(mariadb: bool, column: Column, default: str | None) -> str | None:
+    """A default that came from another flavour or kind of server, as SQL of this one."""
+    if default is None or mariadb:
+        return default
+    if re.match("current_timestamp", default, re.IGNORECASE):
+        decimals = column.kind.size if column.kind else 0
+        return f"CURRENT_TIMESTAMP({decimals})" if decimals else "CURRENT_TIMESTAMP"
+    # Of long columns MySQL takes expressions only, and those in parentheses.
+    bare = _is_constant(default) and not _LONG.fullmatch(column.type)
+    return default if bare or default.startswith("(") else f"({default})"
+
+
+def _is_constant(default: str) -> bool:
+    return bool(re.fullmatch(r"'(?:[^']|'')*'|-?[\d.]+|NULL|current_timestamp(\(\d*\))?", default, re.IGNORECASE))
 
 
 def _default(default: Any, extra: str, mariadb: bool) -> str | None:

@@ -7,15 +7,18 @@ types, so every bit arrives. Key columns that the client must hold travel as tex
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, Literal, cast
 
 import psycopg2
 from psycopg2 import errorcodes
 
 from ..errors import (
+    DefinitionError,
     LinkError,
     LoginError,
     PrivilegeError,
@@ -23,8 +26,11 @@ from ..errors import (
     UnreachableError,
     UnsupportedServerError,
 )
-from ..schema import Column, ForeignKey, Table
-from .base import BLOCK_BYTES, Block, BusyError, Connection, Key, RowError, Server, Sql
+from ..kinds import Kind
+from ..schema import Column, ForeignKey, Table, neutral_default
+from . import postgresql_types
+from .base import Block, BusyError, Connection, Form, Key, RowError, Server, Sql
+from .mysql import literal
 
 _SESSION = (
     "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; SET TIME ZONE 'UTC'; "
@@ -39,14 +45,6 @@ _BUSY = {
     errorcodes.SERIALIZATION_FAILURE,
 }
 _LOST = {errorcodes.ADMIN_SHUTDOWN, errorcodes.CRASH_SHUTDOWN, errorcodes.CANNOT_CONNECT_NOW}
-_TYPES = re.compile(
-    r"(smallint|integer|bigint|real|double precision|numeric|boolean|uuid|bytea|jsonb?|date|text|"
-    r"character varying|character|timestamp|time|interval|enum)\b"
-)
-#: Types whose values psycopg2 takes and gives back exactly; the others travel as text.
-_NATIVE = re.compile(
-    r"(smallint|integer|bigint|real|double precision|numeric|boolean|text|character varying|character)\b"
-)
 
 
 class PostgreSQLConnection(Connection):
@@ -78,20 +76,24 @@ class PostgreSQLConnection(Connection):
         except psycopg2.Error as error:
             raise self.server.translate(error) from error
 
-    def stream(self, table: Table, source: Sql, emit: Callable[[Block], None]) -> int:
-        fields = ", ".join(self.server.field(table, name) for name in table.names)
+    def stream(self, table: Table, source: Sql, form: Form, emit: Callable[[Block], None]) -> int:
         with self._cursor() as cursor:
+            if form.language == "binary":
+                fields = ", ".join(self.server.field(table, name) for name in table.names)
+                copy, sink = "(FORMAT BINARY)", _Sink(emit, form.block_bytes)
+            else:
+                fields, copy = self.server.render(table), _ONE_COLUMN
+                sink = _Tuples(emit, form.block_bytes)
             select = cursor.mogrify(f"SELECT {fields} {source[0]}", source[1]).decode()
-            sink = _Sink(emit)
-            cursor.copy_expert(f"COPY ({select}) TO STDOUT (FORMAT BINARY)", sink)
+            cursor.copy_expert(f"COPY ({select}) TO STDOUT {copy}", sink)
             sink.flush()
             return int(cursor.rowcount)
 
-    def load(self, table: Table, blocks: Iterable[Block]) -> int:
+    def load(self, table: Table, blocks: Iterable[Block], form: Form) -> int:
         names = ", ".join(self.server.quote(name) for name in table.names)
-        copy = _plain(f"COPY {self.server.name(table.schema, table.name)} ({names}) FROM STDIN (FORMAT BINARY)")
+        copy = f"COPY {self.server.name(table.schema, table.name)} ({names}) FROM STDIN"
         with self._cursor() as cursor:
-            cursor.copy_expert(copy, _Source(blocks), size=1 << 18)
+            cursor.copy_expert(_plain(copy) + " BINARY" * (form.language == "binary"), _Source(blocks), size=1 << 18)
             return int(cursor.rowcount)
 
     def lock(self, name: tuple[int, int], wait: bool) -> bool:
@@ -117,25 +119,60 @@ class PostgreSQLConnection(Connection):
             self._raw.close()
 
 
+#: One column a row, as it is: a row is quoted only when it holds a line break, and the quote is a character
+#: that text hardly ever has.
+_ONE_COLUMN = r"(FORMAT CSV, DELIMITER E'\x02', QUOTE E'\x01')"
+
+
 class _Sink(io.RawIOBase):
     """Takes what COPY TO sends, row by row, and emits it in blocks."""
 
-    def __init__(self, emit: Callable[[Block], None]) -> None:
+    between = b""
+
+    def __init__(self, emit: Callable[[Block], None], block_bytes: int) -> None:
         self._emit = emit
-        self._pieces: list[bytes] = []
+        self._block_bytes = block_bytes
+        self._rows: list[bytes] = []
         self._size = 0
 
     def write(self, data: Any) -> int:
-        self._pieces.append(data)
-        self._size += len(data)
-        if self._size >= BLOCK_BYTES:
+        row = self.row(data)
+        if self._rows and self._size + len(row) > self._block_bytes:
             self.flush()
+        self._rows.append(row)
+        self._size += len(row) + 1
         return len(data)
 
+    def row(self, data: bytes) -> bytes:
+        """What is kept of one row."""
+        return data
+
     def flush(self) -> None:
-        if self._pieces:
-            self._emit(Block(b"".join(self._pieces), len(self._pieces)))
-            self._pieces, self._size = [], 0
+        if self._rows:
+            self._emit(Block(self.between.join(self._rows), len(self._rows)))
+            self._rows, self._size = [], 0
+
+
+class _Tuples(_Sink):
+    """Takes rows that were rendered as VALUES tuples."""
+
+    between = b","
+
+    def row(self, data: bytes) -> bytes:
+        row = data[:-1]
+        if row[:1] == b"\x01":
+            row = row[1:-1].replace(b"\x01\x01", b"\x01")
+        # In hexadecimal a long value takes twice its size, and may take more than the other server's packet.
+        return _HEXADECIMAL.sub(_unhexed, row) if len(row) > _LONG_ROW else row
+
+
+_LONG_ROW = 65_536
+#: Within text literals every quote has a backslash before it, so this is a literal of its own.
+_HEXADECIMAL = re.compile(rb"(?<=[(,])x'([0-9a-f]*)'")
+
+
+def _unhexed(match: re.Match[bytes]) -> bytes:
+    return literal(bytes.fromhex(match[1].decode()))
 
 
 class _Source(io.RawIOBase):
@@ -228,14 +265,43 @@ class PostgreSQL(Server):
         """A column with the name of its table."""
         return f"{self.name(table.schema, table.name)}.{self.quote(column)}"
 
+    # kinds of server
+
+    def language_from(self, source: Server) -> Literal["values", "copy", "binary"]:
+        return "binary" if self.alike(source) else "copy"
+
+    def alike(self, source: Server) -> bool:
+        return isinstance(source, PostgreSQL)
+
+    def localized(self, connection: Connection, table: Table, source: Server) -> Table:
+        if self.alike(source):
+            return table
+        return replace(table, columns=tuple(self._from_elsewhere(table, column) for column in table.columns))
+
+    def _from_elsewhere(self, table: Table, column: Column) -> Column:
+        kind = _kind(column)
+        local = replace(column, charset=None, collation=None, on_update=None, default=neutral_default(column.default))
+        if kind.name == "enum":
+            labels = "\0".join(kind.labels).encode()
+            name = f"{self.quote(table.schema)}.{self.quote(f'enum_{hashlib.sha256(labels).hexdigest()[:8]}')}"
+            return replace(local, type=_enum(kind.labels), enum_type=_plain(name))
+        return replace(local, type=postgresql_types.declare(kind))
+
+    def render(self, table: Table) -> str:
+        """One text a row: ``(1,'text',x'ff',NULL)``."""
+        fields = []
+        for column in table.columns:
+            value = postgresql_types.in_values(_kind(column), self.field(table, column.name))
+            fields.append(f"coalesce({value}, 'NULL')" if column.nullable else value)
+        return "'(' || " + " || ',' || ".join(fields) + " || ')'"
+
     # keys
 
     def key_select(self, column: Column, reference: str) -> str:
-        return reference if _NATIVE.match(column.type) else f"{reference}::text"
+        return postgresql_types.canonical(_kind(column), reference)
 
     def key_param(self, column: Column) -> str:
-        # An enum's label is compared through text where the type's name is not known; elsewhere by its own type.
-        return f"%s::{self._cast(column)}"
+        return postgresql_types.parameter(_kind(column), self._cast(column))
 
     def _cast(self, column: Column) -> str:
         return column.enum_type.replace("%", "%%") if column.enum_type else column.type
@@ -249,17 +315,20 @@ class PostgreSQL(Server):
         return f"({left}) {sign} ({right})", tuple(key)
 
     def key_list(self, columns: Sequence[Column], keys: Sequence[Key]) -> Sql:
-        # The helper table and the local one name their enums differently: these compare as text.
-        arrays = ", ".join(f"%s::{'text' if c.enum_type else c.type}[]" for c in columns)
+        arrays = ", ".join(f"%s::{postgresql_types.listed_type(_kind(c), self._cast(c))}[]" for c in columns)
         names = ", ".join(f"k{n}" for n in range(len(columns)))
         return f"unnest({arrays}) AS j({names})", tuple(list(values) for values in zip(*keys, strict=True))
 
     def key_match(self, column: Column, reference: str, listed: str) -> str:
-        return f"{reference} = {listed}::{self._cast(column)}" if column.enum_type else f"{reference} = {listed}"
+        return f"{reference} = {postgresql_types.parameter(_kind(column), self._cast(column), listed)}"
 
-    def key_checksum(self, columns: Sequence[tuple[Column, str]]) -> str:
-        fields = ", ".join(f"quote_literal({reference}::text)" for _, reference in columns)
-        return f"SUM(hashtextextended(concat_ws(',', {fields}), 0)::numeric)"
+    def key_checksum(self, columns: Sequence[tuple[Column, str]], alike: bool) -> str:
+        if alike:
+            fields = ", ".join(f"quote_literal({reference}::text)" for _, reference in columns)
+            return f"SUM(hashtextextended(concat_ws(',', {fields}), 0)::numeric)"
+        fields = ", ".join(self.key_select(column, reference) for column, reference in columns)
+        digest = f"encode(sha256(convert_to(concat_ws(',', {fields}), 'UTF8')), 'hex')"
+        return f"SUM(('x' || left({digest}, 8))::bit(32)::bigint)"
 
     # statements in which dialects differ
 
@@ -276,8 +345,10 @@ class PostgreSQL(Server):
     def driving_join(self, first: str, second: str, on: str) -> str:
         return f"{first} JOIN {second} ON {on}"
 
-    def row_digest(self, table: Table, alias: str) -> str:
-        fields = ", ".join(f"{alias}.{self.quote(c.name)}" for c in table.columns)
+    def comparable(self, table: Table, alike: bool) -> str:
+        if not alike:
+            return ", ".join(postgresql_types.canonical(_kind(c), self.field(table, c.name)) for c in table.columns)
+        fields = ", ".join(self.field(table, c.name) for c in table.columns)
         return f"encode(sha256(convert_to(ROW({fields})::text, 'UTF8')), 'hex')"
 
     # definitions
@@ -340,7 +411,7 @@ class PostgreSQL(Server):
         )
 
     def supports(self, column: Column) -> bool:
-        return bool(_TYPES.match(column.type)) and not column.type.endswith("[]")
+        return column.kind is not None
 
     def missing_rights(self, connection: Connection, table: Table, rights: Sequence[str]) -> list[str]:
         usable = connection.query("SELECT has_schema_privilege(%s, 'USAGE')", (table.schema,))[0][0]
@@ -410,7 +481,7 @@ class PostgreSQL(Server):
 
     def create_table(self, table: Table) -> list[str]:
         name = self.name(table.schema, table.name)
-        enums = {c.enum_type.rpartition(".")[2]: c.labels for c in table.columns if c.enum_type}
+        enums = {c.enum_type.rpartition(".")[2]: _kind(c).labels for c in table.columns if c.enum_type}
         lines = [self._definition(table.schema, column) for column in table.columns]
         lines.append(f"PRIMARY KEY ({', '.join(self.quote(k) for k in table.primary_key)})")
         for fk in table.foreign_keys:
@@ -448,7 +519,7 @@ class PostgreSQL(Server):
         if column.enum_type:
             kind = f"{self.quote(schema)}.{column.enum_type.rpartition('.')[2]}".replace("%", "%%")
         elif column.auto_increment:
-            kind = {"smallint": "smallserial", "integer": "serial", "bigint": "bigserial"}[column.type]
+            kind = {"smallint": "smallserial", "integer": "serial"}.get(column.type, "bigserial")
         words = [self.quote(column.name), kind]
         if column.collation:
             words.append(f"COLLATE {self.quote(column.collation)}")
@@ -467,11 +538,22 @@ def _text(value: str) -> str:
     return "'" + value.replace("'", "''").replace("%", "%%") + "'"
 
 
+def _enum(labels: Sequence[str]) -> str:
+    return "enum(" + ",".join("'" + label.replace("'", "''") + "'" for label in labels) + ")"
+
+
+def _kind(column: Column) -> Kind:
+    if column.kind is None:
+        raise DefinitionError(f"The column {column.name} is of the type {column.type}, which cannot be linked.")
+    return column.kind
+
+
 def _column(row: tuple[Any, ...]) -> Column:
     name, kind, nullable, default, comment, collation, identity, labels, full_type = row
+    labels = tuple(labels or ())
     serial = bool(identity) or (default or "").startswith("nextval(")
     if labels:
-        kind = "enum(" + ",".join("'" + label.replace("'", "''") + "'" for label in labels) + ")"
+        kind = _enum(labels)
         default = re.sub(r"^('(?:[^']|'')*')::.*$", r"\1", default) if default else None
     return Column(
         name=name,
@@ -481,6 +563,6 @@ def _column(row: tuple[Any, ...]) -> Column:
         comment=comment or "",
         collation=collation,
         auto_increment=serial,
-        labels=tuple(labels or ()),
+        kind=postgresql_types.kind_of(kind, labels),
         enum_type=full_type if labels else None,
     )

@@ -1,0 +1,85 @@
+"""Kinds of value, in no server's words: what a column can hold, so that servers of different kinds can be linked.
+
+Each server names the kind of its columns, and declares a column of a given kind in its own words. Between servers of
+one kind the words themselves are kept.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+NAMES = (
+    "integer",
+    "decimal",
+    "float",
+    "bool",
+    "text",
+    "enum",
+    "bytes",
+    "uuid",
+    "json",
+    "date",
+    "time",
+    "datetime",
+    "timestamp",
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a column can hold.
+
+    Attributes
+    ----------
+    name : str
+        One of :data:`NAMES`. A ``datetime`` is what a clock on the wall shows, a ``timestamp`` an instant.
+    size : int or None
+        Bits of an integer or float, digits of a decimal, characters of text, bytes, decimals of seconds; None where
+        there is no limit.
+    scale : int
+        Digits of a decimal after the point.
+    unsigned : bool
+        Of an integer.
+    labels : tuple of str
+        Of an enum.
+    """
+
+    name: str
+    size: int | None = None
+    scale: int = 0
+    unsigned: bool = False
+    labels: tuple[str, ...] = ()
+
+    def holds(self, other: Kind) -> bool:
+        """Whether every value of the other kind fits."""
+        if self.name != other.name:
+            return (self.name, other.name) == ("decimal", "integer") and self.scale == 0
+        if self.name == "decimal":
+            return self.scale >= other.scale and _at_least(_whole(self), _whole(other))
+        if self.name == "integer":
+            return self.range[0] <= other.range[0] and self.range[1] >= other.range[1]
+        return set(self.labels) >= set(other.labels) and _at_least(self.size, other.size)
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The smallest and the largest value of an integer."""
+        bits = self.size or 64
+        return (0, 2**bits - 1) if self.unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def _whole(kind: Kind) -> int | None:
+    return None if kind.size is None else kind.size - kind.scale
+
+
+def _at_least(a: int | None, b: int | None) -> bool:
+    return a is None or (b is not None and a >= b)
+
+
+def marker(comment: str) -> str:
+    """DataJoint's type marker at the beginning of a column comment; empty where there is none.
+
+    The form is that of ``datajoint.heading``: ``:type:comment``.
+    """
+    match = re.match(r":([^:]+):", comment)
+    return match[1] if match else ""

@@ -1,0 +1,127 @@
+"""The types of MySQL and MariaDB: their kinds, how values of each kind are written, and how columns are declared."""
+
+from __future__ import annotations
+
+import re
+
+from ..kinds import Kind, marker
+
+_INTEGERS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
+_TEXTS = {"tinytext": 255, "text": 65_535, "mediumtext": 16_777_215, "longtext": None}
+_BLOBS = {"tinyblob": 255, "blob": 65_535, "mediumblob": 16_777_215, "longblob": None}
+_DECLARED_INTEGERS = {8: "tinyint", 16: "smallint", 24: "mediumint", 32: "int", 64: "bigint"}
+#: Text up to so many characters becomes VARCHAR: four bytes each must fit into a row.
+_LONGEST_VARCHAR = 4096
+#: An index takes 3072 bytes, of four-byte characters so many.
+_LONGEST_KEY = 768
+
+
+def kind_of(sql_type: str, comment: str, mariadb: bool) -> Kind | None:
+    """The kind of a column; None for a type that cannot be linked."""
+    base = re.match(r"[a-z]+", sql_type)
+    name = base[0] if base else ""
+    numbers = [int(n) for n in re.findall(r"\d+", (re.search(r"\(([\d, ]+)\)", sql_type) or [""])[0])]
+    size = numbers[0] if numbers else None
+    special = marker(comment)
+    if name in _INTEGERS:
+        if name == "tinyint" and special == "bool":
+            return Kind("bool")
+        return Kind("integer", _INTEGERS[name], unsigned="unsigned" in sql_type)
+    if name in ("float", "double"):
+        return Kind("float", 32 if name == "float" else 64)
+    if name == "decimal":
+        return Kind("decimal", size, numbers[1] if len(numbers) > 1 else 0)
+    if name in ("char", "varchar"):
+        return Kind("text", size)
+    if name in _TEXTS:
+        is_json = mariadb and name == "longtext" and re.match(r"json$|<[^>]*@", special)
+        return Kind("json") if is_json else Kind("text", _TEXTS[name])
+    if name in ("binary", "varbinary"):
+        return Kind("uuid") if special == "uuid" and size == 16 else Kind("bytes", size)
+    if name in _BLOBS:
+        return Kind("bytes", _BLOBS[name])
+    if name in ("time", "datetime", "timestamp"):
+        return Kind(name, size or 0)
+    if name == "enum":
+        return Kind("enum", labels=_labels(sql_type))
+    return {"json": Kind("json"), "date": Kind("date"), "year": Kind("integer", 16)}.get(name)
+
+
+def _labels(sql_type: str) -> tuple[str, ...]:
+    return tuple(label.replace("''", "'") for label in re.findall(r"'((?:[^']|'')*)'", sql_type))
+
+
+def declare(kind: Kind, in_key: bool) -> str | None:
+    """The type, in these servers' words, of a column from a server of another kind; None if there is none."""
+    if kind.name == "integer":
+        return _DECLARED_INTEGERS[kind.size or 64] + (" unsigned" if kind.unsigned else "")
+    if kind.name == "decimal":
+        fits = kind.size is not None and kind.size <= 65 and 0 <= kind.scale <= 30
+        return f"decimal({kind.size},{kind.scale})" if fits else None
+    if kind.name == "text":
+        limit = _LONGEST_KEY if in_key else _LONGEST_VARCHAR
+        if kind.size is not None and kind.size <= limit:
+            return f"varchar({kind.size})"
+        return None if in_key else "longtext"
+    if kind.name == "bytes":
+        if in_key:
+            return f"varbinary({kind.size})" if kind.size is not None and kind.size <= 3072 else None
+        return "longblob"
+    if kind.name in ("time", "datetime", "timestamp"):
+        return f"{kind.name}({kind.size})"
+    if kind.name == "enum":
+        return "enum(" + ",".join("'" + label.replace("'", "''") + "'" for label in kind.labels) + ")"
+    words = {"float": "float" if kind.size == 32 else "double", "bool": "tinyint", "uuid": "binary(16)"}
+    return {**words, "json": "json", "date": "date"}.get(kind.name)
+
+
+def in_values(kind: Kind, reference: str) -> str:
+    """An expression for the value as it stands in a VALUES tuple of these servers."""
+    if kind.name in ("integer", "decimal", "bool"):
+        return reference
+    if kind.name == "float":
+        # Quoted: the literal -0 is the integer 0, the text '-0' is not.
+        return f"CONCAT('''', CAST({reference} AS DOUBLE), '''')"
+    if kind.name in ("date", "time", "datetime", "timestamp"):
+        return f"CONCAT('''', {reference}, '''')"
+    if kind.name in ("bytes", "uuid"):
+        return f"CONCAT('x''', HEX({reference}), '''')"
+    return f"QUOTE(CONVERT({reference} USING utf8mb4))"
+
+
+def in_copy(kind: Kind, reference: str) -> str:
+    """An expression for the value as it stands in a line of PostgreSQL's COPY text format."""
+    if kind.name == "float":
+        return f"CAST({reference} AS DOUBLE)"
+    if kind.name == "bytes":
+        return f"CONCAT('\\\\\\\\x', HEX({reference}))"
+    if kind.name == "uuid":
+        return f"HEX({reference})"
+    if kind.name in ("text", "enum", "json"):
+        escaped = f"CONVERT({reference} USING utf8mb4)"
+        for plain, written in (("\\\\", "\\\\\\\\"), ("\\t", "\\\\t"), ("\\n", "\\\\n"), ("\\r", "\\\\r")):
+            escaped = f"REPLACE({escaped}, '{plain}', '{written}')"
+        return escaped
+    return reference
+
+
+def canonical(kind: Kind, reference: str) -> str:
+    """An expression that fetches the value so that it equals, in Python, what the other kind of server gives."""
+    if kind.name == "float":
+        return f"CAST({reference} AS DOUBLE)"
+    if kind.name in ("datetime", "timestamp"):
+        return f"DATE_FORMAT({reference}, '%%Y-%%m-%%d %%H:%%i:%%s.%%f')"
+    if kind.name == "time":
+        return f"TIME_FORMAT({reference}, '%%H:%%i:%%s.%%f')"
+    if kind.name == "date":
+        return f"CAST({reference} AS CHAR)"
+    if kind.name in ("bytes", "uuid"):
+        return f"LOWER(HEX({reference}))"
+    if kind.name in ("text", "enum", "json"):
+        return f"CONVERT({reference} USING utf8mb4)"
+    return reference
+
+
+def parameter(kind: Kind) -> str:
+    """The placeholder for a canonical value."""
+    return "UNHEX(%s)" if kind.name in ("bytes", "uuid") else "%s"

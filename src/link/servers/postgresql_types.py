@@ -1,0 +1,126 @@
+"""The types of PostgreSQL: their kinds, how values of each kind are written, and how columns are declared."""
+
+from __future__ import annotations
+
+import re
+
+from ..kinds import Kind
+
+_INTEGERS = {"smallint": 16, "integer": 32, "bigint": 64}
+_SIMPLE = {
+    "real": Kind("float", 32),
+    "double precision": Kind("float", 64),
+    "boolean": Kind("bool"),
+    "text": Kind("text"),
+    "bytea": Kind("bytes"),
+    "uuid": Kind("uuid"),
+    "json": Kind("json"),
+    "jsonb": Kind("json"),
+    "date": Kind("date"),
+}
+_TIMES = {
+    "time without time zone": "time",
+    "timestamp without time zone": "datetime",
+    "timestamp with time zone": "timestamp",
+}
+
+
+def kind_of(sql_type: str, labels: tuple[str, ...]) -> Kind | None:
+    """The kind of a column; None for a type that has no equivalent elsewhere."""
+    if labels:
+        return Kind("enum", labels=labels)
+    numbers = [int(n) for n in re.findall(r"\d+", sql_type)]
+    name = re.sub(r"\([\d,]+\)", "", sql_type)
+    if name in _INTEGERS:
+        return Kind("integer", _INTEGERS[name])
+    if name in _TIMES:
+        return Kind(_TIMES[name], numbers[0] if numbers else 6)
+    if name == "numeric":
+        return Kind("decimal", numbers[0] if numbers else None, sum(numbers[1:]))
+    if name in ("character varying", "character"):
+        return Kind("text", numbers[0] if numbers else None)
+    return _SIMPLE.get(name)
+
+
+def declare(kind: Kind) -> str:
+    """The type, in this server's words, of a column that comes from a server of another kind; not for enums."""
+    if kind.name == "integer":
+        smallest = next((n for n, bits in _INTEGERS.items() if Kind("integer", bits).holds(kind)), None)
+        return smallest or "numeric(20,0)"
+    if kind.name == "decimal":
+        return "numeric" if kind.size is None else f"numeric({kind.size},{kind.scale})"
+    if kind.name == "float":
+        return "real" if kind.size == 32 else "double precision"
+    if kind.name == "text":
+        # Never character(n): it would pad.
+        return "text" if kind.size is None or kind.size > 10_485_760 else f"character varying({kind.size})"
+    if kind.name in _TIMES.values():
+        name = next(sql for sql, name in _TIMES.items() if name == kind.name)
+        return name.replace(" ", f"({kind.size}) ", 1)
+    words = {"bool": "boolean", "bytes": "bytea", "uuid": "uuid", "json": "jsonb", "date": "date"}
+    return words[kind.name]
+
+
+def in_values(kind: Kind, reference: str) -> str:
+    """An expression for the value as it stands in a VALUES tuple of MySQL."""
+    if kind.name == "integer":
+        return f"{reference}::text"
+    if kind.name == "bool":
+        return f"CASE WHEN {reference} THEN '1' ELSE '0' END"
+    if kind.name == "bytes":
+        return f"'x''' || encode({reference}, 'hex') || ''''"
+    if kind.name == "uuid":
+        return f"'x''' || replace({reference}::text, '-', '') || ''''"
+    if kind.name in ("text", "enum", "json"):
+        return rf"'''' || replace(replace({reference}::text, '\', '\\'), '''', '\''') || ''''"
+    if kind.name == "float":
+        # Through double precision: the text of a real, read as a double and rounded again, can be another real.
+        return f"'''' || {reference}::float8::text || ''''"
+    if kind.name == "timestamp":
+        return f"'''' || ({reference} AT TIME ZONE 'UTC')::text || ''''"
+    return f"'''' || {reference}::text || ''''"
+
+
+def canonical(kind: Kind, reference: str) -> str:
+    """An expression that fetches the value so that it equals, in Python, what the other kind of server gives."""
+    if kind.name == "float":
+        return f"{reference}::float8"
+    if kind.name == "bool":
+        return f"{reference}::int"
+    if kind.name in ("datetime", "timestamp"):
+        return _written_out(f"({reference} AT TIME ZONE 'UTC')" if kind.name == "timestamp" else reference)
+    if kind.name == "time":
+        return f"to_char({reference}, 'HH24:MI:SS.US')"
+    if kind.name == "bytes":
+        return f"encode({reference}, 'hex')"
+    if kind.name == "uuid":
+        return f"replace({reference}::text, '-', '')"
+    if kind.name in ("text", "enum", "json", "date"):
+        return f"{reference}::text"
+    return reference
+
+
+def _written_out(reference: str) -> str:
+    # What other servers cannot hold keeps PostgreSQL's own words: infinity, BC.
+    finite = f"isfinite({reference}) AND {reference} >= '0001-01-01'"
+    return f"CASE WHEN {finite} THEN to_char({reference}, 'YYYY-MM-DD HH24:MI:SS.US') ELSE {reference}::text END"
+
+
+def parameter(kind: Kind, cast: str, value: str = "%s") -> str:
+    """The expression, of the column's type ``cast``, for a canonical value."""
+    if kind.name == "bytes":
+        return f"decode({value}, 'hex')"
+    if kind.name == "bool":
+        return f"({value}::int)::boolean"
+    if kind.name == "timestamp":
+        return f"({value}::timestamp AT TIME ZONE 'UTC')"
+    if kind.name == "float":
+        return f"{value}::float8"
+    return f"{value}::{cast}"
+
+
+def listed_type(kind: Kind, cast: str) -> str:
+    """The type in which canonical values of a kind travel in an array."""
+    if kind.name in ("integer", "decimal"):
+        return cast
+    return {"float": "float8", "bool": "int"}.get(kind.name, "text")
