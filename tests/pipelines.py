@@ -239,10 +239,9 @@ def assert_same(lab: Lab, table: Any, *parts: str, columns: str = "*") -> None:
 
 
 def helper_rows(lab: Lab, condition: str = "1 = 1") -> list[tuple[Any, ...]]:
-    """process, is_flagged and is_deprecated of the helper rows, in the order of their keys."""
+    """process, is_flagged and is_deprecated of the helper rows, sorted."""
     columns = "process, is_flagged, is_deprecated"
-    table = f"{lab.helper_schema}.{lab.helper_table}"
-    return lab.source_server.sql(f"SELECT {columns} FROM {table} WHERE {condition} ORDER BY 1, 2, 3")
+    return rows(lab.source_server, f"{lab.helper_schema}.{lab.helper_table} WHERE {condition}", columns)
 
 
 def count_held(lab: Lab) -> int:

@@ -1,0 +1,227 @@
+"""Deleting: as DataJoint does it, with one prompt, and the source told; what fails or is declined changes nothing."""
+
+from __future__ import annotations
+
+import builtins
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import datajoint as dj
+import pytest
+from lab import Lab
+from pipelines import contents, count_held, everything, flag, granted, helper_rows, sessions, states, units
+from recorder import Statement
+
+from link import State
+from link.errors import TransactionError
+
+
+class Prompts:
+    """Answers every prompt and remembers them."""
+
+    def __init__(self) -> None:
+        self.answer = "no"
+        self.asked: list[str] = []
+
+    def __call__(self, prompt: str = "") -> str:
+        self.asked.append(prompt)
+        return self.answer
+
+
+@pytest.fixture
+def prompts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Prompts]:
+    answering = Prompts()
+    monkeypatch.setattr(builtins, "input", answering)
+    yield answering
+
+
+def with_dependents(lab: Lab) -> tuple[Any, Any, Any]:
+    """A linked table of ten sessions, a local computed table on it, and a manual one on its part."""
+    Session = granted(lab, sessions(lab, 10))
+    Session.source.pull()
+    schema = lab.local.Schema(f"{lab.prefix}_analysis")
+
+    class Rate(dj.Computed):
+        definition = """
+        -> Session
+        ---
+        total: float64
+        """
+
+        def make(self, key: Any, **_: Any) -> None:
+            new: Any = self
+            new.insert1({**key, "total": sum((Session.Trial & key).to_arrays("score"))})
+
+    class Comment(dj.Manual):
+        definition = """
+        -> Session.Trial
+        ---
+        text: varchar(20)
+        """
+
+    context = {"Session": Session}
+    rate: Any = schema(Rate, context=context)
+    comment: Any = schema(Comment, context=context)
+    rate.populate()
+    comment.insert({**key, "text": "good"} for key in (Session.Trial & "trial = 1").keys())  # noqa: SIM118
+    return Session, rate, comment
+
+
+def test_prompt_and_cascade(lab: Lab, prompts: Prompts, caplog: pytest.LogCaptureFixture) -> None:
+    Session, Rate, Comment = with_dependents(lab)
+    assert len(Rate()) == len(Comment()) == 10
+    assert (Rate & "session = 3").fetch1("total") == 6.125
+    lab.local.config.safemode = True
+    before = everything(lab), contents(lab.local_server, f"{lab.prefix}_analysis")
+
+    with caplog.at_level(logging.INFO, logger="datajoint"):
+        assert (Session & "session < 4").delete() == 0
+    assert len(prompts.asked) == 1
+    assert (everything(lab), contents(lab.local_server, f"{lab.prefix}_analysis")) == before
+    for table, number in ((Session, 4), (Session.Trial, 8), (Rate, 4), (Comment, 4)):
+        assert f"{table.full_table_name} ({number} tuples)" in caplog.messages
+
+    prompts.answer = "yes"
+    assert (Session & "session < 4").delete() == 4
+    assert len(prompts.asked) == 2
+    assert [len(table()) for table in (Session, Session.Trial, Rate, Comment)] == [6, 12, 6, 6]
+    assert helper_rows(lab) == [("NONE", "FALSE", "FALSE")] * 6
+    # What is gone can be pulled again.
+    assert Session.source.pull().pulled == 4
+
+
+def test_no_prompt(lab: Lab, prompts: Prompts) -> None:
+    Session = granted(lab, sessions(lab, 20))
+    Session.source.pull()
+    assert (Session & "session = 0").delete() == 1  # safemode is off
+    lab.local.config.safemode = True
+    assert (Session & "session = 1").delete(prompt=False) == 1
+    assert (Session & {"session": 2}).delete(transaction=True, prompt=False, part_integrity="enforce") == 1
+    assert (Session & dj.Top(5, "session DESC")).delete(prompt=False) == 5
+    assert (Session & [{"session": 3}, {"session": 13}]).delete(prompt=False) == 2
+    assert prompts.asked == []
+    left = {(number % 10, number) for number in range(4, 15) if number != 13}
+    assert {key for key, state in states(lab, "session", "subject", "session").items() if state is State.SHARED} == left
+    assert count_held(lab) == 10 and len(Session.Trial()) == 20
+
+
+def test_delete_of_nothing(lab: Lab, prompts: Prompts) -> None:
+    Session = granted(lab, sessions(lab, 3))
+    Session.source.pull()
+    before = everything(lab)
+    assert (Session & "session = 99").delete(prompt=True) == 0
+    assert (Session & []).delete(prompt=True) == 0
+    assert (Session & "session = 99").delete_quick(get_count=True) == 0
+    assert prompts.asked == []
+    assert everything(lab) == before
+
+
+def test_delete_quick(lab: Lab, prompts: Prompts) -> None:
+    Unit = granted(lab, units(lab, 10))
+    Unit.source.pull()
+    flag(lab, "unit = 1")
+    lab.local.config.safemode = True
+    assert (Unit & "unit < 3").delete_quick(get_count=True) == 3
+    assert (Unit & "unit = 3").delete_quick() is None
+    assert prompts.asked == []
+    assert helper_rows(lab) == [("NONE", "FALSE", "FALSE")] * 6 + [("NONE", "TRUE", "TRUE")]
+    assert dict(Unit.source.status()) == {state.value: 0 for state in State} | {
+        State.SHARED.value: 6,
+        State.UNSHARED.value: 3,
+        State.DEPRECATED.value: 1,
+    }
+
+
+def test_delete_of_everything(lab: Lab) -> None:
+    Unit = granted(lab, units(lab, 12_000))
+    Unit.source.pull()
+    flag(lab, "unit >= 11000")
+    assert Unit().delete(prompt=False) == 12_000
+    assert (len(Unit()), count_held(lab)) == (0, 1000)
+    status = Unit.source.status()
+    assert (status[State.UNSHARED], status[State.DEPRECATED]) == (11_000, 1000)
+
+
+def test_rows_made_by_hand(lab: Lab) -> None:
+    """Local rows that the source does not have, or does not hold, can be deleted as well."""
+    Unit = granted(lab, units(lab, 3))
+    Unit().insert([{"unit": 1}, {"unit": 77}])
+    assert Unit.source.status()[State.LOCAL_ONLY] == Unit.source.status()[State.UNHELD] == 1
+    assert Unit().delete(prompt=False) == 2
+    assert (len(Unit()), count_held(lab)) == (0, 0)
+
+
+def test_blocked_by_a_dependent(lab: Lab) -> None:
+    """A dependent that DataJoint does not know of stops the deletion on both sides."""
+    Unit = granted(lab, units(lab, 5))
+    Unit.source.pull()
+    other = f"{lab.prefix}_other"
+    lab.local_server.sql(f"CREATE SCHEMA {other}")
+    refers = f"FOREIGN KEY (unit) REFERENCES {lab.local_schema}.unit (unit)"
+    lab.local_server.sql(f"CREATE TABLE {other}.note (unit INT PRIMARY KEY, {refers})")
+    lab.local_server.sql(f"INSERT INTO {other}.note VALUES (2)")
+    before = everything(lab)
+    with pytest.raises(dj.DataJointError):
+        Unit().delete(prompt=False)
+    with pytest.raises(dj.DataJointError):
+        Unit().delete_quick()
+    assert everything(lab) == before
+    assert not Unit.connection.in_transaction
+    assert (Unit - "unit = 2").delete_quick(get_count=True) == 4
+    assert helper_rows(lab) == [("NONE", "FALSE", "FALSE")]
+
+
+def test_not_within_a_transaction(lab: Lab) -> None:
+    Unit = granted(lab, units(lab, 5))
+    Unit.source.pull("unit < 3")
+    before = everything(lab)
+    with Unit.connection.transaction:
+        for operation in (Unit().delete, Unit().delete_quick, Unit.source.pull):
+            with pytest.raises(TransactionError):
+                operation()
+    assert everything(lab) == before
+
+
+def test_parts_are_deleted_with_their_master_only(lab: Lab) -> None:
+    Session = granted(lab, sessions(lab, 3))
+    Session.source.pull()
+    before = everything(lab)
+    with pytest.raises(dj.DataJointError, match="master"):
+        (Session.Trial & "trial = 0").delete(prompt=False)
+    assert everything(lab) == before
+
+
+def test_deleted_behind_our_back(lab: Lab) -> None:
+    """Rows that another client has deleted locally are seen, and pulled again."""
+    Session = granted(lab, sessions(lab, 10))
+    Session.source.pull()
+    plain: Any = lab.local.Schema(lab.local_schema, create_tables=False).get_table("session")
+    (plain & "session < 2").delete(prompt=False)
+    assert Session.source.status()[State.VANISHED] == 2
+    assert Session.source.pull("session = 0").pulled == 1
+    assert Session.source.pull().pulled == 1
+    assert Session.source.status()[State.SHARED] == 10 and len(Session.Trial()) == 20
+
+
+def test_order(lab: Lab, statements: list[Statement]) -> None:
+    """Marked before the local rows are gone for good, released after that."""
+    Session = granted(lab, sessions(lab, 10))
+    Session.source.pull()
+    flag(lab, "session = 1")
+    statements.clear()
+    assert (Session & "session < 4").delete(prompt=False) == 4
+    steps = [step for step in (kind_of(lab, statement) for statement in statements) if step]
+    assert steps == ["delete parts", "delete", "mark", "commit", "release", "deprecate"]
+
+
+def kind_of(lab: Lab, statement: Statement) -> str | None:
+    """Which step of a deletion a statement is."""
+    there, here, sql = lab.source_server.port, lab.local_server.port, statement.sql.upper()
+    if statement.port == there and sql.startswith("UPDATE"):
+        return "mark" if "'DELETE'" in sql.split("WHERE")[0] else "deprecate"
+    if statement.port == there and sql.startswith("DELETE"):
+        return "release"
+    if statement.port == here and sql.startswith("DELETE"):
+        return "delete parts" if "TRIAL" in sql.split("WHERE")[0] else "delete"
+    return "commit" if statement.port == here and sql.startswith("COMMIT") else None
