@@ -77,12 +77,12 @@ class Outbound:
         """Mark this run as alive for as long as ``connection`` lives."""
         connection.lock((self._space, self.worker), wait=not self.shared)
 
-    def adopt(self, connection: Connection, counts: Sequence[Count]) -> int:
-        """Take over the unfinished rows of dead runs; how many there are."""
+    def adopt(self, connection: Connection, counts: Sequence[Count], former: set[int]) -> int:
+        """Take over the unfinished rows of dead runs, the ``former`` among them; how many there are."""
         unfinished = {c.worker for c in counts if c.row.process != "NONE"}
         if not self.shared or not unfinished:
             return sum(c.entities for c in counts if c.row.process != "NONE")
-        dead = unfinished - connection.locked(self._space, unfinished - {0})
+        dead = unfinished - connection.locked(self._space, unfinished - {0} - former)
         if not dead:
             return 0
         marks = ", ".join(["%s"] * len(dead))
@@ -146,9 +146,9 @@ class Outbound:
 
     # claims
 
-    def next_unshared(self, connection: Connection, where: str, after: Key | None, offset: int) -> Key | None:
-        """The key of the unshared source row ``offset`` rows further on in the selection, if there are as many."""
-        conditions, args = self._unshared(where, Chunk(after, None))
+    def next_unshared(self, connection: Connection, where: str, within: Chunk, offset: int) -> Key | None:
+        """The key of the unshared source row ``offset`` rows further on in a range, if there are as many."""
+        conditions, args = self._unshared(where, within)
         return self._key_at(connection, f"FROM {self.source_name} {conditions}", args, self.source_name, offset)
 
     def claim(self, connection: Connection, where: str, chunk: Chunk) -> int:

@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from datajoint.table import FreeTable
+from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from .ends import Ends
+from .errors import UnreachableError
 from .kinds import Kind
 from .outbound import Chunk, Count, batches
 from .schema import Column, Table
@@ -34,20 +36,54 @@ UNFLAGGED = "process = 'NONE' AND is_flagged = 'FALSE' AND is_deprecated = 'TRUE
 UNSETTLED = "process = 'NONE' AND is_flagged = 'TRUE' AND is_deprecated = 'FALSE'"
 #: Up to so many keys are looked up one by one rather than by a checksum over the tables.
 FEW = 20_000
-TRIES = 6
+TRIES = 10
+#: Seconds between attempts to connect again: together as long as the restart of a server takes.
+PAUSES = (0.2, 0.5, 1, 2, 4, 8, 16)
 
 
 def patiently(action: Callable[[], T]) -> T:
     """Repeat a statement that lost a deadlock or waited too long for a lock, with growing pauses."""
-    for attempt in range(TRIES):
+    retrying = Retrying(
+        retry=retry_if_exception_type(BusyError),
+        wait=wait_exponential_jitter(initial=0.05, max=2),
+        stop=stop_after_attempt(TRIES),
+        before_sleep=before_sleep_log(logger, logging.DEBUG),
+        reraise=True,
+    )
+    return retrying(action)
+
+
+def persistently(begin: Callable[[set[int]], Run], action: Callable[[Run], None], progress: Callable[[], int]) -> None:
+    """Begin a run and do something with it; when a connection is lost on the way, go on with a new run.
+
+    The first connection is not insisted on. After that, every bit of progress gives the servers time anew: as long as
+    a restart takes.
+
+    Parameters
+    ----------
+    begin : callable
+        Opens a run that knows the numbers of the runs before it, which are dead.
+    action : callable
+        What to do; it must do only what is left when it is called again.
+    progress : callable
+        A number that grows while the work gets on.
+    """
+    former: set[int] = set()
+    pauses, done, begun = iter(PAUSES), progress(), False
+    while True:
         try:
-            return action()
-        except BusyError as error:
-            if attempt == TRIES - 1:
+            with begin(former) as run:
+                begun = True
+                former.add(run.outbound.worker)
+                return action(run)
+        except UnreachableError as error:
+            if progress() > done:
+                pauses, done = iter(PAUSES), progress()
+            pause = next(pauses, None)
+            if not begun or pause is None:
                 raise
-            logger.debug("busy, trying again: %s", error.what)
-            time.sleep(0.05 * 2**attempt)
-    raise AssertionError("unreachable")
+            logger.warning("%s Trying again in %g s.", error.what, pause)
+            time.sleep(pause)
 
 
 def _as_datajoint(column: Column, value: Any) -> Any:
@@ -64,6 +100,13 @@ def _comparable(value: Any, is_json: bool) -> Any:
 class Run:
     """Sessions on both servers for one operation; use it as a context manager.
 
+    Parameters
+    ----------
+    ends : Ends
+        Both ends of the link.
+    former : iterable of int
+        The numbers of earlier runs of the same operation: dead, whatever the server still believes.
+
     Attributes
     ----------
     home : Connection
@@ -72,8 +115,9 @@ class Run:
         A session on the local server.
     """
 
-    def __init__(self, ends: Ends) -> None:
+    def __init__(self, ends: Ends, former: Iterable[int] = ()) -> None:
         self.ends = ends
+        self.former = set(former)
         self.entity = ends.entity
         self.source_entity = ends.source_entity
         self.outbound = ends.outbound()
@@ -107,7 +151,7 @@ class Run:
         """
         self.outbound.enlist(self.home)
         counts = self.outbound.survey(self.home)
-        adopted = patiently(lambda: self.outbound.adopt(self.home, counts))
+        adopted = patiently(lambda: self.outbound.adopt(self.home, counts, self.former))
         if adopted:
             logger.info("%s: going on with %d entities of an interrupted run", self.name, adopted)
             self._finish_deletions()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import logging
 import queue
 import threading
@@ -26,10 +27,10 @@ from typing import NamedTuple
 from tqdm.auto import tqdm
 
 from .ends import Ends
-from .errors import TransferError
+from .errors import ServerError, TransferError
 from .outbound import Chunk, Count
 from .results import PullResult
-from .run import UNFLAGGED, Run, patiently
+from .run import EVERYTHING, UNFLAGGED, Run, patiently, persistently
 from .schema import Table
 from .servers import Block, BusyError, Connection, Form, Key, RowError
 from .states import ABANDON_PULL, FINISH_PULL, REFETCH, REHOLD
@@ -56,25 +57,43 @@ def pull(
     """Pull what the SQL condition ``where`` selects of the source table; see :meth:`link.Source.pull`."""
     started = time.monotonic()
     ends.require_no_transaction("pull of")
-    with Run(ends) as run:
+    result = PullResult(dry_run=dry_run)
+
+    def once(run: Run) -> None:
         counts = run.outbound.survey(run.home) if dry_run else run.recover()
-        result = _tally(run, counts, where)
+        if not run.former:
+            _tally(run, counts, where, result)
+        left = None if max_calls is None else max(max_calls - result.pulled, 0)
         if dry_run:
-            result.dry_run = True
-            result.pulled += run.outbound.count_unshared(run.home, where)
-            result.pulled = result.pulled if max_calls is None else min(result.pulled, max_calls)
-        else:
-            unfinished = _hold_again(run, counts, result, where, max_calls)
-            unfinished |= any(count.row.process == "PULL" and count.worker == run.outbound.worker for count in counts)
-            Transfer(run, where, result, max_calls).move(unfinished, display_progress, suppress_errors)
+            result.pulled = run.outbound.count_unshared(run.home, where)
+            result.pulled = result.pulled if left is None else min(result.pulled, left)
+            return
+        held = _hold_again(run, counts, result, where, left)
+        unfinished = held or any(c.row.process == "PULL" and c.worker == run.outbound.worker for c in counts)
+        Transfer(run, where, result, left).move(unfinished, display_progress, suppress_errors)
+
+    persistently(functools.partial(Run, ends), once, lambda: result.pulled)
     result.seconds = time.monotonic() - started
     logger.info("%s: %r", ends.spec.class_name, result)
     return result
 
 
-def _tally(run: Run, counts: list[Count], where: str) -> PullResult:
-    """Count what of the selection is held already, by what will be done about it."""
+def pull_range(ends: Ends, where: str, within: Chunk, suppress_errors: bool) -> PullResult:
+    """Pull what nobody holds of one range: one worker's share of a pull, after its recovery."""
     result = PullResult()
+
+    def once(run: Run) -> None:
+        run.outbound.enlist(run.home)
+        if run.former:
+            run.recover()
+        Transfer(run, where, result, None, within).move(bool(run.former), False, suppress_errors)
+
+    persistently(functools.partial(Run, ends), once, lambda: result.pulled)
+    return result
+
+
+def _tally(run: Run, counts: list[Count], where: str, result: PullResult) -> None:
+    """Count what of the selection is held already, by what will be done about it."""
     for count in run.outbound.survey(run.home, where) if where else counts:
         process, flagged, deprecated = count.row
         if flagged == "TRUE":
@@ -82,7 +101,6 @@ def _tally(run: Run, counts: list[Count], where: str) -> PullResult:
             result.skipped[reason] = result.skipped.get(reason, 0) + count.entities
         elif process == "NONE" and deprecated == "FALSE":
             result.shared += count.entities
-    return result
 
 
 def _hold_again(run: Run, counts: list[Count], result: PullResult, where: str, limit: int | None) -> bool:
@@ -123,14 +141,17 @@ class Transfer:
         Where to count.
     limit : int or None
         At most so many new entities.
+    within : Chunk
+        Only new entities of this range.
     """
 
-    def __init__(self, run: Run, where: str, result: PullResult, limit: int | None) -> None:
+    def __init__(self, run: Run, where: str, result: PullResult, limit: int | None, within: Chunk = EVERYTHING) -> None:
         self.run = run
         self.outbound = run.outbound
         self.where = where
         self.result = result
         self.limit = limit
+        self.within = within
         self.form = Form(run.ends.local.language_from(run.ends.source), run.local.block_bytes)
         self.tables = [
             (there.only(here.names), here)
@@ -161,8 +182,12 @@ class Transfer:
                     bar.update(moved)
                     if self.result.errors and not suppress_errors:
                         break
-            finally:
-                self._end(reader)
+            except BaseException:
+                # What this cannot clean up, the next operation does.
+                with contextlib.suppress(ServerError):
+                    self._end(reader)
+                raise
+            self._end(reader)
         if self.flagged_meanwhile:
             self.run.settle()
         if self.result.errors and not suppress_errors:
@@ -214,7 +239,7 @@ class Transfer:
         after: Key | None = None
         while limit > 0:
             size = min(self.chunk_rows, limit)
-            upto = self.outbound.next_unshared(self.run.home, self.where, after, size - 1)
+            upto = self.outbound.next_unshared(self.run.home, self.where, Chunk(after, None), size - 1)
             chunk = self._claim_with(self.run.home, after, upto)
             yield from self._if_any(chunk)
             if upto is None:
@@ -222,10 +247,11 @@ class Transfer:
             after, limit = upto, limit - (chunk.claimed or 0)
 
     def _bounds(self) -> Iterator[tuple[Key | None, Key | None]]:
-        after: Key | None = None
+        after, end = self.within.after, self.within.upto
         while not self.stop.is_set():
-            upto = self.outbound.next_unshared(self.run.home, self.where, after, self.chunk_rows - 1)
-            yield after, upto
+            left = Chunk(after, end)
+            upto = self.outbound.next_unshared(self.run.home, self.where, left, self.chunk_rows - 1)
+            yield after, upto or end
             if upto is None:
                 return
             after = upto
@@ -296,7 +322,8 @@ class Transfer:
     def _load(self, chunk: Chunk) -> int:
         try:
             with self.run.local.transaction():
-                return self._count([self._load_table(here) for _, here in self.tables])
+                loaded = [self._load_table(here) for _, here in self.tables]
+            return self._count(loaded)
         except (RowError, BusyError) as error:
             while self.ends_to_come:
                 list(self._incoming())
@@ -390,6 +417,10 @@ class Transfer:
         finished = patiently(lambda: self.outbound.apply(self.marking, FINISH_PULL, chunk))
         logger.debug("%s: chunk up to %s: %d copied, %d finished", self.run.name, chunk.upto, moved, finished)
         self.flagged_meanwhile |= finished > moved
+        if finished < moved:
+            # This run was taken for dead: its rows were adopted, and may have been released. Never leave them unheld.
+            logger.warning("%s: another run took over %d entities of this one", self.run.name, moved - finished)
+            patiently(lambda: self.outbound.claim(self.marking, self.where, chunk))
 
     def _await_finish(self) -> None:
         if self.finishing:

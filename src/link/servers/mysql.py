@@ -12,6 +12,7 @@ import contextlib
 import functools
 import json
 import re
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -74,6 +75,7 @@ class MySQLConnection(Connection):
     def __init__(self, server: MySQL) -> None:
         super().__init__(server)
         self._raw: Any = server.open()
+        _keep_alive(self._raw._sock)
         self.is_mariadb = "MariaDB" in self._raw.get_server_info()
         self.execute(_SESSION_MARIADB if self.is_mariadb else _SESSION)
         server.mariadb = self.is_mariadb
@@ -162,6 +164,14 @@ class MySQLConnection(Connection):
     def close(self) -> None:
         # Not close(): it would say goodbye politely, and wait, in the middle of an unbuffered result.
         self._raw._force_close()
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    """Notice within a minute when the server is gone without a word."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, option) and connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def _lock_name(space: int, name: int) -> str:

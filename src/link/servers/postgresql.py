@@ -210,6 +210,10 @@ class PostgreSQL(Server):
                 dbname=info.get("database_name") or "postgres",
                 sslmode="require" if driver.info.ssl_in_use else "disable",
                 connect_timeout=10,
+                # A server that is gone without a word is noticed within a minute.
+                keepalives_idle=30,
+                keepalives_interval=10,
+                keepalives_count=3,
                 application_name="datajoint-link",
             )
         except psycopg2.Error as error:
