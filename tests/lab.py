@@ -115,13 +115,13 @@ def _clear(server: TestServer, prefix: str) -> None:
         schemas = column("SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE %s")
         if server.kind == "postgresql":
             column("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE %s")
-            statements = [f'DROP SCHEMA "{schema}" CASCADE' for schema in schemas]
+            statements = ['DROP SCHEMA "{}" CASCADE'.format(schema.replace('"', '""')) for schema in schemas]
             for user in column("SELECT rolname FROM pg_roles WHERE rolname LIKE %s"):
                 statements += [f"DROP OWNED BY {user} CASCADE", f"DROP ROLE {user}"]
         else:
             sessions = column("SELECT id FROM information_schema.processlist WHERE user LIKE %s")
             statements = [*(f"KILL {session}" for session in sessions), "SET foreign_key_checks = 0"]
-            statements += [f"DROP SCHEMA `{schema}`" for schema in schemas]
+            statements += ["DROP SCHEMA `{}`".format(schema.replace("`", "``")) for schema in schemas]
             statements += [f"DROP USER {user}@'%'" for user in column("SELECT user FROM mysql.user WHERE user LIKE %s")]
         for statement in statements:
             cursor.execute(statement)

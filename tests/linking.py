@@ -23,9 +23,10 @@ def linked(lab: Lab, name: str = "Session", body: dict[str, Any] | None = None, 
         "helper_table": lab.helper_table,
         "local_schema": lab.local_schema,
     }
-    options = {"connection": lab.local, "use_tls": False} | changes
-    positional = [options.pop(argument, value) for argument, value in names.items()]
-    return link(*positional, **options)(type(name, (), body or {}))
+    options: dict[str, Any] = {"connection": lab.local, "use_tls": False} | changes
+    positional: list[Any] = [options.pop(argument, value) for argument, value in names.items()]
+    decorate: Any = link
+    return decorate(*positional, **options)(type(name, (), body or {}))
 
 
 def declare_session(lab: Lab, rows: int = 3, grant: bool = True) -> Any:
@@ -56,6 +57,12 @@ def admin(lab: Lab, *statements: str) -> None:
         lab.source_server.sql(text if lab.kind == "postgresql" else text.replace('"', "`"))
 
 
+def quoted(server: TestServer, name: str) -> str:
+    """An identifier, whatever is in it, for a statement without parameters."""
+    quote = '"' if server.kind == "postgresql" else "`"
+    return f"{quote}{name.replace(quote, 2 * quote)}{quote}"
+
+
 def contents(lab: Lab) -> dict[tuple[int, str, str], Any]:
     """All schemas of the lab on both servers with their types, tables, columns and rows."""
     found: dict[tuple[int, str, str], Any] = {}
@@ -70,7 +77,6 @@ def _contents(server: TestServer, cursor: Any, pattern: str) -> dict[tuple[int, 
         cursor.execute(query, args or None)
         return list(cursor.fetchall())
 
-    quote = '"' if server.kind == "postgresql" else "`"
     schemas = rows("SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE %s", pattern)
     found: dict[tuple[int, str, str], Any] = {(server.port, schema, ""): "schema" for (schema,) in schemas}
     columns = rows(
@@ -79,7 +85,7 @@ def _contents(server: TestServer, cursor: Any, pattern: str) -> dict[tuple[int, 
         pattern,
     )
     for schema, table in sorted({row[:2] for row in columns}):
-        name = f"{quote}{schema}{quote}.{quote}{table}{quote}"
+        name = f"{quoted(server, schema)}.{quoted(server, table)}"
         described = [row[2:] for row in columns if row[:2] == (schema, table)]
         found[server.port, schema, table] = described, sorted(map(repr, rows(f"SELECT * FROM {name}")))
     if server.kind == "postgresql":

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, cast
 import datajoint as dj
 from datajoint.table import FreeTable
 from datajoint.user_tables import TableMeta
-from datajoint.utils import is_camel_case, to_camel_case
+from datajoint.utils import from_camel_case, is_camel_case, to_camel_case
 
 from . import deletion, transfer
 from .config import make_spec
@@ -141,8 +141,9 @@ class LinkedMeta(TableMeta):
         return super().__call__(*args, **kwargs)
 
     def __getattr__(cls, name: str) -> Any:
-        # Part tables are attributes of the class, known once the local tables are.
-        if name[:1].isupper() and not cls.__dict__.get("_active", True):
+        # Part tables are attributes of the class, known once the local tables are; a pull may have added one.
+        if name[:1].isupper() and "_ends" in cls.__dict__ and (not cls._active or cls._has_new_part(name)):
+            cls._active = False
             cls._activate()
             return getattr(cls, name)
         raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
@@ -158,6 +159,9 @@ class LinkedMeta(TableMeta):
         """The local table's quoted full name."""
         adapter = cls._ends.local_connection.adapter
         return str(adapter.make_full_table_name(cls._ends.spec.local_schema, cls.table_name))
+
+    def _has_new_part(cls, name: str) -> bool:
+        return f"{cls._ends.spec.table_name}__{from_camel_case(name)}" in cls._ends.local_parts()
 
     def _activate(cls) -> None:
         """Bind the class to the local tables; declare them if they are not there. Only that needs the source."""

@@ -148,6 +148,9 @@ def make_spec(
     for what, name in {**schemas, "helper_table": helper_table}.items():
         if not isinstance(name, str) or not name:
             raise ConfigError(f"{what} must be a name, not {name!r}.")
+    for what in ("source_schema", "local_schema"):
+        if re.search(r"[\s.%`\"]", schemas[what]):
+            raise ConfigError(f"{what}={schemas[what]!r}: DataJoint reads no schemas with such characters.")
     if stores is not None and not _is_mapping_of_names(stores):
         raise ConfigError('stores must map names to names: stores={"source_store": "local_store"}.')
     if port is not None and (not isinstance(port, int) or not 0 < port < 65536):

@@ -35,14 +35,15 @@ from .errors import (
 from .outbound import WORKER, Outbound
 from .schema import Entity, Table
 from .servers import DEFAULT_PORTS, Connection, Server, server_for
-from .states import HelperRow
+from .states import FLAGS, PROCESSES
 
 logger = logging.getLogger("link")
 
 SOURCE_RIGHTS = ("SELECT", "REFERENCES")
 HELPER_RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 SURPLUS_RIGHTS = ("INSERT", "UPDATE", "DELETE")
-HELPER_COLUMNS = (*HelperRow._fields, WORKER)
+HELPER_LABELS = {"process": PROCESSES, "is_flagged": FLAGS, "is_deprecated": FLAGS}
+HELPER_COLUMNS = (*HELPER_LABELS, WORKER)
 
 #: Of which source tables it has been said that the account could change them.
 _warned: list[tuple[object, ...]] = []
@@ -406,21 +407,18 @@ def _check_types(server: Server, tables: Sequence[Table]) -> None:
 def _check_helper(source: Table, helper: Table, where: str) -> None:
     visible = {c.name: c for c in helper.columns if not c.hidden}
     differences = [
-        *(
-            f"column {name}: missing"
-            for name in (*source.primary_key, "process", "is_flagged", "is_deprecated")
-            if name not in visible
-        ),
+        *(f"column {name}: missing" for name in (*source.primary_key, *HELPER_LABELS) if name not in visible),
         *(
             f"column {name}: {visible[name].type}, in the source table {source[name].type}"
             for name in source.primary_key
             if name in visible and visible[name].type != source[name].type
         ),
         *(
-            f"column {name}: not expected"
-            for name in visible
-            if name not in (*source.primary_key, "process", "is_flagged", "is_deprecated")
+            f"column {name}: {visible[name].type}, expected enum{labels}"
+            for name, labels in HELPER_LABELS.items()
+            if name in visible and set(re.findall(r"'(.*?)'", visible[name].type)) != set(labels)
         ),
+        *(f"column {name}: not expected" for name in visible if name not in (*source.primary_key, *HELPER_LABELS)),
     ]
     if set(helper.primary_key) != set(source.primary_key):
         differences.append(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datajoint.utils import to_camel_case
 
 from .errors import DefinitionError, LocalMismatchError
-from .kinds import Kind
+from .kinds import Kind, marker
 
 TIER_PREFIXES = ("", "#", "_", "__")
 
@@ -266,11 +266,18 @@ def check_same(expected: Table, found: Table, where: str, alike: bool) -> Table:
 
 
 def _fits(found: Column, expected: Column, alike: bool) -> bool:
+    if _codec(expected) not in ("", _codec(found)) or found.nullable != expected.nullable:
+        return False
     if alike:
-        return _describe(found) == _describe(expected)
-    holds = found.kind is not None and expected.kind is not None and found.kind.holds(expected.kind)
-    return holds and found.nullable == expected.nullable
+        return found.type == expected.type
+    return found.kind is not None and expected.kind is not None and found.kind.holds(expected.kind)
 
 
 def _describe(column: Column) -> str:
-    return f"{column.type}{'' if column.nullable else ' not null'}"
+    return f"{column.type}{_codec(column)}{'' if column.nullable else ' not null'}"
+
+
+def _codec(column: Column) -> str:
+    """What DataJoint makes of the column's values, where the type alone does not say it."""
+    special = marker(column.comment)
+    return f" {special}" if special == "uuid" or special.startswith("<") else ""

@@ -93,7 +93,13 @@ class PostgreSQLConnection(Connection):
         names = ", ".join(self.server.quote(name) for name in table.names)
         copy = f"COPY {self.server.name(table.schema, table.name)} ({names}) FROM STDIN"
         with self._cursor() as cursor:
-            cursor.copy_expert(_plain(copy) + " BINARY" * (form.language == "binary"), _Source(blocks), size=1 << 18)
+            given = _Source(blocks)
+            try:
+                cursor.copy_expert(_plain(copy) + " BINARY" * (form.language == "binary"), given, size=1 << 18)
+            except psycopg2.Error:
+                if given.error:
+                    raise given.error from None
+                raise
             return int(cursor.rowcount)
 
     def lock(self, name: tuple[int, int], wait: bool) -> bool:
@@ -181,13 +187,19 @@ class _Source(io.RawIOBase):
     def __init__(self, blocks: Iterable[Block]) -> None:
         self._blocks = iter(blocks)
         self._data = memoryview(b"")
+        self.error: BaseException | None = None
 
     def read(self, size: int = -1) -> bytes:
-        while not self._data:
-            block = next(self._blocks, None)
-            if block is None:
-                return b""
-            self._data = memoryview(block.data)
+        try:
+            while not self._data:
+                block = next(self._blocks, None)
+                if block is None:
+                    return b""
+                self._data = memoryview(block.data)
+        except BaseException as error:
+            # psycopg2 would report it, Ctrl-C too, as an error of the server's.
+            self.error = error
+            raise
         piece, self._data = self._data[:size], self._data[size:]
         return bytes(piece)
 
