@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from datajoint.table import FreeTable
-from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from .ends import Ends
 from .errors import UnreachableError
@@ -45,7 +45,7 @@ def patiently(action: Callable[[], T]) -> T:
     """Repeat a statement that lost a deadlock or waited too long for a lock, with growing pauses."""
     retrying = Retrying(
         retry=retry_if_exception_type(BusyError),
-        wait=wait_exponential_jitter(initial=0.05, max=2),
+        wait=wait_random_exponential(multiplier=0.05, max=2),
         stop=stop_after_attempt(TRIES),
         before_sleep=before_sleep_log(logger, logging.DEBUG),
         reraise=True,
