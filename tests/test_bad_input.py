@@ -6,6 +6,7 @@ import logging
 import re
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import datajoint as dj
@@ -113,12 +114,13 @@ def test_a_local_table_works_without_its_source(lab: Lab, monkeypatch: pytest.Mo
     table = linked(lab, host="127.0.0.1:1")
     assert len(table()) == 3
     assert len(table.Trial()) == 6
-    for operation in (
+    operations: list[Callable[[], Any]] = [
         lambda: table().source,
         lambda: table.source,
         lambda: table().delete(prompt=False),
         lambda: table().delete_quick(),
-    ):
+    ]
+    for operation in operations:
         with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:1 as"):
             operation()
     assert len(table()) == 3
@@ -456,11 +458,12 @@ def test_nothing_is_done_inside_an_open_transaction(lab: Lab) -> None:
     table = linked(lab)
     (table().source & "session = 1").pull()
     before = contents(lab)
-    for operation in (
+    operations: list[Callable[[], Any]] = [
         lambda: table().source.pull(),
         lambda: table().delete(prompt=False),
         lambda: table().delete_quick(),
-    ):
+    ]
+    for operation in operations:
         with pytest.raises(TransactionError, match="inside an open transaction"), lab.local.connection.transaction:
             operation()
         assert contents(lab) == before

@@ -14,7 +14,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import datajoint as dj
+from datajoint.errors import AccessError
 from datajoint.lineage import ensure_lineage_table, insert_lineages
+from datajoint.table import FreeTable
 
 from . import schema
 from .config import LinkSpec, credentials
@@ -157,6 +159,7 @@ class Ends:
             for table in read:
                 self._require_rights(connection, table, SOURCE_RIGHTS)
                 self._warn_of_surplus(connection, table)
+        self._require_heading(read[0])
         _check_key(read[0])
         _check_types(server, read)
         entity = schema.with_master_keys(read[0], read[1:])
@@ -171,6 +174,18 @@ class Ends:
                 f"on the source server {self.source.where}.",
                 self.source.grant_hint(missing, table.schema, table.name),
             )
+
+    def _require_heading(self, table: Table) -> None:
+        """DataJoint reads the schema's ``~lineage`` wherever it sees it, as with a right on the whole schema."""
+        name = self.source_connection.adapter.make_full_table_name(table.schema, table.name)
+        try:
+            FreeTable(self.source_connection, name).heading.attributes  # noqa: B018 - reads
+        except AccessError as error:
+            raise PrivilegeError(
+                f"DataJoint cannot read {table.schema}.{table.name} on the source server {self.source.where} as "
+                f"{self.source.user!r}: {error}",
+                self.source.grant_hint(["SELECT"], table.schema, "~lineage"),
+            ) from error
 
     def _warn_of_surplus(self, connection: Connection, table: Table) -> None:
         """Say once that the account may change the source's rows: a link never does, and somebody else could."""

@@ -598,7 +598,8 @@ def _granted(grant: str, table: Table) -> list[str]:
         applies = schema == "*" or _like(schema[1:-1].replace("``", "`")).fullmatch(table.schema) is not None
     else:
         applies = [n[1:-1].replace("``", "`") for n in (schema, granted_table)] == [table.schema, table.name]
-    return re.sub(r"[A-Z ]+ \(.*?\)(, )?", "", rights).split(", ") if applies else []
+    on_columns = r"[A-Z ]+ \(.*?\)"
+    return re.split(", ?", re.sub(on_columns, "", rights)) if applies else []
 
 
 def _like(pattern: str) -> re.Pattern[str]:
