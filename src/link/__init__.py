@@ -24,8 +24,10 @@ from .errors import (
     UnreachableError,
     UnsupportedServerError,
 )
+from .repair import RepairResult
 from .results import PullResult, Status
 from .states import State
+from .verify import VerifyResult
 
 __version__ = _version("datajoint-link")
 
@@ -41,6 +43,7 @@ __all__ = [
     "NotFoundError",
     "PrivilegeError",
     "PullResult",
+    "RepairResult",
     "ServerError",
     "Source",
     "State",
@@ -50,5 +53,6 @@ __all__ = [
     "TransferError",
     "UnreachableError",
     "UnsupportedServerError",
+    "VerifyResult",
     "link",
 ]

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, cast
+from concurrent.futures import Executor
+from typing import Any, Literal, NoReturn, cast
 
 import datajoint as dj
 from datajoint.table import FreeTable
 from datajoint.user_tables import TableMeta
 from datajoint.utils import from_camel_case, is_camel_case, to_camel_case
 
-from . import deletion, transfer
+from . import deletion, parallel, transfer
 from .config import make_spec
 from .ends import Ends
 from .errors import ConfigError, LinkError
+from .repair import RepairResult, repair
 from .results import PullResult, Status
 from .run import UNSETTLED, Run
 from .status import status
+from .verify import VerifyResult, verify
 
 
 def link(
@@ -278,6 +282,8 @@ class Source(FreeTable):
         max_calls: int | None = None,
         dry_run: bool = False,
         suppress_errors: bool = False,
+        processes: int = 1,
+        executor: Executor | None = None,
     ) -> PullResult:
         """Copy the selected rows, with all their part rows, to the local table, and hold them at the source.
 
@@ -296,6 +302,11 @@ class Source(FreeTable):
             Only count.
         suppress_errors : bool
             Go on after an entity that the local server does not take, and return its error with the result.
+        processes : int
+            Pull with so many worker processes.
+        executor : concurrent.futures.Executor, optional
+            Run the workers on this instead, as on a cluster: they need this package, and must reach both servers.
+            ``processes`` says how many tasks it runs at once (default: the number of cores here).
 
         Returns
         -------
@@ -314,9 +325,20 @@ class Source(FreeTable):
         expression: Any = self
         for restriction in restrictions:
             expression = expression & restriction
+        where = deletion.selection(expression)
+        if (processes > 1 or executor) and not dry_run:
+            return parallel.pull(
+                self._ends,
+                where,
+                workers=processes if processes > 1 else os.cpu_count() or 1,
+                executor=executor,
+                display_progress=display_progress,
+                max_calls=max_calls,
+                suppress_errors=suppress_errors,
+            )
         return transfer.pull(
             self._ends,
-            deletion.selection(expression),
+            where,
             display_progress=display_progress,
             max_calls=max_calls,
             dry_run=dry_run,
@@ -329,9 +351,45 @@ class Source(FreeTable):
         with Run(self._ends) as run:
             return [run.as_dict(key) for key in run.outbound.keys_where(run.home, UNSETTLED, deletion.selection(self))]
 
-    def status(self) -> Status:
-        """Count the selected entities by state; prints as a small table."""
-        return status(self._ends, deletion.selection(self))
+    def status(self, deep: bool = False) -> Status:
+        """Count the selected entities by state; prints as a small table.
+
+        Parameters
+        ----------
+        deep : bool
+            Look up every key on both servers, rather than compare checksums of the keys.
+        """
+        return status(self._ends, deletion.selection(self), deep=deep)
+
+    def repair(self, dry_run: bool = True, vanished: Literal["refetch", "release"] = "refetch") -> RepairResult:
+        """Bring to rest every selected entity that is not: what an interrupted run, a backup or a hand left behind.
+
+        Parameters
+        ----------
+        dry_run : bool
+            Only say what would be done about how many entities of which state.
+        vanished : {'refetch', 'release'}
+            What to do about entities that are held and not local: fetch them again, or release their holds.
+
+        Returns
+        -------
+        RepairResult
+            What was done, or would be; prints as a small table.
+        """
+        return repair(self._ends, deletion.selection(self), dry_run=dry_run, vanished=vanished)
+
+    def verify(self) -> VerifyResult:
+        """Prove that the selected shared entities, parts included, are the same on both servers.
+
+        Each server computes digests of ranges where both are of one kind; elsewhere the values are compared here. Only
+        where digests differ are single entities compared. Differences are reported, never mended.
+
+        Returns
+        -------
+        VerifyResult
+            The keys that differ; true when there are none.
+        """
+        return verify(self._ends, deletion.selection(self))
 
     def __repr__(self) -> str:
         return str(cast(Any, super(FreeTable, self)).__repr__())

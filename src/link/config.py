@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -172,7 +171,7 @@ def make_spec(
         helper_schema=schemas["helper_schema"],
         helper_table=_table_name(helper_table),
         local_schema=schemas["local_schema"],
-        stores=MappingProxyType(dict(stores or {})),
+        stores=dict(stores or {}),
         use_tls=use_tls,
     )
 

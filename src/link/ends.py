@@ -19,7 +19,7 @@ from datajoint.lineage import ensure_lineage_table, insert_lineages
 from datajoint.table import FreeTable
 
 from . import schema
-from .config import LinkSpec, credentials
+from .config import Credentials, LinkSpec, credentials
 from .errors import (
     ConfigError,
     DefinitionError,
@@ -62,12 +62,21 @@ class Ends:
         The local side; DataJoint's own connection where there is none.
     parts_named : frozenset of str
         Part classes that the body of the decorated class names; each must be there.
+    account : Credentials, optional
+        The link user, where it is not to be taken from the environment.
     """
 
-    def __init__(self, spec: LinkSpec, connection: Any = None, parts_named: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        spec: LinkSpec,
+        connection: Any = None,
+        parts_named: frozenset[str] = frozenset(),
+        account: Credentials | None = None,
+    ) -> None:
         self.spec = spec
         self._given = connection
         self.parts_named = parts_named
+        self._account = account
         self._lock = threading.RLock()
         self._entity: Entity | None = None
 
@@ -91,10 +100,15 @@ class Ends:
         """The local server."""
         return server_for(self.local_connection)
 
+    @property
+    def account(self) -> Credentials:
+        """The link user: the one given, or that of the environment."""
+        return self._account or credentials()
+
     @functools.cached_property
     def source_connection(self) -> dj.Connection:
         """DataJoint's connection to the source server, as the link user."""
-        account, address = credentials(), self.spec.address
+        account, address = self.account, self.spec.address
         backend = address.backend or self.local_connection.adapter.backend
         port = address.port or DEFAULT_PORTS[backend]
         where = f"{address.host}:{port}"

@@ -43,6 +43,10 @@ class LinkError(DataJointError):
         self.what = what
         self.hint = hint
 
+    def __reduce__(self) -> tuple[type[LinkError], tuple[str, str | None]]:
+        # So that an error of a worker process arrives as it was.
+        return type(self), (self.what, self.hint)
+
 
 class ConfigError(LinkError):
     """What was given to ``@link``, or the environment, cannot be used."""

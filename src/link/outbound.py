@@ -154,12 +154,24 @@ class Outbound:
     def claim(self, connection: Connection, where: str, chunk: Chunk) -> int:
         """Hold the unshared source rows of a chunk; how many that were."""
         conditions, args = self._unshared(where, chunk)
+        return connection.execute(self._claim_statement(f"FROM {self.source_name} {conditions}"), args)
+
+    def claim_keys(self, connection: Connection, where: str, keys: Sequence[Key]) -> int:
+        """Hold the unshared source rows of these keys that are in the selection; how many that were."""
+        claimed = 0
+        for batch in batches(keys):
+            listed, args = self.server.key_list(self.key, batch)
+            conditions, _ = self._unshared(where, Chunk(None, None))
+            join = self.server.driving_join(listed, self.source_name, self._on_listed(self.source_name))
+            claimed += connection.execute(self._claim_statement(f"FROM {join} {conditions}"), args)
+        return claimed
+
+    def _claim_statement(self, rows: str) -> str:
         columns = [column.name for column in self.key]
-        values = ", ".join(self._references(self.source_name))
         names = [*columns, *HOLD._fields, *([WORKER] if self.shared else [])]
         constants = [repr(value) for value in HOLD] + ([str(self.worker)] if self.shared else [])
-        select = f"SELECT {values}, {', '.join(constants)} FROM {self.source_name} {conditions}"
-        return connection.execute(self.server.insert_new(self.table, names, select, columns[0]), args)
+        select = f"SELECT {', '.join(self._references(self.source_name))}, {', '.join(constants)} {rows}"
+        return self.server.insert_new(self.table, names, select, columns[0])
 
     def count_unshared(self, connection: Connection, where: str) -> int:
         """How many rows of the selection are not held."""
@@ -211,13 +223,13 @@ class Outbound:
             args,
         )
 
-    def existing(self, connection: Connection, table: str, keys: Sequence[Key]) -> set[Key]:
+    def existing(self, connection: Connection, table: str, keys: Sequence[Key], where: str = "1 = 1") -> set[Key]:
         """Those of the keys that are in the helper table or in the source table, whichever is named."""
         found: set[Key] = set()
         for batch in batches(keys):
             listed, args = self.server.key_list(self.key, batch)
             join = self.server.driving_join(listed, table, self._on_listed(table))
-            found |= set(connection.query(f"SELECT {', '.join(self._selected(table))} FROM {join}", args))
+            found |= set(connection.query(f"SELECT {', '.join(self._selected(table))} FROM {join} WHERE {where}", args))
         return found & set(keys)
 
     def count_mine(self, connection: Connection, process: str) -> int:

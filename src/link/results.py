@@ -44,6 +44,15 @@ class PullResult:
     errors: list[tuple[dict[str, Any], Exception]] = field(default_factory=list)
     dry_run: bool = False
 
+    def add(self, part: PullResult) -> None:
+        """Count in what one of several workers did."""
+        self.pulled += part.pulled
+        self.shared += part.shared
+        self.part_rows += part.part_rows
+        self.bytes += part.bytes
+        self.differing += part.differing
+        self.errors += part.errors
+
     def __repr__(self) -> str:
         words = [
             f"{'would pull' if self.dry_run else 'pulled'} {self.pulled:,}",

@@ -253,20 +253,45 @@ class Run:
         """The local key columns in the order of the source's key."""
         return tuple(self.entity.master[name] for name in self.source_entity.master.primary_key)
 
+    @property
+    def shared_tables(self) -> tuple[Table, ...]:
+        """The source tables with the columns that the local ones have."""
+        pairs = zip(self.source_entity.tables, self.entity.tables, strict=True)
+        return tuple(there.only(here.names) for there, here in pairs)
+
+    def still_shared(self, keys: Sequence[Key]) -> set[Key]:
+        """Those of the keys whose helper rows are at rest and not flagged."""
+        return self.outbound.existing(self.home, self.outbound.table, keys, SHARED)
+
+    def digest(self, connection: Connection, table: Table, keys: Sequence[Key]) -> tuple[int, int]:
+        """Number of rows of some entities in one table, and a digest of them; only where both ends are alike."""
+        count, digest = 0, 0
+        for batch in batches(keys):
+            _, rest, args = self._rows_of(connection.server, table, batch)
+            row = connection.query(f"SELECT COUNT(*), {connection.server.sum_of_digests(table)} {rest}", args)[0]
+            count, digest = count + int(row[0]), digest + int(row[1] or 0)
+        return count, digest
+
     def differing(self, source: Connection, keys: Sequence[Key]) -> list[Key]:
         """Those of the keys whose rows, parts included, are not the same on both servers."""
         different: set[Key] = set()
-        for there, here in zip(self.source_entity.tables, self.entity.tables, strict=True):
-            shared = there.only(here.names)
+        for there, here in zip(self.shared_tables, self.entity.tables, strict=True):
             for batch in batches(keys):
                 ours = Counter(self._contents(self.local, here, batch))
-                theirs = Counter(self._contents(source, shared, batch))
+                theirs = Counter(self._contents(source, there, batch))
                 different |= {key for key, _ in (ours - theirs) + (theirs - ours)}
         return sorted(different)
 
     def _contents(self, connection: Connection, table: Table, keys: Sequence[Key]) -> Iterable[tuple[Key, Key]]:
         """The rows of some entities: their keys, and all values, or a digest where the ends are alike."""
-        server = connection.server
+        fields, rest, args = self._rows_of(connection.server, table, keys)
+        columns = table.entity_key
+        rows = connection.query(f"SELECT {fields}, {connection.server.comparable(table, self.alike)} {rest}", args)
+        decode = [table[name].kind == Kind("json") for name in table.names] if not self.alike else [False]
+        return ((row[: len(columns)], tuple(map(_comparable, row[len(columns) :], decode))) for row in rows)
+
+    def _rows_of(self, server: Server, table: Table, keys: Sequence[Key]) -> tuple[str, str, tuple[Any, ...]]:
+        """For the rows of some entities: their key's expressions, FROM onward, and its arguments."""
         columns = [table[name] for name in table.entity_key]
         name = server.name(table.schema, table.name)
         references = [f"{name}.{server.quote(c.name)}" for c in columns]
@@ -275,9 +300,4 @@ class Run:
             server.key_match(c, ref, f"j.k{n}") for n, (c, ref) in enumerate(zip(columns, references, strict=True))
         )
         fields = ", ".join(server.key_select(c, ref) for c, ref in zip(columns, references, strict=True))
-        rows = connection.query(
-            f"SELECT {fields}, {server.comparable(table, self.alike)} FROM {server.driving_join(listed, name, on)}",
-            args,
-        )
-        decode = [table[name].kind == Kind("json") for name in table.names] if not self.alike else [False]
-        return ((row[: len(columns)], tuple(map(_comparable, row[len(columns) :], decode))) for row in rows)
+        return fields, f"FROM {server.driving_join(listed, name, on)}", args

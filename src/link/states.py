@@ -135,6 +135,8 @@ REHOLD = Transition(
 )
 #: Held, yet the local row is gone: fetch it again.
 REFETCH = Transition("b", {"process": ("NONE",), "is_flagged": ("FALSE",)}, {"process": "PULL"})
+#: Held, yet the local row is gone, and is not wanted back.
+RELEASE_VANISHED = Transition("k", {"process": ("NONE",), "is_flagged": ("FALSE",), "is_deprecated": ("FALSE",)})
 #: The copy is complete.
 FINISH_PULL = Transition("d", {"process": ("PULL",)}, {"process": "NONE"})
 #: The copy cannot be made (or was stopped before it began): back to Unshared.
@@ -159,6 +161,7 @@ SETTLE = Transition(
 TRANSITIONS = (
     REHOLD,
     REFETCH,
+    RELEASE_VANISHED,
     FINISH_PULL,
     ABANDON_PULL,
     START_DELETE,

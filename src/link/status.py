@@ -11,12 +11,12 @@ from .servers import Key
 from .states import HelperRow, State, state_of
 
 
-def status(ends: Ends, where: str = "") -> Status:
+def status(ends: Ends, where: str = "", *, deep: bool = False) -> Status:
     """Count the entities that the SQL condition ``where`` selects of the source table, by state.
 
     Helper rows at rest are counted by the servers, and their keys compared by checksum; single keys are looked up only
-    where something is in process, flagged, or not the same on both sides. Entities that are local only are counted
-    when everything is.
+    where something is in process, flagged, or not the same on both sides; with ``deep``, everywhere. Entities that are
+    local only are counted when everything is.
     """
     counts: Counter[State] = Counter()
     with Run(ends) as run:
@@ -26,11 +26,11 @@ def status(ends: Ends, where: str = "") -> Status:
         counts[State.SHARED] = sum(c.entities for c in survey if c.row == ("NONE", "FALSE", "FALSE"))
         for condition in ("process <> 'NONE'", UNSETTLED, UNFLAGGED):
             _look_up(run, condition, where, counts)
-        if run.something_vanished(survey, counts[State.SHARED], where):
+        if deep or run.something_vanished(survey, counts[State.SHARED], where):
             gone = len(run.vanished(where))
             counts[State.SHARED] -= gone
             counts[State.VANISHED] += gone
-        if not where and run.checksum() != run.outbound.checksum(run.home, HELD, run.alike):
+        if not where and (deep or run.checksum() != run.outbound.checksum(run.home, HELD, run.alike)):
             _count_unheld(run, counts)
     return Status(counts, f"{ends.spec.class_name}: entities by state")
 
@@ -51,8 +51,10 @@ def _count_unheld(run: Run, counts: Counter[State]) -> None:
     """Local entities without a helper row: is there a source row?"""
     after: Key | None = None
     while keys := run.local_keys(after, FEW):
-        unheld = [key for key in keys if key not in run.outbound.existing(run.home, run.outbound.table, keys)]
-        at_source = run.outbound.existing(run.home, run.outbound.source_name, unheld)
-        counts[State.UNHELD] += sum(key in at_source for key in unheld)
-        counts[State.LOCAL_ONLY] += sum(key not in at_source for key in unheld)
+        held = run.outbound.existing(run.home, run.outbound.table, keys)
+        unheld = [key for key in keys if key not in held]
+        at_source = len(run.outbound.existing(run.home, run.outbound.source_name, unheld))
+        counts[State.UNHELD] += at_source
+        counts[State.UNSHARED] -= at_source
+        counts[State.LOCAL_ONLY] += len(unheld) - at_source
         after = keys[-1]

@@ -53,8 +53,12 @@ def pull(
     max_calls: int | None = None,
     dry_run: bool = False,
     suppress_errors: bool = False,
+    fresh: bool = True,
 ) -> PullResult:
-    """Pull what the SQL condition ``where`` selects of the source table; see :meth:`link.Source.pull`."""
+    """Pull what the SQL condition ``where`` selects of the source table; see :meth:`link.Source.pull`.
+
+    Without ``fresh``, only what is held already is finished or fetched again.
+    """
     started = time.monotonic()
     ends.require_no_transaction("pull of")
     result = PullResult(dry_run=dry_run)
@@ -70,7 +74,7 @@ def pull(
             return
         held = _hold_again(run, counts, result, where, left)
         unfinished = held or any(c.row.process == "PULL" and c.worker == run.outbound.worker for c in counts)
-        Transfer(run, where, result, left).move(unfinished, display_progress, suppress_errors)
+        Transfer(run, where, result, left if fresh else 0).move(unfinished, display_progress, suppress_errors)
 
     persistently(functools.partial(Run, ends), once, lambda: result.pulled)
     result.seconds = time.monotonic() - started

@@ -225,6 +225,10 @@ class Server(ABC):
         A digest over all columns where both ends are ``alike``, else the values in a form common to all servers.
         """
 
+    @abstractmethod
+    def sum_of_digests(self, table: Table) -> str:
+        """An aggregate: a digest of all rows, whatever their order; only for ends that are alike."""
+
     # definitions
 
     @abstractmethod

@@ -367,6 +367,10 @@ class PostgreSQL(Server):
         fields = ", ".join(self.field(table, c.name) for c in table.columns)
         return f"encode(sha256(convert_to(ROW({fields})::text, 'UTF8')), 'hex')"
 
+    def sum_of_digests(self, table: Table) -> str:
+        # Sixty bits of each digest: sums of them fit into a numeric.
+        return f"SUM(('x' || left({self.comparable(table, True)}, 15))::bit(60)::bigint::numeric)"
+
     # definitions
 
     def schemas(self, connection: Connection) -> list[str]:

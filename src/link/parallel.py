@@ -1,0 +1,132 @@
+"""A pull by several workers: processes here, or whatever a :class:`concurrent.futures.Executor` runs tasks on.
+
+The unshared keys of the selection are cut into ranges, more of them than workers; each task opens sessions of its own
+and pulls one range. The databases arbitrate, as between any two pulls.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from typing import Any
+
+import datajoint as dj
+from tqdm.auto import tqdm
+
+from . import transfer
+from .config import Credentials, LinkSpec
+from .ends import Ends
+from .outbound import Chunk
+from .results import PullResult
+from .run import Run
+
+logger = logging.getLogger("link")
+
+#: Ranges a worker: so many that a slow one does not hold up the end.
+RANGES_PER_WORKER = 4
+#: A range is not worth a task of its own below so many entities.
+FEWEST = 1000
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a worker needs to pull one range; it travels to wherever the worker is, and shows no password."""
+
+    spec: LinkSpec
+    account: Credentials = field(repr=False)
+    local: dict[str, Any] = field(repr=False)
+    where: str
+    within: Chunk
+    suppress_errors: bool
+
+
+def pull(
+    ends: Ends,
+    where: str,
+    *,
+    workers: int,
+    executor: Executor | None,
+    display_progress: bool,
+    max_calls: int | None,
+    suppress_errors: bool,
+) -> PullResult:
+    """Pull with several workers; see :meth:`link.Source.pull`."""
+    started = time.monotonic()
+    # Recovery, and whatever is held and not local, is one worker's work: this one's.
+    result = transfer.pull(ends, where, max_calls=max_calls, suppress_errors=suppress_errors, fresh=False)
+    with Run(ends) as run:
+        left = None if max_calls is None else max(max_calls - result.pulled, 0)
+        ranges = list(_ranges(run, where, workers * RANGES_PER_WORKER, left))
+    tasks = [
+        Task(ends.spec, ends.account, _address(ends.local_connection), where, within, suppress_errors)
+        for within, _ in ranges
+    ]
+    pool = executor or _processes(workers)
+    bar = tqdm(total=sum(n for _, n in ranges), unit="row", desc=ends.spec.class_name, disable=not display_progress)
+    try:
+        with bar:
+            for future in as_completed(_submit(pool, tasks)):
+                part = future.result()
+                bar.update(part.pulled)
+                result.add(part)
+    finally:
+        if executor is None:
+            pool.shutdown(cancel_futures=True)
+    result.seconds = time.monotonic() - started
+    logger.info("%s: %r", ends.spec.class_name, result)
+    return result
+
+
+def pull_task(task: Task) -> PullResult:
+    """What a worker does."""
+    connection = dj.Instance(**task.local).connection
+    ends = Ends(task.spec, connection, account=task.account)
+    try:
+        return transfer.pull_range(ends, task.where, task.within, task.suppress_errors)
+    finally:
+        connection.close()
+        ends.source_connection.close()
+
+
+def _ranges(run: Run, where: str, count: int, limit: int | None) -> Iterator[tuple[Chunk, int]]:
+    """Cut the unshared entities into ranges of equal numbers."""
+    total = run.outbound.count_unshared(run.home, where)
+    total = total if limit is None else min(total, limit)
+    size = max(-(-total // count), FEWEST)
+    after = None
+    for done in range(0, total, size):
+        number = min(size, total - done)
+        last = done + number == total and limit is None
+        upto = None if last else run.outbound.next_unshared(run.home, where, Chunk(after, None), number - 1)
+        yield Chunk(after, upto), number
+        if upto is None:
+            return
+        after = upto
+
+
+def _submit(pool: Executor, tasks: list[Task]) -> list[Future[PullResult]]:
+    return [pool.submit(pull_task, task) for task in tasks]
+
+
+def _processes(workers: int) -> Executor:
+    # Forking needs no importable __main__, as in a notebook; elsewhere there is no choice.
+    method = "fork" if sys.platform == "linux" else "spawn"
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(method))
+
+
+def _address(connection: dj.Connection) -> dict[str, Any]:
+    info: dict[str, Any] = connection.conn_info
+    return {
+        "host": info["host"],
+        "user": info["user"],
+        "password": info["passwd"],
+        "port": info["port"],
+        "use_tls": info["ssl_input"],
+        "backend": connection.adapter.backend,
+        "database__name": info.get("database_name"),
+    }

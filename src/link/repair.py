@@ -1,0 +1,87 @@
+"""Bringing to rest every entity that is not: what an interrupted run, a backup or a hand left behind."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+from . import transfer
+from .ends import Ends
+from .results import PullResult, Status
+from .run import FEW, Run, patiently
+from .servers import Key
+from .states import RELEASE_VANISHED, State
+from .status import status
+
+logger = logging.getLogger("link")
+
+#: What is done about an entity of each state; the others are at rest, or the users' to decide on.
+ACTIONS: dict[State, str] = {
+    State.ACTIVATED_PULL: "copy it, and finish the pull",
+    State.RECEIVED_PULL: "finish the pull",
+    State.RECEIVED_DELETE: "delete it locally, and finish the deletion",
+    State.ACTIVATED_DELETE: "finish the deletion",
+    State.UNHELD: "hold it again",
+    State.VANISHED: "",  # the choice of the caller
+}
+VANISHED = {"refetch": "fetch it again", "release": "release its hold"}
+
+
+@dataclass(frozen=True)
+class RepairResult:
+    """What a repair did, or with ``dry_run`` would do.
+
+    Attributes
+    ----------
+    actions : dict of State to tuple of (int, str)
+        How many entities of each state, and what about them.
+    dry_run : bool
+        Whether nothing was changed.
+    before : Status
+        The counts that the actions follow from.
+    """
+
+    actions: dict[State, tuple[int, str]]
+    dry_run: bool
+    before: Status
+    pulled: PullResult | None = None
+
+    def __repr__(self) -> str:
+        if not self.actions:
+            return "nothing to repair"
+        verb = "would" if self.dry_run else "did"
+        lines = [f"  {n:>10,} {state.value}: {action}" for state, (n, action) in self.actions.items()]
+        return "\n".join([f"repair {verb}:", *lines])
+
+
+def repair(
+    ends: Ends, where: str = "", *, dry_run: bool = True, vanished: Literal["refetch", "release"] = "refetch"
+) -> RepairResult:
+    """Bring every selected entity to rest; see :meth:`link.Source.repair`."""
+    before = status(ends, where, deep=True)
+    actions = {state: (before[state], text or VANISHED[vanished]) for state, text in ACTIONS.items() if before[state]}
+    if dry_run or not actions:
+        return RepairResult(actions, dry_run, before)
+    ends.require_no_transaction("repair of")
+    with Run(ends) as run:
+        run.recover()
+        if vanished == "release":
+            keys = run.vanished(where)
+            released = patiently(lambda: run.outbound.apply_to_keys(run.home, RELEASE_VANISHED, keys))
+            logger.info("%s: released %d holds of entities that are gone locally", run.name, released)
+        _hold_unheld(run, where)
+    # What is held now and not finished is compared, copied and finished by a pull of nothing new.
+    pulled = transfer.pull(ends, where, fresh=False)
+    return RepairResult(actions, dry_run, before, pulled)
+
+
+def _hold_unheld(run: Run, where: str) -> None:
+    """Hold again what is local, at the source, and not held."""
+    after: Key | None = None
+    while keys := run.local_keys(after, FEW):
+        held = run.outbound.existing(run.home, run.outbound.table, keys)
+        unheld = [key for key in keys if key not in held]
+        patiently(functools.partial(run.outbound.claim_keys, run.home, where, unheld))
+        after = keys[-1]
