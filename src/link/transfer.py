@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from tqdm.auto import tqdm
 
@@ -74,7 +74,11 @@ def pull(
             return
         held = _hold_again(run, counts, result, where, left)
         unfinished = held or any(c.row.process == "PULL" and c.worker == run.outbound.worker for c in counts)
-        Transfer(run, where, result, left if fresh else 0).move(unfinished, display_progress, suppress_errors)
+        with _bar(run, where, left if fresh else 0, display_progress) as bar:
+            if unfinished:
+                Transfer(run, where, result).move(bar, suppress_errors)
+            if fresh:
+                Transfer(run, where, result, claim=EVERYTHING, limit=left).move(bar, suppress_errors)
 
     persistently(functools.partial(Run, ends), once, lambda: result.pulled)
     result.seconds = time.monotonic() - started
@@ -88,12 +92,22 @@ def pull_range(ends: Ends, where: str, within: Chunk, suppress_errors: bool) -> 
 
     def once(run: Run) -> None:
         run.outbound.enlist(run.home)
-        if run.former:
-            run.recover()
-        Transfer(run, where, result, None, within).move(bool(run.former), False, suppress_errors)
+        with _bar(run, where, None, False) as bar:
+            if run.former:
+                run.recover()
+                Transfer(run, where, result).move(bar, suppress_errors)
+            Transfer(run, where, result, claim=within).move(bar, suppress_errors)
 
     persistently(functools.partial(Run, ends), once, lambda: result.pulled)
     return result
+
+
+def _bar(run: Run, where: str, limit: int | None, display_progress: bool) -> tqdm[NoReturn]:
+    total = None
+    if display_progress:
+        fresh = run.outbound.count_unshared(run.home, where)
+        total = run.outbound.count_mine(run.home, "PULL") + (fresh if limit is None else min(fresh, limit))
+    return tqdm(total=total, unit="row", desc=run.name, disable=not display_progress)
 
 
 def _tally(run: Run, counts: list[Count], where: str, result: PullResult) -> None:
@@ -133,7 +147,9 @@ class _Stopped(Exception):  # noqa: N818 - not an error
 
 
 class Transfer:
-    """Moves the entities of one selection: those in hand that are not copied yet, and those that nobody holds.
+    """Moves entities: those that this run found held and not copied, or those of one selection that nobody holds.
+
+    Never both at once: what is claimed meanwhile must not get into the range of a chunk that is being finished.
 
     Parameters
     ----------
@@ -143,19 +159,21 @@ class Transfer:
         The selection, as a condition on the source table.
     result : PullResult
         Where to count.
-    limit : int or None
-        At most so many new entities.
-    within : Chunk
-        Only new entities of this range.
+    claim : Chunk, optional
+        Claim, and move, the entities of this range that nobody holds. Without it, move those already held.
+    limit : int, optional
+        Claim at most so many.
     """
 
-    def __init__(self, run: Run, where: str, result: PullResult, limit: int | None, within: Chunk = EVERYTHING) -> None:
+    def __init__(
+        self, run: Run, where: str, result: PullResult, *, claim: Chunk | None = None, limit: int | None = None
+    ) -> None:
         self.run = run
         self.outbound = run.outbound
         self.where = where
         self.result = result
         self.limit = limit
-        self.within = within
+        self.within = claim
         self.form = Form(run.ends.local.language_from(run.ends.source), run.local.block_bytes)
         self.tables = [
             (there.only(here.names), here)
@@ -169,14 +187,12 @@ class Transfer:
         self.stop = threading.Event()
         self.flagged_meanwhile = False
 
-    def move(self, unfinished: bool, display_progress: bool, suppress_errors: bool) -> None:
+    def move(self, bar: tqdm[NoReturn], suppress_errors: bool) -> None:
         """Move everything. On an error what was moved stays, and what was only claimed is let go."""
         self.reading = self.run.open(self.run.ends.source)
         self.marking = self.run.open(self.run.ends.source)
-        total = self._total(unfinished) if display_progress else None
-        reader = threading.Thread(target=self._read, args=(unfinished,), name="link-reader", daemon=True)
-        bar = tqdm(total=total, unit="row", desc=self.run.name, disable=not display_progress)
-        with bar, ThreadPoolExecutor(1, "link-marker") as self.marker:
+        reader = threading.Thread(target=self._read, name="link-reader", daemon=True)
+        with ThreadPoolExecutor(1, "link-marker") as self.marker:
             reader.start()
             try:
                 for chunk in iter(self._next_chunk, None):
@@ -197,16 +213,11 @@ class Transfer:
         if self.result.errors and not suppress_errors:
             raise self.result.errors[0][1]
 
-    def _total(self, unfinished: bool) -> int:
-        total = self.outbound.count_unshared(self.run.home, self.where)
-        total = total if self.limit is None else min(total, self.limit)
-        return total + (self.outbound.count_mine(self.run.home, "PULL") if unfinished else 0)
-
     # steps 1 and 2, in the reader thread
 
-    def _read(self, unfinished: bool) -> None:
+    def _read(self) -> None:
         try:
-            for chunk in self._claims(unfinished):
+            for chunk in self._chunks():
                 self._put(chunk)
                 self._read_chunk(chunk)
             self._put(None)
@@ -216,15 +227,21 @@ class Transfer:
             with contextlib.suppress(_Stopped):
                 self._put(error)
 
-    def _claims(self, unfinished: bool) -> Iterator[Chunk]:
+    def _chunks(self) -> Iterator[Chunk]:
+        if self.within is None:
+            return self._unfinished()
+        return self._claims_ahead(self.within) if self.limit is None else self._claims_within(self.within, self.limit)
+
+    def _unfinished(self) -> Iterator[Chunk]:
         after: Key | None = None
-        while unfinished:
+        while True:
             upto = self.outbound.next_unfinished(self.run.home, after, self.chunk_rows - 1)
             yield Chunk(after, upto)
-            after, unfinished = upto, upto is not None
-        yield from self._claims_ahead() if self.limit is None else self._claims_within(self.limit)
+            if upto is None:
+                return
+            after = upto
 
-    def _claims_ahead(self) -> Iterator[Chunk]:
+    def _claims_ahead(self, within: Chunk) -> Iterator[Chunk]:
         """Claim the next chunks while this one is read: most of a claim is the server's work on the foreign key."""
         claimers = [self.run.open(self.run.ends.source) for _ in range(self.run.ends.source.claimers)]
         idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
@@ -232,26 +249,26 @@ class Transfer:
             idle.put(connection)
         under_way: collections.deque[Future[Chunk]] = collections.deque()
         with ThreadPoolExecutor(len(claimers), "link-claimer") as pool:
-            for after, upto in self._bounds():
+            for after, upto in self._bounds(within):
                 under_way.append(pool.submit(self._claim, idle, after, upto))
                 if len(under_way) > len(claimers):
                     yield from self._if_any(under_way.popleft().result())
             while under_way:
                 yield from self._if_any(under_way.popleft().result())
 
-    def _claims_within(self, limit: int) -> Iterator[Chunk]:
-        after: Key | None = None
+    def _claims_within(self, within: Chunk, limit: int) -> Iterator[Chunk]:
+        after = within.after
         while limit > 0:
             size = min(self.chunk_rows, limit)
-            upto = self.outbound.next_unshared(self.run.home, self.where, Chunk(after, None), size - 1)
+            upto = self.outbound.next_unshared(self.run.home, self.where, Chunk(after, within.upto), size - 1)
             chunk = self._claim_with(self.run.home, after, upto)
             yield from self._if_any(chunk)
             if upto is None:
                 return
             after, limit = upto, limit - (chunk.claimed or 0)
 
-    def _bounds(self) -> Iterator[tuple[Key | None, Key | None]]:
-        after, end = self.within.after, self.within.upto
+    def _bounds(self, within: Chunk) -> Iterator[tuple[Key | None, Key | None]]:
+        after, end = within.after, within.upto
         while not self.stop.is_set():
             left = Chunk(after, end)
             upto = self.outbound.next_unshared(self.run.home, self.where, left, self.chunk_rows - 1)
