@@ -10,11 +10,11 @@ from typing import Any
 import datajoint as dj
 import pytest
 from lab import Lab
-from pipelines import contents, count_held, everything, flag, granted, helper_rows, sessions, states, units
+from pipelines import contents, count_held, declare, everything, flag, granted, helper_rows, sessions, states, units
 from recorder import Statement
 
 from link import State
-from link.errors import TransactionError
+from link.errors import TransactionError, TransferError
 
 
 class Prompts:
@@ -202,6 +202,25 @@ def test_deleted_behind_our_back(lab: Lab) -> None:
     assert Session.source.pull("session = 0").pulled == 1
     assert Session.source.pull().pulled == 1
     assert Session.source.status()[State.SHARED] == 10 and len(Session.Trial()) == 20
+
+
+def test_not_a_part_of_what_is_selected(lab: Lab) -> None:
+    """DataJoint does not delete by restrictions with a percent sign: then nothing is deleted, and nothing released."""
+
+    class Name(dj.Manual):
+        definition = "name: varchar(30)"
+
+    table = declare(lab, Name)
+    table.insert({"name": name} for name in ("50%", "60", "70"))
+    Linked = granted(lab, table)
+    Linked.source.pull()
+    before = everything(lab)
+    with pytest.raises(TransferError, match="1 of the 2"):
+        (Linked & [{"name": "50%"}, {"name": "60"}]).delete(prompt=False)
+    with pytest.raises(TransferError, match="0 of the 1"):
+        (Linked & "name = '50%'").delete_quick()
+    assert everything(lab) == before
+    assert (Linked & "name < '60'").delete(prompt=False) == 1
 
 
 def test_order(lab: Lab, statements: list[Statement]) -> None:

@@ -16,6 +16,7 @@ import datajoint as dj
 from datajoint.utils import user_choice
 
 from .ends import Ends
+from .errors import TransferError
 from .run import Run, patiently
 from .servers import Key
 from .states import CANCEL_DELETE, START_DELETE
@@ -49,6 +50,12 @@ def delete(ends: Ends, selected: dj.Table, execute: Callable[[], int], prompt: b
         try:
             keys = _local_keys(run, selected)
             count = execute()
+            if count != len(keys):
+                raise TransferError(
+                    f"DataJoint deleted {count} of the {len(keys)} selected rows of {ends.spec.class_name}; "
+                    "nothing was changed on either server.",
+                    "It misreads some restrictions in deletions, such as those with %: select by other attributes.",
+                )
             confirmed = count > 0 and (not prompt or user_choice("Commit deletes?", default="no") == "yes")
             if confirmed:
                 patiently(lambda: run.outbound.apply_to_keys(run.home, START_DELETE, keys))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
+import datajoint as dj
 from datajoint.table import FreeTable
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -162,14 +163,16 @@ class Run:
 
     def _finish_deletions(self) -> None:
         keys = self.outbound.keys(self.home, "DELETE", EVERYTHING)
-        master = self.entity.master
-        table = FreeTable(
-            self.ends.local_connection,
-            self.ends.local_connection.adapter.make_full_table_name(master.schema, master.name),
-        )
+        connection, master = self.ends.local_connection, self.entity.master
+        # A class that has not been used yet has not told DataJoint of its schema, in which dependents are sought.
+        dj.Schema(master.schema, connection=connection, create_schema=False, create_tables=False)
+        table = FreeTable(connection, connection.adapter.make_full_table_name(master.schema, master.name))
         for batch in batches(sorted(self.present(keys))):
             (table & [self.as_dict(key) for key in batch]).delete(prompt=False)
-        self.release(keys)
+        left = self.present(keys)
+        if left:
+            logger.warning("%s: %d entities marked for deletion are still local and stay held", self.name, len(left))
+        self.release([key for key in keys if key not in left])
 
     def release(self, keys: Sequence[Key]) -> None:
         """Let go of entities that are gone locally: no hold is left, or a deprecated one where the source had asked."""
