@@ -75,7 +75,7 @@ def test_the_tree_of_errors_is_the_one_that_is_drawn() -> None:
         depth = len(indent) // 4
         path[depth:] = [name]
         parents[name] = path[depth - 1] if depth else "DataJointError"
-    assert parents == {error.__name__: error.__base__.__name__ for error in ERRORS}
+    assert parents == {error.__name__: error.__bases__[0].__name__ for error in ERRORS}
 
 
 def test_an_error_prints_what_happened_and_the_hint() -> None:

@@ -45,7 +45,13 @@ class PullResult:
     dry_run: bool = False
 
     def add(self, part: PullResult) -> None:
-        """Count in what one of several workers did."""
+        """Count in what one of several workers did.
+
+        Parameters
+        ----------
+        part : PullResult
+            What another worker did.
+        """
         self.pulled += part.pulled
         self.shared += part.shared
         self.part_rows += part.part_rows

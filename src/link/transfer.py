@@ -202,10 +202,16 @@ class Transfer:
                     bar.update(moved)
                     if self.result.errors and not suppress_errors:
                         break
-            except BaseException:
+            except BaseException as error:
                 # What this cannot clean up, the next operation does.
                 with contextlib.suppress(ServerError):
                     self._end(reader)
+                if isinstance(error, KeyboardInterrupt):
+                    logger.warning(
+                        "%s: interrupted after %d entities; what was only claimed is let go of, and the next pull "
+                        "goes on from here",
+                        *(self.run.name, self.result.pulled),
+                    )
                 raise
             self._end(reader)
         if self.flagged_meanwhile:
