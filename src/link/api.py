@@ -19,7 +19,7 @@ from .ends import Ends
 from .errors import ConfigError, LinkError
 from .repair import RepairResult, repair
 from .results import PullResult, Status
-from .run import UNSETTLED, Run
+from .run import FLAGGED, Run
 from .status import status
 from .verify import VerifyResult, verify
 
@@ -322,10 +322,7 @@ class Source(FreeTable):
         LinkError
             The source cannot be reached, a right is missing, tables do not fit.
         """
-        expression: Any = self
-        for restriction in restrictions:
-            expression = expression & restriction
-        where = deletion.selection(expression)
+        where = self._selection(*restrictions)
         if (processes > 1 or executor) and not dry_run:
             return parallel.pull(
                 self._ends,
@@ -347,9 +344,12 @@ class Source(FreeTable):
 
     @property
     def flagged(self) -> list[dict[str, Any]]:
-        """The primary keys that the source wants deleted and that are not yet, as a restriction."""
+        """The primary keys that the source wants deleted and that are local, as a restriction."""
+        where = self._selection()
         with Run(self._ends) as run:
-            return [run.as_dict(key) for key in run.outbound.keys_where(run.home, UNSETTLED, deletion.selection(self))]
+            flagged = run.outbound.keys_where(run.home, FLAGGED, where)
+            present = run.present(flagged)
+            return [run.as_dict(key) for key in flagged if key in present]
 
     def status(self, deep: bool = False) -> Status:
         """Count the selected entities by state; prints as a small table.
@@ -359,7 +359,7 @@ class Source(FreeTable):
         deep : bool
             Look up every key on both servers, rather than compare checksums of the keys.
         """
-        return status(self._ends, deletion.selection(self), deep=deep)
+        return status(self._ends, self._selection(), deep=deep)
 
     def repair(self, dry_run: bool = True, vanished: Literal["refetch", "release"] = "refetch") -> RepairResult:
         """Bring to rest every selected entity that is not: what an interrupted run, a backup or a hand left behind.
@@ -376,7 +376,7 @@ class Source(FreeTable):
         RepairResult
             What was done, or would be; prints as a small table.
         """
-        return repair(self._ends, deletion.selection(self), dry_run=dry_run, vanished=vanished)
+        return repair(self._ends, self._selection(), dry_run=dry_run, vanished=vanished)
 
     def verify(self) -> VerifyResult:
         """Prove that the selected shared entities, parts included, are the same on both servers.
@@ -389,7 +389,17 @@ class Source(FreeTable):
         VerifyResult
             The keys that differ; true when there are none.
         """
-        return verify(self._ends, deletion.selection(self))
+        return verify(self._ends, self._selection())
+
+    def _selection(self, *restrictions: Any) -> str:
+        """The SQL condition of this query; DataJoint may have to ask the source for it."""
+        expression: Any = self
+        try:
+            for restriction in restrictions:
+                expression = expression & restriction
+            return deletion.selection(expression)
+        except Exception as error:
+            raise self._ends.source.translated(error) from error
 
     def __repr__(self) -> str:
         return str(cast(Any, super(FreeTable, self)).__repr__())

@@ -35,7 +35,7 @@ from .errors import (
     UnreachableError,
 )
 from .outbound import WORKER, Outbound
-from .schema import Entity, Table
+from .schema import Entity, ForeignKey, Table
 from .servers import DEFAULT_PORTS, Connection, Server, server_for
 from .states import FLAGS, PROCESSES
 
@@ -391,20 +391,27 @@ class Ends:
             raise
 
     def _record_lineage(self, entity: Entity) -> None:
-        """Tell DataJoint where the attributes come from, so that local tables join with one another by name."""
-        master = entity.master
-        origin = {k: f"{master.schema}.{master.name}.{k}" for k in master.primary_key}
-        entries = [(master.name, k, lineage) for k, lineage in origin.items()]
-        for part in entity.parts:
-            inherited = dict(zip(part.master_key, origin.values(), strict=True))
-            entries += [(part.name, name, lineage) for name, lineage in inherited.items()]
-            entries += [
-                (part.name, name, f"{part.schema}.{part.name}.{name}")
-                for name in part.primary_key
-                if name not in inherited
+        """Tell DataJoint where the attributes come from, so that linked tables join with one another by name.
+
+        An attribute's origin is found along the source's foreign keys, as far as the link user sees them.
+        """
+        with contextlib.closing(self.source.connect()) as connection:
+            entries = [
+                (here.name, name, self._origin(connection, there, name))
+                for there, here in zip(self.source_entity.tables, entity.tables, strict=True)
+                for name in there.names
+                if name in there.primary_key or any(name in fk.columns for fk in there.foreign_keys)
             ]
-        ensure_lineage_table(self.local_connection, master.schema)
-        insert_lineages(self.local_connection, master.schema, entries)
+        ensure_lineage_table(self.local_connection, entity.master.schema)
+        insert_lineages(self.local_connection, entity.master.schema, entries)
+
+    def _origin(self, connection: Connection, table: Table, column: str, seen: tuple[ForeignKey, ...] = ()) -> str:
+        for fk in table.foreign_keys:
+            if column in fk.columns and fk not in seen:
+                parent = self.source.read_table(connection, fk.schema, fk.table)
+                return self._origin(connection, parent, fk.referred[fk.columns.index(column)], (*seen, fk))
+        # Two labs may well have schemas of one name: the server is part of the origin.
+        return f"{self.source.where}/{table.schema}.{table.name}.{column}"
 
 
 def _check_lengths(server: Server, *names: str) -> None:

@@ -23,7 +23,7 @@ from .errors import UnreachableError
 from .kinds import Kind
 from .outbound import Chunk, Count, batches
 from .schema import Column, Table
-from .servers import BusyError, Connection, Key, Server
+from .servers import BusyError, Connection, Key, RowError, Server
 from .states import DEPRECATE, RELEASE, SETTLE
 
 logger = logging.getLogger("link")
@@ -31,10 +31,12 @@ T = TypeVar("T")
 
 EVERYTHING = Chunk(None, None)
 #: Conditions on helper rows.
+FLAGGED = "process = 'NONE' AND is_flagged = 'TRUE'"
 HELD = "process = 'NONE' AND is_deprecated = 'FALSE'"
 SHARED = "process = 'NONE' AND is_flagged = 'FALSE' AND is_deprecated = 'FALSE'"
 UNFLAGGED = "process = 'NONE' AND is_flagged = 'FALSE' AND is_deprecated = 'TRUE'"
 UNSETTLED = "process = 'NONE' AND is_flagged = 'TRUE' AND is_deprecated = 'FALSE'"
+DEPRECATED = f"{FLAGGED} AND is_deprecated = 'TRUE'"
 #: Up to so many keys are looked up one by one rather than by a checksum over the tables.
 FEW = 20_000
 TRIES = 10
@@ -163,16 +165,36 @@ class Run:
 
     def _finish_deletions(self) -> None:
         keys = self.outbound.keys(self.home, "DELETE", EVERYTHING)
-        connection, master = self.ends.local_connection, self.entity.master
-        # A class that has not been used yet has not told DataJoint of its schema, in which dependents are sought.
-        dj.Schema(master.schema, connection=connection, create_schema=False, create_tables=False)
-        table = FreeTable(connection, connection.adapter.make_full_table_name(master.schema, master.name))
-        for batch in batches(sorted(self.present(keys))):
-            (table & [self.as_dict(key) for key in batch]).delete(prompt=False)
+        for batch in batches(keys):
+            try:
+                self._delete_entities(batch)
+            except RowError:
+                self._delete_cascading(sorted(self.present(batch)))
         left = self.present(keys)
         if left:
             logger.warning("%s: %d entities marked for deletion are still local and stay held", self.name, len(left))
         self.release([key for key in keys if key not in left])
+
+    def _delete_entities(self, keys: Sequence[Key]) -> None:
+        with self.local.transaction():
+            for table in (*self.entity.parts, self.entity.master):
+                server = self.local.server
+                name, columns = server.name(table.schema, table.name), [table[n] for n in table.entity_key]
+                listed, args = server.key_list(columns, keys)
+                references = [f"{name}.{server.quote(column.name)}" for column in columns]
+                on = " AND ".join(
+                    server.key_match(c, ref, f"j.k{n}")
+                    for n, (c, ref) in enumerate(zip(columns, references, strict=True))
+                )
+                self.local.execute(server.delete_listed(name, listed, on, "1 = 1"), args)
+
+    def _delete_cascading(self, keys: Sequence[Key]) -> None:
+        """Delete entities with what depends on them, as DataJoint does: it knows the dependents."""
+        connection, master = self.ends.local_connection, self.entity.master
+        # A class that has not been used yet has not told DataJoint of its schema, in which dependents are sought.
+        dj.Schema(master.schema, connection=connection, create_schema=False, create_tables=False)
+        table = FreeTable(connection, connection.adapter.make_full_table_name(master.schema, master.name))
+        (table & [self.as_dict(key) for key in keys]).delete(prompt=False)
 
     def release(self, keys: Sequence[Key]) -> None:
         """Let go of entities that are gone locally: no hold is left, or a deprecated one where the source had asked."""

@@ -138,7 +138,7 @@ REFETCH = Transition("b", {"process": ("NONE",), "is_flagged": ("FALSE",)}, {"pr
 #: Held, yet the local row is gone, and is not wanted back.
 RELEASE_VANISHED = Transition("k", {"process": ("NONE",), "is_flagged": ("FALSE",), "is_deprecated": ("FALSE",)})
 #: The copy is complete.
-FINISH_PULL = Transition("d", {"process": ("PULL",)}, {"process": "NONE"})
+FINISH_PULL = Transition("d", {"process": ("PULL",)}, {"process": "NONE", "is_deprecated": "FALSE"})
 #: The copy cannot be made (or was stopped before it began): back to Unshared.
 ABANDON_PULL = Transition("e", {"process": ("PULL",), "is_flagged": ("FALSE",)})
 #: The user has confirmed a deletion.

@@ -6,7 +6,7 @@ from collections import Counter
 
 from .ends import Ends
 from .results import Status
-from .run import FEW, HELD, UNFLAGGED, UNSETTLED, Run
+from .run import DEPRECATED, FEW, HELD, UNFLAGGED, UNSETTLED, Run
 from .servers import Key
 from .states import HelperRow, State, state_of
 
@@ -32,6 +32,9 @@ def status(ends: Ends, where: str = "", *, deep: bool = False) -> Status:
             counts[State.VANISHED] += gone
         if not where and (deep or run.checksum() != run.outbound.checksum(run.home, HELD, run.alike)):
             _count_unheld(run, counts)
+            back = len(run.present(run.outbound.keys_where(run.home, DEPRECATED)))
+            counts[State.DEPRECATED] -= back
+            counts[State.TAINTED] += back
     return Status(counts, f"{ends.spec.class_name}: entities by state")
 
 

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import datajoint as dj
+from datajoint.errors import LostConnectionError
 
-from ..errors import LinkError
+from ..errors import LinkError, UnreachableError
 from ..schema import Column, Table
 
 Key = tuple[Any, ...]
@@ -132,6 +133,18 @@ class Server(ABC):
     @abstractmethod
     def identity(self, connection: Connection) -> tuple[str, ...]:
         """What only this server answers, by whatever address it was reached."""
+
+    def translated(self, error: Exception) -> Exception:
+        """What DataJoint's own connection to this server met, in our words where it is the server's fault."""
+        if isinstance(error, LostConnectionError):
+            return UnreachableError(f"Lost the connection to {self.where} as {self.user!r}.", "Run the same again.")
+        return self.translate(error) if isinstance(error, self.driver_errors) else error
+
+    driver_errors: ClassVar[tuple[type[Exception], ...]]
+
+    @abstractmethod
+    def translate(self, error: Any) -> LinkError:
+        """The one table from the driver's errors to ours."""
 
     # names
 

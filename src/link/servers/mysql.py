@@ -227,6 +227,7 @@ def copied_text(value: bytes) -> bytes:
 class MySQL(Server):
     """A MySQL or MariaDB server."""
 
+    driver_errors = (pymysql.MySQLError,)
     begin_snapshot = "START TRANSACTION WITH CONSISTENT SNAPSHOT"
 
     def __init__(self, connection: dj.Connection) -> None:

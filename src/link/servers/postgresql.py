@@ -208,6 +208,7 @@ class PostgreSQL(Server):
     """A PostgreSQL server."""
 
     claimers = 2
+    driver_errors = (psycopg2.Error,)
     begin_snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
     def open(self) -> Any:
