@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LISTING := .cache/servers.json
 
-.PHONY: help demo test lint format servers clean
+.PHONY: help demo test bench lint format servers clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ demo: .venv/.demo ## show the package at work, on two private PostgreSQL servers
 
 test: lint ## check and test everything, on real MySQL, MariaDB and PostgreSQL servers
 	$(BIN)/pytest
+
+bench: .venv/.dev ## measure speed and memory beside their peers (BENCH="--quick" or "--only full-mysql" for less)
+	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 lint: .venv/.dev ## check style and types
 	$(BIN)/ruff check

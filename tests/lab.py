@@ -79,12 +79,11 @@ class Lab:
 
     def _create_local_user(self) -> None:
         self.local_server.create_user(self.local_user, self.local_password)
-        if self.kind == "postgresql":
+        if self.local_server.kind == "postgresql":
             self.local_server.sql(f"GRANT CREATE ON DATABASE postgres TO {self.local_user}")
         else:
             # In a right on whole schemas _ stands for any character unless escaped, and % for any text.
-            account = self._account(self.local_user)
-            self.local_server.sql(f"GRANT ALL PRIVILEGES ON `{self.prefix}\\_%`.* TO {account}")
+            self.local_server.sql(f"GRANT ALL PRIVILEGES ON `{self.prefix}\\_%`.* TO {self.local_user}@'%'")
 
     def _parts(self, master: str) -> list[str]:
         rows = self.source_server.sql(

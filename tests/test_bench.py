@@ -1,0 +1,46 @@
+"""The benchmarks run, at sizes that say nothing about speed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import measures
+import pytest
+import report
+from fleet import TestServer
+from yard import MissingPeerError
+
+TINY = measures.Sizes(200, 1_000, 2, 20_000, 200, 100, 200, 1)
+
+
+@pytest.fixture
+def tiny(servers: tuple[TestServer, TestServer], pytestconfig: pytest.Config) -> measures.Bench:
+    """The measures at the smallest sizes, on the servers of the other tests."""
+    from conftest import FLEET
+
+    return measures.Bench(pytestconfig.stash[FLEET], TINY)
+
+
+def test_measure(tiny: measures.Bench, kind: str, tmp_path: Path) -> None:
+    """A measure yields figures that can be saved, drawn and merged with those of another run."""
+    try:
+        taken = tiny.measures()[f"large-{kind}"]()
+    except MissingPeerError as reason:
+        pytest.skip(str(reason))
+    figures = taken if isinstance(taken, list) else [taken]
+    about = {"versions": {"MySQL": "1"}, "machine": "small", "date": "today"}
+    other = report.Figure("other", "another", "limit", 1, 2, "MB", 1)
+    report.save(tmp_path, [other], about)
+    merged = report.save(tmp_path, figures, about)
+    assert merged == [other, *figures]
+    assert all(figure.ours > 0 and figure.peer > 0 for figure in figures)
+    assert len(json.loads((tmp_path / "bench.json").read_text())["figures"]) == len(merged)
+    assert (tmp_path / "bench.md").read_text().count("\n| ") == len(merged)
+    assert (tmp_path / "bench.png").stat().st_size and (tmp_path / "bench.svg").stat().st_size
+
+
+def test_bar() -> None:
+    """A ratio at the bar is good enough, one above is not."""
+    assert report.Figure("name", "measure", "peer", 2, 2, "s", 1.0).met
+    assert not report.Figure("name", "measure", "peer", 2.1, 2, "s", 1.0).met
