@@ -1,0 +1,422 @@
+"""Whatever an interrupted run leaves, the next operation goes on from there; several runs at once share the work."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple
+
+import datajoint as dj
+import pytest
+from lab import Lab
+from pipelines import (
+    assert_same,
+    contents,
+    count_held,
+    declare,
+    everything,
+    flag,
+    granted,
+    helper_rows,
+    run_sql,
+    sessions,
+    states,
+    units,
+)
+
+from link import State, link, transfer
+from link.states import FLAGS, TABLE, HelperRow, state_of
+
+#: The number of a run whose lock nobody holds.
+DEAD = 4711
+
+
+class Case(NamedTuple):
+    """One entity to construct, as in a row of the state table."""
+
+    unit: int
+    source: bool
+    helper: tuple[str, str, str] | None
+    local: bool
+
+
+def cases() -> list[Case]:
+    """An entity for each combination of the three tables and the flag, deprecated or not where it is not local."""
+    found: list[Case] = []
+    for rule in TABLE:
+        helpers: list[tuple[str, str, str] | None] = [None]
+        if rule.process:
+            flags = [rule.flagged] if rule.flagged else FLAGS
+            deprecations = FLAGS if rule.process == "NONE" and not rule.local else ["FALSE"]
+            helpers = [(rule.process, flagged, deprecated) for flagged in flags for deprecated in deprecations]
+        found += [Case(len(found) + n, rule.source, helper, rule.local) for n, helper in enumerate(helpers)]
+    return found
+
+
+CASES = cases()
+
+
+def constructed(lab: Lab, worker: int | None = DEAD) -> Any:
+    """A linked table with the entities of all cases; of a helper table without `_worker` if that is None."""
+    table = units(lab)
+    Unit = granted(lab, table)
+    if worker is None:
+        create_old_helper(lab)
+    Unit()
+    helper = f"{lab.helper_schema}.{lab.helper_table}"
+    columns = "unit, process, is_flagged, is_deprecated" + ("" if worker is None else ", _worker")
+    owner = "" if worker is None else f", {worker}"
+    at_source = [f"INSERT INTO {table.full_table_name} VALUES ({c.unit}, {c.unit} / 7.0)" for c in CASES if c.source]
+    held = [
+        f"INSERT INTO {helper} ({columns}) VALUES ({c.unit}, '{c.helper[0]}', '{c.helper[1]}', '{c.helper[2]}'{owner})"
+        for c in CASES
+        if c.helper
+    ]
+    run_sql(lab.source_server, [*at_source, *held])
+    local = [f"INSERT INTO {Unit.full_table_name} VALUES ({c.unit}, {c.unit} / 7.0)" for c in CASES if c.local]
+    run_sql(lab.local_server, local)
+    assert set(unit_states(lab).values()) == set(State)
+    return Unit
+
+
+def create_old_helper(lab: Lab) -> None:
+    """A helper table as older programs have made it: without hidden columns."""
+    enums = ["ENUM('PULL','DELETE','NONE')", "ENUM('TRUE','FALSE')"]
+    name = f"{lab.helper_schema}.{lab.helper_table}"
+    if lab.kind == "postgresql":
+        for number, enum in enumerate(enums):
+            lab.source_server.sql(f"CREATE TYPE {lab.helper_schema}.enum_{number} AS {enum}")
+        enums = [f"{lab.helper_schema}.enum_{number}" for number in range(2)]
+    lab.source_server.sql(
+        f"CREATE TABLE {name} (unit INT NOT NULL PRIMARY KEY, process {enums[0]} NOT NULL DEFAULT 'NONE', "
+        f"is_flagged {enums[1]} NOT NULL DEFAULT 'FALSE', is_deprecated {enums[1]} NOT NULL DEFAULT 'FALSE', "
+        f"FOREIGN KEY (unit) REFERENCES {lab.source_schema}.unit (unit))"
+    )
+    if lab.kind == "postgresql":
+        lab.source_server.sql(f"ALTER TABLE {name} OWNER TO {lab.link_user}")
+
+
+def unit_states(lab: Lab) -> dict[int, State]:
+    return {unit: state for (unit,), state in states(lab, "unit", "unit").items()}
+
+
+def recovered(case: Case) -> State:
+    """Where recovery alone leads: what is of a deletion is finished, flags are obeyed."""
+    process, flagged = case.helper[:2] if case.helper else ("", "")
+    if process == "DELETE":
+        return State.DEPRECATED if flagged == "TRUE" else State.UNSHARED
+    found = state_of(case.source, HelperRow(*case.helper) if case.helper else None, case.local)
+    assert found
+    return found
+
+
+def pulled(case: Case) -> State:
+    """Where a pull of everything leads."""
+    if not case.source:
+        return State.LOCAL_ONLY
+    if not case.helper or case.helper[1] == "FALSE":
+        return State.SHARED
+    return State.TAINTED if case.local and case.helper[0] != "DELETE" else State.DEPRECATED
+
+
+def finished(case: Case) -> State:
+    """Where a pull of nothing leads: what was begun is finished, nothing new begins."""
+    if case.helper and case.helper[0] == "PULL":
+        return pulled(case)
+    return recovered(case)
+
+
+WORKERS = {"dead run": DEAD, "row edited by hand": 0, "old helper table": None}
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+def test_pull_from_every_state(lab: Lab, worker: str) -> None:
+    Unit = constructed(lab, WORKERS[worker])
+    result = Unit.source.pull()
+    found = unit_states(lab)
+    assert found == {case.unit: pulled(case) for case in CASES}
+    assert set(helper_rows(lab)) <= {("NONE", "FALSE", "FALSE"), ("NONE", "TRUE", "TRUE"), ("NONE", "TRUE", "FALSE")}
+    assert rows_deprecated(lab) == Counter(found.values())[State.DEPRECATED]
+    assert result.skipped and not result.differing and not result.errors
+    assert Unit.source.pull().pulled == 0
+
+
+def rows_deprecated(lab: Lab) -> int:
+    return len(helper_rows(lab, "is_deprecated = 'TRUE' AND is_flagged = 'TRUE' AND process = 'NONE'"))
+
+
+@pytest.mark.parametrize("worker", ["dead run", "old helper table"])
+def test_pull_of_nothing_finishes_what_was_begun(lab: Lab, worker: str) -> None:
+    Unit = constructed(lab, WORKERS[worker])
+    Unit.source.pull("unit = -1")
+    assert unit_states(lab) == {case.unit: finished(case) for case in CASES}
+
+
+def test_delete_from_every_state(lab: Lab) -> None:
+    """All that is local goes; what was being pulled is taken up by the next pull."""
+    Unit = constructed(lab)
+    Unit().delete(prompt=False)
+    found = unit_states(lab)
+    assert len(Unit()) == 0
+    assert not set(found.values()) & {State.RECEIVED_PULL, State.RECEIVED_DELETE, State.ACTIVATED_DELETE}
+    Unit.source.pull()
+    flagged = {case.unit for case in CASES if case.helper and case.helper[1] == "TRUE"}
+    after = unit_states(lab)
+    assert after == {c.unit: State.DEPRECATED if c.unit in flagged else State.SHARED for c in CASES if c.source}
+
+
+def test_delete_of_one_finishes_deletions(lab: Lab) -> None:
+    Unit = constructed(lab)
+    shared = next(case.unit for case in CASES if case.local and case.helper == ("NONE", "FALSE", "FALSE"))
+    assert (Unit & f"unit = {shared}").delete(prompt=False) == 1
+    found = unit_states(lab)
+    expected = {case.unit: recovered(case) for case in CASES} | {shared: State.UNSHARED}
+    assert found == expected
+
+
+def test_status_of_every_state(lab: Lab) -> None:
+    """Counting changes nothing."""
+    Unit = constructed(lab)
+    at_first = everything(lab)
+    status = Unit.source.status()
+    expected = Counter(state.value for state in unit_states(lab).values())
+    assert dict(status) == {state.value: expected[state.value] for state in State}
+    assert sum(status.values()) == len(CASES)
+    assert everything(lab) == at_first
+    lines = repr(status).splitlines()
+    assert len(lines) == 1 + len(State) and lines[0].startswith("Unit")
+    assert "<table>" in status._repr_html_()
+
+
+def test_dry_run_of_every_state(lab: Lab) -> None:
+    Unit = constructed(lab)
+    at_first = everything(lab)
+    result = Unit.source.pull(dry_run=True)
+    assert result.pulled >= 1 and everything(lab) == at_first
+
+
+@pytest.mark.parametrize("name", ["it's", '"so"', "a_b", "caf\u00e9", "back\\slash", "50%"])
+def test_deletions_with_awkward_keys_are_finished(lab: Lab, name: str) -> None:
+    """Recovery finds local rows by their keys, whatever characters these have."""
+
+    class Name(dj.Manual):
+        definition = "name: varchar(30)"
+
+    table = declare(lab, Name)
+    table.insert([{"name": name}, {"name": "kept"}])
+    Linked = granted(lab, table)
+    Linked.source.pull()
+    lab.source_server.sql(
+        f"UPDATE {lab.helper_schema}.{lab.helper_table} SET process = 'DELETE', _worker = {DEAD} WHERE name <> 'kept'"
+    )
+    Linked.source.pull("name = 'kept'")
+    # A row that is still there stays held, whatever else fails.
+    assert count_held(lab) == len(Linked())
+    assert Linked.to_dicts() == [{"name": "kept"}]
+    assert helper_rows(lab) == [("NONE", "FALSE", "FALSE")]
+
+
+def test_unheld_rows_are_compared(lab: Lab) -> None:
+    """A lost hold is taken again; content that has become another is reported and left alone."""
+    Session = granted(lab, sessions(lab, 10))
+    Session.source.pull()
+    lab.source_server.sql(f"DELETE FROM {lab.helper_schema}.{lab.helper_table} WHERE session < 4")
+    lab.source_server.sql(f"UPDATE {lab.source_schema}.session SET note = 'edited' WHERE session = 1")
+    lab.source_server.sql(f"DELETE FROM {lab.source_schema}.session__trial WHERE session = 2 AND trial = 0")
+    local = contents(lab.local_server, lab.local_schema)
+    assert Session.source.status()[State.UNHELD] == 4
+    result = Session.source.pull()
+    assert (result.pulled, result.shared) == (0, 10)
+    assert result.differing == [{"subject": 1, "session": 1}, {"subject": 2, "session": 2}]
+    assert contents(lab.local_server, lab.local_schema) == local
+    assert count_held(lab) == 10
+
+
+def test_rows_of_a_living_run_are_left_alone(lab: Lab) -> None:
+    """Another run's unfinished rows are its own as long as its connection lives."""
+    Unit = granted(lab, units(lab, 10))
+    Unit()
+    outbound = Unit._ends.outbound()
+    other = Unit._ends.source.connect()
+    try:
+        outbound.enlist(other)
+        helper = f"{lab.helper_schema}.{lab.helper_table}"
+        lab.source_server.sql(f"INSERT INTO {helper} (unit, process, _worker) VALUES (3, 'PULL', {outbound.worker})")
+        assert Unit.source.pull().pulled == 9
+        assert helper_rows(lab, "unit = 3") == [("PULL", "FALSE", "FALSE")]
+    finally:
+        other.close()
+    wait_until(lambda: Unit.source.pull().pulled == 1)
+    assert set(unit_states(lab).values()) == {State.SHARED}
+
+
+def wait_until(condition: Any, seconds: float = 20) -> None:
+    """Fail unless a condition comes true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+# processes
+
+# Children of a server that has imported everything already, and is itself no copy of a process with threads.
+CHILDREN = multiprocessing.get_context("forkserver")
+CHILDREN.set_forkserver_preload(["link", "pymysql", "psycopg2", "pytest"])
+
+
+class Child(NamedTuple):
+    """A process that pulls as soon as it is told to, and tells how many it has pulled."""
+
+    process: BaseProcess
+    pipe: Connection
+
+
+def pull_when_told(pipe: Connection, names: list[str], local: dict[str, Any], account: dict[str, str], n: int) -> None:
+    """What a child does."""
+    os.environ |= account
+    transfer.FIRST_CHUNK_ROWS, transfer.CHUNK_ROWS = 100, n
+    warnings.simplefilter("ignore")
+    instance = dj.Instance(use_tls=False, **local)
+    Session: Any = link(names[0], *names[1:], connection=instance, use_tls=False)(type("Session", (), {}))
+    Session()
+    pipe.send("ready")
+    pipe.recv()
+    pipe.send(Session.source.pull().pulled)
+
+
+@contextmanager
+def child(lab: Lab, chunk_rows: int) -> Iterator[Child]:
+    """A child with a table of `sessions`, killed at the end if it is not done."""
+    address = f"{lab.source_server.host}:{lab.source_server.port}"
+    names = [address, lab.source_schema, lab.helper_schema, lab.helper_table, lab.local_schema]
+    server = lab.local_server
+    local = {"host": server.host, "port": server.port, "backend": server.backend}
+    local |= {"user": lab.local_user, "password": lab.local_password}
+    account = {"LINK_USER": lab.link_user, "LINK_PASS": lab.link_password}
+    ours, theirs = CHILDREN.Pipe()
+    process = CHILDREN.Process(target=pull_when_told, args=(theirs, names, local, account, chunk_rows))
+    process.start()
+    theirs.close()
+    try:
+        assert ours.recv() == "ready"
+        yield Child(process, ours)
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+
+
+def test_killed_in_the_middle(lab: Lab) -> None:
+    """Killed at several points of a pull: no entity is ever partial, and the next pull completes it."""
+    number = 30_000
+    table = sessions(lab, number)
+    Session = granted(lab, table)
+    Session()
+    for held in (1, number // 3, number // 2):
+        with child(lab, 2000) as (process, pipe):
+            pipe.send("go")
+            wait_until(lambda held=held: count_held(lab) >= held)
+            process.kill()
+            process.join()
+            assert not pipe.poll() or not isinstance(received(pipe), int), "it was done before it was killed"
+        assert_entities_are_whole(lab)
+    assert 0 < len(Session()) < number
+    result = Session.source.pull()
+    assert result.pulled > 0 and result.part_rows == 2 * result.pulled
+    assert helper_rows(lab) == [("NONE", "FALSE", "FALSE")] * number
+    assert_same(lab, table, "trial")
+
+
+def received(pipe: Connection) -> Any:
+    """What a child has sent, None if it has died instead."""
+    try:
+        return pipe.recv()
+    except EOFError:
+        return None
+
+
+def assert_entities_are_whole(lab: Lab) -> None:
+    """Every local session has its two trials, and is held."""
+    counts = lab.local_server.sql(
+        f"SELECT COUNT(DISTINCT s.session), COUNT(t.session) FROM {lab.local_schema}.session s "
+        f"LEFT JOIN {lab.local_schema}.session__trial t ON t.subject = s.subject AND t.session = s.session"
+    )
+    assert counts[0][1] == 2 * counts[0][0]
+    held = set(lab.source_server.sql(f"SELECT session FROM {lab.helper_schema}.{lab.helper_table}"))
+    assert set(lab.local_server.sql(f"SELECT session FROM {lab.local_schema}.session")) <= held
+
+
+def test_killed_while_deleting(lab: Lab) -> None:
+    """The local side is rolled back with its connection, and what was marked is deleted by the next run."""
+    Session = granted(lab, sessions(lab, 10))
+    Session.source.pull()
+    flag(lab, "session = 1")
+    lab.source_server.sql(
+        f"UPDATE {lab.helper_schema}.{lab.helper_table} SET process = 'DELETE', _worker = {DEAD} WHERE session < 3"
+    )
+    assert Session.source.status()[State.RECEIVED_DELETE] == 3
+    assert Session.source.pull("session = 5").shared == 1
+    found = Counter(states(lab, "session", "subject", "session").values())
+    assert found == {State.SHARED: 7, State.UNSHARED: 2, State.DEPRECATED: 1}
+    assert len(Session.Trial()) == 14
+
+
+def test_processes_pull_at_once(lab: Lab) -> None:
+    """Each entity is pulled by one of them, without an error in any."""
+    number = 20_000
+    table = sessions(lab, number, trials=1)
+    Session = granted(lab, table)
+    Session()
+    with child(lab, 1000) as first, child(lab, 700) as second:
+        for _, pipe in (first, second):
+            pipe.send("go")
+        assert sum(pipe.recv() for _, pipe in (first, second)) == number
+    assert helper_rows(lab) == [("NONE", "FALSE", "FALSE")] * number
+    assert_same(lab, table, "trial")
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["shared helper table", "old helper table"])
+def test_threads_pull_at_once(lab: Lab, old: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "CHUNK_ROWS", 300)
+    number = 3000
+    table = units(lab, number)
+    Unit = granted(lab, table)
+    if old:
+        create_old_helper(lab)
+    source = Unit.source
+    assert len(source) == number  # by DataJoint's connection, which is not for several threads at once
+    results: list[int] = []
+    threads = [threading.Thread(target=lambda: results.append(source.pull().pulled)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 3 and sum(results) == number
+    assert helper_rows(lab) == [("NONE", "FALSE", "FALSE")] * number
+    assert_same(lab, table)
+
+
+def test_old_helper_table(lab: Lab) -> None:
+    """A helper table without a column for workers serves all operations, and stays as it is."""
+    Unit = granted(lab, units(lab, 20))
+    create_old_helper(lab)
+    assert Unit.source.pull("unit < 10").pulled == 10
+    flag(lab, "unit < 2")
+    assert Unit.source.flagged == [{"unit": 0}, {"unit": 1}]
+    assert (Unit & Unit.source.flagged).delete(prompt=False) == 2
+    assert (Unit & "unit < 5").delete_quick(get_count=True) == 3
+    status = Unit.source.status()
+    assert (status[State.SHARED], status[State.DEPRECATED], status[State.UNSHARED]) == (5, 2, 13)
+    flag(lab, "unit = 0", "FALSE")
+    result = Unit.source.pull()
+    assert (result.pulled, result.shared) == (14, 5)
+    assert len(lab.source_server.sql(f"SELECT * FROM {lab.helper_schema}.{lab.helper_table} LIMIT 1")[0]) == 4
