@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import datajoint as dj
+from datajoint.errors import DataJointError
 from datajoint.table import FreeTable
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -194,7 +195,10 @@ class Run:
         # A class that has not been used yet has not told DataJoint of its schema, in which dependents are sought.
         dj.Schema(master.schema, connection=connection, create_schema=False, create_tables=False)
         table = FreeTable(connection, connection.adapter.make_full_table_name(master.schema, master.name))
-        (table & [self.as_dict(key) for key in keys]).delete(prompt=False)
+        try:
+            (table & [self.as_dict(key) for key in keys]).delete(prompt=False)
+        except DataJointError as error:
+            logger.warning("%s: a deletion that was begun cannot be finished: %s", self.name, error)
 
     def release(self, keys: Sequence[Key]) -> None:
         """Let go of entities that are gone locally: no hold is left, or a deprecated one where the source had asked."""
