@@ -15,15 +15,18 @@ import recorder  # noqa: E402
 recorder.install()
 
 import pytest  # noqa: E402
+from figures import Figures  # noqa: E402
 from fleet import Fleet, TestServer  # noqa: E402
 from lab import Lab  # noqa: E402
 from provision import KINDS, TITLES, UnavailableError  # noqa: E402
 
 FLEET = pytest.StashKey[Fleet]()
+FIGURES = pytest.StashKey[Figures]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FLEET] = Fleet()
+    config.stash[FIGURES] = Figures()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -45,6 +48,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     fleet = config.stash[FLEET]
     for kind, reason in fleet.missing.items():
         terminalreporter.write_line(f"NOT covered: {TITLES[kind]}: {reason}", yellow=True)
+    for line in config.stash[FIGURES].lines():
+        terminalreporter.write_line(line)
     terminalreporter.write_line(f"servers covered: {', '.join(fleet.covered()) or 'none'}")
 
 
@@ -63,6 +68,12 @@ def servers(kind: str, pytestconfig: pytest.Config) -> tuple[TestServer, TestSer
         if os.environ.get("LINK_REQUIRE_SERVERS") == "all":
             pytest.fail(str(reason))
         pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def figures(pytestconfig: pytest.Config) -> Figures:
+    """Where to count what was tried: the run prints it at its end."""
+    return pytestconfig.stash[FIGURES]
 
 
 @pytest.fixture

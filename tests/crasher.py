@@ -1,0 +1,332 @@
+"""Child processes that pull or delete, and are killed or cut off at a chosen statement.
+
+Run as a script, this is a process that has everything imported and forks a child for each line of JSON on its
+standard input, so that a crash costs a fraction of a second. See `Crasher`, which talks to it, and `Order`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if __name__ == "__main__":
+    os.environ |= {"DJ_IGNORE_CONFIG_FILE": "true", "DJ_LOG_LEVEL": "ERROR"}
+
+import psycopg2
+import psycopg2.extensions
+import pymysql.connections
+
+if TYPE_CHECKING:
+    from lab import Lab
+
+Mode = Literal["", "kill before", "kill after", "cut before", "cut after", "cut after and kill"]
+#: With this option, closing a socket sends a reset.
+_RESET = struct.pack("ii", 1, 0)
+#: What does not change a server's state; locks of sessions do.
+_READS = re.compile(r"\s*(SELECT(?! (GET_LOCK|pg_(try_)?advisory))|SHOW|SET|USE|COPY \(|WITH)", re.IGNORECASE)
+
+
+@dataclass
+class Order:
+    """What a child is to do, and where it shall end.
+
+    `code` runs with the linked class as `Session`; `point` counts the statements that change something on a server
+    (with `reads`, all statements) from 1, those of the first use of the class only with `first_use`.
+    """
+
+    code: str
+    mode: Mode = ""
+    point: int = 0
+    reads: bool = False
+    first_use: bool = False
+    link: list[str] = field(default_factory=list)
+    local: dict[str, Any] = field(default_factory=dict)
+    source: tuple[str, int] = ("", 0)
+
+
+class Crasher:
+    """Starts children for a lab; a context manager."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._link = [lab.source_schema, lab.helper_schema, lab.helper_table, lab.local_schema]
+        server = lab.local_server
+        self._local = {"host": server.host, "port": server.port, "user": lab.local_user}
+        self._local |= {"password": lab.local_password, "backend": server.backend}
+        self._source = (lab.source_server.host, lab.source_server.port)
+
+    def __enter__(self) -> Crasher:
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", str(Path(__file__))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate("")
+
+    def run(self, order: Order) -> dict[str, Any]:
+        """What became of a child: `status`, and if it came to its end, `statements`, `result`, `error`."""
+        order.link, order.local, order.source = self._link, self._local, self._source
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps(asdict(order)) + "\n")
+        self._process.stdin.flush()
+        report: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return report
+
+
+# in the child
+
+
+class Trap:
+    """Counts statements, and does at the chosen one what was ordered."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.armed = order.first_use
+        self.count = 0
+        self.sprung = False
+        self.relays: list[Relay] = []
+        self._lock = threading.Lock()
+
+    def before(self, port: int, sql: Any) -> bool:
+        """Called before a statement is sent from a local port; whether it is the chosen one."""
+        text = sql.decode("utf-8", "replace") if isinstance(sql, (bytes, bytearray)) else str(sql)
+        if not self.armed or (not self.order.reads and _READS.match(text)):
+            return False
+        with self._lock:
+            self.count += 1
+            if self.count != self.order.point:
+                return False
+        self.sprung = True
+        mode = self.order.mode
+        if mode == "kill before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        for relay in self.relays:
+            relay.cut(port, at_once=mode == "cut before")
+        return True
+
+    def after(self) -> None:
+        """Called when the chosen statement's result, or the loss of its connection, has become known."""
+        if self.order.mode in ("kill after", "cut after and kill"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Relay:
+    """Forwards connections to a server; one of them can be cut, at once or when the server next answers."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._wires: dict[int, tuple[socket.socket, socket.socket]] = {}
+        self._deaf: set[int] = set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self, port: int, at_once: bool) -> None:
+        """Cut the connection that comes from a local port, if it is one of these."""
+        if port in self._wires:
+            self._deaf.add(port)
+            if at_once:
+                self._drop(port)
+
+    def _accept(self) -> None:
+        while True:
+            client, (_, port) = self._listener.accept()
+            server = socket.create_connection(self._target)
+            self._wires[port] = (client, server)
+            self._deaf.discard(port)
+            threading.Thread(target=self._forward, args=(client, server, -1), daemon=True).start()
+            threading.Thread(target=self._forward, args=(server, client, port), daemon=True).start()
+
+    def _forward(self, source: socket.socket, sink: socket.socket, port: int) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if port in self._deaf:
+                    self._drop(port)
+                    return
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+    def _drop(self, port: int) -> None:
+        for wire in self._wires.pop(port, ()):
+            with contextlib.suppress(OSError):
+                wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                wire.shutdown(socket.SHUT_RDWR)
+            wire.close()
+
+
+def hook(trap: Trap) -> None:
+    """Let both drivers tell of every statement, before it is sent and after its result is there."""
+    _hook_pymysql(trap)
+    _hook_psycopg2(trap)
+
+
+def _hook_pymysql(trap: Trap) -> None:
+    connection: Any = pymysql.connections.Connection
+    execute = connection._execute_command
+
+    def sending(self: Any, command: int, sql: Any) -> None:
+        self.chosen = trap.before(self._sock.getsockname()[1], sql) if command == 3 and self._sock else False
+        execute(self, command, sql)
+
+    def listening(read: Any) -> Any:
+        def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return read(self, *args, **kwargs)
+            finally:
+                if getattr(self, "chosen", False):
+                    self.chosen = False
+                    trap.after()
+
+        return wrapped
+
+    connection._execute_command = sending
+    connection._read_query_result = listening(connection._read_query_result)
+    connection._read_ok_packet = listening(connection._read_ok_packet)
+
+
+def _hook_psycopg2(trap: Trap) -> None:
+    class Connection(psycopg2.extensions.connection):
+        def cursor(self, *args: Any, **kwargs: Any) -> Any:
+            base = kwargs.pop("cursor_factory", None) or psycopg2.extensions.cursor
+            return super().cursor(*args, cursor_factory=_cursor(base, trap), **kwargs)
+
+        def commit(self) -> None:
+            with _around(self, trap, "COMMIT"):
+                super().commit()
+
+        def rollback(self) -> None:
+            with _around(self, trap, "ROLLBACK"):
+                super().rollback()
+
+    module: Any = psycopg2
+    connect = module.connect
+    module.connect = lambda *args, **kwargs: connect(*args, **{"connection_factory": Connection} | kwargs)
+
+
+@contextlib.contextmanager
+def _around(connection: Any, trap: Trap, sql: Any) -> Any:
+    with socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as wire:
+        chosen = trap.before(wire.getsockname()[1], sql)
+    try:
+        yield
+    finally:
+        if chosen:
+            trap.after()
+
+
+def _cursor(base: Any, trap: Trap) -> Any:
+    class Cursor(base):  # type: ignore[misc]
+        def execute(self, query: Any, vars: Any = None) -> Any:
+            with _around(self.connection, trap, query):
+                return super().execute(query, vars)
+
+        def copy_expert(self, sql: Any, *args: Any, **kwargs: Any) -> Any:
+            with _around(self.connection, trap, sql):
+                return super().copy_expert(sql, *args, **kwargs)
+
+    return Cursor
+
+
+@dataclass
+class Linked:
+    """The linked class, used once: children need not read the definitions again, only connect."""
+
+    session: Any
+    local: Any
+    inherited: list[Any] = field(default_factory=list)
+
+    def connect(self, trap: Trap) -> None:
+        """Give this process connections of its own, through relays where they are to be cut."""
+        connections = [self.session._ends.source_connection, self.local.connection]
+        for connection in connections:
+            # Kept: the driver would say goodbye on the parent's session.
+            self.inherited.append(connection._conn)
+            if trap.order.mode.startswith("cut"):
+                info = connection.conn_info
+                trap.relays.append(Relay((info["host"], info["port"])))
+                info["host"], info["port"] = "127.0.0.1", trap.relays[-1].port
+            connection.connect()
+
+
+def linked(order: Order) -> Linked:
+    """The class that an order's `link` describes, not used yet."""
+    import datajoint as dj
+
+    from link import link
+
+    local = dj.Instance(**order.local, use_tls=False, safemode=False)
+    decorate = link(f"{order.source[0]}:{order.source[1]}", *order.link, connection=local, use_tls=False)
+    return Linked(decorate(type("Session", (), {})), local)
+
+
+def obey(order: Order, known: Linked) -> dict[str, Any]:
+    """Do in this process what was ordered."""
+    import datajoint as dj
+
+    from link import LinkError, run, transfer
+
+    # Three chunks of the twelve entities; and no patience with servers that are there all the time.
+    transfer.FIRST_CHUNK_ROWS = transfer.CHUNK_ROWS = 5
+    run.PAUSES = (0.02,) * 7
+    trap = Trap(order)
+    hook(trap)
+    report: dict[str, Any] = {"result": None, "error": None}
+    try:
+        if order.first_use:
+            known = linked(order)
+        else:
+            known.connect(trap)
+        trap.armed = True
+        report["result"] = repr(eval(order.code, {"Session": known.session}))
+    except (LinkError, dj.DataJointError) as error:
+        report["error"] = f"{type(error).__name__}: {error}"
+    except Exception as error:
+        report["error"] = f"unexpected {type(error).__name__}: {error}"
+    return report | {"statements": trap.count, "sprung": trap.sprung}
+
+
+def main() -> None:
+    """Fork a child for each order, and say what became of it."""
+    import tqdm.auto  # noqa: F401 - so that children need not
+
+    known: Linked | None = None
+    for line in sys.stdin:
+        order = Order(**json.loads(line))
+        if known is None:
+            known = linked(order)
+            known.session()
+            _ = known.session.source
+        hearing, telling = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(hearing)
+            faulthandler.dump_traceback_later(30)
+            with os.fdopen(telling, "w") as pipe:
+                json.dump(obey(order, known), pipe)
+            os._exit(0)
+        os.close(telling)
+        with os.fdopen(hearing) as pipe:
+            said = pipe.read()
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        sys.stdout.write(json.dumps({"status": status} | (json.loads(said) if said else {})) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

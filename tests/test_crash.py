@@ -1,0 +1,268 @@
+"""Killed or cut off at every statement that changes something: nothing is lost, and the next run completes it.
+
+A real child process pulls or deletes twelve entities with two part tables, in three chunks. Before, or after, its
+n-th statement it is killed (SIGKILL), or loses the connection on which it sends it: before the server gets the
+statement, or after the server has done it and before the client hears of it. At that instant every local row that has
+a source row must be held, and no entity be partial; after the next run all must be there that was asked for. In the
+soak, reads count as statements too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Any
+
+import datajoint as dj
+import pytest
+from crasher import Crasher, Mode, Order
+from figures import SOAK, Figures
+from lab import Lab
+from pipelines import declare, granted
+
+from link import State
+from link.states import HelperRow, state_of
+
+NUMBER = 12
+#: The number of a run whose lock nobody holds.
+DEAD = 4711
+TABLES = ("session", "session__event", "session__trial")
+
+Rows = set[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the servers hold at first, what is done, and the states that it leads to.
+
+    ``helper`` is by session: process, is_flagged, is_deprecated.
+    """
+
+    code: str
+    helper: dict[int, tuple[str, str, str]]
+    local: Sequence[int]
+    after: dict[int, State]
+    first_use: bool = False
+
+
+def states_of(state: State, **others: Sequence[int]) -> dict[int, State]:
+    """The state of every session: ``state`` but for those named."""
+    exceptions = {session: State[name.upper()] for name, chosen in others.items() for session in chosen}
+    return {session: exceptions.get(session, state) for session in range(NUMBER)}
+
+
+REST, FLAGGED = ("NONE", "FALSE", "FALSE"), ("NONE", "TRUE", "FALSE")
+#: One session or more for each way in which a run, a hand or a backup leaves an entity.
+MESS = {
+    **{0: ("PULL", "FALSE", "FALSE"), 1: ("PULL", "TRUE", "FALSE"), 2: ("PULL", "FALSE", "FALSE")},
+    **{3: ("DELETE", "FALSE", "FALSE"), 4: ("DELETE", "TRUE", "FALSE"), 5: ("DELETE", "TRUE", "FALSE")},
+    **{6: FLAGGED, 7: REST, 8: ("NONE", "FALSE", "TRUE")},
+}
+SCENES = {
+    "pull": Scene("Session.source.pull()", {}, [], states_of(State.SHARED)),
+    "delete": Scene(
+        "(Session & 'session < 8').delete()",
+        {session: FLAGGED if session in (2, 5, 6) else REST for session in range(NUMBER)},
+        range(NUMBER),
+        states_of(State.SHARED, deprecated=[2, 5, 6], unshared=[0, 1, 3, 4, 7]),
+    ),
+    "recovery": Scene(
+        "Session.source.pull()", MESS, [2, 3, 4, 9], states_of(State.SHARED, deprecated=[1, 4, 5, 6])
+    ),
+    "repair": Scene(
+        "Session.source.repair(dry_run=False, vanished='release')",
+        MESS,
+        [2, 3, 4, 9],
+        states_of(State.UNSHARED, shared=[0, 2, 9], deprecated=[1, 4, 5, 6]),
+    ),
+    "first pull": Scene("Session.source.pull()", {}, [], states_of(State.SHARED), first_use=True),
+}
+MODES: tuple[Mode, ...] = ("kill before", "kill after", "cut before", "cut after", "cut after and kill")
+
+
+class World:
+    """The tables of one lab by plain SQL, over one session on each server."""
+
+    def __init__(self, lab: Lab, Session: Any, stack: ExitStack) -> None:
+        self.lab = lab
+        self.Session = Session
+        self.there = stack.enter_context(closing(lab.source_server.connect_raw()))
+        self.here = stack.enter_context(closing(lab.local_server.connect_raw()))
+        self.helper = f"{lab.helper_schema}.{lab.helper_table}"
+        self.source_rows = {table: self.rows(self.there, lab.source_schema, table) for table in TABLES}
+        self.first_sessions = self.sessions()
+
+    def sql(self, connection: Any, *statements: str) -> list[tuple[Any, ...]]:
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def rows(self, connection: Any, schema: str, table: str) -> Rows:
+        return set(self.sql(connection, f"SELECT * FROM {schema}.{table}"))
+
+    def set_up(self, scene: Scene) -> None:
+        """Put the tables into the state in which the scene begins."""
+        if scene.first_use:
+            self._drop()
+            return
+        self.sql(self.there, f"DELETE FROM {self.helper}")
+        self.sql(self.here, *(f"DELETE FROM {self.lab.local_schema}.{table}" for table in reversed(TABLES)))
+        if scene.helper:
+            values = ", ".join(
+                f"({session % 3}, {session}, '{p}', '{f}', '{d}', {DEAD})"
+                for session, (p, f, d) in scene.helper.items()
+            )
+            columns = "subject, session, process, is_flagged, is_deprecated, _worker"
+            self.sql(self.there, f"INSERT INTO {self.helper} ({columns}) VALUES {values}")
+        for table, rows in self.source_rows.items():
+            if chosen := ", ".join(literals(row) for row in rows if row[1] in scene.local):
+                self.sql(self.here, f"INSERT INTO {self.lab.local_schema}.{table} VALUES {chosen}")
+
+    def _drop(self) -> None:
+        lab = self.lab
+        self.sql(self.there, f"DROP TABLE IF EXISTS {self.helper}")
+        kind = " CASCADE" if lab.kind == "postgresql" else ""
+        self.sql(self.here, f"DROP SCHEMA IF EXISTS {lab.local_schema}{kind}")
+
+    def again(self, scene: Scene) -> None:
+        """The next run, here: as the scene's own."""
+        eval(scene.code, {"Session": self.Session})
+
+    def await_the_dead(self) -> None:
+        """Wait until both servers have noticed that a child has gone, and rolled back what it had begun."""
+        deadline = time.monotonic() + 20
+        while self.sessions() - self.first_sessions:
+            assert time.monotonic() < deadline, "the servers do not notice"
+            time.sleep(0.003)
+
+    def sessions(self) -> set[tuple[int, int]]:
+        """The sessions of the lab's accounts."""
+        query = "SELECT id FROM information_schema.processlist WHERE user LIKE '{}%'"
+        if self.lab.kind == "postgresql":
+            query = "SELECT pid FROM pg_stat_activity WHERE usename LIKE '{}%'"
+        return {
+            (number, row[0])
+            for number, connection in enumerate((self.there, self.here))
+            for row in self.sql(connection, query.format(self.lab.prefix))
+        }
+
+    def local_rows(self, table: str) -> Rows:
+        try:
+            return self.rows(self.here, self.lab.local_schema, table)
+        except Exception as error:
+            if "exist" in str(error):  # first use: not yet
+                return set()
+            raise
+
+    def helper_rows(self) -> dict[tuple[int, int], HelperRow]:
+        columns = "subject, session, process, is_flagged, is_deprecated"
+        try:
+            found = self.sql(self.there, f"SELECT {columns} FROM {self.helper}")
+        except Exception as error:
+            if "exist" in str(error):
+                return {}
+            raise
+        return {row[:2]: HelperRow(*row[2:]) for row in found}
+
+    def check_safety(self, scene: Scene) -> None:
+        """True at every instant: what is local is held (but for what was not held at first), and whole."""
+        local = {table: self.local_rows(table) for table in reversed(TABLES)}
+        helper = self.helper_rows()
+        present = {row[:2] for row in local["session"]}
+        at_first = {(s % 3, s) for s in scene.local if s not in scene.helper}
+        assert present - at_first <= helper.keys(), "local and not held"
+        for table, rows in self.source_rows.items():
+            expected = {row for row in rows if row[:2] in present}
+            assert local[table] == expected, f"partial entities: {table}"
+
+    def check_end(self, scene: Scene) -> None:
+        """All is done that was asked for."""
+        self.check_safety(scene)
+        helper = self.helper_rows()
+        local = {row[:2] for row in self.local_rows("session")}
+        found = {
+            key[1]: state_of(True, helper.get(key), key in local)
+            for key in (row[:2] for row in self.source_rows["session"])
+        }
+        assert found == scene.after
+        assert {row.process for row in helper.values()} <= {"NONE"}
+        assert {key for key, row in helper.items() if row.is_deprecated == "TRUE"} == {
+            (s % 3, s) for s, state in scene.after.items() if state is State.DEPRECATED
+        }
+
+
+def literals(row: Sequence[Any]) -> str:
+    return "(" + ", ".join("NULL" if value is None else repr(value) for value in row) + ")"
+
+
+def declare_sessions(lab: Lab) -> Any:
+    """Twelve sessions with two rows in one part and none to two in the other."""
+
+    class Session(dj.Manual):
+        definition = "subject: int32\nsession: int32\n---\nnote=null: varchar(40)"
+
+        class Event(dj.Part):
+            definition = "-> master\nevent: int32\n---\nwhat: varchar(10)"
+
+        class Trial(dj.Part):
+            definition = "-> master\ntrial: int32\n---\nscore: float64"
+
+    table = declare(lab, Session)
+    keys = [{"subject": s % 3, "session": s} for s in range(NUMBER)]
+    table.insert({**key, "note": f"note {n}"} for n, key in enumerate(keys))
+    table.Event.insert({**key, "event": e, "what": f"what {e}"} for key in keys for e in range(key["subject"]))
+    table.Trial.insert({**key, "trial": t, "score": key["session"] + t / 8} for key in keys for t in range(2))
+    return table
+
+
+@pytest.fixture
+def world(lab: Lab) -> Iterator[World]:
+    """A linked table whose helper table and local tables are there."""
+    Session = granted(lab, declare_sessions(lab))
+    Session()
+    with ExitStack() as stack:
+        yield World(lab, Session, stack)
+
+
+@pytest.mark.timeout(3600 if SOAK else 300)
+@pytest.mark.parametrize("name", [name for name in SCENES if SOAK or name not in ("repair", "first pull")])
+def test_crash_at_every_statement(lab: Lab, world: World, name: str, figures: Figures) -> None:
+    scene = SCENES[name]
+    with Crasher(lab) as crasher:
+        crasher.run(Order("0"))  # connects the process that forks the others
+        world.first_sessions = world.sessions()
+        for mode in MODES:
+            points = crash_at_each(crasher, world, scene, mode)
+            figures.add(f"crash points tried, {name}, {mode}", lab.kind, points)
+
+
+def crash_at_each(crasher: Crasher, world: World, scene: Scene, mode: Mode) -> int:
+    """Let a child come to the first statement, then the second, and so on until it ends; how many there were."""
+    for point in itertools.count(1):
+        world.set_up(scene)
+        order = Order(scene.code, mode, point, reads=SOAK, first_use=scene.first_use)
+        crashed = crasher.run(order)
+        where = f"{mode} statement {point}: {crashed}"
+        try:
+            assert "unexpected" not in str(crashed.get("error"))
+            world.check_safety(scene)
+            world.await_the_dead()
+            world.check_safety(scene)
+            if crashed["status"] == 0 and not crashed["sprung"]:
+                assert crashed["error"] is None
+                world.check_end(scene)
+                return point - 1
+            if "kill" in mode:
+                assert crashed["status"] == -9
+            elif crashed["error"] is None:
+                world.check_end(scene)  # it went on by itself
+            world.again(scene)
+            world.check_end(scene)
+        except AssertionError as error:
+            raise AssertionError(f"{where}\n{error}") from error
+    raise AssertionError
+
