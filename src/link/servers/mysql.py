@@ -105,7 +105,7 @@ class MySQLConnection(Connection):
         raw = self.server.raw_columns(self, table)
         fields = [
             self.server.render(table, form, raw),
-            *(f"CAST({self.server.field(table, column.name)} AS BINARY)" for column in raw),
+            *(_bytes(column, self.server.field(table, column.name)) for column in raw),
         ]
         writers = [_writer(column, form) for column in raw]
         between, end = (b",", b"") if form.language == "values" else (b"\n", b"\n")
@@ -172,6 +172,12 @@ def _keep_alive(connection: socket.socket) -> None:
     for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
         if hasattr(socket, option) and connection.family != socket.AF_UNIX:
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+def _bytes(column: Column, reference: str) -> str:
+    """A raw column as it travels: text in UTF-8, whatever its character set is."""
+    text = f"CONVERT({reference} USING utf8mb4)" if column.charset not in (None, "utf8mb4") else reference
+    return f"CAST({text} AS BINARY)"
 
 
 def _lock_name(space: int, name: int) -> str:
@@ -634,13 +640,14 @@ def _kind(column: Column) -> Kind:
 def _column(row: tuple[Any, ...], mariadb: bool) -> Column:
     name, kind, nullable, default, extra, comment, charset, collation = row
     kind = kind.decode() if isinstance(kind, bytes) else str(kind)
-    kind = re.sub(r"^((?:tiny|small|medium|big)?int|year)\(\d+\)", r"\1", kind)
+    # The width of an integer says nothing, but for tinyint(1), which DataJoint takes for a bool.
+    kind = re.sub(r"^((?:small|medium|big)?int|year|tinyint(?!\(1\)))\(\d+\)", r"\1", kind)
     on_update = re.search(r"on update (current_timestamp(?:\(\d*\))?)", extra or "", re.IGNORECASE)
     return Column(
         name=name,
         type=kind,
         nullable=nullable == "YES",
-        default=_default(default, extra or "", mariadb),
+        default=_default(default, extra or "", mariadb, "binary" in kind),
         comment=comment or "",
         charset=charset,
         collation=collation,
@@ -666,17 +673,17 @@ def _is_constant(default: str) -> bool:
     return bool(re.fullmatch(r"'(?:[^']|'')*'|-?[\d.]+|NULL|current_timestamp(\(\d*\))?", default, re.IGNORECASE))
 
 
-def _default(default: Any, extra: str, mariadb: bool) -> str | None:
-    """The default as SQL: MariaDB prints it so, MySQL prints literals bare and expressions escaped."""
+def _default(default: Any, extra: str, mariadb: bool, binary: bool) -> str | None:
+    """The default as SQL: MariaDB prints it so, MySQL prints literals bare, expressions escaped, bytes as 0x..."""
     if default is None:
         return None
     text = default.decode() if isinstance(default, bytes) else str(default)
-    if mariadb:
-        return text
-    if re.fullmatch(r"CURRENT_TIMESTAMP(\(\d*\))?", text, re.IGNORECASE):
+    if mariadb or (binary and re.fullmatch("0x[0-9A-F]+", text)):
         return text
     if "DEFAULT_GENERATED" in extra:
-        return "(" + text.replace("\\'", "'") + ")"
+        if re.fullmatch(r"CURRENT_TIMESTAMP(\(\d*\))?", text, re.IGNORECASE):
+            return text
+        return "(" + re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL) + ")"
     return _text(text).replace("%%", "%")
 
 

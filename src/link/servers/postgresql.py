@@ -399,15 +399,16 @@ class PostgreSQL(Server):
         comment = connection.query(f"SELECT obj_description({oid}, 'pg_class')", (schema, name))[0][0]
         columns = connection.query(
             "SELECT a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, "
-            "pg_get_expr(d.adbin, d.adrelid), "
+            "CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END, "
             "col_description(a.attrelid, a.attnum), "
-            "CASE WHEN a.attcollation <> t.typcollation THEN l.collname END, a.attidentity <> '', "
+            "CASE WHEN a.attcollation <> t.typcollation "
+            "THEN quote_ident(o.nspname) || '.' || quote_ident(l.collname) END, a.attidentity <> '', "
             "(SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_enum e "
             "WHERE e.enumtypid = a.atttypid), "
             "quote_ident(s.nspname) || '.' || quote_ident(t.typname) "
             "FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace s ON s.oid = t.typnamespace "
             "LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum "
-            "LEFT JOIN pg_collation l ON l.oid = a.attcollation "
+            "LEFT JOIN pg_collation l ON l.oid = a.attcollation LEFT JOIN pg_namespace o ON o.oid = l.collnamespace "
             f"WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
             (schema, name),
         )
@@ -489,7 +490,7 @@ class PostgreSQL(Server):
         )
 
     def _key_definition(self, column: Column) -> str:
-        collation = f" COLLATE {self.quote(column.collation)}" if column.collation else ""
+        collation = f" COLLATE {column.collation}".replace("%", "%%") if column.collation else ""
         return f"{self.quote(column.name)} {self._cast(column)}{collation} NOT NULL"
 
     def _helper_enum(self, schema: str, labels: Sequence[str]) -> str:
@@ -543,7 +544,7 @@ class PostgreSQL(Server):
             kind = {"smallint": "smallserial", "integer": "serial"}.get(column.type, "bigserial")
         words = [self.quote(column.name), kind]
         if column.collation:
-            words.append(f"COLLATE {self.quote(column.collation)}")
+            words.append(f"COLLATE {column.collation}".replace("%", "%%"))
         words.append("NULL" if column.nullable else "NOT NULL")
         if column.default is not None:
             words.append("DEFAULT " + column.default.replace("%", "%%"))
