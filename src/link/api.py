@@ -16,7 +16,7 @@ from datajoint.utils import from_camel_case, is_camel_case, to_camel_case
 from . import deletion, parallel, transfer
 from .config import make_spec
 from .ends import Ends
-from .errors import ConfigError, LinkError
+from .errors import ConfigError, LinkError, UnreachableError
 from .repair import RepairResult, repair
 from .results import PullResult, Status
 from .run import FLAGGED, Run
@@ -393,13 +393,24 @@ class Source(FreeTable):
 
     def _selection(self, *restrictions: Any) -> str:
         """The SQL condition of this query; DataJoint may have to ask the source for it."""
-        expression: Any = self
         try:
-            for restriction in restrictions:
-                expression = expression & restriction
-            return deletion.selection(expression)
+            return self._restricted(*restrictions)
+        except Exception as error:
+            lost = self._ends.source.translated(error)
+            if not isinstance(lost, UnreachableError):
+                raise lost from error
+        try:
+            # On PostgreSQL DataJoint does not take up a lost connection by itself.
+            self.connection.connect()
+            return self._restricted(*restrictions)
         except Exception as error:
             raise self._ends.source.translated(error) from error
+
+    def _restricted(self, *restrictions: Any) -> str:
+        expression: Any = self
+        for restriction in restrictions:
+            expression = expression & restriction
+        return deletion.selection(expression)
 
     def __repr__(self) -> str:
         return str(cast(Any, super(FreeTable, self)).__repr__())

@@ -91,6 +91,8 @@ def persistently(begin: Callable[[set[int]], Run], action: Callable[[Run], None]
 
 
 def _as_datajoint(column: Column, value: Any) -> Any:
+    if column.kind == Kind("bool"):
+        return bool(value)
     return UUID(bytes=value) if isinstance(value, bytes) and column.comment.startswith(":uuid:") else value
 
 
