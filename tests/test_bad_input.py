@@ -24,7 +24,6 @@ from link import (
     LoginError,
     NotFoundError,
     PrivilegeError,
-    ServerError,
     StoreError,
     TransactionError,
     UnreachableError,
@@ -304,10 +303,10 @@ def test_other_attributes_may_have_any_name(lab: Lab) -> None:
         admin(lab, f'INSERT INTO "{{source}}"."session" VALUES ({values})')
     lab.grant("session")
     table = linked(lab)
-    for name in names:
-        assert (table().source & {name: 2}).pull().pulled == 1
-        (table() & f"{quoted(lab.source_server, name)} = 2").delete(prompt=False)
-        assert table().source.status()["Unshared"] == 3
+    assert (table().source & dict.fromkeys(names, 2)).pull().pulled == 1
+    every = " AND ".join(f"{quoted(lab.source_server, name)} = 2" for name in names)
+    assert len(table() & every) == 1
+    (table() & every).delete(prompt=False)
     assert table().source.pull().pulled == 3
     assert list(table().to_arrays("process", order_by="session")) == [1, 2, 3]
 
@@ -470,15 +469,15 @@ def test_nothing_is_done_inside_an_open_transaction(lab: Lab) -> None:
     assert table().source.pull().pulled == 2
 
 
-@pytest.mark.parametrize("restriction", ["no_such_column = 1", "session = ", "is_flagged = 'FALSE'"])
-def test_a_restriction_that_the_server_does_not_understand(lab: Lab, restriction: str) -> None:
+def test_a_restriction_that_the_server_does_not_understand(lab: Lab) -> None:
     declare_session(lab)
     table = linked(lab)
     (table().source & "session = 1").pull()
     before = contents(lab)
-    with pytest.raises((ServerError, dj.DataJointError)):
-        (table().source & restriction).pull()
-    assert contents(lab) == before
+    for restriction in ("no_such_column = 1", "session = ", "is_flagged = 'FALSE'"):
+        with pytest.raises(dj.DataJointError):
+            (table().source & restriction).pull()
+        assert contents(lab) == before
 
 
 def test_the_source_is_read_only_from_here(lab: Lab) -> None:
