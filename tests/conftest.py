@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 
@@ -33,7 +34,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Start what the chosen tests need, all at once, before the first test's clock runs."""
     if not session.config.option.collectonly:
         parameters = [item.callspec.params for item in session.items if hasattr(item, "callspec")]
-        session.config.stash[FLEET].start({chosen["kind"] for chosen in parameters if "kind" in chosen})
+        kinds = {chosen["kind"] for chosen in parameters if "kind" in chosen}
+        kinds |= {kind for chosen in parameters for kind in chosen.get("pair", ())}
+        session.config.stash[FLEET].start(kinds)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -59,11 +62,21 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session", params=list(itertools.product(KINDS, KINDS)), ids="-".join)
+def pair(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The kinds of the source's and the local server: each of the nine ordered pairs in turn."""
+    return request.param  # type: ignore[no-any-return]
+
+
 @pytest.fixture(scope="session")
 def servers(kind: str, pytestconfig: pytest.Config) -> tuple[TestServer, TestServer]:
     """The source's and the local server of this kind; skips where there is none, unless all are required."""
+    return _pair(pytestconfig, kind)
+
+
+def _pair(config: pytest.Config, kind: str) -> tuple[TestServer, TestServer]:
     try:
-        return pytestconfig.stash[FLEET].pair(kind)
+        return config.stash[FLEET].pair(kind)
     except UnavailableError as reason:
         if os.environ.get("LINK_REQUIRE_SERVERS") == "all":
             pytest.fail(str(reason))
@@ -93,7 +106,17 @@ def local_server(servers: tuple[TestServer, TestServer]) -> Iterator[TestServer]
 @pytest.fixture
 def lab(source_server: TestServer, local_server: TestServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """Fresh schemas, accounts and connections, with the link user's credentials in the environment."""
-    world = Lab(source_server, local_server)
+    yield from _built(Lab(source_server, local_server), monkeypatch)
+
+
+@pytest.fixture
+def mixed(pair: tuple[str, str], pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """What `lab` is, between servers of two kinds."""
+    source, local = _pair(pytestconfig, pair[0])[0], _pair(pytestconfig, pair[1])[1]
+    yield from _built(Lab(source, local), monkeypatch)
+
+
+def _built(world: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     monkeypatch.setenv("LINK_USER", world.link_user)
     monkeypatch.setenv("LINK_PASS", world.link_password)
     try:

@@ -24,6 +24,7 @@ class Lab:
 
     def __post_init__(self) -> None:
         self.kind = self.source_server.kind
+        self.local_kind = self.local_server.kind
         self.source_schema = f"{self.prefix}_source"
         self.helper_schema = f"{self.prefix}_helper"
         self.local_schema = f"{self.prefix}_local"
@@ -79,7 +80,7 @@ class Lab:
 
     def _create_local_user(self) -> None:
         self.local_server.create_user(self.local_user, self.local_password)
-        if self.local_server.kind == "postgresql":
+        if self.local_kind == "postgresql":
             self.local_server.sql(f"GRANT CREATE ON DATABASE postgres TO {self.local_user}")
         else:
             # In a right on whole schemas _ stands for any character unless escaped, and % for any text.

@@ -7,6 +7,7 @@ one kind the words themselves are kept.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 NAMES = (
@@ -74,6 +75,36 @@ def _whole(kind: Kind) -> int | None:
 
 def _at_least(a: int | None, b: int | None) -> bool:
     return a is None or (b is not None and a >= b)
+
+
+@dataclass(frozen=True)
+class Default:
+    """A default in no server's words: a value as text, or the time of insertion."""
+
+    text: str = ""
+    now: bool = False
+
+
+def default_of(expression: str | None, unescape: Callable[[str], str]) -> Default | None:
+    """What a default is, as far as every server can have it; None for none and for any other expression.
+
+    ``unescape`` gives the text of a literal's inside in the words of its server.
+    """
+    text = (expression or "").strip()
+    while text.startswith("(") and text.endswith(")"):
+        text = text[1:-1]
+    if match := re.fullmatch(r"(?:_\w+ ?)?'((?:[^'\\]|''|\\.|\\)*)'(::.*)?", text, re.DOTALL):
+        return Default(unescape(match[1]))
+    if re.fullmatch(r"-?[\d.]+(e[-+]?\d+)?|0x([0-9a-f]{2})+|true|false", text, re.IGNORECASE):
+        return Default(text)
+    if re.fullmatch(r"(current_timestamp|now)(\(\d*\))?", text, re.IGNORECASE):
+        return Default(now=True)
+    return None
+
+
+def marked(comment: str, kind: Kind) -> str:
+    """A column comment with the marker by which DataJoint knows a kind that its column's type does not show."""
+    return comment if marker(comment) or kind.name not in ("uuid", "bool") else f":{kind.name}:{comment}"
 
 
 def marker(comment: str) -> str:

@@ -11,6 +11,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -91,15 +92,20 @@ def persistently(begin: Callable[[set[int]], Run], action: Callable[[Run], None]
 
 
 def _as_datajoint(column: Column, value: Any) -> Any:
-    if column.kind == Kind("bool"):
-        return bool(value)
-    return UUID(bytes=value) if isinstance(value, bytes) and column.comment.startswith(":uuid:") else value
+    name = column.kind.name if column.kind else ""
+    convert: dict[str, Callable[[Any], Any]] = {"uuid": UUID, "bytes": bytes.fromhex, "bool": bool}
+    return convert[name](value) if name in convert else value
+
+
+def _number(value: Decimal) -> list[str]:
+    digits = format(value, "f")
+    return [digits.rstrip("0").rstrip(".") if "." in digits else digits]
 
 
 def _comparable(value: Any, is_json: bool) -> Any:
     # JSON that means the same is not written the same everywhere, NaN is not equal to itself, MariaDB prints -0 as 0.
     if is_json and value is not None:
-        return json.dumps(json.loads(value), sort_keys=True)
+        return json.dumps(json.loads(value, parse_int=Decimal, parse_float=Decimal), sort_keys=True, default=_number)
     return repr(value + 0.0) if isinstance(value, float) else value
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -117,23 +116,6 @@ class Entity:
         return str(to_camel_case(part.name[len(self.master.name) + 2 :]))
 
 
-def neutral_default(default: str | None) -> str | None:
-    """A default that every server understands: a quoted literal or CURRENT_TIMESTAMP; None for any other.
-
-    A number is quoted as well, and a cast is dropped: each server converts the text to the column's type.
-    """
-    text = (default or "").strip()
-    if match := re.fullmatch(r"('(?:[^']|'')*')(::.*)?", text, re.DOTALL):
-        return match[1]
-    if re.fullmatch(r"-?[\d.]+", text):
-        return f"'{text}'"
-    if text.lower() in ("true", "false"):
-        return "'1'" if text.lower() == "true" else "'0'"
-    if re.fullmatch(r"(current_timestamp|now)(\(\d*\))?", text, re.IGNORECASE):
-        return "CURRENT_TIMESTAMP"
-    return None
-
-
 def nearest(name: str, known: Iterable[str]) -> str:
     """A sentence with the names that resemble ``name`` most."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
@@ -184,10 +166,14 @@ def with_master_keys(master: Table, parts: Sequence[Table]) -> Entity:
             f"The part table {waiting[0].schema}.{waiting[0].name} has no foreign key that leads to its master "
             f"{master.name}, and lacks its key ({', '.join(master.primary_key)})."
         )
-    return Entity(
-        master,
-        tuple(replace(p, master_key=tuple(known[p.name][k] for k in master.primary_key)) for p in parts),
-    )
+    return Entity(master, tuple(_with_master_key(master, part, known[part.name]) for part in parts))
+
+
+def _with_master_key(master: Table, part: Table, found: dict[str, str]) -> Table:
+    # An inherited attribute does not always say what it is: DataJoint marks a bool in the master only.
+    kinds = {own: master[key].kind for key, own in found.items()}
+    columns = tuple(replace(c, kind=kinds.get(c.name, c.kind)) for c in part.columns)
+    return replace(part, columns=columns, master_key=tuple(found[key] for key in master.primary_key))
 
 
 def _map_master_key(part: Table, master: Table, known: dict[str, dict[str, str]]) -> bool:

@@ -312,11 +312,16 @@ class Transfer:
         whole = chunk.claimed is not None and chunk.claimed == self.outbound.count_source(self.reading, chunk)
         rows_of = self.outbound.all_rows if whole else self.outbound.claimed_rows
         counts = []
-        for there, _ in self.tables:
-            counts.append(self.reading.stream(there, rows_of(there, chunk), self.form, send))
-            self._put(_TableEnd(counts[-1]))
-        self.reading.execute("COMMIT")
-        self._adapt(counts[0], sum(sizes))
+        try:
+            for there, _ in self.tables:
+                counts.append(self.reading.stream(there, rows_of(there, chunk), self.form, send))
+                self._put(_TableEnd(counts[-1]))
+        except RowError as error:
+            self.reading.rollback()
+            self._put(error)
+        else:
+            self.reading.execute("COMMIT")
+            self._adapt(counts[0], sum(sizes))
 
     def _adapt(self, rows: int, size: int) -> None:
         fitting = CHUNK_BYTES * rows // size if size else CHUNK_ROWS
@@ -342,6 +347,8 @@ class Transfer:
 
     def _get(self) -> Chunk | Block | _TableEnd | None:
         item = self.queue.get()
+        if isinstance(item, RowError):
+            self.ends_to_come = 0  # the reader has given up this chunk
         if isinstance(item, BaseException):
             raise item
         return item
@@ -401,8 +408,8 @@ class Transfer:
     def _load_range(self, chunk: Chunk, keys: Sequence[Key]) -> int:
         if not keys:
             return 0
-        read = [self._collect(there, chunk) for there, _ in self.tables]
         try:
+            read = [self._collect(there, chunk) for there, _ in self.tables]
             return patiently(lambda: self._load_collected(read))
         except RowError as error:
             if len(keys) == 1:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import re
 import socket
@@ -29,13 +30,12 @@ from ..errors import (
     LoginError,
     PrivilegeError,
     ServerError,
-    TransferError,
     UnreachableError,
     UnsupportedServerError,
 )
-from ..kinds import Kind
-from ..schema import Column, ForeignKey, Table, neutral_default
-from . import mysql_types
+from ..kinds import Kind, default_of, marked
+from ..schema import Column, ForeignKey, Table
+from . import mysql_types, postgresql_types
 from .base import BLOCK_BYTES, Block, BusyError, Connection, Form, Key, RowError, Server, Sql
 
 _SESSION = (
@@ -45,6 +45,9 @@ _SESSION = (
 _SESSION_MARIADB = _SESSION.replace("transaction_isolation", "tx_isolation")
 
 _LONG = re.compile("(medium|long)?(blob|text)|json")
+
+#: And texts of up to more characters than this.
+_LONG_TEXT = 1000
 
 #: Tables with longer rows than this (bytes, on average) send their long columns raw.
 _LONG_ROW = 4096
@@ -60,6 +63,22 @@ _LOST = {
     4031,  # MySQL: disconnected by the server because of inactivity
 }
 _BUSY = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, 1020}  # 1020: MariaDB, record changed since the snapshot
+#: What else the drivers do not count as errors of data.
+_UNFIT = (
+    ER.TRUNCATED_WRONG_VALUE,
+    ER.TOO_BIG_ROWSIZE,
+    ER.ILLEGAL_VALUE_FOR_TYPE,
+    1300,  # invalid character string
+    1301,  # longer than max_allowed_packet
+    1364,  # no default
+    1411,  # incorrect value for a function
+    1644,  # a trigger says no
+    3140,  # invalid JSON
+    3156,
+    3157,  # JSON too deep
+    3819,  # MySQL: a check is violated
+    4025,  # MariaDB: a check is violated
+)
 _DENIED = {ER.TABLEACCESS_DENIED_ERROR, ER.COLUMNACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, 1227, 1370}
 
 
@@ -102,7 +121,7 @@ class MySQLConnection(Connection):
                 cursor.close()
 
     def stream(self, table: Table, source: Sql, form: Form, emit: Callable[[Block], None]) -> int:
-        raw = self.server.raw_columns(self, table)
+        raw = self.server.raw_columns(self, table, form)
         fields = [
             self.server.render(table, form, raw),
             *(_bytes(column, self.server.field(table, column.name)) for column in raw),
@@ -115,8 +134,10 @@ class MySQLConnection(Connection):
             cursor.execute(f"SELECT STRAIGHT_JOIN {', '.join(fields)} {source[0]}", source[1])
             while fetched := cursor.fetchmany(1 if raw else 500):
                 for row in fetched:
-                    data = _interleave(row, writers) if raw else row[0]
+                    data = _interleave(row, writers, form) if raw else row[0]
                     if data is None:
+                        cursor.close()
+                        self.server.send_raw(table, form)
                         raise _too_long(table)
                     if rows and size + len(data) > form.block_bytes:
                         emit(Block(between.join(rows) + end, len(rows)))
@@ -189,23 +210,27 @@ def _plain(sql: str) -> str:
     return sql.replace("%%", "%")
 
 
-def _too_long(table: Table) -> TransferError:
-    return TransferError(
-        f"A row of {table.schema}.{table.name} is longer than the source server can render.",
-        "Raise max_allowed_packet at the source to more than twice the size of the row.",
+def _too_long(table: Table) -> RowError:
+    return RowError(
+        f"A row of {table.schema}.{table.name} is longer than the source server can render within its "
+        "max_allowed_packet."
     )
 
 
-def _interleave(row: tuple[bytes | None, ...], writers: Sequence[Callable[[bytes], bytes]]) -> bytes | None:
-    """Put raw columns into the places that the rendered row keeps for them, each marked by a NUL."""
+def _is_text(column: Column) -> bool:
+    return _kind(column).name in ("text", "json")
+
+
+def _interleave(row: tuple[bytes | None, ...], writers: Sequence[Callable[[bytes], bytes]], form: Form) -> bytes | None:
+    """Put raw columns into the places that the rendered row keeps for those that are not NULL, each marked by a NUL."""
     if row[0] is None:
         return None
     pieces = row[0].split(b"\0")
-    out = [pieces[0]]
-    for value, write, piece in zip(row[1:], writers, pieces[1:], strict=True):
-        out.append(b"" if value is None else write(value))
-        out.append(piece)
-    return b"".join(out)
+    values = [write(value) for value, write in zip(row[1:], writers, strict=True) if value is not None]
+    if len(pieces) != len(values) + 1:
+        # In a line of COPY a NUL may be one of the text, and PostgreSQL shall refuse it; else a value was too long.
+        return row[0] if form.language == "copy" else None
+    return b"".join(itertools.chain.from_iterable(itertools.zip_longest(pieces, values, fillvalue=b"")))
 
 
 def _writer(column: Column, form: Form) -> Callable[[bytes], bytes]:
@@ -238,7 +263,7 @@ class MySQL(Server):
 
     def __init__(self, connection: dj.Connection) -> None:
         super().__init__(connection)
-        self._raw_columns: dict[tuple[str, str], tuple[Column, ...]] = {}
+        self._raw_columns: dict[tuple[str, ...], tuple[Column, ...]] = {}
         self.mariadb = False  # known with the first session
 
     def open(self) -> Any:
@@ -290,7 +315,7 @@ class MySQL(Server):
         if isinstance(error, (pymysql.IntegrityError, pymysql.DataError)) or code in (
             ER.WARN_DATA_TRUNCATED,
             ER.TRUNCATED_WRONG_VALUE_FOR_FIELD,
-            1364,
+            *_UNFIT,
         ):
             return RowError(f"{self.where}: {text}")
         return ServerError(f"{self.where}: {text}")
@@ -333,31 +358,38 @@ class MySQL(Server):
             return table
         known = {str(name) for (name,) in connection.query("SELECT COLLATION_NAME FROM information_schema.COLLATIONS")}
         same_family = isinstance(source, MySQL)
-        localize = self._from_family if same_family else self._from_elsewhere
-        columns = (localize(c, c.name in (*table.primary_key, *table.master_key), known) for c in table.columns)
-        return replace(table, columns=tuple(columns))
+        if same_family:
+            return replace(table, columns=tuple(self._from_family(c, known) for c in table.columns))
+        return _fitting(replace(table, columns=tuple(self._from_elsewhere(table, c) for c in table.columns)))
 
-    def _from_family(self, column: Column, in_key: bool, collations: set[str]) -> Column:
+    def _from_family(self, column: Column, collations: set[str]) -> Column:
         """MySQL and MariaDB share their types, but not all collations, nor how JSON is shown."""
         if column.kind and column.kind.name == "json":
-            return replace(column, type="json", charset=None, collation=None, default=None)
-        if column.collation and column.collation not in collations:
+            column = replace(column, type="json", charset=None, collation=None)
+        elif column.collation and column.collation not in collations:
             column = replace(column, charset="utf8mb4", collation=self._exact_collation())
         return replace(column, default=_default_for(self.mariadb, column, column.default))
 
-    def _from_elsewhere(self, column: Column, in_key: bool, collations: set[str]) -> Column:
-        words = mysql_types.declare(column.kind, in_key) if column.kind else None
+    def _from_elsewhere(self, table: Table, column: Column) -> Column:
+        kind, in_key = _kind(column), column.name in (*table.primary_key, *table.master_key)
+        words = mysql_types.declare(kind, in_key)
         if words is None:
             raise DefinitionError(
-                f"The column {column.name} is of the type {column.type}{' in a key' * in_key}, "
+                f"The column {table.name}.{column.name} is of the type {column.type}{' in a key' * in_key}, "
                 "which MySQL and MariaDB cannot hold."
             )
-        local = replace(column, type=words, kind=mysql_types.kind_of(words, column.comment, self.mariadb))
-        text = column.kind is not None and column.kind.name in ("text", "enum")
-        charset = ("utf8mb4", self._exact_collation()) if text else (None, None)
-        local = replace(local, charset=charset[0], collation=charset[1], enum_type=None)
-        default = _default_for(self.mariadb, local, neutral_default(column.default))
-        return replace(local, kind=column.kind, default=default)
+        given = default_of(column.default, postgresql_types.unescape)
+        default = mysql_types.default(kind, given) if given else None
+        charset = ("utf8mb4", self._exact_collation()) if kind.name in ("text", "enum") else (None, None)
+        return replace(
+            column,
+            type=words,
+            charset=charset[0],
+            collation=charset[1],
+            enum_type=None,
+            comment=marked(column.comment, kind),
+            default=f"({default})" if default and _LONG.fullmatch(words) else default,
+        )
 
     def _exact_collation(self) -> str:
         """One under which no two different texts are equal."""
@@ -446,17 +478,25 @@ class MySQL(Server):
 
     # rendering
 
-    def raw_columns(self, connection: Connection, table: Table) -> tuple[Column, ...]:
+    def raw_columns(self, connection: Connection, table: Table, form: Form) -> tuple[Column, ...]:
         """The columns to send raw: the long ones of a table whose rows are long on average."""
-        known = (table.schema, table.name)
+        known = (table.schema, table.name, form.language)
         if known not in self._raw_columns:
-            long = tuple(c for c in table.columns if _LONG.fullmatch(c.type))
             length = connection.query(
                 "SELECT AVG_ROW_LENGTH FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
-                known,
+                known[:2],
             )
-            self._raw_columns[known] = long if length and (length[0][0] or 0) > _LONG_ROW else ()
+            long = length and (length[0][0] or 0) > _LONG_ROW
+            # MariaDB takes quadratic time to escape a text.
+            slow = self.mariadb and form.language == "copy"
+            self._raw_columns[known] = tuple(
+                c for c in table.columns if _is_long(c) and (long or (slow and _is_text(c)))
+            )
         return self._raw_columns[known]
+
+    def send_raw(self, table: Table, form: Form) -> None:
+        """From now on send the long columns of this table raw: it has longer rows than was thought."""
+        self._raw_columns[table.schema, table.name, form.language] = tuple(filter(_is_long, table.columns))
 
     def render(self, table: Table, form: Form, raw: Sequence[Column] = ()) -> str:
         """One binary string a row, with a NUL byte in the place of each raw column that is not NULL."""
@@ -500,6 +540,7 @@ class MySQL(Server):
     def read_table(self, connection: Connection, schema: str, name: str) -> Table:
         where = "WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
         comment = connection.query(f"SELECT TABLE_COMMENT FROM information_schema.TABLES {where}", (schema, name))
+        mariadb = isinstance(connection, MySQLConnection) and connection.is_mariadb
         columns = connection.query(
             "SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, COLUMN_COMMENT, CHARACTER_SET_NAME, "
             f"COLLATION_NAME FROM information_schema.COLUMNS {where} ORDER BY ORDINAL_POSITION",
@@ -511,15 +552,25 @@ class MySQL(Server):
             f"FROM information_schema.KEY_COLUMN_USAGE {where} ORDER BY CONSTRAINT_NAME, ORDINAL_POSITION",
             (schema, name),
         )
-        mariadb = isinstance(connection, MySQLConnection) and connection.is_mariadb
+        json_columns = self._json_columns(connection, schema, name) if mariadb else ()
         return Table(
             schema,
             name,
             str(comment[0][0] or "") if comment else "",
-            tuple(_column(row, mariadb) for row in columns),
+            tuple(_as_json(c) if c.name in json_columns else c for c in (_column(row, mariadb) for row in columns)),
             tuple(column for constraint, column, *_ in keys if constraint == "PRIMARY"),
             _foreign_keys(keys),
         )
+
+    def _json_columns(self, connection: Connection, schema: str, name: str) -> set[str]:
+        """MariaDB's JSON is a LONGTEXT with a check."""
+        checks = connection.query(
+            "SELECT CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS "
+            "WHERE CONSTRAINT_SCHEMA = %s AND TABLE_NAME = %s",
+            (schema, name),
+        )
+        found = (re.fullmatch(r"json_valid\(`(.*)`\)", str(clause)) for (clause,) in checks)
+        return {match[1].replace("``", "`") for match in found if match}
 
     def supports(self, column: Column) -> bool:
         return column.kind is not None
@@ -572,7 +623,11 @@ class MySQL(Server):
         return f"{self.quote(column.name)} {_full_type(column)} NOT NULL"
 
     def create_table(self, table: Table) -> list[str]:
-        lines = [self._definition(column) for column in table.columns]
+        lines = [
+            # A column that counts must be the first of an index.
+            self._definition(replace(c, auto_increment=c.auto_increment and c.name == table.primary_key[0]))
+            for c in table.columns
+        ]
         lines.append(f"PRIMARY KEY ({', '.join(self.quote(k) for k in table.primary_key)})")
         for fk in table.foreign_keys:
             lines.append(
@@ -596,6 +651,11 @@ class MySQL(Server):
             words.append("AUTO_INCREMENT")
         words.append(f"COMMENT {_text(column.comment)}")
         return " ".join(words)
+
+
+def _is_long(column: Column) -> bool:
+    characters = re.fullmatch(r"varchar\((\d+)\)", column.type)
+    return bool(_LONG.fullmatch(column.type)) or bool(characters and int(characters[1]) > _LONG_TEXT)
 
 
 def _granted(grant: str, table: Table) -> list[str]:
@@ -657,6 +717,40 @@ def _column(row: tuple[Any, ...], mariadb: bool) -> Column:
     )
 
 
+def _as_json(column: Column) -> Column:
+    return replace(column, type="json", charset=None, collation=None, kind=Kind("json"))
+
+
+#: A row takes 65,535 bytes beside its long columns, of four-byte characters so many fewer.
+_ROW_BYTES = 65_535
+_KEY_BYTES = 3072
+
+
+def _fitting(table: Table) -> Table:
+    """Let the longest texts become LONGTEXT until a row fits."""
+    if sum(map(_width, table.key_columns)) > _KEY_BYTES:
+        raise DefinitionError(
+            f"The primary key of {table.name} ({', '.join(f'{c.name} {c.type}' for c in table.key_columns)}) is longer "
+            f"than the {_KEY_BYTES} bytes that MySQL and MariaDB index."
+        )
+    while sum(map(_width, table.columns)) > _ROW_BYTES:
+        free = [c for c in table.columns if c.type.startswith("varchar") and c.name not in table.primary_key]
+        if not free:
+            break
+        longest = max(free, key=_width)
+        default = f"({longest.default})" if longest.default else None
+        changed = replace(longest, type="longtext", default=default)
+        table = replace(table, columns=tuple(changed if c is longest else c for c in table.columns))
+    return table
+
+
+def _width(column: Column) -> int:
+    size = re.search(r"\((\d+)\)", column.type)
+    if column.type.startswith("var") and size:
+        return int(size[1]) * (4 if column.charset else 1) + 2
+    return 32
+
+
 def _default_for(mariadb: bool, column: Column, default: str | None) -> str | None:
     """A default that came from another flavour or kind of server, as SQL of this one."""
     if default is None or mariadb:
@@ -684,7 +778,7 @@ def _default(default: Any, extra: str, mariadb: bool, binary: bool) -> str | Non
         if re.fullmatch(r"CURRENT_TIMESTAMP(\(\d*\))?", text, re.IGNORECASE):
             return text
         return "(" + re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL) + ")"
-    return _text(text).replace("%%", "%")
+    return mysql_types.literal(text)
 
 
 def _foreign_keys(rows: Sequence[tuple[Any, ...]]) -> tuple[ForeignKey, ...]:

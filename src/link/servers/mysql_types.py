@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..kinds import Kind, marker
+from ..kinds import Default, Kind, marker
 
 _INTEGERS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 _TEXTS = {"tinytext": 255, "text": 65_535, "mediumtext": 16_777_215, "longtext": None}
@@ -47,8 +47,21 @@ def kind_of(sql_type: str, comment: str, mariadb: bool) -> Kind | None:
     return {"json": Kind("json"), "date": Kind("date"), "year": Kind("integer", 16)}.get(name)
 
 
+_ESCAPES = {"0": "\0", "n": "\n", "r": "\r", "t": "\t", "b": "\b", "Z": "\x1a"}
+
+
+def unescape(inside: str) -> str:
+    """The text of what stands between the quotes of a literal."""
+    return re.sub(r"\\(.)|''", lambda m: _ESCAPES.get(m[1], m[1]) if m[1] else "'", inside, flags=re.DOTALL)
+
+
+def literal(text: str) -> str:
+    """A text as a literal."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "''").replace("\0", "\\0") + "'"
+
+
 def _labels(sql_type: str) -> tuple[str, ...]:
-    return tuple(label.replace("''", "'") for label in re.findall(r"'((?:[^']|'')*)'", sql_type))
+    return tuple(map(unescape, re.findall(r"'((?:[^'\\]|''|\\.)*)'", sql_type, re.DOTALL)))
 
 
 def declare(kind: Kind, in_key: bool) -> str | None:
@@ -56,7 +69,7 @@ def declare(kind: Kind, in_key: bool) -> str | None:
     if kind.name == "integer":
         return _DECLARED_INTEGERS[kind.size or 64] + (" unsigned" if kind.unsigned else "")
     if kind.name == "decimal":
-        fits = kind.size is not None and kind.size <= 65 and 0 <= kind.scale <= 30
+        fits = kind.size is not None and kind.size <= 65 and 0 <= kind.scale <= min(30, kind.size)
         return f"decimal({kind.size},{kind.scale})" if fits else None
     if kind.name == "text":
         limit = _LONGEST_KEY if in_key else _LONGEST_VARCHAR
@@ -70,9 +83,30 @@ def declare(kind: Kind, in_key: bool) -> str | None:
     if kind.name in ("time", "datetime", "timestamp"):
         return f"{kind.name}({kind.size})"
     if kind.name == "enum":
-        return "enum(" + ",".join("'" + label.replace("'", "''") + "'" for label in kind.labels) + ")"
+        # Spaces at the end of a label are lost, and characters of four bytes are not told when it is read.
+        held = not any(
+            label.endswith(" ") or len(label) > 255 or max(label, default="") > "\uffff" for label in kind.labels
+        )
+        return "enum(" + ",".join(map(literal, kind.labels)) + ")" if held else None
     words = {"float": "float" if kind.size == 32 else "double", "bool": "tinyint", "uuid": "binary(16)"}
     return {**words, "json": "json", "date": "date"}.get(kind.name)
+
+
+def default(kind: Kind, given: Default) -> str | None:
+    """A default for a column of a kind; None if these servers cannot have it."""
+    if given.now:
+        decimals = f"({kind.size})" if kind.size else ""
+        return f"CURRENT_TIMESTAMP{decimals}" if kind.name in ("datetime", "timestamp") else None
+    text = given.text
+    if kind.name in ("bytes", "uuid"):
+        digits = text.replace("-", "") if kind.name == "uuid" else text.removeprefix("\\x").removeprefix("0x")
+        return f"x'{digits}'" if re.fullmatch(r"([0-9a-f]{2})*", digits) else None
+    if kind.name == "bool":
+        return "'1'" if text.lower() in ("1", "t", "true") else "'0'"
+    if kind.name in ("date", "datetime", "timestamp"):
+        text = text.removesuffix("+00")
+        return literal(text) if re.fullmatch(r"\d{4}-\d\d-\d\d( [\d:.]+)?", text) else None
+    return None if kind.name in ("float", "decimal") and not re.match(r"-?[\d.]", text) else literal(text)
 
 
 def in_values(kind: Kind, reference: str) -> str:
@@ -81,7 +115,7 @@ def in_values(kind: Kind, reference: str) -> str:
         return reference
     if kind.name == "float":
         # Quoted: the literal -0 is the integer 0, the text '-0' is not.
-        return f"CONCAT('''', CAST({reference} AS DOUBLE), '''')"
+        return f"CONCAT('''', {_exact(kind, reference)}, '''')"
     if kind.name in ("date", "time", "datetime", "timestamp"):
         return f"CONCAT('''', {reference}, '''')"
     if kind.name in ("bytes", "uuid"):
@@ -89,10 +123,15 @@ def in_values(kind: Kind, reference: str) -> str:
     return f"QUOTE(CONVERT({reference} USING utf8mb4))"
 
 
+def _exact(kind: Kind, reference: str) -> str:
+    """A float whose text has all its digits: those of a FLOAT column has six, that of a cast at most 22 characters."""
+    return f"CAST({reference} AS DOUBLE)" if kind.size == 32 else reference
+
+
 def in_copy(kind: Kind, reference: str) -> str:
     """An expression for the value as it stands in a line of PostgreSQL's COPY text format."""
     if kind.name == "float":
-        return f"CAST({reference} AS DOUBLE)"
+        return _exact(kind, reference)
     if kind.name == "bytes":
         return f"CONCAT('\\\\\\\\x', HEX({reference}))"
     if kind.name == "uuid":
@@ -108,7 +147,7 @@ def in_copy(kind: Kind, reference: str) -> str:
 def canonical(kind: Kind, reference: str) -> str:
     """An expression that fetches the value so that it equals, in Python, what the other kind of server gives."""
     if kind.name == "float":
-        return f"CAST({reference} AS DOUBLE)"
+        return _exact(kind, reference)
     if kind.name in ("datetime", "timestamp"):
         return f"DATE_FORMAT({reference}, '%%Y-%%m-%%d %%H:%%i:%%s.%%f')"
     if kind.name == "time":

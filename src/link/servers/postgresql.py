@@ -26,9 +26,9 @@ from ..errors import (
     UnreachableError,
     UnsupportedServerError,
 )
-from ..kinds import Kind
-from ..schema import Column, ForeignKey, Table, neutral_default
-from . import postgresql_types
+from ..kinds import Kind, default_of, marked
+from ..schema import Column, ForeignKey, Table
+from . import mysql_types, postgresql_types
 from .base import Block, BusyError, Connection, Form, Key, RowError, Server, Sql
 from .mysql import literal
 
@@ -252,7 +252,8 @@ class PostgreSQL(Server):
             return BusyError(f"{self.where}: {text}", "Another session holds the same rows; try again.")
         if code == errorcodes.INSUFFICIENT_PRIVILEGE:
             return PrivilegeError(f"The account {self.user!r} on {self.where} lacks a right: {text}")
-        if code[:2] in ("22", "23"):
+        # 54: what exceeds a limit, of an index entry for one; P0001: a trigger says no.
+        if code[:2] in ("22", "23", "54") or code == errorcodes.RAISE_EXCEPTION:
             return RowError(f"{self.where}: {text}")
         return ServerError(f"{self.where}: {text}")
 
@@ -297,8 +298,20 @@ class PostgreSQL(Server):
 
     def _from_elsewhere(self, table: Table, column: Column) -> Column:
         kind = _kind(column)
-        local = replace(column, charset=None, collation=None, on_update=None, default=neutral_default(column.default))
+        if not self.fits(column.name):
+            raise DefinitionError(f"The name of the column {table.name}.{column.name} is too long for PostgreSQL.")
+        given = default_of(column.default, mysql_types.unescape)
+        local = replace(
+            column,
+            charset=None,
+            collation=None,
+            on_update=None,
+            comment=marked(column.comment, kind),
+            default=postgresql_types.default(kind, given) if given else None,
+        )
         if kind.name == "enum":
+            if not all(map(self.fits, kind.labels)):
+                raise DefinitionError(f"A label of the column {table.name}.{column.name} is too long for PostgreSQL.")
             labels = "\0".join(kind.labels).encode()
             name = f"{self.quote(table.schema)}.{self.quote(f'enum_{hashlib.sha256(labels).hexdigest()[:8]}')}"
             return replace(local, type=_enum(kind.labels), enum_type=_plain(name))
@@ -541,7 +554,7 @@ class PostgreSQL(Server):
         if column.enum_type:
             kind = f"{self.quote(schema)}.{column.enum_type.rpartition('.')[2]}".replace("%", "%%")
         elif column.auto_increment:
-            kind = {"smallint": "smallserial", "integer": "serial"}.get(column.type, "bigserial")
+            kind = {"smallint": "smallserial", "integer": "serial", "bigint": "bigserial"}.get(column.type, column.type)
         words = [self.quote(column.name), kind]
         if column.collation:
             words.append(f"COLLATE {column.collation}".replace("%", "%%"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 
-from ..kinds import Kind
+from ..kinds import Default, Kind
 
 _INTEGERS = {"smallint": 16, "integer": 32, "bigint": 64}
 _SIMPLE = {
@@ -61,12 +62,44 @@ def declare(kind: Kind) -> str:
     return words[kind.name]
 
 
+def unescape(inside: str) -> str:
+    """The text of what stands between the quotes of a literal."""
+    return inside.replace("''", "'")
+
+
+def literal(text: str) -> str:
+    """A text as a literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def default(kind: Kind, given: Default) -> str | None:
+    """A default for a column of a kind; None if this server cannot have it."""
+    if given.now:
+        return "CURRENT_TIMESTAMP" if kind.name in ("date", "datetime", "timestamp") else None
+    text = given.text
+    if kind.name in ("bytes", "uuid"):
+        digits = text.removeprefix("0x")
+        return f"'\\x{digits}'" if kind.name == "bytes" and digits != text else None
+    if kind.name in ("date", "datetime", "timestamp"):
+        return literal(text) if _in_calendar(text[:10]) else None
+    if kind.name == "time":
+        return literal(text) if re.match(r"([01]\d|2[0-3]):", text) else None
+    return None if "\0" in text else literal(text)
+
+
+def _in_calendar(day: str) -> bool:
+    try:
+        return bool(datetime.date.fromisoformat(day))
+    except ValueError:
+        return False
+
+
 def in_values(kind: Kind, reference: str) -> str:
     """An expression for the value as it stands in a VALUES tuple of MySQL."""
     if kind.name == "integer":
         return f"{reference}::text"
     if kind.name == "bool":
-        return f"CASE WHEN {reference} THEN '1' ELSE '0' END"
+        return f"{reference}::int::text"
     if kind.name == "bytes":
         return f"'x''' || encode({reference}, 'hex') || ''''"
     if kind.name == "uuid":
