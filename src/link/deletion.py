@@ -75,11 +75,9 @@ def delete(ends: Ends, selected: dj.Table, execute: Callable[[], int], prompt: b
 
 
 def _local_keys(run: Run, selected: dj.Table) -> list[Key]:
-    server, master = run.ends.local, run.entity.master
-    name = server.name(master.schema, master.name)
-    fields = [server.key_select(c, f"{name}.{server.quote(c.name)}") for c in run.local_key]
+    rows = run.rows
     return [
-        tuple(row) for row in selected.connection.query(f"SELECT {', '.join(fields)} FROM {name}{_where(selected)}")
+        tuple(row) for row in selected.connection.query(f"SELECT {rows.selected} FROM {rows.name}{_where(selected)}")
     ]
 
 

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from . import transfer
 from .config import Credentials, LinkSpec
 from .ends import Ends
-from .outbound import Chunk
+from .keyed import Chunk
 from .results import PullResult
 from .run import Run
 

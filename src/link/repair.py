@@ -81,7 +81,7 @@ def _hold_unheld(run: Run, where: str) -> None:
     """Hold again what is local, at the source, and not held."""
     after: Key | None = None
     while keys := run.local_keys(after, FEW):
-        held = run.outbound.existing(run.home, run.outbound.table, keys)
+        held = run.outbound.helper.existing(run.home, keys)
         unheld = [key for key in keys if key not in held]
         patiently(functools.partial(run.outbound.claim_keys, run.home, where, unheld))
         after = keys[-1]

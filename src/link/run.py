@@ -22,8 +22,9 @@ from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_a
 
 from .ends import Ends
 from .errors import UnreachableError
+from .keyed import EVERYTHING, Chunk, Keyed, batches
 from .kinds import Kind
-from .outbound import Chunk, Count, batches
+from .outbound import Count
 from .schema import Column, Table
 from .servers import BusyError, Connection, Key, RowError, Server
 from .states import DEPRECATE, RELEASE, SETTLE
@@ -31,7 +32,6 @@ from .states import DEPRECATE, RELEASE, SETTLE
 logger = logging.getLogger("link")
 T = TypeVar("T")
 
-EVERYTHING = Chunk(None, None)
 #: Conditions on helper rows.
 FLAGGED = "process = 'NONE' AND is_flagged = 'TRUE'"
 HELD = "process = 'NONE' AND is_deprecated = 'FALSE'"
@@ -134,6 +134,9 @@ class Run:
         self.source_entity = ends.source_entity
         self.outbound = ends.outbound()
         self.alike = ends.local.alike(ends.source)
+        # The local rows, by key columns in the order of the source's key.
+        master = self.entity.master
+        self.rows = Keyed(ends.local, master, [master[name] for name in self.source_entity.master.primary_key])
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Run:
@@ -187,15 +190,9 @@ class Run:
     def _delete_entities(self, keys: Sequence[Key]) -> None:
         with self.local.transaction():
             for table in (*self.entity.parts, self.entity.master):
-                server = self.local.server
-                name, columns = server.name(table.schema, table.name), [table[n] for n in table.entity_key]
-                listed, args = server.key_list(columns, keys)
-                references = [f"{name}.{server.quote(column.name)}" for column in columns]
-                on = " AND ".join(
-                    server.key_match(c, ref, f"j.k{n}")
-                    for n, (c, ref) in enumerate(zip(columns, references, strict=True))
-                )
-                self.local.execute(server.delete_listed(name, listed, on, "1 = 1"), args)
+                rows = _keyed(self.local.server, table)
+                listed, on, args = rows.listed(keys)
+                self.local.execute(self.local.server.delete_listed(rows.name, listed, on, "1 = 1"), args)
 
     def _delete_cascading(self, keys: Sequence[Key]) -> None:
         """Delete entities with what depends on them, as DataJoint does: it knows the dependents."""
@@ -228,16 +225,7 @@ class Run:
 
     def present(self, keys: Sequence[Key]) -> set[Key]:
         """Those of the keys that are local, exactly as they are at the source."""
-        master, server = self.entity.master, self.ends.local
-        name = server.name(master.schema, master.name)
-        columns = [(c, f"{name}.{server.quote(c.name)}") for c in self.local_key]
-        fields = ", ".join(server.key_select(c, ref) for c, ref in columns)
-        found: set[Key] = set()
-        for batch in batches(keys):
-            listed, args = server.key_list(self.local_key, batch)
-            on = " AND ".join(server.key_match(c, ref, f"j.k{n}") for n, (c, ref) in enumerate(columns))
-            found |= set(self.local.query(f"SELECT {fields} FROM {server.driving_join(listed, name, on)}", args))
-        return found & set(keys)
+        return self.rows.existing(self.local, keys)
 
     def something_vanished(self, counts: Sequence[Count], selected: int, where: str) -> bool:
         """Whether entities are held and not local, as far as counts and checksums of the keys tell."""
@@ -245,7 +233,7 @@ class Run:
             return True
         local = self.checksum()
         held = sum(c.entities for c in counts if c.row.process == "NONE" and c.row.is_deprecated == "FALSE")
-        return local[0] < held or local != self.outbound.checksum(self.home, HELD, self.alike)
+        return local[0] < held or local != self.outbound.helper.checksum(self.home, HELD, self.alike)
 
     def vanished(self, where: str = "") -> list[Key]:
         """The shared entities of a selection that are not local."""
@@ -259,21 +247,11 @@ class Run:
 
     def local_keys(self, after: Key | None, limit: int) -> list[Key]:
         """The local keys that follow ``after``, in order."""
-        master, server = self.entity.master, self.ends.local
-        name = server.name(master.schema, master.name)
-        columns = [(c, f"{name}.{server.quote(c.name)}") for c in self.local_key]
-        fields = ", ".join(server.key_select(c, ref) for c, ref in columns)
-        order = ", ".join(server.key_order(c, ref) for c, ref in columns)
-        condition, args = server.beyond(columns, after, ">") if after is not None else ("1 = 1", ())
-        return self.local.query(f"SELECT {fields} FROM {name} WHERE {condition} ORDER BY {order} LIMIT {limit}", args)
+        return self.rows.keys(self.local, self.rows.within(Chunk(after, None)), limit)
 
     def checksum(self) -> tuple[int, int]:
         """Count and checksum of the local keys."""
-        master, server = self.entity.master, self.ends.local
-        name = server.name(master.schema, master.name)
-        expression = server.key_checksum([(c, f"{name}.{server.quote(c.name)}") for c in self.local_key], self.alike)
-        count, checksum = self.local.query(f"SELECT COUNT(*), {expression} FROM {name}")[0]
-        return int(count), int(checksum or 0)
+        return self.rows.checksum(self.local, "1 = 1", self.alike)
 
     @property
     def name(self) -> str:
@@ -286,11 +264,6 @@ class Run:
         return {c.name: _as_datajoint(c, value) for c, value in zip(columns, key, strict=True)}
 
     @property
-    def local_key(self) -> tuple[Column, ...]:
-        """The local key columns in the order of the source's key."""
-        return tuple(self.entity.master[name] for name in self.source_entity.master.primary_key)
-
-    @property
     def shared_tables(self) -> tuple[Table, ...]:
         """The source tables with the columns that the local ones have."""
         pairs = zip(self.source_entity.tables, self.entity.tables, strict=True)
@@ -298,14 +271,14 @@ class Run:
 
     def still_shared(self, keys: Sequence[Key]) -> set[Key]:
         """Those of the keys whose helper rows are at rest and not flagged."""
-        return self.outbound.existing(self.home, self.outbound.table, keys, SHARED)
+        return self.outbound.helper.existing(self.home, keys, SHARED)
 
     def digest(self, connection: Connection, table: Table, keys: Sequence[Key]) -> tuple[int, int]:
         """Number of rows of some entities in one table, and a digest of them; only where both ends are alike."""
         count, digest = 0, 0
         for batch in batches(keys):
-            _, rest, args = self._rows_of(connection.server, table, batch)
-            row = connection.query(f"SELECT COUNT(*), {connection.server.sum_of_digests(table)} {rest}", args)[0]
+            rows, args = _keyed(connection.server, table).rows_of(batch)
+            row = connection.query(f"SELECT COUNT(*), {connection.server.sum_of_digests(table)} {rows}", args)[0]
             count, digest = count + int(row[0]), digest + int(row[1] or 0)
         return count, digest
 
@@ -321,20 +294,13 @@ class Run:
 
     def _contents(self, connection: Connection, table: Table, keys: Sequence[Key]) -> Iterable[tuple[Key, Key]]:
         """The rows of some entities: their keys, and all values, or a digest where the ends are alike."""
-        fields, rest, args = self._rows_of(connection.server, table, keys)
-        columns = table.entity_key
-        rows = connection.query(f"SELECT {fields}, {connection.server.comparable(table, self.alike)} {rest}", args)
+        server, columns = connection.server, table.entity_key
+        keyed = _keyed(server, table)
+        rows_of, args = keyed.rows_of(keys)
+        rows = connection.query(f"SELECT {keyed.selected}, {server.comparable(table, self.alike)} {rows_of}", args)
         decode = [table[name].kind == Kind("json") for name in table.names] if not self.alike else [False]
         return ((row[: len(columns)], tuple(map(_comparable, row[len(columns) :], decode))) for row in rows)
 
-    def _rows_of(self, server: Server, table: Table, keys: Sequence[Key]) -> tuple[str, str, tuple[Any, ...]]:
-        """For the rows of some entities: their key's expressions, FROM onward, and its arguments."""
-        columns = [table[name] for name in table.entity_key]
-        name = server.name(table.schema, table.name)
-        references = [f"{name}.{server.quote(c.name)}" for c in columns]
-        listed, args = server.key_list(columns, keys)
-        on = " AND ".join(
-            server.key_match(c, ref, f"j.k{n}") for n, (c, ref) in enumerate(zip(columns, references, strict=True))
-        )
-        fields = ", ".join(server.key_select(c, ref) for c, ref in zip(columns, references, strict=True))
-        return fields, f"FROM {server.driving_join(listed, name, on)}", args
+
+def _keyed(server: Server, table: Table) -> Keyed:
+    return Keyed(server, table, [table[name] for name in table.entity_key])

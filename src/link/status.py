@@ -30,7 +30,7 @@ def status(ends: Ends, where: str = "", *, deep: bool = False) -> Status:
             gone = len(run.vanished(where))
             counts[State.SHARED] -= gone
             counts[State.VANISHED] += gone
-        if not where and (deep or run.checksum() != run.outbound.checksum(run.home, HELD, run.alike)):
+        if not where and (deep or run.checksum() != run.outbound.helper.checksum(run.home, HELD, run.alike)):
             _count_unheld(run, counts)
             back = len(run.present(run.outbound.keys_where(run.home, DEPRECATED)))
             counts[State.DEPRECATED] -= back
@@ -54,9 +54,9 @@ def _count_unheld(run: Run, counts: Counter[State]) -> None:
     """Local entities without a helper row: is there a source row?"""
     after: Key | None = None
     while keys := run.local_keys(after, FEW):
-        held = run.outbound.existing(run.home, run.outbound.table, keys)
+        held = run.outbound.helper.existing(run.home, keys)
         unheld = [key for key in keys if key not in held]
-        at_source = len(run.outbound.existing(run.home, run.outbound.source_name, unheld))
+        at_source = len(run.outbound.rows.existing(run.home, unheld))
         counts[State.UNHELD] += at_source
         counts[State.UNSHARED] -= at_source
         counts[State.LOCAL_ONLY] += len(unheld) - at_source

@@ -28,9 +28,10 @@ from tqdm.auto import tqdm
 
 from .ends import Ends
 from .errors import ServerError, TransferError
-from .outbound import Chunk, Count
+from .keyed import EVERYTHING, Chunk
+from .outbound import Count
 from .results import PullResult
-from .run import EVERYTHING, UNFLAGGED, Run, patiently, persistently
+from .run import UNFLAGGED, Run, patiently, persistently
 from .schema import Table
 from .servers import Block, BusyError, Connection, Form, Key, RowError
 from .states import ABANDON_PULL, FINISH_PULL, REFETCH, REHOLD

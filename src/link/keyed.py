@@ -1,0 +1,119 @@
+"""Tables addressed by the keys of entities: the one place where conditions on keys are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .schema import Column, Table
+from .servers import Connection, Key, Server, Sql
+
+#: Keys that travel in one statement where a list of them has to.
+KEYS_PER_STATEMENT = 5000
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The entities whose keys lie in (``after``, ``upto``], in the order of their server; None for an open end.
+
+    ``claimed`` counts the keys that a run has claimed there; None for those that it found unfinished.
+    """
+
+    after: Key | None
+    upto: Key | None
+    claimed: int | None = None
+
+
+EVERYTHING = Chunk(None, None)
+
+
+def batches(keys: Sequence[Key], size: int = KEYS_PER_STATEMENT) -> Iterator[Sequence[Key]]:
+    """Cut a list of keys into statements' worth."""
+    for start in range(0, len(keys), size):
+        yield keys[start : start + size]
+
+
+class Keyed:
+    """A table on a server, and its columns that say which entity a row belongs to.
+
+    Parameters
+    ----------
+    server : Server
+        Where it is.
+    table : Table
+        The table.
+    key : sequence of Column
+        The columns of the entity's key, in the order that keys have everywhere.
+    """
+
+    def __init__(self, server: Server, table: Table, key: Sequence[Column]) -> None:
+        self.server = server
+        self.name = server.name(table.schema, table.name)
+        self.key = tuple(key)
+        self.references = tuple(f"{self.name}.{server.quote(column.name)}" for column in self.key)
+
+    @property
+    def pairs(self) -> list[tuple[Column, str]]:
+        """Each key column with its full name."""
+        return list(zip(self.key, self.references, strict=True))
+
+    @property
+    def selected(self) -> str:
+        """The expressions that fetch a key exactly."""
+        return ", ".join(self.server.key_select(column, reference) for column, reference in self.pairs)
+
+    @property
+    def order(self) -> str:
+        """The expressions by which keys sort."""
+        return ", ".join(self.server.key_order(column, reference) for column, reference in self.pairs)
+
+    def within(self, chunk: Chunk) -> Sql:
+        """The condition that a key lies in a chunk."""
+        bounds = [
+            self.server.beyond(self.pairs, bound, sign)
+            for bound, sign in ((chunk.after, ">"), (chunk.upto, "<="))
+            if bound is not None
+        ]
+        return " AND ".join(sql for sql, _ in bounds) or "1 = 1", tuple(arg for _, args in bounds for arg in args)
+
+    def listed(self, keys: Sequence[Key]) -> tuple[str, str, tuple[Any, ...]]:
+        """A FROM item with some keys, the condition that a row has one of them, and the item's arguments."""
+        item, args = self.server.key_list(self.key, keys)
+        pairs = enumerate(self.pairs)
+        on = " AND ".join(self.server.key_match(column, reference, f"j.k{n}") for n, (column, reference) in pairs)
+        return item, on, args
+
+    def rows_of(self, keys: Sequence[Key]) -> Sql:
+        """FROM onward: the rows of some entities."""
+        item, on, args = self.listed(keys)
+        return f"FROM {self.server.driving_join(item, self.name, on)}", args
+
+    def existing(self, connection: Connection, keys: Sequence[Key], condition: str = "1 = 1") -> set[Key]:
+        """Those of the keys that are there, exactly as they are given, in rows for which a condition is true."""
+        found: set[Key] = set()
+        for batch in batches(keys):
+            rows, args = self.rows_of(batch)
+            found |= set(connection.query(f"SELECT {self.selected} {rows} WHERE {condition}", args))
+        return found & set(keys)
+
+    def keys(self, connection: Connection, where: Sql, limit: int | None = None) -> list[Key]:
+        """The keys of the rows for which a condition is true, in order."""
+        sql = f"SELECT {self.selected} FROM {self.name} WHERE {where[0]} ORDER BY {self.order}"
+        return connection.query(sql + (f" LIMIT {limit}" if limit is not None else ""), where[1])
+
+    def key_at(self, connection: Connection, where: Sql, offset: int) -> Key | None:
+        """The key ``offset`` rows further on among those for which a condition is true, if there are as many."""
+        sql = f"SELECT {self.selected} FROM {self.name} WHERE {where[0]} ORDER BY {self.order} LIMIT 1 OFFSET {offset}"
+        rows = connection.query(sql, where[1])
+        return rows[0] if rows else None
+
+    def count(self, connection: Connection, where: Sql) -> int:
+        """How many rows there are for which a condition is true."""
+        return int(connection.query(f"SELECT COUNT(*) FROM {self.name} WHERE {where[0]}", where[1])[0][0])
+
+    def checksum(self, connection: Connection, condition: str, alike: bool) -> tuple[int, int]:
+        """Count and checksum of the keys of the rows for which a condition is true."""
+        expression = self.server.key_checksum(self.pairs, alike)
+        count, checksum = connection.query(f"SELECT COUNT(*), {expression} FROM {self.name} WHERE {condition}")[0]
+        return int(count), int(checksum or 0)
