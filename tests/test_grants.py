@@ -57,6 +57,8 @@ GRANT ALL PRIVILEGES ON `link_lab_b`.`unit_outbound` TO 'djlink'@'%';
 -- Optional. The server hides tables without a grant: a part table added later would be
 -- missed without a word. It shows the names and definitions of all tables there, no rows:
 -- GRANT SHOW VIEW ON `lab\\_ephys`.* TO 'djlink'@'%';
+-- and with it this, if the schema has that table: DataJoint reads it where it sees it:
+-- GRANT SELECT ON `lab_ephys`.`~lineage` TO 'djlink'@'%';
 """
     )
 

@@ -10,6 +10,7 @@ import functools
 import logging
 import re
 import threading
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -258,7 +259,8 @@ class Ends:
         except UnreachableError:
             raise
         except ServerError as error:
-            raise DefinitionError(f"{failed}: {error.what}") from error
+            if spec.helper_table not in server.tables(connection, spec.helper_schema):
+                raise DefinitionError(f"{failed}: {error.what}") from error
 
     def outbound(self) -> Outbound:
         """The helper table as a new run sees it."""
@@ -305,6 +307,8 @@ class Ends:
         declared = schema.local_entity(self.source_entity, spec.local_schema, spec.table_name)
         with contextlib.closing(server.connect()) as connection:
             server.check_version(connection)
+            # Several processes may well use the class for the first time at once: the others wait, and find it done.
+            connection.lock((zlib.crc32(f"{spec.local_schema}.{spec.table_name}".encode()) & 0x7FFFFFFF, 0), wait=True)
             wanted = declared.map(lambda table: server.localized(connection, table, self.source))
             self._require_another_schema(connection)
             _check_lengths(server, spec.local_schema)

@@ -257,6 +257,11 @@ class _MySQL:
                 "missed without a word. It shows the names and definitions of all tables there, no rows:",
                 optional=True,
             ),
+            Statement(
+                f"GRANT SELECT ON {self._name(access.source_schema)}.`~lineage` TO {user}",
+                "and with it this, if the schema has that table: DataJoint reads it where it sees it:",
+                optional=True,
+            ),
         ]
 
     def revoke(self, access: Access) -> list[Statement]:
