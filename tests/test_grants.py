@@ -315,11 +315,13 @@ def test_show_view_shows_names_and_no_rows(lab: Lab, access: Access, linked: Any
     linked.execute(names)
     assert {name for (name,) in linked.fetchall()} == {"unit", "unit__wave"}
 
+    lab.source_server.sql(f"CREATE TABLE `{access.source_schema}`.`~lineage` (table_name varchar(64))")
     run(lab.source_server, [s.sql for s in grant_statements(access, "mysql") if s.optional])
     with closing(lab.source_server.connect_raw(access.user, access.password)) as again:
         cursor = again.cursor()
         cursor.execute(names)
-        assert {name for (name,) in cursor.fetchall()} == {"unit", "unit__wave", "_other"}
+        assert {name for (name,) in cursor.fetchall()} == {"unit", "unit__wave", "_other", "~lineage"}
+        cursor.execute(f"SELECT * FROM `{access.source_schema}`.`~lineage`")
         assert "denied" in refused(cursor, f"SELECT * FROM `{access.source_schema}`.`_other`")
 
 
