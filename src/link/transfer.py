@@ -308,7 +308,7 @@ class Transfer:
             sizes.append(len(block.data))
             self._put(block)
 
-        self.reading.execute(self.reading.server.begin_snapshot)
+        self.reading.begin_snapshot()
         # All rows of the range are ours: read it as it lies, without looking at the helper table.
         whole = chunk.claimed is not None and chunk.claimed == self.outbound.count_source(self.reading, chunk)
         rows_of = self.outbound.all_rows if whole else self.outbound.claimed_rows
@@ -410,7 +410,8 @@ class Transfer:
         if not keys:
             return 0
         try:
-            read = [self._collect(there, chunk) for there, _ in self.tables]
+            with self.marking.transaction(snapshot=True):
+                read = [self._collect(there, chunk) for there, _ in self.tables]
             return patiently(lambda: self._load_collected(read))
         except RowError as error:
             if len(keys) == 1:

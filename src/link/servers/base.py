@@ -89,13 +89,21 @@ class Connection(ABC):
     @contextmanager
     def transaction(self, snapshot: bool = False) -> Iterator[None]:
         """Commit at the end, roll back on any exception; ``snapshot`` for reads of several tables at one instant."""
-        self.execute(self.server.begin_snapshot if snapshot else "BEGIN")
+        if snapshot:
+            self.begin_snapshot()
+        else:
+            self.execute("BEGIN")
         try:
             yield
         except BaseException:
             self.rollback()
             raise
         self.execute("COMMIT")
+
+    def begin_snapshot(self) -> None:
+        """Begin a transaction that reads several tables as they are at one instant; COMMIT ends it."""
+        for statement in self.server.begin_snapshot:
+            self.execute(statement)
 
     @abstractmethod
     def rollback(self) -> None:
@@ -112,7 +120,7 @@ class Server(ABC):
         transfers run beside the user's queries and never inside a transaction of hers.
     """
 
-    begin_snapshot: ClassVar[str]
+    begin_snapshot: ClassVar[tuple[str, ...]]
     #: Sessions that claim at once: more than one where the check of the foreign key is what takes the time.
     claimers: ClassVar[int] = 1
 

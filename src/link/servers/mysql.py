@@ -259,7 +259,11 @@ class MySQL(Server):
     """A MySQL or MariaDB server."""
 
     driver_errors = (pymysql.MySQLError,)
-    begin_snapshot = "START TRANSACTION WITH CONSISTENT SNAPSHOT"
+    # At READ COMMITTED, which sessions have for their claims, WITH CONSISTENT SNAPSHOT would be ignored in silence.
+    begin_snapshot = (
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT",
+    )
 
     def __init__(self, connection: dj.Connection) -> None:
         super().__init__(connection)

@@ -209,7 +209,7 @@ class PostgreSQL(Server):
 
     claimers = 2
     driver_errors = (psycopg2.Error,)
-    begin_snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    begin_snapshot = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
 
     def open(self) -> Any:
         """Connect with the address, account and encryption of DataJoint's connection."""
