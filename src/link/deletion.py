@@ -8,6 +8,7 @@ before it is marked.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +17,8 @@ import datajoint as dj
 from datajoint.utils import user_choice
 
 from .ends import Ends
-from .errors import TransferError
-from .run import Run, patiently
+from .errors import TransferError, UnreachableError
+from .run import Run, patiently, persistently
 from .servers import Key
 from .states import CANCEL_DELETE, START_DELETE
 
@@ -68,7 +69,7 @@ def delete(ends: Ends, selected: dj.Table, execute: Callable[[], int], prompt: b
                 dj_logger.warning("Delete cancelled" if count else "Nothing to delete.")
             return 0
         _commit(run, connection, keys)
-        run.release(keys)
+        _release(ends, run, keys)
     if prompt:
         dj_logger.info("Delete committed.")
     return count
@@ -111,3 +112,17 @@ def _commit(run: Run, connection: dj.Connection, keys: list[Key]) -> None:
         if run.present(keys) == set(keys):
             run.outbound.apply_to_keys(run.home, CANCEL_DELETE, keys)
         raise
+
+
+def _release(ends: Ends, run: Run, keys: list[Key]) -> None:
+    try:
+        run.release(keys)
+    except UnreachableError as error:
+        logger.warning("%s: %s The rows are deleted here; trying again to tell the source.", run.name, error.what)
+        try:
+            persistently(functools.partial(Run, ends), Run.recover, former=[run.outbound.worker])
+        except UnreachableError as still:
+            raise UnreachableError(
+                f"{len(keys)} entities of {run.name} were deleted here, but the source could not be told: {still.what}",
+                "They are held there until the next operation on this link, which tells it.",
+            ) from still

@@ -11,7 +11,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,13 +68,16 @@ def pull(
     ]
     pool = executor or _processes(workers)
     bar = tqdm(total=sum(n for _, n in ranges), unit="row", desc=ends.spec.class_name, disable=not display_progress)
+    futures = [pool.submit(pull_task, task) for task in tasks]
     try:
         with bar:
-            for future in as_completed(_submit(pool, tasks)):
+            for future in as_completed(futures):
                 part = future.result()
                 bar.update(part.pulled)
                 result.add(part)
     finally:
+        for future in futures:
+            future.cancel()
         if executor is None:
             pool.shutdown(cancel_futures=True)
     result.seconds = time.monotonic() - started
@@ -107,10 +110,6 @@ def _ranges(run: Run, where: str, count: int, limit: int | None) -> Iterator[tup
         if upto is None:
             return
         after = upto
-
-
-def _submit(pool: Executor, tasks: list[Task]) -> list[Future[PullResult]]:
-    return [pool.submit(pull_task, task) for task in tasks]
 
 
 def _processes(workers: int) -> Executor:

@@ -6,6 +6,7 @@ Rows that a dead run left unfinished are finished by the same statements that wo
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import time
@@ -58,11 +59,16 @@ def patiently(action: Callable[[], T]) -> T:
     return retrying(action)
 
 
-def persistently(begin: Callable[[set[int]], Run], action: Callable[[Run], None], progress: Callable[[], int]) -> None:
+def persistently(
+    begin: Callable[[set[int]], Run],
+    action: Callable[[Run], object],
+    progress: Callable[[], int] = int,
+    former: Iterable[int] = (),
+) -> None:
     """Begin a run and do something with it; when a connection is lost on the way, go on with a new run.
 
-    The first connection is not insisted on. After that, every bit of progress gives the servers time anew: as long as
-    a restart takes.
+    The first connection is not insisted on, unless there was a ``former`` run. After that, every bit of progress gives
+    the servers time anew: as long as a restart takes.
 
     Parameters
     ----------
@@ -72,15 +78,18 @@ def persistently(begin: Callable[[set[int]], Run], action: Callable[[Run], None]
         What to do; it must do only what is left when it is called again.
     progress : callable
         A number that grows while the work gets on.
+    former : iterable of int, optional
+        The number of a run that has lost its connection.
     """
-    former: set[int] = set()
-    pauses, done, begun = iter(PAUSES), progress(), False
+    former = set(former)
+    pauses, done, begun = iter(PAUSES), progress(), bool(former)
     while True:
         try:
             with begin(former) as run:
                 begun = True
                 former.add(run.outbound.worker)
-                return action(run)
+                action(run)
+                return
         except UnreachableError as error:
             if progress() > done:
                 pauses, done = iter(PAUSES), progress()
@@ -179,7 +188,7 @@ class Run:
         keys = self.outbound.keys(self.home, "DELETE", EVERYTHING)
         for batch in batches(keys):
             try:
-                self._delete_entities(batch)
+                patiently(functools.partial(self._delete_entities, batch))
             except RowError:
                 self._delete_cascading(sorted(self.present(batch)))
         left = self.present(keys)

@@ -27,7 +27,7 @@ from typing import NamedTuple, NoReturn
 from tqdm.auto import tqdm
 
 from .ends import Ends
-from .errors import ServerError, TransferError
+from .errors import LinkError, TransferError
 from .keyed import EVERYTHING, Chunk
 from .outbound import Count
 from .results import PullResult
@@ -62,24 +62,29 @@ def pull(
     """
     started = time.monotonic()
     ends.require_no_transaction("pull of")
-    result = PullResult(dry_run=dry_run)
+    result, tallied = PullResult(dry_run=dry_run), threading.Event()
+
+    def left() -> int | None:
+        return None if max_calls is None else max(max_calls - result.pulled, 0)
 
     def once(run: Run) -> None:
         counts = run.outbound.survey(run.home) if dry_run else run.recover()
-        if not run.former:
+        if not tallied.is_set():
             _tally(run, counts, where, result)
-        left = None if max_calls is None else max(max_calls - result.pulled, 0)
+            tallied.set()
         if dry_run:
             result.pulled = run.outbound.count_unshared(run.home, where)
-            result.pulled = result.pulled if left is None else min(result.pulled, left)
+            result.pulled = result.pulled if max_calls is None else min(result.pulled, max_calls)
             return
-        held = _hold_again(run, counts, result, where, left)
-        unfinished = held or any(c.row.process == "PULL" and c.worker == run.outbound.worker for c in counts)
-        with _bar(run, where, left if fresh else 0, display_progress) as bar:
-            if unfinished:
+        held = _hold_again(run, counts, result, where, left())
+        with _bar(run, where, left() if fresh else 0, display_progress) as bar:
+            if held or _unfinished(run, counts):
                 Transfer(run, where, result).move(bar, suppress_errors)
             if fresh:
-                Transfer(run, where, result, claim=EVERYTHING, limit=left).move(bar, suppress_errors)
+                Transfer(run, where, result, claim=EVERYTHING, limit=left()).move(bar, suppress_errors)
+            # What the sessions of a lost run had sent may have been done only now.
+            if run.former and _unfinished(run, run.recover()):
+                Transfer(run, where, result).move(bar, suppress_errors)
 
     persistently(functools.partial(Run, ends), once, lambda: result.pulled)
     result.seconds = time.monotonic() - started
@@ -101,6 +106,10 @@ def pull_range(ends: Ends, where: str, within: Chunk, suppress_errors: bool) -> 
 
     persistently(functools.partial(Run, ends), once, lambda: result.pulled)
     return result
+
+
+def _unfinished(run: Run, counts: list[Count]) -> bool:
+    return any(count.row.process == "PULL" and count.worker == run.outbound.worker for count in counts)
 
 
 def _bar(run: Run, where: str, limit: int | None, display_progress: bool) -> tqdm[NoReturn]:
@@ -187,6 +196,7 @@ class Transfer:
         self.ends_to_come = 0
         self.stop = threading.Event()
         self.flagged_meanwhile = False
+        self.taken: list[Chunk] = []
 
     def move(self, bar: tqdm[NoReturn], suppress_errors: bool) -> None:
         """Move everything. On an error what was moved stays, and what was only claimed is let go."""
@@ -205,7 +215,7 @@ class Transfer:
                         break
             except BaseException as error:
                 # What this cannot clean up, the next operation does.
-                with contextlib.suppress(ServerError):
+                with contextlib.suppress(LinkError):
                     self._end(reader)
                 if isinstance(error, KeyboardInterrupt):
                     logger.warning(
@@ -456,6 +466,7 @@ class Transfer:
         if finished < moved:
             # This run was taken for dead: its rows were adopted, and may have been released. Never leave them unheld.
             logger.warning("%s: another run took over %d entities of this one", self.run.name, moved - finished)
+            self.taken.append(chunk)
             patiently(lambda: self.outbound.claim(self.marking, self.where, chunk))
 
     def _await_finish(self) -> None:
@@ -472,3 +483,8 @@ class Transfer:
             keys = self.outbound.keys(self.marking, "PULL", chunk)
             present = self.run.present(keys)
             self.outbound.apply_to_keys(self.marking, ABANDON_PULL, [key for key in keys if key not in present])
+        for chunk in self.taken:
+            keys = self.outbound.keys(self.marking, "PULL", chunk)
+            present = self.run.present(keys)
+            self.outbound.apply_to_keys(self.marking, ABANDON_PULL, [key for key in keys if key not in present])
+            self.outbound.apply_to_keys(self.marking, FINISH_PULL, sorted(present))

@@ -188,9 +188,10 @@ class MySQLConnection(Connection):
 
 
 def _keep_alive(connection: socket.socket) -> None:
-    """Notice within a minute when the server is gone without a word."""
+    """Notice within two minutes when the server is gone without a word, also in the middle of sending."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+    options = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 120_000))
+    for option, value in options:
         if hasattr(socket, option) and connection.family != socket.AF_UNIX:
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 

@@ -35,7 +35,10 @@ from .mysql import literal
 _SESSION = (
     "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; SET TIME ZONE 'UTC'; "
     "SET extra_float_digits = 1; SET bytea_output = hex; SET DateStyle = ISO; SET IntervalStyle = postgres; "
-    "SET client_encoding = 'UTF8'; SET standard_conforming_strings = on"
+    "SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; "
+    # As patient with locks as MySQL is; and the server, too, notices when we are gone without a word.
+    "SET lock_timeout = '50s'; "
+    "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
 )
 _OLDEST = 140000
 
@@ -104,7 +107,9 @@ class PostgreSQLConnection(Connection):
 
     def lock(self, name: tuple[int, int], wait: bool) -> bool:
         if wait:
+            self.execute("SET lock_timeout = 0")
             self.query("SELECT pg_advisory_lock(%s, %s)", name)
+            self.execute("SET lock_timeout = '50s'")
             return True
         return bool(self.query("SELECT pg_try_advisory_lock(%s, %s)", name)[0][0])
 
@@ -223,10 +228,11 @@ class PostgreSQL(Server):
                 dbname=info.get("database_name") or "postgres",
                 sslmode="require" if driver.info.ssl_in_use else "disable",
                 connect_timeout=10,
-                # A server that is gone without a word is noticed within a minute.
+                # A server that is gone without a word is noticed within two minutes, also in the middle of sending.
                 keepalives_idle=30,
                 keepalives_interval=10,
                 keepalives_count=3,
+                tcp_user_timeout=120_000,
                 application_name="datajoint-link",
             )
         except psycopg2.Error as error:
