@@ -12,7 +12,7 @@ import json
 import math
 import re
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
@@ -113,7 +113,7 @@ def _short(size: int) -> tuple[str, ...]:
 
 
 LABELS = ("a", "it's", "c,d", "x%y", 'q"', "back\\slash", "tab\t", "nl\n", "é", "(1)", "NULL", "B c")
-_DECIMALS = tuple(
+DECIMALS = tuple(
     map(Decimal, ("0", "0.1", "-0.1", "99999999999999999999999999999999999.123456789012345678901234567891", "1E-30"))
 )
 _SMALL_DECIMALS = tuple(map(Decimal, ("0.00", "-999.99", "999.99", "0.10", "-0.01")))
@@ -122,8 +122,8 @@ _ODD_DATES = ("0000-00-00", "2020-00-00", "2020-02-31", "0000-01-01")
 _TIMES = ("00:00:00", "23:59:59", "12:34:56")
 _ODD_TIMES = ("30:00:00", "-00:00:01", "838:59:59", "-838:59:59")
 _CLOCKS = ("1000-01-01 00:00:00", "9999-12-31 23:59:59", "2024-10-27 02:30:00", "2024-03-31 02:30:00")
-_INSTANTS = ("1970-01-01 00:00:01", "2038-01-19 03:14:07", "2024-10-27 00:30:00", "2024-10-27 01:30:00")
-_UUIDS = (
+INSTANTS = ("1970-01-01 00:00:01", "2038-01-19 03:14:07", "2024-10-27 00:30:00", "2024-10-27 01:30:00")
+UUIDS = (
     "00000000-0000-0000-0000-000000000000",
     "5c005c27-2b00-4e2d-8027-5c5c5c5c5c5c",
     "ffffffff-ffff-ffff-ffff-ffffffffffff",
@@ -131,7 +131,7 @@ _UUIDS = (
 INTEGER = Type("integer", "integer", (0, 1))
 
 
-def _mysql_enum(labels: Iterable[str]) -> str:
+def mysql_enum(labels: Iterable[str]) -> str:
     return "enum(" + ",".join("'" + s.replace("\\", "\\\\").replace("'", "''") + "'" for s in labels) + ")"
 
 
@@ -149,7 +149,7 @@ _MYSQL = (
     Type("float(7,3)", "float", (0.1, 1234.567, -1234.5), bits=32),
     Type("double", "float", FLOAT64, "float64"),
     Type("double(10,3)", "float", (0.1, 1234567.891)),
-    Type("decimal(65,30)", "decimal", _DECIMALS, "decimal(65,30)"),
+    Type("decimal(65,30)", "decimal", DECIMALS, "decimal(65,30)"),
     Type("decimal(5,2)", "decimal", _SMALL_DECIMALS, "decimal(5,2)"),
     Type("decimal(65,0)", "decimal", (Decimal("9" * 65), Decimal("-" + "9" * 65))),
     Type("decimal(7,2) unsigned zerofill", "decimal", (Decimal("1.50"),)),
@@ -161,14 +161,14 @@ _MYSQL = (
     *(Type(name, "text", TEXTS) for name in ("tinytext", "text", "mediumtext", "longtext")),
     Type("longtext CHARACTER SET latin1", "text", ("é ÿ ß" * 2000,)),
     Type("longtext", "text", (NUL_TEXT, "y😀'\\\n" * 20_000)),
-    Type(_mysql_enum(LABELS), "text", LABELS, "enum", labels=LABELS),
+    Type(mysql_enum(LABELS), "text", LABELS, "enum", labels=LABELS),
     Type("date", "date", (*_DATES, *_ODD_DATES), "date"),
     Type("time", "time", (*_TIMES, *_ODD_TIMES)),
     Type("time(6)", "time", ("12:34:56.789012", "00:00:00.000001", "-00:00:00.500000", "100:00:00.000001")),
     Type("datetime", "datetime", (*_CLOCKS, "0000-00-00 00:00:00", "2020-02-31 10:00:00"), "datetime"),
     Type("datetime(3)", "datetime", ("2024-10-27 02:30:00.123",), "datetime(3)"),
     Type("datetime(6)", "datetime", ("2024-10-27 02:30:00.123456", "9999-12-31 23:59:59.999999"), "datetime(6)"),
-    Type("timestamp", "timestamp", (*_INSTANTS, "0000-00-00 00:00:00")),
+    Type("timestamp", "timestamp", (*INSTANTS, "0000-00-00 00:00:00")),
     Type("timestamp(6)", "timestamp", ("1970-01-01 00:00:01.000001", "2038-01-19 03:14:07.999999")),
     Type("year", "integer", (0, 1901, 1999, 2155)),
     Type("json", "json", (*JSONS, '"\\u0000"'), "json"),
@@ -180,7 +180,7 @@ _MYSQL = (
     Type("longblob", "bytes", (b"dj0\0\x01None", bytes(range(256)) * 400), "<blob>"),
     Type("longblob", "bytes", (b"name.txt\0\xff\0data\0",), "<attach>"),
     Type("longblob", "bytes", (b"what only its codec understands",), "<not_installed>"),
-    Type("binary(16)", "uuid", _UUIDS, "uuid"),
+    Type("binary(16)", "uuid", UUIDS, "uuid"),
 )
 
 _POSTGRESQL = (
@@ -190,7 +190,7 @@ _POSTGRESQL = (
     Type("boolean", "bool", (0, 1)),
     Type("real", "float", (*FLOAT32, math.nan, math.inf, -math.inf), "float32", 32),
     Type("double precision", "float", (*FLOAT64, math.nan, math.inf, -math.inf), "float64"),
-    Type("numeric(65,30)", "decimal", _DECIMALS, "decimal(65,30)"),
+    Type("numeric(65,30)", "decimal", DECIMALS, "decimal(65,30)"),
     Type("numeric(5,2)", "decimal", (*_SMALL_DECIMALS, Decimal("NaN")), "decimal(5,2)"),
     Type("numeric(65,0)", "decimal", (Decimal("9" * 65), Decimal("-" + "9" * 65))),
     Type("character(60)", "text", TEXTS, "char(60)"),
@@ -205,7 +205,7 @@ _POSTGRESQL = (
     Type("timestamp", "datetime", (*_CLOCKS, "infinity", "0044-03-15 10:00:00 BC", "12345-01-01 00:00:00"), "datetime"),
     Type("timestamp(0)", "datetime", ("2024-10-27 02:30:00",)),
     Type("timestamp(6)", "datetime", ("2024-10-27 02:30:00.123456", "9999-12-31 23:59:59.999999")),
-    Type("timestamptz", "timestamp", (*_INSTANTS, "2024-10-27 00:30:00.000001", "1960-01-01 00:00:00", "infinity")),
+    Type("timestamptz", "timestamp", (*INSTANTS, "2024-10-27 00:30:00.000001", "1960-01-01 00:00:00", "infinity")),
     Type("jsonb", "json", JSONS, "json"),
     Type("json", "json", JSONS),
     Type("jsonb", "json", ('{"url": "a/b", "size": 1}',), "<blob@store>"),
@@ -213,8 +213,8 @@ _POSTGRESQL = (
     Type("bytea", "bytes", (b"dj0\0\x01None",), "<blob>"),
     Type("bytea", "bytes", (b"name.txt\0\xff\0data\0",), "<attach>"),
     Type("bytea", "bytes", (b"what only its codec understands",), "<not_installed>"),
-    Type("uuid", "uuid", _UUIDS, "uuid"),
-    Type("uuid", "uuid", _UUIDS),
+    Type("uuid", "uuid", UUIDS, "uuid"),
+    Type("uuid", "uuid", UUIDS),
 )
 
 TYPES: dict[str, tuple[Type, ...]] = {"mysql": _MYSQL, "mariadb": _MYSQL, "postgresql": _POSTGRESQL}
@@ -258,6 +258,47 @@ def literal(kind: str, column: Type, value: Any, schema: str = "") -> str:
     if column.family == "timestamp" and postgresql:
         return f"'{value}+00'" if value[0].isdigit() else f"'{value}'"
     return f"'{value!r}'" if column.family == "float" else f"'{value}'"
+
+
+def create_enum(server: TestServer, schema: str) -> None:
+    """The enum's type, where enums have types of their own."""
+    if server.kind == "postgresql":
+        labels = ", ".join(string(server.kind, label) for label in LABELS)
+        run(server, f"CREATE TYPE {schema}.mood AS ENUM ({labels})")
+
+
+def create(
+    server: TestServer, schema: str, table: str, columns: Mapping[str, Type], key: Sequence[str], master: str = ""
+) -> None:
+    """A table whose columns take NULL but for the key; with a master's name, a part of it."""
+    kind, name = server.kind, quote(server.kind, schema, table)
+    postgresql = kind == "postgresql"
+    lines, comments = [], []
+    for column, given in columns.items():
+        null = "NOT NULL" if column in key else "NULL"
+        text = string(kind, f":{given.marker}:" if given.marker else "")
+        words = f"{quote(kind, column)} {given.sql.format(schema=schema)} {null}"
+        lines.append(words if postgresql else f"{words} COMMENT {text}")
+        comments += [f"COMMENT ON COLUMN {name}.{quote(kind, column)} IS {text}"] if postgresql and given.marker else []
+    lines.append(f"PRIMARY KEY ({', '.join(quote(kind, k) for k in key)})")
+    if master:
+        inherited = ", ".join(quote(kind, k) for k in key[:-1])
+        lines.append(f"FOREIGN KEY ({inherited}) REFERENCES {quote(kind, schema, master)} ({inherited})")
+    options = "" if postgresql else " DEFAULT CHARSET utf8mb4"
+    run(server, f"CREATE TABLE {name} ({', '.join(lines)}){options}", *comments)
+
+
+def insert(
+    server: TestServer, schema: str, table: str, columns: Mapping[str, Type], rows: Iterable[Sequence[Any]]
+) -> None:
+    """Insert rows, one by one, in one transaction."""
+    names = ", ".join(quote(server.kind, name) for name in columns)
+    head = f"INSERT INTO {quote(server.kind, schema, table)} ({names}) VALUES"
+    literals = (
+        ", ".join(literal(server.kind, c, v, schema) for c, v in zip(columns.values(), row, strict=True))
+        for row in rows
+    )
+    run(server, "BEGIN", *(f"{head} ({values})" for values in literals), "COMMIT")
 
 
 def run(server: TestServer, *statements: str) -> None:

@@ -6,59 +6,22 @@ from typing import Any
 
 import oracle
 from lab import Lab
-from oracle import TYPES, Type
+from oracle import TYPES
 from pipelines import count_held, linked
 
 from link.run import Run
 
-MOOD = Type("", "text", (), labels=oracle.LABELS)
-
-
-def prepare(lab: Lab) -> None:
-    """The enum's type, where enums have types of their own."""
-    if lab.kind == "postgresql":
-        labels = ", ".join(oracle.string(lab.kind, label) for label in oracle.LABELS)
-        oracle.run(lab.source_server, f"CREATE TYPE {lab.source_schema}.mood AS ENUM ({labels})")
-
-
-def definition(lab: Lab, name: str, column: Type, rest: str = "NULL", comment: str = "") -> list[str]:
-    """A column as it stands in CREATE TABLE, and the statement that comments on it where that is another one."""
-    words = f"{oracle.quote(lab.kind, name)} {column.sql.format(schema=lab.source_schema)} {rest}"
-    text = oracle.string(lab.kind, f":{column.marker}:{comment}" if column.marker else comment)
-    if lab.kind != "postgresql":
-        return [f"{words} COMMENT {text}"]
-    on = f"COMMENT ON COLUMN {lab.source_schema}.thing.{oracle.quote(lab.kind, name)}"
-    return [words, *([f"{on} IS {text}"] if text != "''" else [])]
-
-
-def create(lab: Lab, columns: dict[str, Type], key: str = "k integer NOT NULL, PRIMARY KEY (k)") -> None:
-    """The source table `thing`."""
-    defined = [definition(lab, name, column) for name, column in columns.items()]
-    options = "" if lab.kind == "postgresql" else " DEFAULT CHARSET utf8mb4"
-    lines = ", ".join([*(d[0] for d in defined), key])
-    oracle.run(
-        lab.source_server,
-        f"CREATE TABLE {lab.source_schema}.thing ({lines}){options}",
-        *(statement for d in defined for statement in d[1:]),
-    )
-
 
 def test_every_value_arrives_or_is_refused(mixed: Lab) -> None:
     lab = mixed
-    prepare(lab)
+    oracle.create_enum(lab.source_server, lab.source_schema)
     columns = {f"v{n}": column for n, column in enumerate(TYPES[lab.kind])}
-    create(lab, columns)
+    oracle.create(lab.source_server, lab.source_schema, "thing", {"k": oracle.INTEGER, **columns}, ["k"])
     cases = [(name, column, value) for name, column in columns.items() for value in (*column.values, None)]
-    oracle.run(
-        lab.source_server,
-        "BEGIN",
-        *(
-            f"INSERT INTO {lab.source_schema}.thing (k, {name}) "
-            f"VALUES ({k}, {oracle.literal(lab.kind, column, value, lab.source_schema)})"
-            for k, (name, column, value) in enumerate(cases)
-        ),
-        "COMMIT",
-    )
+    for name, column in columns.items():
+        rows = [(k, value) for k, (other, _, value) in enumerate(cases) if other == name]
+        table = {"k": oracle.INTEGER, name: column}
+        oracle.insert(lab.source_server, lab.source_schema, "thing", table, rows)
     lab.grant("thing")
     Thing: Any = linked(lab, "Thing", backend=lab.source_server.backend)
 

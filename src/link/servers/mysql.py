@@ -443,7 +443,8 @@ class MySQL(Server):
             return "VARCHAR(6144) CHARACTER SET ascii"
         if kind.name in ("text", "enum"):
             return f"VARCHAR({kind.size or 255}) CHARACTER SET {column.charset} COLLATE {column.collation}"
-        return column.type
+        # Compared as a year, MariaDB would take 0 for 2000.
+        return "SMALLINT" if column.type == "year" else column.type
 
     def key_match(self, column: Column, reference: str, listed: str) -> str:
         return f"{reference} = {mysql_types.parameter(_kind(column)).replace('%s', listed)}"
@@ -452,7 +453,7 @@ class MySQL(Server):
         if alike:
             fields = ", ".join(mysql_types.in_values(_kind(column), reference) for column, reference in columns)
             return f"SUM(CRC32(CONCAT_WS(',', {fields})))"
-        fields = ", ".join(self.key_select(column, reference) for column, reference in columns)
+        fields = ", ".join(mysql_types.summed(_kind(column), reference) for column, reference in columns)
         return f"SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', {fields}), 256), 8), 16, 10) AS UNSIGNED))"
 
     # statements in which dialects differ

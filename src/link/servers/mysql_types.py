@@ -161,6 +161,17 @@ def canonical(kind: Kind, reference: str) -> str:
     return reference
 
 
+def summed(kind: Kind, reference: str) -> str:
+    """An expression for a checksum over keys, the same text on every kind of server."""
+    if kind.name == "integer":
+        return f"({reference} + 0)"  # without zeros in front
+    if kind.name != "float":
+        return canonical(kind, reference)
+    # Servers write floats in forms of their own: sign, first digits and magnitude are common to all.
+    digits = f"TRIM(BOTH '0' FROM REPLACE(SUBSTRING_INDEX(ABS({_exact(kind, reference)}), 'e', 1), '.', ''))"
+    return f"CONCAT(SIGN({reference}), LEFT({digits}, 14), IFNULL(FLOOR(LOG10(NULLIF(ABS({reference}), 0))), ''))"
+
+
 def parameter(kind: Kind) -> str:
     """The placeholder for a canonical value."""
     return "UNHEX(%s)" if kind.name in ("bytes", "uuid") else "%s"

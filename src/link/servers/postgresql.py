@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, Literal, cast
 
 import psycopg2
+import psycopg2.extensions
 from psycopg2 import errorcodes
 
 from ..errors import (
@@ -50,6 +51,17 @@ _BUSY = {
 _LOST = {errorcodes.ADMIN_SHUTDOWN, errorcodes.CRASH_SHUTDOWN, errorcodes.CANNOT_CONNECT_NOW}
 
 
+_NAN = float("nan")
+
+
+def _float(text: str | bytes | None, _: Any) -> float | None:
+    # Always the same NaN: then Python finds keys that have one.
+    return None if text is None else _NAN if text == "NaN" else float(text)
+
+
+_FLOATS = psycopg2.extensions.new_type((700, 701), "FLOATS", _float)
+
+
 class PostgreSQLConnection(Connection):
     """A psycopg2 connection in autocommit mode."""
 
@@ -59,6 +71,7 @@ class PostgreSQLConnection(Connection):
         super().__init__(server)
         self._raw = server.open()
         self._raw.autocommit = True
+        psycopg2.extensions.register_type(_FLOATS, self._raw)
         self.execute(_SESSION)
 
     def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -362,7 +375,7 @@ class PostgreSQL(Server):
         if alike:
             fields = ", ".join(f"quote_literal({reference}::text)" for _, reference in columns)
             return f"SUM(hashtextextended(concat_ws(',', {fields}), 0)::numeric)"
-        fields = ", ".join(self.key_select(column, reference) for column, reference in columns)
+        fields = ", ".join(postgresql_types.summed(_kind(column), reference) for column, reference in columns)
         digest = f"encode(sha256(convert_to(concat_ws(',', {fields}), 'UTF8')), 'hex')"
         return f"SUM(('x' || left({digest}, 8))::bit(32)::bigint)"
 

@@ -139,6 +139,15 @@ def _written_out(reference: str) -> str:
     return f"CASE WHEN {finite} THEN to_char({reference}, 'YYYY-MM-DD HH24:MI:SS.US') ELSE {reference}::text END"
 
 
+def summed(kind: Kind, reference: str) -> str:
+    """An expression for a checksum over keys, the same text on every kind of server."""
+    if kind.name != "float":
+        return canonical(kind, reference)
+    value = f"{reference}::float8"
+    digits = f"trim(BOTH '0' FROM replace(split_part(abs({value})::text, 'e', 1), '.', ''))"
+    return f"concat(sign({value}), left({digits}, 14), floor(log(nullif(abs({value}), 0))))"
+
+
 def parameter(kind: Kind, cast: str, value: str = "%s") -> str:
     """The expression, of the column's type ``cast``, for a canonical value."""
     if kind.name == "bytes":
@@ -147,9 +156,8 @@ def parameter(kind: Kind, cast: str, value: str = "%s") -> str:
         return f"({value}::int)::boolean"
     if kind.name == "timestamp":
         return f"({value}::timestamp AT TIME ZONE 'UTC')"
-    if kind.name == "float":
-        return f"{value}::float8"
-    return f"{value}::{cast}"
+    # In parentheses: the minus of a number binds less than the cast, which 32768 does not survive.
+    return f"({value})::{'float8' if kind.name == 'float' else cast}"
 
 
 def listed_type(kind: Kind, cast: str) -> str:
