@@ -8,9 +8,10 @@ before it is marked.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import datajoint as dj
@@ -45,8 +46,10 @@ def delete(ends: Ends, selected: dj.Table, execute: Callable[[], int], prompt: b
     """
     ends.require_no_transaction("delete of")
     connection = ends.local_connection
-    with Run(ends) as run:
+    with Run(ends) as run, _in_our_words(ends):
         run.recover()
+        if not connection.is_connected:
+            connection.connect()  # DataJoint does not take up a lost connection to PostgreSQL by itself
         connection.start_transaction()
         try:
             keys = _local_keys(run, selected)
@@ -61,7 +64,8 @@ def delete(ends: Ends, selected: dj.Table, execute: Callable[[], int], prompt: b
             if confirmed:
                 patiently(lambda: run.outbound.apply_to_keys(run.home, START_DELETE, keys))
         except BaseException:
-            connection.cancel_transaction()
+            with contextlib.suppress(Exception):  # a connection that is lost has rolled back
+                connection.cancel_transaction()
             raise
         if not confirmed:
             connection.cancel_transaction()
@@ -73,6 +77,18 @@ def delete(ends: Ends, selected: dj.Table, execute: Callable[[], int], prompt: b
     if prompt:
         dj_logger.info("Delete committed.")
     return count
+
+
+@contextlib.contextmanager
+def _in_our_words(ends: Ends) -> Iterator[None]:
+    """What DataJoint's connection to the local server meets, as an error of this package."""
+    try:
+        yield
+    except Exception as error:
+        ours = ends.local.translated(error)
+        if ours is error:
+            raise
+        raise ours from error
 
 
 def _local_keys(run: Run, selected: dj.Table) -> list[Key]:

@@ -27,7 +27,7 @@ from typing import NamedTuple, NoReturn
 from tqdm.auto import tqdm
 
 from .ends import Ends
-from .errors import LinkError, TransferError
+from .errors import LinkError, TransferError, UnreachableError
 from .keyed import EVERYTHING, Chunk
 from .outbound import Count
 from .results import PullResult
@@ -86,7 +86,12 @@ def pull(
             if run.former and _unfinished(run, run.recover()):
                 Transfer(run, where, result).move(bar, suppress_errors)
 
-    persistently(functools.partial(Run, ends), once, lambda: result.pulled)
+    try:
+        persistently(functools.partial(Run, ends), once, lambda: result.pulled)
+    except (UnreachableError, BusyError):
+        if result.pulled:
+            logger.warning("%s: stopped: %r. The next pull goes on from there.", ends.spec.class_name, result)
+        raise
     result.seconds = time.monotonic() - started
     logger.info("%s: %r", ends.spec.class_name, result)
     return result

@@ -1,0 +1,475 @@
+"""Servers that restart, connections that break or hang, locks that others hold, hands that change things meanwhile.
+
+Ctrl-C is in test_errors.py, kills of the process itself in test_crash.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import datajoint as dj
+import pytest
+from figures import Figures
+from fleet import TestServer
+from lab import Lab
+from pipelines import assert_same, count_held, flag, granted, helper_rows, run_sql, sessions, states, units
+from proxy import Proxy
+
+from link import LinkError, State, UnreachableError, deletion, run, transfer
+from link.servers import Block, BusyError, mysql, postgresql
+
+REST = ("NONE", "FALSE", "FALSE")
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten chunks of a hundred rows, in blocks of a few rows."""
+    for name in ("FIRST_CHUNK_ROWS", "CHUNK_ROWS"):
+        monkeypatch.setattr(transfer, name, 10)
+    for connection in (mysql.MySQLConnection, postgresql.PostgreSQLConnection):
+        monkeypatch.setattr(connection, "block_bytes", 100)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions wait for a lock for one second, and try three times; lost servers are given up at once."""
+    monkeypatch.setattr(run, "TRIES", 3)
+    monkeypatch.setattr(run, "PAUSES", (0.01, 0.1))
+    for name in ("_SESSION", "_SESSION_MARIADB"):
+        monkeypatch.setattr(mysql, name, getattr(mysql, name) + ", SESSION innodb_lock_wait_timeout = 1")
+    monkeypatch.setattr(postgresql, "_SESSION", postgresql._SESSION.replace("'50s'", "'1s'"))
+
+
+class Wires:
+    """A lab's link through a proxy to each server."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.source, self.local = (Proxy(s.host, s.port) for s in (lab.source_server, lab.local_server))
+        self._lab = lab
+        self.instance = dj.Instance(
+            "127.0.0.1",
+            lab.local_user,
+            lab.local_password,
+            port=self.local.port,
+            use_tls=False,
+            backend=lab.local_server.backend,
+            safemode=False,
+        )
+
+    def linked(self, table: Any) -> Any:
+        return granted(self._lab, table, host=f"127.0.0.1:{self.source.port}", connection=self.instance)
+
+    def cut(self, proxy: Proxy) -> None:
+        """Break what is there; what comes then gets through."""
+        proxy.cut()
+        proxy.mend()
+
+    def close(self) -> None:
+        self.instance.connection.close()
+        for proxy in (self.source, self.local):
+            proxy.close()
+
+
+@pytest.fixture
+def wires(lab: Lab) -> Iterator[Wires]:
+    through = Wires(lab)
+    yield through
+    through.close()
+
+
+def at_chunk(monkeypatch: pytest.MonkeyPatch, number: int, action: Callable[[], object]) -> None:
+    """Do something just before the n-th chunk is loaded."""
+    load, chunks = transfer.Transfer._load, iter(range(1, 10_000))
+
+    def wrapped(self: Any, chunk: Any) -> int:
+        if next(chunks) == number:
+            action()
+        return load(self, chunk)
+
+    monkeypatch.setattr(transfer.Transfer, "_load", wrapped)
+
+
+def assert_all_shared(lab: Lab, table: Any, number: int, *parts: str) -> None:
+    assert helper_rows(lab) == [REST] * number
+    assert_same(lab, table, *parts)
+
+
+# servers that go
+
+
+@pytest.mark.parametrize("way", ["restart", "kill"])
+@pytest.mark.usefixtures("small_chunks")
+def test_servers_restart_in_mid_pull(lab: Lab, way: str, monkeypatch: pytest.MonkeyPatch, figures: Figures) -> None:
+    table = sessions(lab, 100)
+    Session = granted(lab, table)
+    Session()
+
+    def lose(server: TestServer) -> None:
+        server.kill() if way == "kill" else server.stop()
+        threading.Timer(1, server.start).start()
+
+    at_chunk(monkeypatch, 3, lambda: lose(lab.source_server))
+    at_chunk(monkeypatch, 9, lambda: lose(lab.local_server))
+    result = Session.source.pull()
+    assert 90 <= result.pulled <= 100 and result.pulled + result.shared == 100
+    assert_all_shared(lab, table, 100, "trial")
+    figures.add("restarts of a server survived", lab.kind, 2)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_cut_in_mid_statement(lab: Lab, wires: Wires, monkeypatch: pytest.MonkeyPatch, figures: Figures) -> None:
+    """Cut while rows are on their way: to the local server, from the source."""
+    table = sessions(lab, 100, trials=5)
+    Session = wires.linked(table)
+    Session()
+    load, stream = (getattr(link_class(lab), name) for name in ("load", "stream"))
+    cuts: list[Proxy] = []
+
+    def cutting(proxy: Proxy, blocks: list[Block]) -> None:
+        if len(blocks) == 2 and len(cuts) < 6:
+            cuts.append(proxy)
+            wires.cut(proxy)
+
+    def loading(self: Any, here: Any, blocks: Any, form: Any) -> Any:
+        seen: list[Block] = []
+
+        def passed() -> Iterator[Block]:
+            for block in blocks:
+                seen.append(block)
+                yield block
+                cutting(wires.local, seen)
+
+        return load(self, here, passed(), form)
+
+    def streaming(self: Any, there: Any, source: Any, form: Any, emit: Any) -> Any:
+        seen: list[Block] = []
+
+        def emitting(block: Block) -> None:
+            seen.append(block)
+            emit(block)
+            if len(cuts) % 2:
+                cutting(wires.source, seen)
+
+        return stream(self, there, source, form, emitting)
+
+    monkeypatch.setattr(link_class(lab), "load", loading)
+    monkeypatch.setattr(link_class(lab), "stream", streaming)
+    monkeypatch.setattr(run, "PAUSES", (0.05,) * 10)
+    result = Session.source.pull()
+    assert {wires.source, wires.local} == set(cuts)
+    assert result.pulled == 100 and not result.differing
+    assert_all_shared(lab, table, 100, "trial")
+    figures.add("cuts in mid-statement survived", lab.kind, len(cuts))
+
+
+def link_class(lab: Lab) -> Any:
+    return postgresql.PostgreSQLConnection if lab.kind == "postgresql" else mysql.MySQLConnection
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_cut_again_and_again(lab: Lab, wires: Wires, monkeypatch: pytest.MonkeyPatch, figures: Figures) -> None:
+    """As long as it gets on, it does not give up."""
+    table = sessions(lab, 600)
+    Session = wires.linked(table)
+    Session()
+    monkeypatch.setattr(run, "PAUSES", (0.01, 0.1, 0.2, 0.5, 1))
+    cuts, stop = 0, threading.Event()
+
+    def cut() -> None:
+        nonlocal cuts
+        while not stop.wait(0.7):
+            wires.cut((wires.source, wires.local)[cuts % 2])
+            cuts += 1
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    try:
+        while Session.source.pull().pulled:
+            pass
+    finally:
+        stop.set()
+        cutter.join()
+    assert_all_shared(lab, table, 600, "trial")
+    figures.add("cuts in mid-pull survived", lab.kind, cuts)
+
+
+def test_source_down_from_the_start(lab: Lab, wires: Wires) -> None:
+    """No patience before anything was done: most likely the address is wrong, or the server down for long."""
+    Session = wires.linked(sessions(lab, 3))
+    wires.source.cut()
+    attempts: list[Callable[[], Any]] = [lambda: Session.source.pull(), lambda: Session().delete()]
+    for attempt in attempts:
+        started = time.monotonic()
+        with pytest.raises(UnreachableError, match=f"127.0.0.1:{wires.source.port}") as caught:
+            attempt()
+        assert time.monotonic() - started < 5
+        assert lab.link_password not in str(caught.value)
+    wires.source.mend()
+    assert Session.source.pull().pulled == 3
+    wires.source.cut()
+    for attempt in attempts:
+        started = time.monotonic()
+        with pytest.raises(UnreachableError):
+            attempt()
+        assert time.monotonic() - started < 5
+    wires.source.mend()
+    assert len(Session()) == count_held(lab) == 3
+
+
+@pytest.mark.usefixtures("small_chunks", "impatient")
+@pytest.mark.parametrize("end", ["source", "local"])
+def test_server_that_does_not_come_back(
+    lab: Lab, wires: Wires, end: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a bounded time an error that says which server; what was done stays, and is said."""
+    table = sessions(lab, 100)
+    Session = wires.linked(table)
+    Session()
+    lost = wires.source if end == "source" else wires.local
+    at_chunk(monkeypatch, 4, lost.cut)
+    started = time.monotonic()
+    with caplog.at_level(logging.INFO, "link"), pytest.raises(UnreachableError, match=str(lost.port)):
+        Session.source.pull()
+    assert time.monotonic() - started < 20
+    assert "Trying again in" in caplog.text and "stopped: pulled" in caplog.text
+    assert lab.link_password not in caplog.text and lab.local_password not in caplog.text
+    lost.mend()
+    done = int(lab.local_server.sql(f"SELECT COUNT(*) FROM {lab.local_schema}.session")[0][0])
+    assert 30 <= done < 100
+    result = Session.source.pull()
+    assert result.pulled + done == 100 and result.shared == done
+    assert_all_shared(lab, table, 100, "trial")
+
+
+# connections that hang
+
+
+def test_connections_notice_a_dead_peer(lab: Lab) -> None:
+    """The options that make the system ask whether the other end is there, on every session of a run."""
+    Unit = granted(lab, units(lab, 1))
+    Unit()
+    for server in (Unit._ends.source, Unit._ends.local):
+        with closing(server.connect()) as connection:
+            raw = connection._raw
+            number = raw.fileno() if lab.kind == "postgresql" else raw._sock.fileno()
+            with socket.fromfd(number, socket.AF_INET, socket.SOCK_STREAM) as wire:
+                assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+                options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+                assert [wire.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [30, 10, 3, 120_000]
+            if lab.kind == "postgresql":
+                # The server looks for us as well, so that what a lost laptop had in hand is soon free.
+                assert connection.query("SHOW tcp_keepalives_idle") == [("30",)]
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_laptop_sleeps(lab: Lab, wires: Wires, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a while nothing comes through, either way; then all does."""
+    table = sessions(lab, 100)
+    Session = wires.linked(table)
+    Session()
+
+    def sleep() -> None:
+        wires.source.delay_ms = wires.local.delay_ms = 2000
+        threading.Timer(0.5, wake).start()
+
+    def wake() -> None:
+        wires.source.delay_ms = wires.local.delay_ms = 0
+
+    at_chunk(monkeypatch, 3, sleep)
+    started = time.monotonic()
+    assert Session.source.pull().pulled == 100
+    assert time.monotonic() - started > 1.9
+    assert_all_shared(lab, table, 100, "trial")
+
+
+# locks
+
+
+@pytest.mark.usefixtures("impatient")
+def test_locked_helper_row(lab: Lab) -> None:
+    """Somebody has a transaction open on a helper row: for a while is waited for; for long is an error, in time."""
+    Unit = granted(lab, units(lab, 10))
+    Unit.source.pull()
+    helper = f"{lab.helper_schema}.{lab.helper_table}"
+    with closing(lab.source_server.connect_raw()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"UPDATE {helper} SET is_flagged = 'TRUE' WHERE unit = 3")
+        with pytest.raises(BusyError):
+            (Unit & "unit < 5").delete()
+        assert len(Unit()) == 10
+        timer = threading.Timer(1.5, lambda: cursor.execute("COMMIT"))
+        timer.start()
+        assert (Unit & "unit < 5").delete() == 5
+        timer.join()
+    found = states(lab, "unit", "unit")
+    assert found[3,] is State.DEPRECATED and found[4,] is State.UNSHARED and found[5,] is State.SHARED
+
+
+@pytest.mark.usefixtures("impatient", "small_chunks")
+def test_locked_source_row(lab: Lab) -> None:
+    """Somebody has a row at the source locked, so that it cannot be held: the pull waits, or says so in time."""
+    table = units(lab, 100)
+    Unit = granted(lab, table)
+    Unit()
+    with closing(lab.source_server.connect_raw()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"SELECT * FROM {lab.source_schema}.unit WHERE unit = 55 FOR UPDATE")
+        with pytest.raises(BusyError):
+            Unit.source.pull()
+        timer = threading.Timer(1.5, lambda: cursor.execute("COMMIT"))
+        timer.start()
+        Unit.source.pull()
+        timer.join()
+    assert_all_shared(lab, table, 100)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_deadlock(lab: Lab) -> None:
+    """Whoever the server chooses to go on: the deletion happens, once."""
+    Unit = granted(lab, units(lab, 200))
+    Unit.source.pull()
+    helper = f"{lab.helper_schema}.{lab.helper_table}"
+    with closing(lab.source_server.connect_raw()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"UPDATE {helper} SET is_flagged = 'TRUE' WHERE unit = 150")
+        thread = threading.Thread(target=lambda: Unit().delete())
+        thread.start()
+        time.sleep(0.5)
+        try:
+            cursor.execute(f"UPDATE {helper} SET is_flagged = 'TRUE' WHERE unit = 5")
+            cursor.execute("COMMIT")
+        except Exception:
+            cursor.execute("ROLLBACK")
+        thread.join()
+    if len(Unit()):
+        Unit().delete()
+    assert set(states(lab, "unit", "unit").values()) <= {State.UNSHARED, State.DEPRECATED}
+
+
+# deletions
+
+
+@pytest.mark.usefixtures("impatient")
+def test_source_lost_after_the_local_commit(
+    lab: Lab, wires: Wires, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    Session = wires.linked(sessions(lab, 10))
+    Session.source.pull()
+    flag(lab, "session = 1")
+    commit = deletion._commit
+
+    def losing(*args: Any) -> None:
+        commit(*args)
+        wires.source.cut()
+
+    monkeypatch.setattr(deletion, "_commit", losing)
+    with pytest.raises(UnreachableError, match="3 entities of Session were deleted here"):
+        (Session & "session < 3").delete()
+    assert len(Session()) == 7 and count_held(lab) == 10
+    wires.source.mend()
+    assert Session.source.status()[State.ACTIVATED_DELETE] == 3
+    Session.source.pull("session = 9")
+    found = states(lab, "session", "subject", "session")
+    assert [found[n, n] for n in range(4)] == [State.UNSHARED, State.DEPRECATED, State.UNSHARED, State.SHARED]
+
+    # A short loss is made up for at once.
+    def losing_shortly(*args: Any) -> None:
+        commit(*args)
+        wires.cut(wires.source)
+
+    monkeypatch.setattr(deletion, "_commit", losing_shortly)
+    assert (Session & "session = 5").delete() == 1
+    assert count_held(lab) == 7
+    assert "trying again to tell the source" in caplog.text
+
+
+def test_local_server_lost_in_mid_delete(lab: Lab, wires: Wires, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is deleted, nothing marked; the error is this package's, and the next deletion works."""
+    Session = wires.linked(sessions(lab, 10))
+    Session.source.pull()
+    keys_of = deletion._local_keys
+
+    def losing(*args: Any) -> Any:
+        wires.cut(wires.local)
+        return keys_of(*args)
+
+    monkeypatch.setattr(deletion, "_local_keys", losing)
+    with pytest.raises(LinkError):
+        Session().delete()
+    monkeypatch.undo()
+    assert helper_rows(lab) == [REST] * 10
+    monkeypatch.setenv("LINK_USER", lab.link_user)
+    monkeypatch.setenv("LINK_PASS", lab.link_password)
+    assert Session().delete() == 10
+    assert count_held(lab) == 0
+
+
+# hands
+
+
+def test_local_backup_restored(lab: Lab) -> None:
+    """Rows that had been deleted are back without a hold, later ones are gone though held."""
+    table = sessions(lab, 30)
+    Session = granted(lab, table)
+    local = f"{lab.local_schema}.session"
+    Session.source.pull("session < 20")
+    run_sql(
+        lab.local_server,
+        [f"CREATE TABLE {local}_b{n} AS SELECT * FROM {t}" for n, t in enumerate((local, f"{local}__trial"))],
+    )
+    flag(lab, "session = 1")
+    (Session & "session < 5").delete()
+    Session.source.pull("session >= 20")
+    run_sql(
+        lab.local_server,
+        [
+            *(f"DELETE FROM {t}" for t in (f"{local}__trial", local)),
+            *(f"INSERT INTO {t} SELECT * FROM {local}_b{n}" for n, t in enumerate((local, f"{local}__trial"))),
+            *(f"DROP TABLE {local}_b{n}" for n in range(2)),
+        ],
+    )
+    status = Session.source.status(deep=True)
+    assert (status[State.UNHELD], status[State.VANISHED]) == (4, 10)
+    result = Session.source.pull()
+    assert result.pulled == 10 and not result.differing
+    found = states(lab, "session", "subject", "session")
+    # Session 1 is deprecated at the source, and here again: it is for the local side to delete it.
+    assert found.pop((1, 1)) is State.TAINTED
+    assert set(found.values()) == {State.SHARED}
+    assert_same(lab, table, "trial")
+
+
+def test_hands_on_the_helper_table(lab: Lab) -> None:
+    """Rows deleted, inserted and put into a process by an administrator, a local row deleted and one made by SQL."""
+    table = units(lab, 12)
+    Unit = granted(lab, table)
+    Unit.source.pull("unit < 8")
+    helper = f"{lab.helper_schema}.{lab.helper_table}"
+    run_sql(
+        lab.source_server,
+        [
+            f"DELETE FROM {helper} WHERE unit IN (0, 1)",
+            f"INSERT INTO {helper} (unit) VALUES (8)",
+            f"INSERT INTO {helper} (unit, process) VALUES (9, 'PULL'), (10, 'DELETE')",
+            f"UPDATE {helper} SET process = 'PULL' WHERE unit = 2",
+            f"UPDATE {helper} SET process = 'DELETE' WHERE unit = 3",
+        ],
+    )
+    run_sql(
+        lab.local_server,
+        [
+            f"DELETE FROM {Unit.full_table_name} WHERE unit = 4",
+            f"INSERT INTO {Unit.full_table_name} VALUES (77, 1.5)",
+        ],
+    )
+    result = Unit.source.pull()
+    assert not result.differing
+    assert Unit.source.status(deep=True)[State.LOCAL_ONLY] == 1
+    lab.local_server.sql(f"DELETE FROM {Unit.full_table_name} WHERE unit = 77")
+    assert_all_shared(lab, table, 12)
