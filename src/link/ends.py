@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import datajoint as dj
 from datajoint.errors import AccessError
+from datajoint.heading import Heading
 from datajoint.lineage import ensure_lineage_table, insert_lineages
 from datajoint.table import FreeTable
 
@@ -80,6 +81,7 @@ class Ends:
         self._account = account
         self._lock = threading.RLock()
         self._entity: Entity | None = None
+        self._heading: Heading | None = None
 
     # connections
 
@@ -189,6 +191,17 @@ class Ends:
                 f"on the source server {self.source.where}.",
                 self.source.grant_hint(missing, table.schema, table.name),
             )
+
+    def source_heading(self, heading: Heading) -> Heading:
+        """DataJoint's heading of the source table, loaded once: its connection serves one thread at a time."""
+        with self._lock:
+            if self._heading is None:
+                try:
+                    heading.attributes  # noqa: B018 - loads
+                except Exception as error:
+                    raise self.source.translated(error) from error
+                self._heading = heading
+            return self._heading
 
     def _require_heading(self, table: Table) -> None:
         """DataJoint reads the schema's ``~lineage`` wherever it sees it, as with a right on the whole schema."""

@@ -14,6 +14,7 @@ import itertools
 import json
 import re
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -256,6 +257,15 @@ def copied_text(value: bytes) -> bytes:
     return escaped.replace(b"\n", b"\\n").replace(b"\r", b"\\r")
 
 
+@functools.cache
+def _encrypted() -> ssl.SSLContext:
+    """Encryption that checks no certificate, as DataJoint's own; made once: reading the system's roots takes long."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class MySQL(Server):
     """A MySQL or MariaDB server."""
 
@@ -278,9 +288,7 @@ class MySQL(Server):
         settings: dict[str, Any] = {"ssl_disabled": True}
         if tls:
             given = info.get("ssl")
-            settings = {
-                "ssl": given if isinstance(given, dict) and given else {"verify_mode": "none", "check_hostname": False}
-            }
+            settings = {"ssl": given if isinstance(given, dict) and given else _encrypted()}
         try:
             return pymysql.connect(
                 host=info["host"],
