@@ -274,7 +274,7 @@ class Source(FreeTable):
         connection = ends.source_connection
         cast(Any, super()).__init__(connection, connection.adapter.make_full_table_name(master.schema, master.name))
         self._ends = ends
-        self._heading = ends.source_heading(cast(Any, self)._heading)
+        cast(Any, self)._heading = ends.source_heading(cast(Any, self)._heading)
 
     def pull(
         self,
