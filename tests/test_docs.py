@@ -80,7 +80,7 @@ def test_the_grants_of_the_readme_are_those_that_are_printed(backend: str) -> No
 def printed_grants(backend: str) -> list[str]:
     """What ``datajoint-link grants`` prints for the example of the README, without its comments."""
     options = {"schema": "ephys", "table": "Unit", "part": "Unit.Spike", "helper-schema": "link_lab_b"}
-    command = [Path(sys.executable).parent / "datajoint-link", "grants", "--backend", backend]
+    command = [str(Path(sys.executable).parent / "datajoint-link"), "grants", "--backend", backend]
     command += [word for name, value in options.items() for word in (f"--{name}", value)]
     run = subprocess.run(command, check=True, capture_output=True, text=True)
     return [line for line in run.stdout.splitlines() if not line.startswith("--")]
