@@ -48,8 +48,7 @@ def delete(ends: Ends, selected: dj.Table, execute: Callable[[], int], prompt: b
     connection = ends.local_connection
     with Run(ends) as run, _in_our_words(ends):
         run.recover()
-        if not connection.is_connected:
-            connection.connect()  # DataJoint does not take up a lost connection to PostgreSQL by itself
+        ends.local.revive()
         connection.start_transaction()
         try:
             keys = _local_keys(run, selected)
@@ -64,8 +63,10 @@ def delete(ends: Ends, selected: dj.Table, execute: Callable[[], int], prompt: b
             if confirmed:
                 patiently(lambda: run.outbound.apply_to_keys(run.home, START_DELETE, keys))
         except BaseException:
-            with contextlib.suppress(Exception):  # a connection that is lost has rolled back
+            with contextlib.suppress(Exception):
                 connection.cancel_transaction()
+            with contextlib.suppress(Exception):
+                ends.local.revive()  # a connection that was lost has rolled back
             raise
         if not confirmed:
             connection.cancel_transaction()

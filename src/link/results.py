@@ -43,6 +43,8 @@ class PullResult:
     differing: list[dict[str, Any]] = field(default_factory=list)
     errors: list[tuple[dict[str, Any], Exception]] = field(default_factory=list)
     dry_run: bool = False
+    # Of those pulled, how many need no recovery any more.
+    _finished: int = field(default=0, init=False, repr=False, compare=False)
 
     def add(self, part: PullResult) -> None:
         """Count in what one of several workers did.

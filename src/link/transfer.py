@@ -418,7 +418,10 @@ class Transfer:
             )
             self.result.differing.append(self.run.as_dict(key))
         self.outbound.apply_to_keys(self.marking, FINISH_PULL, there_already)
-        self.result.shared += len(there_already)
+        # What this pull has copied and not finished, before it lost a connection, has been counted.
+        counted = min(len(there_already), self.result.pulled - self.result._finished) if self.run.former else 0
+        self.result._finished += counted
+        self.result.shared += len(there_already) - counted
         return self._load_range(chunk, [key for key in keys if key not in present])
 
     def _load_range(self, chunk: Chunk, keys: Sequence[Key]) -> int:
@@ -468,6 +471,7 @@ class Transfer:
         finished = patiently(lambda: self.outbound.apply(self.marking, FINISH_PULL, chunk))
         logger.debug("%s: chunk up to %s: %d copied, %d finished", self.run.name, chunk.upto, moved, finished)
         self.flagged_meanwhile |= finished > moved
+        self.result._finished += moved
         if finished < moved:
             # This run was taken for dead: its rows were adopted, and may have been released. Never leave them unheld.
             logger.warning("%s: another run took over %d entities of this one", self.run.name, moved - finished)

@@ -148,6 +148,16 @@ class Server(ABC):
             return UnreachableError(f"Lost the connection to {self.where} as {self.user!r}.", "Run the same again.")
         return self.translate(error) if isinstance(error, self.driver_errors) else error
 
+    def revive(self) -> None:
+        """Connect DataJoint's own connection anew if it is lost; what was open on it is rolled back."""
+        if not self.dj_lives():
+            self.dj.connect()
+            self.dj._in_transaction = False
+
+    def dj_lives(self) -> bool:
+        """Whether DataJoint's own connection is there, as far as is known."""
+        return bool(self.dj.is_connected)
+
     driver_errors: ClassVar[tuple[type[Exception], ...]]
 
     @abstractmethod

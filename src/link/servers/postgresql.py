@@ -276,6 +276,10 @@ class PostgreSQL(Server):
             return RowError(f"{self.where}: {text}")
         return ServerError(f"{self.where}: {text}")
 
+    def dj_lives(self) -> bool:
+        # DataJoint believes every connection to PostgreSQL alive, and does not connect again by itself.
+        return not cast(Any, self.dj._conn).closed
+
     def check_version(self, connection: Connection) -> None:
         number, version = connection.query(
             "SELECT current_setting('server_version_num'), current_setting('server_version')"
