@@ -161,7 +161,7 @@ class Outbound:
         # The helper table has another name in here: it is the target of the INSERT around it.
         other = (f"h.{self.server.quote(column.name)}" for column in self.helper.key)
         equal = " AND ".join(f"{a} = {b}" for a, b in zip(other, self.rows.references, strict=True))
-        held = f"EXISTS (SELECT 1 FROM {self.table} h WHERE {equal})"
+        held = f"EXISTS (SELECT {self.server.by_index}1 FROM {self.table} h WHERE {equal})"
         return f"NOT {held} AND {condition}" + (f" AND {where}" if where else ""), args
 
     # reading

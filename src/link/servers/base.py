@@ -123,6 +123,8 @@ class Server(ABC):
     begin_snapshot: ClassVar[tuple[str, ...]]
     #: Sessions that claim at once: more than one where the check of the foreign key is what takes the time.
     claimers: ClassVar[int] = 1
+    #: After the SELECT in an EXISTS: look each row up in the index, and copy nothing aside.
+    by_index: ClassVar[str] = ""
 
     def __init__(self, connection: dj.Connection) -> None:
         self.dj = connection

@@ -8,6 +8,7 @@ run in UTC.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import itertools
@@ -15,10 +16,10 @@ import json
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import datajoint as dj
 import pymysql
@@ -36,14 +37,17 @@ from ..errors import (
 )
 from ..kinds import Kind, default_of, marked
 from ..schema import Column, ForeignKey, Table
-from . import mysql_types, postgresql_types
+from . import mysql_types, mysql_wire, postgresql_types
 from .base import BLOCK_BYTES, Block, BusyError, Connection, Form, Key, RowError, Server, Sql
 
 _SESSION = (
     "SET SESSION time_zone = '+00:00', SESSION transaction_isolation = 'READ-COMMITTED', "
     "SESSION sql_mode = 'STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION'"
 )
-_SESSION_MARIADB = _SESSION.replace("transaction_isolation", "tx_isolation")
+#: MariaDB answers EXISTS by copying the other table aside; for every chunk, the whole helper table.
+_SESSION_MARIADB = _SESSION.replace("transaction_isolation", "tx_isolation") + (
+    ", SESSION optimizer_switch = 'exists_to_in=off'"
+)
 
 _LONG = re.compile("(medium|long)?(blob|text)|json")
 
@@ -96,6 +100,7 @@ class MySQLConnection(Connection):
         super().__init__(server)
         self._raw: Any = server.open()
         _keep_alive(self._raw._sock)
+        mysql_wire.widen(self._raw)
         self.is_mariadb = "MariaDB" in self._raw.get_server_info()
         self.execute(_SESSION_MARIADB if self.is_mariadb else _SESSION)
         server.mariadb = self.is_mariadb
@@ -133,11 +138,11 @@ class MySQLConnection(Connection):
         rows: list[bytes] = []
         with self._cursor(SSCursor) as cursor:
             cursor.execute(f"SELECT STRAIGHT_JOIN {', '.join(fields)} {source[0]}", source[1])
-            while fetched := cursor.fetchmany(1 if raw else 500):
-                for row in fetched:
-                    data = _interleave(row, writers, form) if raw else row[0]
+            rendered = _interleaved(cursor, writers, form) if raw else mysql_wire.values(cursor)
+            with contextlib.closing(rendered):
+                for data in rendered:
                     if data is None:
-                        cursor.close()
+                        collections.deque(rendered, 0)  # the session goes on
                         self.server.send_raw(table, form)
                         raise _too_long(table)
                     if rows and size + len(data) > form.block_bytes:
@@ -148,7 +153,6 @@ class MySQLConnection(Connection):
                     size += len(data) + 1
             if rows:
                 emit(Block(between.join(rows) + end, len(rows)))
-            cursor.close()
         return total + len(rows)
 
     def load(self, table: Table, blocks: Iterable[Block], form: Form) -> int:
@@ -235,6 +239,13 @@ def _interleave(row: tuple[bytes | None, ...], writers: Sequence[Callable[[bytes
     return b"".join(itertools.chain.from_iterable(itertools.zip_longest(pieces, values, fillvalue=b"")))
 
 
+def _interleaved(
+    cursor: SSCursor, writers: Sequence[Callable[[bytes], bytes]], form: Form
+) -> Generator[bytes | None, None, None]:
+    while row := cast(Any, cursor).fetchone():
+        yield _interleave(row, writers, form)
+
+
 def _writer(column: Column, form: Form) -> Callable[[bytes], bytes]:
     if form.language == "values":
         return literal
@@ -270,6 +281,7 @@ class MySQL(Server):
     """A MySQL or MariaDB server."""
 
     driver_errors = (pymysql.MySQLError,)
+    by_index = "/*+ NO_SEMIJOIN(MATERIALIZATION) */ "
     # At READ COMMITTED, which sessions have for their claims, WITH CONSISTENT SNAPSHOT would be ignored in silence.
     begin_snapshot = (
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
