@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from link.servers import mysql_types, postgresql_types
 from link.states import TABLE, TRANSITIONS, Transition
 
 ROOT = Path(__file__).parent.parent
@@ -90,3 +91,19 @@ def test_every_module_is_in_the_map() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
     modules = {path.name for path in (ROOT / "src/link").glob("*.py")} - {"__init__.py"}
     assert not {name for name in modules if f"`{name}`" not in text}
+
+
+def test_the_types_are_those_of_the_code() -> None:
+    text = (ROOT / "docs/types.md").read_text()
+    to_postgresql = re.findall(r"^\| `([^|]+)` \| `([^|`]+)` \|$", text, re.MULTILINE)
+    to_mysql = re.findall(r"^\| `([^|]+)` \| `([^|`]+)` \| (?:`([^|`]+)`|refused) \|$", text, re.MULTILINE)
+    assert len(to_postgresql) > 20
+    assert len(to_mysql) > 15
+    for there, here in to_postgresql:
+        kind = mysql_types.kind_of(there, "", mariadb=False)
+        assert kind
+        assert here == ("enum" if kind.name == "enum" else postgresql_types.declare(kind)), there
+    for there, here, in_key in to_mysql:
+        kind = postgresql_types.kind_of(there, ())
+        assert kind
+        assert (mysql_types.declare(kind, False), mysql_types.declare(kind, True)) == (here, in_key or None), there
