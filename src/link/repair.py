@@ -10,9 +10,9 @@ from typing import Literal
 from . import transfer
 from .ends import Ends
 from .results import PullResult, Status
-from .run import FEW, Run, patiently
+from .run import FEW, UNFLAGGED, Run, patiently
 from .servers import Key
-from .states import RELEASE_VANISHED, State
+from .states import CANCEL_DELETE, LET_GO, State
 from .status import status
 
 logger = logging.getLogger("link")
@@ -68,13 +68,23 @@ def repair(
     with Run(ends) as run:
         run.recover()
         if vanished == "release":
-            keys = run.vanished(where)
-            released = patiently(lambda: run.outbound.apply_to_keys(run.home, RELEASE_VANISHED, keys))
-            logger.info("%s: released %d holds of entities that are gone locally", run.name, released)
+            _let_go(run, where)
         _hold_unheld(run, where)
     # What is held now and not finished is compared, copied and finished by a pull of nothing new.
-    pulled = transfer.pull(ends, where, fresh=False)
+    pulled = transfer.pull(ends, where, fresh=False, former=[run.outbound.worker])
     return RepairResult(actions, dry_run, before, pulled)
+
+
+def _let_go(run: Run, where: str) -> None:
+    """Release what is held and not local, but for what another run has fetched again meanwhile."""
+    unflagged = run.outbound.keys_where(run.home, UNFLAGGED, where)
+    present = run.present(unflagged)
+    keys = [*run.vanished(where), *(key for key in unflagged if key not in present)]
+    patiently(lambda: run.outbound.apply_to_keys(run.home, LET_GO, keys))
+    back = run.present(keys)
+    patiently(lambda: run.outbound.apply_to_keys(run.home, CANCEL_DELETE, sorted(back)))
+    run.release([key for key in keys if key not in back])
+    logger.info("%s: released the holds of %d entities that are gone locally", run.name, len(keys) - len(back))
 
 
 def _hold_unheld(run: Run, where: str) -> None:

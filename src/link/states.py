@@ -135,8 +135,8 @@ REHOLD = Transition(
 )
 #: Held, yet the local row is gone: fetch it again.
 REFETCH = Transition("b", {"process": ("NONE",), "is_flagged": ("FALSE",)}, {"process": "PULL"})
-#: Held, yet the local row is gone, and is not wanted back.
-RELEASE_VANISHED = Transition("k", {"process": ("NONE",), "is_flagged": ("FALSE",), "is_deprecated": ("FALSE",)})
+#: Held, yet the local row is gone, and is not wanted back: from here on as after any deletion.
+LET_GO = Transition("k", {"process": ("NONE",), "is_flagged": ("FALSE",)}, {"process": "DELETE"})
 #: The copy is complete.
 FINISH_PULL = Transition("d", {"process": ("PULL",)}, {"process": "NONE", "is_deprecated": "FALSE"})
 #: The copy cannot be made (or was stopped before it began): back to Unshared.
@@ -161,7 +161,7 @@ SETTLE = Transition(
 TRANSITIONS = (
     REHOLD,
     REFETCH,
-    RELEASE_VANISHED,
+    LET_GO,
     FINISH_PULL,
     ABANDON_PULL,
     START_DELETE,

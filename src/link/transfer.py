@@ -20,7 +20,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, NoReturn
 
@@ -55,10 +55,12 @@ def pull(
     dry_run: bool = False,
     suppress_errors: bool = False,
     fresh: bool = True,
+    former: Iterable[int] = (),
 ) -> PullResult:
     """Pull what the SQL condition ``where`` selects of the source table; see :meth:`link.Source.pull`.
 
-    Without ``fresh``, only what is held already is finished or fetched again.
+    Without ``fresh``, only what is held already is finished or fetched again. ``former`` are numbers of runs that have
+    ended, whatever the server still believes.
     """
     started = time.monotonic()
     ends.require_no_transaction("pull of")
@@ -87,7 +89,7 @@ def pull(
                 Transfer(run, where, result).move(bar, suppress_errors)
 
     try:
-        persistently(functools.partial(Run, ends), once, lambda: result.pulled)
+        persistently(functools.partial(Run, ends), once, lambda: result.pulled, former)
     except (UnreachableError, BusyError):
         if result.pulled:
             logger.warning("%s: stopped: %r. The next pull goes on from there.", ends.spec.class_name, result)

@@ -1,0 +1,244 @@
+"""`status(deep=True)`, `repair`, `verify`: they find what is not at rest or not equal, and change nothing unasked."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from contextlib import closing
+from typing import Any
+
+import pytest
+from lab import Lab
+from pipelines import assert_same, contents, everything, flag, granted, helper_rows, run_sql, sessions, states, units
+from recorder import Statement
+from test_recovery import CASES, constructed, finished, unit_states
+
+from link import State, repair, status, verify
+from link.states import HelperRow, state_of
+
+#: Two pairs of servers of different kinds, and one of two flavours.
+MIXED = [("mysql", "postgresql"), ("postgresql", "mariadb"), ("mariadb", "mysql")]
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (verify, repair, status):
+        monkeypatch.setattr(module, "FEW", 4)
+
+
+# status
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_deep_status_of_every_state(lab: Lab) -> None:
+    Unit = constructed(lab)
+    at_first = everything(lab)
+    expected = Counter(state.value for state in unit_states(lab).values())
+    for counts in (Unit.source.status(deep=True), Unit.source.status()):
+        assert dict(counts) == {state.value: expected[state.value] for state in State}
+    assert everything(lab) == at_first
+
+
+def test_deep_status_sees_what_cancels_out(lab: Lab) -> None:
+    """As many rows gone locally as there are too many; `deep` looks up each, and so do checksums of keys."""
+    Unit = granted(lab, units(lab, 20))
+    Unit.source.pull("unit < 10")
+    run_sql(
+        lab.local_server,
+        [f"DELETE FROM {Unit.full_table_name} WHERE unit = 4", f"INSERT INTO {Unit.full_table_name} VALUES (14, 2.0)"],
+    )
+    for counts in (Unit.source.status(deep=True), Unit.source.status()):
+        assert (counts[State.SHARED], counts[State.VANISHED], counts[State.UNHELD]) == (9, 1, 1)
+    restricted: Any = Unit.source & "unit < 5"
+    assert restricted.status(deep=True)[State.SHARED] == 4
+
+
+# repair
+
+
+def repaired(case: Any, vanished: str) -> State | None:
+    """Where a repair leads: what was begun is finished, what is not held or not local by accident is mended."""
+    if not case.source:
+        return State.LOCAL_ONLY
+    state = state_of(True, HelperRow(*case.helper) if case.helper else None, case.local)
+    if state is State.UNHELD:
+        return State.SHARED
+    if state is State.VANISHED:
+        return State.SHARED if vanished == "refetch" else State.UNSHARED
+    return finished(case)
+
+
+@pytest.mark.parametrize("vanished", ["refetch", "release"])
+@pytest.mark.usefixtures("small_batches")
+def test_repair_of_every_state(lab: Lab, vanished: Any) -> None:
+    Unit = constructed(lab)
+    at_first, before = everything(lab), Counter(unit_states(lab).values())
+    planned = Unit.source.repair(vanished=vanished)
+    assert everything(lab) == at_first
+    resting = {State.UNSHARED, State.SHARED, State.TAINTED, State.DEPRECATED, State.LOCAL_ONLY}
+    assert {s: n for s, (n, _) in planned.actions.items()} == {s: n for s, n in before.items() if s not in resting}
+    assert repr(planned).startswith("repair would:")
+    assert ("release its hold" if vanished == "release" else "fetch it again") in repr(planned)
+
+    done = Unit.source.repair(dry_run=False, vanished=vanished)
+    assert done.actions == planned.actions and repr(done).startswith("repair did:")
+    assert unit_states(lab) == {case.unit: repaired(case, vanished) for case in CASES}
+    assert {process for process, _, _ in helper_rows(lab)} == {"NONE"}
+    assert repr(Unit.source.repair()) == "nothing to repair"
+
+
+def test_repair_of_a_selection(lab: Lab) -> None:
+    """Vanished and unheld entities outside of it are left as they are."""
+    Unit = granted(lab, units(lab, 10))
+    Unit.source.pull()
+    lab.local_server.sql(f"DELETE FROM {Unit.full_table_name} WHERE unit IN (1, 7)")
+    lab.source_server.sql(f"DELETE FROM {lab.helper_schema}.{lab.helper_table} WHERE unit IN (2, 8)")
+    part: Any = Unit.source & "unit < 5"
+    part.repair(dry_run=False, vanished="release")
+    found = states(lab, "unit", "unit")
+    assert [found[n,] for n in (1, 2, 7, 8)] == [State.UNSHARED, State.SHARED, State.VANISHED, State.UNHELD]
+
+
+def test_repair_overwrites_nothing(lab: Lab) -> None:
+    """Unheld, and edited at the source: held again, reported, left."""
+    Session = granted(lab, sessions(lab, 6))
+    Session.source.pull()
+    lab.source_server.sql(f"DELETE FROM {lab.helper_schema}.{lab.helper_table}")
+    lab.source_server.sql(f"UPDATE {lab.source_schema}.session SET note = 'edited' WHERE session = 2")
+    local = contents(lab.local_server, lab.local_schema)
+    result = Session.source.repair(dry_run=False)
+    assert result.pulled.differing == [{"subject": 2, "session": 2}]
+    assert contents(lab.local_server, lab.local_schema) == local
+    assert helper_rows(lab) == [("NONE", "FALSE", "FALSE")] * 6
+
+
+# verify
+
+#: What makes which session differ, by SQL on the side named.
+EDITS = {
+    0: ("source", "UPDATE {}.session SET note = 'other' WHERE session = 0"),
+    1: ("local", "UPDATE {}.session SET note = NULL WHERE session = 1"),
+    2: ("source", "UPDATE {}.session__trial SET score = score + 1e-9 WHERE session = 2 AND trial = 1"),
+    3: ("local", "DELETE FROM {}.session__trial WHERE session = 3 AND trial = 0"),
+    4: ("source", "DELETE FROM {}.session__trial WHERE session = 4"),
+    5: ("local", "INSERT INTO {}.session__trial VALUES (5, 5, 9, 0.5)"),
+    6: ("source", "INSERT INTO {}.session__trial VALUES (6, 6, 9, 0.5)"),
+    7: ("local", "UPDATE {}.session__trial SET trial = trial + 10 WHERE session = 7"),
+}
+
+
+def edit(lab: Lab, sessions: Any = EDITS) -> None:
+    for session in sessions:
+        side, statement = EDITS[session]
+        server, schema = (
+            (lab.source_server, lab.source_schema) if side == "source" else (lab.local_server, lab.local_schema)
+        )
+        server.sql(statement.format(schema))
+
+
+def assert_verified(lab: Lab) -> None:
+    """Equal after the pull; then every difference is named, and nothing else."""
+    table = sessions(lab, 30)
+    Session = granted(lab, table, backend=lab.source_server.backend)
+    Session.source.pull("session < 25")
+    result = Session.source.verify()
+    assert result and (result.compared, result.differing, result.missing) == (25, [], [])
+    assert repr(result).startswith("compared 25, 0 differing, 0 missing")
+    edit(lab)
+    at_first = everything(lab)
+    result = Session.source.verify()
+    assert not result
+    assert result.differing == [{"subject": n, "session": n} for n in EDITS]
+    part: Any = Session.source & "session > 3"
+    assert part.verify().differing == [{"subject": n, "session": n} for n in EDITS if n > 3]
+    assert everything(lab) == at_first
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_verify(lab: Lab) -> None:
+    assert_verified(lab)
+
+
+@pytest.mark.parametrize("pair", MIXED, ids="-".join, indirect=True)
+@pytest.mark.usefixtures("small_batches")
+def test_verify_between_kinds(mixed: Lab) -> None:
+    assert_verified(mixed)
+
+
+@pytest.mark.parametrize("session", EDITS)
+def test_each_difference_alone(lab: Lab, session: int) -> None:
+    Session = granted(lab, sessions(lab, 10))
+    Session.source.pull()
+    edit(lab, [session])
+    result = Session.source.verify()
+    assert result.differing == [{"subject": session, "session": session}] and not result.missing
+
+
+def test_verify_looks_at_what_is_shared(lab: Lab) -> None:
+    """Held and gone is missing; local without a hold, flagged or in process is not for it to judge."""
+    Unit = constructed(lab)
+    lab.local_server.sql(f"UPDATE {Unit.full_table_name} SET depth = -1")
+    result = Unit.source.verify()
+    found = unit_states(lab)
+    assert {key["unit"] for key in result.differing} == {u for u, state in found.items() if state is State.SHARED}
+    missing = {c.unit for c in CASES if not c.local and c.helper == ("NONE", "FALSE", "FALSE")}
+    assert {key["unit"] for key in result.missing} == missing
+
+
+def test_verify_blocks_nobody(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, statements: list[Statement], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows are edited and pulled in the middle of it, at once; it takes no locks and opens no transaction."""
+    Session = granted(lab, sessions(lab, 50))
+    Session.source.pull("session < 40")
+    monkeypatch.setattr(verify, "FEW", 10)
+    compare, waits, batches = verify._verify_batch, [], iter(range(100))
+
+    def meanwhile(run: Any, keys: Any, result: Any) -> None:
+        compare(run, keys, result)
+        started = time.monotonic()
+        number = next(batches)
+        with closing(lab.source_server.connect_raw()) as other, other.cursor() as cursor:
+            cursor.execute(f"UPDATE {lab.source_schema}.session SET note = 'x' WHERE session >= 40")
+            cursor.execute(f"UPDATE {lab.source_schema}.session__trial SET score = score WHERE session = {number}")
+            other.commit()
+        waits.append(time.monotonic() - started)
+
+    monkeypatch.setattr(verify, "_verify_batch", meanwhile)
+    statements.clear()
+    with caplog.at_level(logging.INFO, "link"):
+        assert Session.source.verify().compared == 40
+    assert len(waits) == 4 and max(waits) < 2
+    sent = [s.sql.upper() for s in statements if s.user == lab.link_user]
+    assert not [sql for sql in sent if "FOR UPDATE" in sql or "FOR SHARE" in sql or sql.startswith(("BEGIN", "LOCK"))]
+    assert not [sql for sql in sent if sql.startswith(("INSERT", "UPDATE", "DELETE"))]
+    assert "compared 40" in caplog.text
+
+
+def test_verify_reads_in_batches(lab: Lab, monkeypatch: pytest.MonkeyPatch, statements: list[Statement]) -> None:
+    """No statement is about more keys than a batch has: memory is bounded, whatever the table's size."""
+    Unit = granted(lab, units(lab, 1000))
+    Unit.source.pull()
+    monkeypatch.setattr(verify, "FEW", 100)
+    lab.local_server.sql(f"UPDATE {Unit.full_table_name} SET depth = 0 WHERE unit = 555")
+    statements.clear()
+    assert Unit.source.verify().differing == [{"unit": 555}]
+    lists = [s for s in statements if "LIMIT 100" in s.sql]
+    assert len(lists) == 11
+    assert max(len(s.sql) for s in statements) < 5000
+
+
+def test_what_to_do_about_edits(lab: Lab) -> None:
+    """As the documents say: delete them locally, and pull again."""
+    table = sessions(lab, 10)
+    Session = granted(lab, table)
+    Session.source.pull()
+    edit(lab, [0, 2, 4, 6])
+    differing = Session.source.verify().differing
+    assert (Session & differing).delete() == 4
+    assert Session.source.pull().pulled == 4
+    assert Session.source.verify()
+    assert_same(lab, table, "trial")
+    flag(lab, "session = 1")
+    assert Session.source.verify().compared == 9
