@@ -8,6 +8,7 @@ run in UTC.
 
 from __future__ import annotations
 
+import base64
 import collections
 import contextlib
 import functools
@@ -53,6 +54,8 @@ _LONG = re.compile("(medium|long)?(blob|text)|json")
 
 #: And texts of up to more characters than this.
 _LONG_TEXT = 1000
+
+_LONG_LITERAL = 1_000_000
 
 #: Tables with longer rows than this (bytes, on average) send their long columns raw.
 _LONG_ROW = 4096
@@ -248,13 +251,23 @@ def _interleaved(
 
 def _writer(column: Column, form: Form) -> Callable[[bytes], bytes]:
     if form.language == "values":
-        return literal
+        return text_literal if _is_text(column) else literal
     return copied_bytes if column.kind and column.kind.name == "bytes" else copied_text
 
 
 def literal(value: bytes) -> bytes:
     """A string literal; nothing but backslash and quote needs an escape."""
-    return b"'" + value.replace(b"\\", b"\\\\").replace(b"'", b"\\'") + b"'"
+    escaped = value.replace(b"\\", b"\\\\").replace(b"'", b"\\'")
+    # Escapes may double a long value, which then takes more than a packet; in base64 it takes a third more.
+    if len(escaped) > _LONG_LITERAL and 3 * len(escaped) > 4 * len(value):
+        return b"FROM_BASE64('" + base64.b64encode(value) + b"')"
+    return b"'" + escaped + b"'"
+
+
+def text_literal(value: bytes) -> bytes:
+    """A literal for a text in UTF-8."""
+    written = literal(value)
+    return written if written[:1] == b"'" else b"CONVERT(" + written + b" USING utf8mb4)"
 
 
 def copied_bytes(value: bytes) -> bytes:

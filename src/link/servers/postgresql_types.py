@@ -25,6 +25,9 @@ _TIMES = {
     "timestamp with time zone": "timestamp",
 }
 
+#: Longer texts are sent encoded.
+_LONG_TEXT = 250_000
+
 
 def kind_of(sql_type: str, labels: tuple[str, ...]) -> Kind | None:
     """The kind of a column; None for a type that has no equivalent elsewhere."""
@@ -105,7 +108,13 @@ def in_values(kind: Kind, reference: str) -> str:
     if kind.name == "uuid":
         return f"'x''' || replace({reference}::text, '-', '') || ''''"
     if kind.name in ("text", "enum", "json"):
-        return rf"'''' || replace(replace({reference}::text, '\', '\\'), '''', '\''') || ''''"
+        quoted = rf"'''' || replace(replace({reference}::text, '\', '\\'), '''', '\''') || ''''"
+        if kind.name == "enum" or (kind.size is not None and kind.size <= _LONG_TEXT):
+            return quoted
+        # Escapes may double a long text, which then takes more than the other server's packet.
+        encoded = f"encode(convert_to({reference}::text, 'UTF8'), 'base64')"
+        long = f"'CONVERT(FROM_BASE64(''' || {encoded} || ''') USING utf8mb4)'"
+        return f"CASE WHEN octet_length({reference}::text) > {_LONG_TEXT} THEN {long} ELSE {quoted} END"
     if kind.name == "float":
         # Through double precision: the text of a real, read as a double and rounded again, can be another real.
         return f"'''' || {reference}::float8::text || ''''"
