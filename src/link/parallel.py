@@ -11,7 +11,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from . import transfer
 from .config import Credentials, LinkSpec
 from .ends import Ends
+from .errors import TransferError
 from .keyed import Chunk
 from .results import PullResult
 from .run import Run
@@ -75,6 +76,11 @@ def pull(
                 part = future.result()
                 bar.update(part.pulled)
                 result.add(part)
+    except BrokenExecutor as error:
+        raise TransferError(
+            f"A worker of the pull of {ends.spec.class_name} has died: {error}",
+            "Was it killed, or out of memory? What was pulled stays; run the same again, and it goes on.",
+        ) from error
     finally:
         for future in futures:
             future.cancel()

@@ -1,0 +1,176 @@
+"""Pulls by several workers: processes, any executor, a cluster; each entity is transferred once."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from figures import SOAK
+from lab import Lab
+from pipelines import assert_same, granted, helper_rows, run_sql, sessions, units
+from provision import KINDS
+
+from link import TransferError, parallel, transfer
+
+REST = ("NONE", "FALSE", "FALSE")
+
+
+@pytest.fixture(autouse=True)
+def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some ranges for each worker, though the tables are small."""
+    monkeypatch.setattr(parallel, "FEWEST", 50)
+
+
+def spawning() -> Executor:
+    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A local dask cluster of two processes."""
+    distributed = pytest.importorskip("dask.distributed")
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as started,
+        distributed.Client(started) as client,
+    ):
+        yield client
+
+
+def assert_pulled_once(lab: Lab, table: Any, result: Any, number: int) -> None:
+    """Every row was inserted by one worker, and nothing is left in hand."""
+    assert (result.pulled, result.part_rows, result.errors, result.differing) == (number, 2 * number, [], [])
+    assert helper_rows(lab) == [REST] * number
+    assert_same(lab, table, "trial")
+
+
+@pytest.mark.parametrize("processes", [2, 3, 4] if SOAK else [3])
+def test_processes(lab: Lab, processes: int) -> None:
+    table = sessions(lab, 2000)
+    Session = granted(lab, table)
+    result = Session.source.pull(processes=processes)
+    assert_pulled_once(lab, table, result, 2000)
+    again = Session.source.pull(processes=processes)
+    assert (again.pulled, again.shared) == (0, 2000)
+
+
+# What runs the tasks does not care for the kind of server, and takes long to start.
+one_kind = pytest.mark.parametrize("kind", KINDS if SOAK else ["postgresql"], indirect=True)
+
+
+@one_kind
+@pytest.mark.parametrize("make", [spawning, lambda: ThreadPoolExecutor(3)], ids=["processes", "threads"])
+def test_executor(lab: Lab, make: Callable[[], Executor]) -> None:
+    """Any executor; it is the caller's, and still works afterwards."""
+    table = sessions(lab, 1000)
+    Session = granted(lab, table)
+    with make() as executor:
+        result = Session.source.pull("session < 600", executor=executor, processes=2)
+        assert (result.pulled, result.part_rows) == (600, 1200)
+        rest = Session.source.pull(executor=executor)
+        assert (rest.pulled, rest.shared) == (400, 600)
+    assert helper_rows(lab) == [REST] * 1000
+    assert_same(lab, table, "trial")
+
+
+@one_kind
+@pytest.mark.filterwarnings("ignore")
+def test_cluster(lab: Lab, cluster: Any) -> None:
+    table = sessions(lab, 1000)
+    Session = granted(lab, table)
+    result = Session.source.pull(executor=cluster.get_executor(), processes=2)
+    assert_pulled_once(lab, table, result, 1000)
+
+
+def test_what_was_left_is_finished_first(lab: Lab) -> None:
+    """Held and not copied, vanished, unheld: as in a pull by one."""
+    table = sessions(lab, 300)
+    Session = granted(lab, table)
+    Session.source.pull("session < 100")
+    helper = f"{lab.helper_schema}.{lab.helper_table}"
+    run_sql(
+        lab.source_server,
+        [
+            f"INSERT INTO {helper} (subject, session, process, _worker) VALUES (0, 200, 'PULL', 4711)",
+            f"DELETE FROM {helper} WHERE session = 5",
+        ],
+    )
+    for table_name in ("session__trial", "session"):
+        lab.local_server.sql(f"DELETE FROM {lab.local_schema}.{table_name} WHERE session = 7")
+    result = Session.source.pull(processes=2)
+    assert (result.pulled, result.shared) == (201, 99)
+    assert helper_rows(lab) == [REST] * 300
+    assert_same(lab, table, "trial")
+
+
+def test_max_calls(lab: Lab) -> None:
+    Unit = granted(lab, units(lab, 1000))
+    assert Unit.source.pull(processes=2, max_calls=333).pulled == 333
+    assert Unit.source.pull("unit >= 900", processes=3, max_calls=30).pulled == 30
+    assert len(Unit()) == len(helper_rows(lab)) == 363
+
+
+def test_progress(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    Unit = granted(lab, units(lab, 400))
+    Unit.source.pull(processes=2, display_progress=True)
+    shown = capsys.readouterr().err
+    assert "Unit: 100%" in shown and "400/400" in shown
+
+
+def test_entity_that_is_refused(lab: Lab) -> None:
+    """The error of a worker arrives as it was; with suppress_errors the others are pulled."""
+    Unit = granted(lab, units(lab, 400))
+    Unit()
+    lab.local_server.sql(f"ALTER TABLE {Unit.full_table_name} ADD CONSTRAINT picky CHECK (unit <> 123)")
+    with pytest.raises(TransferError, match=r"does not take \{'unit': 123\}"):
+        Unit.source.pull(processes=2)
+    result = Unit.source.pull(processes=2, suppress_errors=True)
+    assert [key for key, _ in result.errors] == [{"unit": 123}]
+    assert len(Unit()) == 399
+    assert helper_rows(lab) == [REST] * 399
+
+
+def test_worker_that_dies(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed worker ends the pull with an error; the next pull goes on."""
+    table = sessions(lab, 1000)
+    Session = granted(lab, table)
+    begin, parent = transfer.Transfer._finish, os.getpid()
+
+    def die(self: Any, chunk: Any, moved: int) -> None:
+        if os.getpid() != parent and self.within.after and self.within.after > (4,):
+            os.kill(os.getpid(), signal.SIGKILL)
+        begin(self, chunk, moved)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(transfer.Transfer, "_finish", die)
+        with pytest.raises(TransferError, match="worker"):
+            Session.source.pull(processes=2)
+    Session.source.pull(processes=2)
+    Session.source.pull()
+    assert helper_rows(lab) == [REST] * 1000
+    assert_same(lab, table, "trial")
+
+
+def test_no_password_is_shown(lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Not by the tasks as a cluster's log shows them, nor by the package's own log."""
+    Unit = granted(lab, units(lab, 200))
+    tasks: list[Any] = []
+
+    class Recording(ThreadPoolExecutor):
+        def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+            tasks.extend(args)
+            return super().submit(function, *args, **kwargs)
+
+    with caplog.at_level(logging.DEBUG), Recording(2) as executor:
+        Unit.source.pull(executor=executor, processes=2)
+    assert len(tasks) > 1
+    for secret in (lab.link_password, lab.local_password):
+        assert secret not in "".join(map(repr, tasks)) + "".join(map(str, tasks)) + caplog.text
+        assert secret.encode() in pickle.dumps(tasks[0])  # it must travel, of course
+    assert "pulled 200" in caplog.text
