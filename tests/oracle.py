@@ -490,3 +490,9 @@ def stored(local: str, column: Type, value: Any) -> Any:
     """The value as the local server must hold it: MariaDB knows no negative zero."""
     negative = column.family == "float" and value == _bits(-0.0)
     return _bits(0.0) if negative and local == "mariadb" else value
+
+
+def tables(server: TestServer, schema: str) -> list[str]:
+    """The tables of a schema, if there is one."""
+    found = server.sql("SELECT table_name FROM information_schema.tables WHERE table_schema = %s", schema)
+    return sorted(name for (name,) in found)

@@ -191,7 +191,8 @@ class Transfer:
         self.result = result
         self.limit = limit
         self.within = claim
-        self.form = Form(run.ends.local.language_from(run.ends.source), run.local.block_bytes)
+        local = run.ends.local
+        self.form = Form(local.language_from(run.ends.source), run.local.block_bytes, local.exact_json)
         self.tables = [
             (there.only(here.names), here)
             for there, here in zip(run.source_entity.tables, run.entity.tables, strict=True)

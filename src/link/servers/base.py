@@ -26,10 +26,14 @@ BLOCK_BYTES = 2_000_000
 
 
 class Form(NamedTuple):
-    """How rows travel: a language that the destination loads, in blocks of about so many bytes."""
+    """How rows travel: a language that the destination loads, in blocks of about so many bytes.
+
+    ``exact_json`` tells whether the destination keeps all digits of the numbers in JSON.
+    """
 
     language: Literal["values", "copy", "binary"]
     block_bytes: int = BLOCK_BYTES
+    exact_json: bool = True
 
 
 class Block(NamedTuple):
@@ -125,6 +129,9 @@ class Server(ABC):
     claimers: ClassVar[int] = 1
     #: After the SELECT in an EXISTS: look each row up in the index, and copy nothing aside.
     by_index: ClassVar[str] = ""
+
+    #: Whether numbers in JSON keep all their digits.
+    exact_json = True
 
     def __init__(self, connection: dj.Connection) -> None:
         self.dj = connection

@@ -106,7 +106,7 @@ class MySQLConnection(Connection):
         mysql_wire.widen(self._raw)
         self.is_mariadb = "MariaDB" in self._raw.get_server_info()
         self.execute(_SESSION_MARIADB if self.is_mariadb else _SESSION)
-        server.mariadb = self.is_mariadb
+        server.mariadb = server.exact_json = self.is_mariadb
         self._max_statement = int(self.query("SELECT @@max_allowed_packet")[0][0]) - _MARGIN
 
     def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -251,6 +251,8 @@ def _interleaved(
 
 def _writer(column: Column, form: Form) -> Callable[[bytes], bytes]:
     if form.language == "values":
+        if _kind(column).name == "json" and not form.exact_json:
+            return _exact_json
         return text_literal if _is_text(column) else literal
     return copied_bytes if column.kind and column.kind.name == "bytes" else copied_text
 
@@ -268,6 +270,11 @@ def text_literal(value: bytes) -> bytes:
     """A literal for a text in UTF-8."""
     written = literal(value)
     return written if written[:1] == b"'" else b"CONVERT(" + written + b" USING utf8mb4)"
+
+
+def _exact_json(value: bytes) -> bytes:
+    """A literal for JSON, or what MySQL refuses instead of rounding its numbers."""
+    return mysql_types.ROUNDED_JSON.encode() if mysql_types.rounds(value) else text_literal(value)
 
 
 def copied_bytes(value: bytes) -> bytes:
@@ -303,7 +310,7 @@ class MySQL(Server):
 
     def __init__(self, connection: dj.Connection) -> None:
         super().__init__(connection)
-        self._raw_columns: dict[tuple[str, ...], tuple[Column, ...]] = {}
+        self._raw_columns: dict[tuple[str, str, Form], tuple[Column, ...]] = {}
         self.mariadb = False  # known with the first session
 
     def open(self) -> Any:
@@ -508,7 +515,7 @@ class MySQL(Server):
     def comparable(self, table: Table, alike: bool) -> str:
         if not alike:
             return ", ".join(mysql_types.canonical(_kind(c), self.field(table, c.name)) for c in table.columns)
-        fields = ", ".join(self._render_column(c, self.field(table, c.name), "values") for c in table.columns)
+        fields = ", ".join(self._render_column(c, self.field(table, c.name), Form("values")) for c in table.columns)
         return f"SHA2(CONCAT_WS(',', {fields}), 256)"
 
     def sum_of_digests(self, table: Table) -> str:
@@ -519,7 +526,7 @@ class MySQL(Server):
 
     def raw_columns(self, connection: Connection, table: Table, form: Form) -> tuple[Column, ...]:
         """The columns to send raw: the long ones of a table whose rows are long on average."""
-        known = (table.schema, table.name, form.language)
+        known = (table.schema, table.name, form)
         if known not in self._raw_columns:
             length = connection.query(
                 "SELECT AVG_ROW_LENGTH FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
@@ -528,14 +535,18 @@ class MySQL(Server):
             long = length and (length[0][0] or 0) > _LONG_ROW
             # MariaDB takes quadratic time to escape a text.
             slow = self.mariadb and form.language == "copy"
+            # MySQL must not round what MariaDB keeps as text.
+            looked_at = self.mariadb and not form.exact_json
             self._raw_columns[known] = tuple(
-                c for c in table.columns if _is_long(c) and (long or (slow and _is_text(c)))
+                c
+                for c in table.columns
+                if _is_long(c) and (long or (slow and _is_text(c)) or (looked_at and _kind(c).name == "json"))
             )
         return self._raw_columns[known]
 
     def send_raw(self, table: Table, form: Form) -> None:
         """From now on send the long columns of this table raw: it has longer rows than was thought."""
-        self._raw_columns[table.schema, table.name, form.language] = tuple(filter(_is_long, table.columns))
+        self._raw_columns[table.schema, table.name, form] = tuple(filter(_is_long, table.columns))
 
     def render(self, table: Table, form: Form, raw: Sequence[Column] = ()) -> str:
         """One binary string a row, with a NUL byte in the place of each raw column that is not NULL."""
@@ -543,16 +554,19 @@ class MySQL(Server):
         fields = (
             (f"IF({self.field(table, c.name)} IS NULL, {null}, 0x00)" if c.nullable else "0x00")
             if c in raw
-            else self._render_column(c, self.field(table, c.name), form.language)
+            else self._render_column(c, self.field(table, c.name), form)
             for c in table.columns
         )
         before, between, after = ("'('", "','", "')'") if form.language == "values" else ("''", "CHAR(9)", "''")
         joined = f", {between}, ".join(fields)
         return f"CONVERT(CONCAT({before}, {joined}, {after}) USING binary)"
 
-    def _render_column(self, column: Column, reference: str, language: str) -> str:
-        if language == "values":
+    def _render_column(self, column: Column, reference: str, form: Form) -> str:
+        if form.language == "values":
             rendered, null = mysql_types.in_values(_kind(column), reference), "'NULL'"
+            if _kind(column).name == "json" and not (self.mariadb or form.exact_json):
+                refusal = _text(mysql_types.ROUNDED_JSON)
+                rendered = f"IF({mysql_types.is_rounded(reference)}, {refusal}, {rendered})"
         else:
             rendered, null = mysql_types.in_copy(_kind(column), reference), r"'\\N'"
         # Not IFNULL: a value too long to render is NULL as well, and must not pass for one that is.
@@ -602,14 +616,10 @@ class MySQL(Server):
         )
 
     def _json_columns(self, connection: Connection, schema: str, name: str) -> set[str]:
-        """MariaDB's JSON is a LONGTEXT with a check."""
-        checks = connection.query(
-            "SELECT CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS "
-            "WHERE CONSTRAINT_SCHEMA = %s AND TABLE_NAME = %s",
-            (schema, name),
-        )
-        found = (re.fullmatch(r"json_valid\(`(.*)`\)", str(clause)) for (clause,) in checks)
-        return {match[1].replace("``", "`") for match in found if match}
+        """MariaDB's JSON is a LONGTEXT with a check, which an account that may only read sees here alone."""
+        text = str(connection.query(f"SHOW CREATE TABLE {self.name(schema, name)}")[0][1])
+        found = re.findall(r"^  `((?:[^`]|``)+)` longtext .*CHECK \(json_valid\(`\1`\)\)", text, re.MULTILINE)
+        return {column.replace("``", "`") for column in found}
 
     def supports(self, column: Column) -> bool:
         return column.kind is not None

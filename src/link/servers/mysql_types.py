@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from decimal import Decimal
 
 from ..kinds import Default, Kind, marker
 
@@ -12,6 +14,7 @@ _BLOBS = {"tinyblob": 255, "blob": 65_535, "mediumblob": 16_777_215, "longblob":
 _DECLARED_INTEGERS = {8: "tinyint", 16: "smallint", 24: "mediumint", 32: "int", 64: "bigint"}
 #: Text up to so many characters becomes VARCHAR: four bytes each must fit into a row.
 _LONGEST_VARCHAR = 4096
+_MANY_DIGITS = re.compile(rb"[0-9.]{17}")
 #: An index takes 3072 bytes, of four-byte characters so many.
 _LONGEST_KEY = 768
 
@@ -126,6 +129,32 @@ def in_values(kind: Kind, reference: str) -> str:
 def _exact(kind: Kind, reference: str) -> str:
     """A float whose text has all its digits: those of a FLOAT column has six, that of a cast at most 22 characters."""
     return f"CAST({reference} AS DOUBLE)" if kind.size == 32 else reference
+
+
+#: What stands for JSON that MySQL would round: it refuses the row, with this text.
+ROUNDED_JSON = "CAST('JSON with numbers of more digits than MySQL keeps' AS SIGNED)"
+
+
+def is_rounded(reference: str) -> str:
+    """Whether MySQL would change its own JSON when it reads the text of it: DECIMAL becomes DOUBLE."""
+    text = f"CAST({reference} AS CHAR)"
+    again = f"CAST({text} AS JSON)"
+    return f"NOT ({again} = {reference} OR CAST({again} AS CHAR) = {text})"
+
+
+def rounds(document: bytes) -> bool:
+    """Whether MySQL would round a number in this JSON; integers it keeps up to 64 bits, others as DOUBLE."""
+    found = False
+
+    def look(digits: str) -> None:
+        nonlocal found
+        number = Decimal(digits)
+        kept = number == number.to_integral_value() and -(2**63) <= number < 2**64 and "e" not in digits.lower()
+        found = found or not (kept or Decimal(repr(float(digits))) == number)
+
+    if _MANY_DIGITS.search(document):
+        json.loads(document, parse_float=look, parse_int=look)
+    return found
 
 
 def in_copy(kind: Kind, reference: str) -> str:

@@ -98,7 +98,7 @@ class PostgreSQLConnection(Connection):
                 fields = ", ".join(self.server.field(table, name) for name in table.names)
                 copy, sink = "(FORMAT BINARY)", _Sink(emit, form.block_bytes)
             else:
-                fields, copy = self.server.render(table), _ONE_COLUMN
+                fields, copy = self.server.render(table, form), _ONE_COLUMN
                 sink = _Tuples(emit, form.block_bytes)
             select = cursor.mogrify(f"SELECT {fields} {source[0]}", source[1]).decode()
             cursor.copy_expert(f"COPY ({select}) TO STDOUT {copy}", sink)
@@ -340,11 +340,15 @@ class PostgreSQL(Server):
             return replace(local, type=_enum(kind.labels), enum_type=_plain(name))
         return replace(local, type=postgresql_types.declare(kind))
 
-    def render(self, table: Table) -> str:
+    def render(self, table: Table, form: Form) -> str:
         """One text a row: ``(1,'text',x'ff',NULL)``."""
         fields = []
         for column in table.columns:
-            value = postgresql_types.in_values(_kind(column), self.field(table, column.name))
+            reference = self.field(table, column.name)
+            value = postgresql_types.in_values(_kind(column), reference)
+            if _kind(column).name == "json" and not form.exact_json:
+                refusal = _text(mysql_types.ROUNDED_JSON)
+                value = f"CASE WHEN {postgresql_types.is_rounded(reference)} THEN {refusal} ELSE {value} END"
             fields.append(f"coalesce({value}, 'NULL')" if column.nullable else value)
         return "'(' || " + " || ',' || ".join(fields) + " || ')'"
 

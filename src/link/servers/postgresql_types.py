@@ -65,6 +65,15 @@ def declare(kind: Kind) -> str:
     return words[kind.name]
 
 
+def is_rounded(reference: str) -> str:
+    """Whether MySQL would round a number in JSON; integers it keeps up to 64 bits, others as DOUBLE."""
+    number = "(n #>> '{}')::numeric"
+    kept = f"scale({number}) = 0 AND {number} >= -9223372036854775808 AND {number} < 18446744073709551616"
+    numbers = f"""jsonb_path_query({reference}::jsonb, '$.** ? (@.type() == "number")') AS n"""
+    differ = f"{number} <> (n #>> '{{}}')::float8::text::numeric"
+    return f"{reference}::text ~ '[0-9.]{{17}}' AND EXISTS (SELECT 1 FROM {numbers} WHERE NOT ({kept}) AND {differ})"
+
+
 def unescape(inside: str) -> str:
     """The text of what stands between the quotes of a literal."""
     return inside.replace("''", "'")
