@@ -145,7 +145,7 @@ def _hold_again(run: Run, counts: list[Count], result: PullResult, where: str, l
         deprecated = outbound.keys_where(run.home, UNFLAGGED, where)[:limit]
         patiently(lambda: outbound.apply_to_keys(run.home, REHOLD, deprecated))
     if run.something_vanished(counts, result.shared, where):
-        vanished = run.vanished(where)[:limit]
+        vanished = run.vanished(where)[: None if limit is None else limit - len(deprecated)]
         if vanished:
             logger.warning("%s: %d shared entities are gone locally; pulling them again", run.name, len(vanished))
         patiently(lambda: outbound.apply_to_keys(run.home, REFETCH, vanished))

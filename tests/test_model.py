@@ -1,0 +1,451 @@
+"""Random sequences of what users, administrators and crashes do, against a plain model of the state table.
+
+The model holds what the three tables should hold: contents of entities with their parts at the source and here, and
+helper rows. Each rule does something on real servers and the same in the model; after each, the tables must be as
+the model says, and every entity in a state of the table. Where two workers are interleaved, an entity may end as
+either order of the two would have left it.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import datajoint as dj
+import hypothesis.strategies as st
+import psycopg2
+import pymysql
+import pytest
+from figures import SOAK, Figures
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from lab import Lab
+from pipelines import declare, granted
+
+from link import State, outbound, run, transfer
+from link.states import HelperRow, state_of
+
+#: The number of a run whose lock nobody holds.
+DEAD = 4711
+ITEMS = range(6)
+REST = HelperRow("NONE", "FALSE", "FALSE")
+
+#: The note of an entity, and the sizes of its pieces.
+Content = tuple[str, tuple[int, ...]]
+
+
+@dataclass
+class Model:
+    """What the tables hold, and what the operations do to them."""
+
+    source: dict[int, Content] = field(default_factory=dict)
+    helper: dict[int, HelperRow] = field(default_factory=dict)
+    local: dict[int, Content] = field(default_factory=dict)
+
+    def states(self) -> dict[int, State | None]:
+        keys = self.source.keys() | self.local.keys()
+        return {k: state_of(k in self.source, self.helper.get(k), k in self.local) for k in keys}
+
+    def recover(self) -> None:
+        """What every operation begins with."""
+        for key, row in list(self.helper.items()):
+            if row.process == "DELETE":
+                self.local.pop(key, None)
+                self._release(key, row)
+        self._settle()
+
+    def _settle(self) -> None:
+        for key, row in self.helper.items():
+            if row == ("NONE", "TRUE", "FALSE") and key not in self.local:
+                self.helper[key] = HelperRow("NONE", "TRUE", "TRUE")
+
+    def _release(self, key: int, row: HelperRow) -> None:
+        if row.is_flagged == "TRUE":
+            self.helper[key] = HelperRow("NONE", "TRUE", "TRUE")
+        else:
+            del self.helper[key]
+
+    def pull(self, chosen: Sequence[int], limit: int | None = None) -> None:
+        self.recover()
+        left = len(ITEMS) if limit is None else limit
+        wanted = [k for k in sorted(self.helper) if k in chosen]
+        again = [k for k in wanted if self.helper[k] == ("NONE", "FALSE", "TRUE")][:left]
+        again += [k for k in wanted if self.helper[k] == REST and k not in self.local][: left - len(again)]
+        before = set(self.local)
+        for key in [*again, *(k for k, row in self.helper.items() if row.process == "PULL")]:
+            self._finish(key)
+        left -= len(set(self.local) - before)
+        for key in [k for k in sorted(self.source) if k in chosen and k not in self.helper][: max(left, 0)]:
+            self.helper[key] = REST
+            self.local.setdefault(key, self.source[key])
+
+    def _finish(self, key: int) -> None:
+        flagged = self.helper[key].is_flagged
+        if flagged == "FALSE":
+            self.local.setdefault(key, self.source[key])
+        self.helper[key] = HelperRow("NONE", flagged, "FALSE")
+        self._settle()
+
+    def delete(self, chosen: Sequence[int]) -> None:
+        self.recover()
+        for key in [k for k in chosen if k in self.local]:
+            del self.local[key]
+            if key in self.helper:
+                self._release(key, self.helper[key])
+
+    def flag(self, chosen: Sequence[int], flagged: str) -> None:
+        for key in chosen:
+            if key in self.helper:
+                self.helper[key] = self.helper[key]._replace(is_flagged=flagged)
+
+
+def declare_items(lab: Lab) -> Any:
+    class Item(dj.Manual):
+        definition = "item: int32\n---\nnote: varchar(20)"
+
+        class Piece(dj.Part):
+            definition = "-> master\npiece: int32\n---\nsize: int32"
+
+    return declare(lab, Item)
+
+
+class World:
+    """The same on real servers."""
+
+    def __init__(self, lab: Lab, stack: ExitStack) -> None:
+        self.lab = lab
+        self.Item = granted(lab, declare_items(lab))
+        self.Item()
+        _ = self.Item.source
+        self.there = stack.enter_context(closing(lab.source_server.connect_raw()))
+        self.here = stack.enter_context(closing(lab.local_server.connect_raw()))
+        self.helper = f"{lab.helper_schema}.{lab.helper_table}"
+        self.sessions = self._sessions()
+
+    def sql(self, connection: Any, *statements: str) -> list[tuple[Any, ...]]:
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def clear(self) -> None:
+        self.sql(self.there, f"DELETE FROM {self.helper}")
+        for connection, schema in ((self.there, self.lab.source_schema), (self.here, self.lab.local_schema)):
+            self.sql(connection, f"DELETE FROM {schema}.item__piece", f"DELETE FROM {schema}.item")
+
+    def observe(self) -> Model:
+        columns = "item, process, is_flagged, is_deprecated"
+        helper = self.sql(self.there, f"SELECT {columns} FROM {self.helper}")
+        return Model(
+            self._contents(self.there, self.lab.source_schema),
+            {row[0]: HelperRow(*row[1:]) for row in helper},
+            self._contents(self.here, self.lab.local_schema),
+        )
+
+    def _contents(self, connection: Any, schema: str) -> dict[int, Content]:
+        pieces: dict[int, list[int]] = {}
+        for item, _, size in self.sql(connection, f"SELECT item, piece, size FROM {schema}.item__piece ORDER BY 1, 2"):
+            pieces.setdefault(item, []).append(size)
+        notes = self.sql(connection, f"SELECT item, note FROM {schema}.item")
+        assert pieces.keys() <= {item for item, _ in notes}
+        return {item: (note, tuple(pieces.get(item, ()))) for item, note in notes}
+
+    def put(self, connection: Any, schema: str, item: int, content: Content) -> None:
+        note, pieces = content
+        rows = ", ".join(f"({item}, {n}, {size})" for n, size in enumerate(pieces))
+        self.sql(connection, f"INSERT INTO {schema}.item VALUES ({item}, '{note}')")
+        if rows:
+            self.sql(connection, f"INSERT INTO {schema}.item__piece VALUES {rows}")
+
+    def take(self, connection: Any, schema: str, item: int) -> None:
+        self.sql(
+            connection,
+            "BEGIN",
+            f"DELETE FROM {schema}.item__piece WHERE item = {item}",
+            f"DELETE FROM {schema}.item WHERE item = {item}",
+            "COMMIT",
+        )
+
+    def await_end(self) -> None:
+        """Wait until the server has noticed that the last run has ended, and freed its lock."""
+        deadline = time.monotonic() + 20
+        while self._sessions() - self.sessions:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+
+    def _sessions(self) -> set[Any]:
+        query = f"SELECT id FROM information_schema.processlist WHERE user = '{self.lab.link_user}'"
+        if self.lab.kind == "postgresql":
+            query = f"SELECT pid FROM pg_stat_activity WHERE usename = '{self.lab.link_user}'"
+        return set(self.sql(self.there, query))
+
+
+class Pause:
+    """Lets the first thread that comes to a place wait there until it may go on."""
+
+    def __init__(self) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def wait(self) -> None:
+        if not self.reached.is_set():
+            self.reached.set()
+            assert self.go_on.wait(60)
+
+
+PLACES = {
+    "claim": (outbound.Outbound, "claim"),
+    "load": (transfer.Transfer, "_load"),
+    "finish": (transfer.Transfer, "_finish"),
+}
+
+items = st.sampled_from(list(ITEMS))
+some = st.sets(items, min_size=1).map(sorted)
+contents = st.tuples(st.sampled_from(["a", "b"]), st.lists(st.integers(0, 3), max_size=2).map(tuple))
+
+
+class Machine(RuleBasedStateMachine):
+    """One sequence; the servers are those of the class attribute."""
+
+    world: World
+    figures: Figures
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world.clear()
+        self.model = Model()
+        self.kind = self.world.lab.kind
+        for item in ITEMS[:4]:
+            self.insert_at_source(item, ("a", (item,)))
+        self.figures.add("random sequences", self.kind)
+
+    @invariant()
+    def tables_are_as_the_model(self) -> None:
+        found = self.world.observe()
+        assert found == self.model, f"\nfound {found}\nmodel {self.model}"
+        assert None not in found.states().values()
+        self.figures.add("steps of random sequences", self.kind)
+
+    # the source's people
+
+    @rule(item=items, content=contents)
+    def insert_at_source(self, item: int, content: Content) -> None:
+        if item not in self.model.source:
+            self.world.put(self.world.there, self.world.lab.source_schema, item, content)
+            self.model.source[item] = content
+
+    @rule(item=items)
+    def delete_at_source(self, item: int) -> None:
+        """The server refuses it exactly when the entity is held."""
+        try:
+            self.world.take(self.world.there, self.world.lab.source_schema, item)
+        except (pymysql.IntegrityError, psycopg2.IntegrityError):
+            self.world.sql(self.world.there, "ROLLBACK")
+            assert item in self.model.helper
+            return
+        assert item not in self.model.helper
+        self.model.source.pop(item, None)
+
+    @rule(item=items, size=st.integers(4, 9))
+    def edit_at_source(self, item: int, size: int) -> None:
+        if item in self.model.source:
+            schema = self.world.lab.source_schema
+            self.world.sql(
+                self.world.there,
+                f"DELETE FROM {schema}.item__piece WHERE item = {item}",
+                f"INSERT INTO {schema}.item__piece VALUES ({item}, 0, {size})",
+            )
+            self.model.source[item] = (self.model.source[item][0], (size,))
+
+    @rule(chosen=some, flagged=st.sampled_from(["TRUE", "TRUE", "FALSE"]))
+    def flag(self, chosen: list[int], flagged: str) -> None:
+        self._flag(chosen, flagged)
+        self.model.flag(chosen, flagged)
+
+    def _flag(self, chosen: Sequence[int], flagged: str) -> None:
+        statement = f"UPDATE {self.world.helper} SET is_flagged = '{flagged}' WHERE {restriction(chosen)}"
+        self.world.sql(self.world.there, statement)
+
+    # hands on the helper table
+
+    @rule(item=items)
+    def delete_helper_row(self, item: int) -> None:
+        self.world.sql(self.world.there, f"DELETE FROM {self.world.helper} WHERE item = {item}")
+        self.model.helper.pop(item, None)
+
+    @rule(item=items, process=st.sampled_from(["PULL", "DELETE", "NONE"]))
+    def insert_helper_row(self, item: int, process: str) -> None:
+        if item in self.model.source and item not in self.model.helper:
+            self.world.sql(
+                self.world.there, f"INSERT INTO {self.world.helper} (item, process) VALUES ({item}, '{process}')"
+            )
+            self.model.helper[item] = REST._replace(process=process)
+
+    @rule(item=items, process=st.sampled_from(["PULL", "DELETE", "NONE"]))
+    def set_process(self, item: int, process: str) -> None:
+        self.world.await_end()  # or the row would be one of a run that has not quite ended
+        self.world.sql(self.world.there, f"UPDATE {self.world.helper} SET process = '{process}' WHERE item = {item}")
+        if item in self.model.helper:
+            self.model.helper[item] = self.model.helper[item]._replace(process=process)
+
+    # hands on the local tables
+
+    @rule(item=items)
+    def delete_local_row(self, item: int) -> None:
+        self.world.take(self.world.here, self.world.lab.local_schema, item)
+        self.model.local.pop(item, None)
+
+    @rule(item=items, content=contents)
+    def insert_local_row(self, item: int, content: Content) -> None:
+        if item not in self.model.local:
+            self.world.put(self.world.here, self.world.lab.local_schema, item, content)
+            self.model.local[item] = content
+
+    # crashes: what a worker leaves that dies in the middle
+
+    @rule(item=items, copied=st.booleans())
+    def crash_in_a_pull(self, item: int, copied: bool) -> None:
+        if item not in self.model.source or item in self.model.helper:
+            return
+        columns, values = "item, process, _worker", f"{item}, 'PULL', {DEAD}"
+        self.world.sql(self.world.there, f"INSERT INTO {self.world.helper} ({columns}) VALUES ({values})")
+        self.model.helper[item] = REST._replace(process="PULL")
+        if copied and item not in self.model.local:
+            content = self.model.source[item]
+            self.world.put(self.world.here, self.world.lab.local_schema, item, content)
+            self.model.local[item] = content
+
+    @rule(item=items, committed=st.booleans())
+    def crash_in_a_delete(self, item: int, committed: bool) -> None:
+        if item not in self.model.local or item not in self.model.helper:
+            return
+        self.world.sql(
+            self.world.there,
+            f"UPDATE {self.world.helper} SET process = 'DELETE', _worker = {DEAD} WHERE item = {item}",
+        )
+        self.model.helper[item] = self.model.helper[item]._replace(process="DELETE")
+        if committed:
+            self.delete_local_row(item)
+
+    # the local side
+
+    @rule(chosen=st.one_of(st.none(), some), limit=st.sampled_from([None, None, 0, 1, 2]))
+    def pull(self, chosen: list[int] | None, limit: int | None) -> None:
+        self._pull(chosen, limit)
+        self.model.pull(chosen or ITEMS, limit)
+
+    def _pull(self, chosen: Sequence[int] | None, limit: int | None = None) -> None:
+        self.world.Item.source.pull(*([restriction(chosen)] if chosen else []), max_calls=limit)
+
+    @rule(chosen=some)
+    def delete(self, chosen: list[int]) -> None:
+        self._delete(chosen)
+        self.model.delete(chosen)
+
+    def _delete(self, chosen: Sequence[int]) -> None:
+        (self.world.Item & restriction(chosen)).delete()
+
+    # two at once
+
+    @rule(
+        place=st.sampled_from(list(PLACES)),
+        first=some,
+        what=st.sampled_from(["pull", "delete", "TRUE", "FALSE"]),
+        second=some,
+    )
+    def interleave(self, place: str, first: list[int], what: str, second: list[int]) -> None:
+        """A pull stops somewhere, something else happens, and it goes on."""
+        ends = [copy.deepcopy(self.model) for _ in range(2)]
+        other: Callable[[Model], None] = {
+            "pull": lambda model: model.pull(second),
+            "delete": lambda model: model.delete(second),
+        }.get(what, lambda model: model.flag(second, what))
+        ends[0].pull(first)
+        other(ends[0])
+        other(ends[1])
+        ends[1].pull(first)
+        self._interleave(place, first, what, second)
+        found = self.world.observe()
+        assert found.source == self.model.source
+        for key, state in found.states().items():
+            allowed = {end.states().get(key) for end in ends}
+            if what == "TRUE" and key in second:
+                allowed |= {State.TAINTED, State.DEPRECATED}
+            assert state in allowed, (key, state, allowed, found)
+            assert found.local.get(key) in [end.local.get(key) for end in ends] or state is State.DEPRECATED
+        self.model = found
+        self.figures.add("interleavings of two workers", self.kind)
+
+    def _interleave(self, place: str, first: Sequence[int], what: str, second: Sequence[int]) -> None:
+        owner, name = PLACES[place]
+        original, pause, failures = getattr(owner, name), Pause(), list[BaseException]()
+
+        def pausing(*args: Any, **kwargs: Any) -> Any:
+            pause.wait()
+            return original(*args, **kwargs)
+
+        def pulling() -> None:
+            try:
+                self._pull(first)
+            except BaseException as error:
+                failures.append(error)
+            finally:
+                pause.reached.set()
+
+        thread = threading.Thread(target=pulling)
+        setattr(owner, name, pausing)
+        try:
+            thread.start()
+            assert pause.reached.wait(60)
+            if what in ("pull", "delete"):
+                getattr(self, f"_{what}")(second)
+            else:
+                self._flag(second, what)
+        finally:
+            pause.go_on.set()
+            thread.join()
+            setattr(owner, name, original)
+        assert not failures, failures
+        self.world.await_end()
+
+    def teardown(self) -> None:
+        """A last pull of everything brings all to rest; what is lost is counted."""
+        with suppress(AttributeError):
+            self._pull(None)
+            self.model.pull(ITEMS)
+            found = self.world.observe()
+            resting = {State.SHARED, State.TAINTED, State.DEPRECATED, State.LOCAL_ONLY}
+            assert set(found.states().values()) <= resting
+            assert found == self.model
+            lost = found.source.keys() - found.local.keys() - found.helper.keys()
+            self.figures.add("rows lost in random sequences", self.kind, len(lost))
+
+
+def restriction(chosen: Sequence[int]) -> str:
+    return f"item IN ({', '.join(map(str, chosen))})"
+
+
+@pytest.mark.timeout(7200 if SOAK else 300)
+def test_random_sequences(lab: Lab, figures: Figures, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Chunks of two, so that there is something between them.
+    monkeypatch.setattr(transfer, "FIRST_CHUNK_ROWS", 2)
+    monkeypatch.setattr(transfer, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(run, "PAUSES", ())
+    with ExitStack() as stack:
+        body = {"world": World(lab, stack), "figures": figures}
+        run_state_machine_as_test(
+            type("Sequence", (Machine,), body),
+            settings=settings(
+                max_examples=300 if SOAK else 10,
+                stateful_step_count=40 if SOAK else 15,
+                deadline=None,
+                derandomize=not SOAK,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+                phases=[Phase.explicit, Phase.generate, *([Phase.shrink] if SOAK else [])],
+            ),
+        )
