@@ -342,6 +342,15 @@ def test_a_helper_table_of_another_source_table(lab: Lab) -> None:
     assert "Name another helper table" in str(error.hint)
 
 
+def test_a_helper_table_that_serves_another_local_table(lab: Lab) -> None:
+    if lab.kind == "mariadb":
+        pytest.skip("a MariaDB server cannot be told from another for good")
+    declare_session(lab)
+    linked(lab)().source.pull()
+    error = refused(lab, HelperMismatchError, "serves another local table", local_schema=f"{lab.prefix}_other")
+    assert "Name another helper table" in str(error.hint)
+
+
 def test_a_helper_table_of_another_structure(lab: Lab) -> None:
     declare_session(lab)
     lab.source_server.sql(f"CREATE TABLE {lab.helper_schema}.outbound (trial int PRIMARY KEY, process int, extra int)")

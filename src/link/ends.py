@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import logging
 import re
 import threading
@@ -48,6 +49,9 @@ HELPER_RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 SURPLUS_RIGHTS = ("INSERT", "UPDATE", "DELETE")
 HELPER_LABELS = {"process": PROCESSES, "is_flagged": FLAGS, "is_deprecated": FLAGS}
 HELPER_COLUMNS = (*HELPER_LABELS, WORKER)
+
+#: How the comment of a helper table begins.
+_SERVES = "datajoint-link"
 
 #: Of which source tables it has been said that the account could change them.
 _warned: list[tuple[object, ...]] = []
@@ -252,7 +256,28 @@ class Ends:
             helper = server.read_table(connection, spec.helper_schema, spec.helper_table)
             self._require_rights(connection, helper, HELPER_RIGHTS)
             _check_helper(source, helper, f"on the source server {server.where}")
+            self._check_destination(helper)
             return helper
+
+    def _destination(self) -> str:
+        """The comment of the helper table: which local table it serves, as far as the local server can be told."""
+        with contextlib.closing(self.local.connect()) as connection:
+            identity = self.local.lasting_identity(connection)
+        if identity is None:
+            return _SERVES
+        table = "\0".join((identity, self.spec.local_schema, self.spec.table_name))
+        return f"{_SERVES} {hashlib.sha256(table.encode()).hexdigest()[:16]}"
+
+    def _check_destination(self, helper: Table) -> None:
+        # Two copies behind one hold: the first to delete would release it for both.
+        served, own = helper.comment, self._destination()
+        if served.startswith(f"{_SERVES} ") and own != _SERVES and served != own:
+            raise HelperMismatchError(
+                f"The helper table {helper.schema}.{helper.name} on the source server {self.source.where} serves "
+                f"another local table than {self.spec.local_schema}.{self.spec.table_name} on {self.local.where}.",
+                "Name another helper table in @link. If the local server was moved or restored and this is the same "
+                f"table, tell the source by setting the comment of the helper table to '{own}'.",
+            )
 
     def _create_helper(self, connection: Connection) -> None:
         spec, server = self.spec, self.source
@@ -262,7 +287,8 @@ class Ends:
             with connection.transaction():
                 if not server.schema_exists(connection, spec.helper_schema):
                     server.create_schema(connection, spec.helper_schema)
-                for statement in server.create_helper(self.source_entity.master, spec.helper_schema, spec.helper_table):
+                names = (spec.helper_schema, spec.helper_table)
+                for statement in server.create_helper(self.source_entity.master, *names, self._destination()):
                     connection.execute(statement)
         except PrivilegeError as error:
             raise PrivilegeError(
@@ -425,7 +451,10 @@ class Ends:
     def _origin(self, connection: Connection, table: Table, column: str, seen: tuple[ForeignKey, ...] = ()) -> str:
         for fk in table.foreign_keys:
             if column in fk.columns and fk not in seen:
-                parent = self.source.read_table(connection, fk.schema, fk.table)
+                try:
+                    parent = self.source.read_table(connection, fk.schema, fk.table)
+                except PrivilegeError:
+                    parent = Table(fk.schema, fk.table, "", (), ())  # known by name only
                 return self._origin(connection, parent, fk.referred[fk.columns.index(column)], (*seen, fk))
         # Two labs may well have schemas of one name: the server is part of the origin.
         return f"{self.source.where}/{table.schema}.{table.name}.{column}"

@@ -151,6 +151,10 @@ class Server(ABC):
     def identity(self, connection: Connection) -> tuple[str, ...]:
         """What only this server answers, by whatever address it was reached."""
 
+    @abstractmethod
+    def lasting_identity(self, connection: Connection) -> str | None:
+        """What this server answers for as long as its data live; None where there is nothing of the kind."""
+
     def translated(self, error: Exception) -> Exception:
         """What DataJoint's own connection to this server met, in our words where it is the server's fault."""
         if isinstance(error, LostConnectionError):
@@ -312,7 +316,7 @@ class Server(ABC):
         """The GRANT that lets this account create tables in a schema."""
 
     @abstractmethod
-    def create_helper(self, source: Table, schema: str, name: str) -> list[str]:
+    def create_helper(self, source: Table, schema: str, name: str, comment: str) -> list[str]:
         """The statements that create the helper table of a source table."""
 
     @abstractmethod

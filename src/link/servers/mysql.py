@@ -378,6 +378,10 @@ class MySQL(Server):
     def identity(self, connection: Connection) -> tuple[str, ...]:
         return tuple(map(str, connection.query("SELECT @@hostname, @@port, @@datadir")[0]))
 
+    def lasting_identity(self, connection: Connection) -> str | None:
+        # MariaDB has no such number, and a host name is that of a container.
+        return None if self.mariadb else str(connection.query("SELECT @@server_uuid")[0][0])
+
     # names
 
     def fits(self, name: str) -> bool:
@@ -655,7 +659,7 @@ class MySQL(Server):
             user, _, host = str(connection.query("SELECT CURRENT_USER()")[0][0]).rpartition("@")
         return f"{_text(user)}@{_text(host)}".replace("%%", "%")
 
-    def create_helper(self, source: Table, schema: str, name: str) -> list[str]:
+    def create_helper(self, source: Table, schema: str, name: str, comment: str) -> list[str]:
         columns = [self._key_definition(column) for column in source.key_columns]
         key = ", ".join(self.quote(k) for k in source.primary_key)
         return [
@@ -665,7 +669,7 @@ class MySQL(Server):
             "`is_deprecated` ENUM('TRUE','FALSE') NOT NULL DEFAULT 'FALSE', "
             "`_worker` INT NOT NULL DEFAULT 0, "
             f"PRIMARY KEY ({key}), FOREIGN KEY ({key}) REFERENCES {self.name(source.schema, source.name)} ({key}) "
-            "ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB"
+            f"ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB COMMENT={_text(comment)}"
         ]
 
     def _key_definition(self, column: Column) -> str:

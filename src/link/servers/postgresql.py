@@ -294,6 +294,9 @@ class PostgreSQL(Server):
         found = connection.query("SELECT system_identifier, current_database() FROM pg_control_system()")[0]
         return tuple(map(str, found))
 
+    def lasting_identity(self, connection: Connection) -> str | None:
+        return "/".join(self.identity(connection))
+
     # names
 
     def fits(self, name: str) -> bool:
@@ -502,7 +505,7 @@ class PostgreSQL(Server):
     def grant_schema_hint(self, schema: str) -> str:
         return self.grant_helper_hint(schema, "")
 
-    def create_helper(self, source: Table, schema: str, name: str) -> list[str]:
+    def create_helper(self, source: Table, schema: str, name: str, comment: str) -> list[str]:
         columns = [self._key_definition(column) for column in source.key_columns]
         key = ", ".join(self.quote(k) for k in source.primary_key)
         helper = self.name(schema, name)
@@ -518,6 +521,7 @@ class PostgreSQL(Server):
             f"PRIMARY KEY ({key}), FOREIGN KEY ({key}) REFERENCES {self.name(source.schema, source.name)} ({key}) "
             # Room on each page for its rows' second version: finishing a pull need not touch the index then.
             "ON UPDATE RESTRICT ON DELETE RESTRICT) WITH (fillfactor = 50)",
+            f"COMMENT ON TABLE {helper} IS {_text(comment)}",
             # The link user owns the helper table; who owns the source must be able to flag rows in it.
             f"DO $$ BEGIN EXECUTE format('GRANT ALL ON %%I.%%I TO %%I', {_text(schema)}, {_text(name)}, "
             f"{self._owner(source)}); END $$",
