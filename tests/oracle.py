@@ -12,8 +12,8 @@ import json
 import math
 import re
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -268,24 +268,41 @@ def create_enum(server: TestServer, schema: str) -> None:
 
 
 def create(
-    server: TestServer, schema: str, table: str, columns: Mapping[str, Type], key: Sequence[str], master: str = ""
+    server: TestServer,
+    schema: str,
+    table: str,
+    columns: Mapping[str, Type],
+    key: Sequence[str],
+    master: str = "",
+    *,
+    required: Collection[str] = (),
+    defaults: Mapping[str, str] | None = None,
+    comments: Mapping[str, str] | None = None,
+    comment: str = "",
 ) -> None:
-    """A table whose columns take NULL but for the key; with a master's name, a part of it."""
+    """A table whose columns take NULL but for the key and those that are required; with a master, a part of it.
+
+    Defaults are SQL; comments follow the types' markers.
+    """
     kind, name = server.kind, quote(server.kind, schema, table)
     postgresql = kind == "postgresql"
-    lines, comments = [], []
+    lines, later = [], []
     for column, given in columns.items():
-        null = "NOT NULL" if column in key else "NULL"
-        text = string(kind, f":{given.marker}:" if given.marker else "")
-        words = f"{quote(kind, column)} {given.sql.format(schema=schema)} {null}"
+        null = "NOT NULL" if column in key or column in required else "NULL"
+        text = string(kind, (f":{given.marker}:" if given.marker else "") + (comments or {}).get(column, ""))
+        # Not format(): an enum's labels may have braces.
+        words = f"{quote(kind, column)} {given.sql.replace('{schema}', schema)} {null}"
+        if column in (defaults or {}):
+            words += f" DEFAULT {(defaults or {})[column]}"
         lines.append(words if postgresql else f"{words} COMMENT {text}")
-        comments += [f"COMMENT ON COLUMN {name}.{quote(kind, column)} IS {text}"] if postgresql and given.marker else []
+        later += [f"COMMENT ON COLUMN {name}.{quote(kind, column)} IS {text}"] if postgresql and text != "''" else []
     lines.append(f"PRIMARY KEY ({', '.join(quote(kind, k) for k in key)})")
     if master:
         inherited = ", ".join(quote(kind, k) for k in key[:-1])
         lines.append(f"FOREIGN KEY ({inherited}) REFERENCES {quote(kind, schema, master)} ({inherited})")
-    options = "" if postgresql else " DEFAULT CHARSET utf8mb4"
-    run(server, f"CREATE TABLE {name} ({', '.join(lines)}){options}", *comments)
+    options = "" if postgresql else f" DEFAULT CHARSET utf8mb4 COMMENT {string(kind, comment)}"
+    later += [f"COMMENT ON TABLE {name} IS {string(kind, comment)}"] if postgresql and comment else []
+    run(server, f"CREATE TABLE {name} ({', '.join(lines)}){options}", *later)
 
 
 def insert(
@@ -496,3 +513,86 @@ def tables(server: TestServer, schema: str) -> list[str]:
     """The tables of a schema, if there is one."""
     found = server.sql("SELECT table_name FROM information_schema.tables WHERE table_schema = %s", schema)
     return sorted(name for (name,) in found)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a table says about itself, as far as every kind of server can say it."""
+
+    comment: str
+    key: tuple[str, ...]
+    #: Whether it takes NULL, and the comment with its marker.
+    columns: dict[str, tuple[bool, str]]
+
+
+def declaration(server: TestServer, schema: str, table: str) -> Declaration:
+    """What the server's catalogue says about a table."""
+    if server.kind == "postgresql":
+        name = quote(server.kind, schema, table)
+        columns = server.sql(
+            "SELECT attname, NOT attnotnull, coalesce(col_description(attrelid, attnum), '') FROM pg_attribute "
+            "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+            name,
+        )
+        key = server.sql(
+            "SELECT attname FROM pg_index i, unnest(indkey) WITH ORDINALITY AS u(number, position), pg_attribute "
+            "WHERE indrelid = %s::regclass AND indisprimary AND attrelid = indrelid AND attnum = number "
+            "ORDER BY position",
+            name,
+        )
+        comment = server.sql("SELECT coalesce(obj_description(%s::regclass), '')", name)[0][0]
+    else:
+        columns = [
+            (row[0], row[3] == "YES", row[8])
+            for row in server.sql(f"SHOW FULL COLUMNS FROM {quote(server.kind, schema, table).replace('%', '%%')}")
+        ]
+        indexes = server.sql(f"SHOW INDEX FROM {quote(server.kind, schema, table)}")
+        key = [(row[4],) for row in sorted(indexes, key=lambda row: row[3]) if row[2] == "PRIMARY"]
+        found = "SELECT table_comment FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
+        comment = server.sql(found, schema, table)[0][0]
+    return Declaration(comment, tuple(name for (name,) in key), {row[0]: (bool(row[1]), row[2]) for row in columns})
+
+
+#: Zones in the years of the tests: name, then (instant from which it is so, seconds east of Greenwich).
+_ZONES = {
+    "Test/Berlin": ((-(2**31), 3600), (1711846800, 7200), (1729990800, 3600)),
+    "Test/Apia": ((-(2**31), 46800), (1711846800, -39600), (1729990800, 46800)),
+}
+
+
+@contextmanager
+def zones(*places: tuple[TestServer, str, str]) -> Iterator[None]:
+    """Servers whose new sessions live in other time zones; on PostgreSQL, the sessions of one account."""
+    for server, user, zone in places:
+        if server.kind == "postgresql":
+            real = {"Test/Berlin": "Europe/Berlin", "Test/Apia": "America/St_Johns"}[zone]
+            server.sql(f"ALTER ROLE {user} SET timezone = '{real}'")
+        else:
+            _make_zone(server, zone)
+            server.sql("SET GLOBAL time_zone = %s", zone)
+    try:
+        yield
+    finally:
+        for server, _, _ in places:
+            if server.kind != "postgresql":
+                server.sql("SET GLOBAL time_zone = 'SYSTEM'")
+
+
+def _make_zone(server: TestServer, zone: str) -> None:
+    if server.sql("SELECT 1 FROM mysql.time_zone_name WHERE name = %s", zone):
+        return
+    offsets = sorted({offset for _, offset in _ZONES[zone]})
+    run(
+        server,
+        "INSERT INTO mysql.time_zone (use_leap_seconds) VALUES ('N')",
+        "SET @zone = LAST_INSERT_ID()",
+        f"INSERT INTO mysql.time_zone_name VALUES ('{zone}', @zone)",
+        *(
+            f"INSERT INTO mysql.time_zone_transition_type VALUES (@zone, {n}, {offset}, {n}, 'Z{n}')"
+            for n, offset in enumerate(offsets)
+        ),
+        *(
+            f"INSERT INTO mysql.time_zone_transition VALUES (@zone, {since}, {offsets.index(offset)})"
+            for since, offset in _ZONES[zone]
+        ),
+    )

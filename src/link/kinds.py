@@ -55,7 +55,9 @@ class Kind:
     def holds(self, other: Kind) -> bool:
         """Whether every value of the other kind fits."""
         if self.name != other.name:
-            return (self.name, other.name) == ("decimal", "integer") and self.scale == 0
+            # An attribute that a part inherits does not say that it is a bool or a uuid.
+            wider = (("decimal", "integer"), ("integer", "bool"), ("bytes", "uuid"))
+            return (self.name, other.name) in wider and self.scale == 0
         if self.name == "decimal":
             return self.scale >= other.scale and _at_least(_whole(self), _whole(other))
         if self.name == "integer":
@@ -95,8 +97,10 @@ def default_of(expression: str | None, unescape: Callable[[str], str]) -> Defaul
         text = text[1:-1]
     if match := re.fullmatch(r"(?:_\w+ ?)?'((?:[^'\\]|''|\\.|\\)*)'(::.*)?", text, re.DOTALL):
         return Default(unescape(match[1]))
-    if re.fullmatch(r"-?[\d.]+(e[-+]?\d+)?|0x([0-9a-f]{2})+|true|false", text, re.IGNORECASE):
+    if re.fullmatch(r"-?[\d.]+(e[-+]?\d+)?|true|false", text, re.IGNORECASE):
         return Default(text)
+    if re.fullmatch(r"0x([0-9a-f]{2})+", text, re.IGNORECASE):
+        return Default(bytes.fromhex(text[2:]).decode("latin-1"))
     if re.fullmatch(r"(current_timestamp|now)(\(\d*\))?", text, re.IGNORECASE):
         return Default(now=True)
     return None

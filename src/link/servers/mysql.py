@@ -186,6 +186,19 @@ class MySQLConnection(Connection):
             if self.query("SELECT IS_USED_LOCK(%s)", (_lock_name(space, name),))[0][0] is not None
         }
 
+    def json_columns(self, schema: str, name: str) -> set[str]:
+        """MariaDB's JSON is a LONGTEXT with a check, which an account that may only read sees here alone."""
+        with self._cursor() as cursor:
+            # There may be defaults in it that are not text.
+            encoding, self._raw.encoding = self._raw.encoding, "latin-1"
+            try:
+                cursor.execute(_plain(f"SHOW CREATE TABLE {self.server.name(schema, name)}").encode())
+                text = cursor.fetchone()[1].encode("latin-1").decode(errors="replace")
+            finally:
+                self._raw.encoding = encoding
+        found = re.findall(r"^  `((?:[^`]|``)+)` longtext .*CHECK \(json_valid\(`\1`\)\)", text, re.MULTILINE)
+        return {column.replace("``", "`") for column in found}
+
     def rollback(self) -> None:
         with contextlib.suppress(LinkError):
             self.execute("ROLLBACK")
@@ -597,7 +610,8 @@ class MySQL(Server):
     def read_table(self, connection: Connection, schema: str, name: str) -> Table:
         where = "WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
         comment = connection.query(f"SELECT TABLE_COMMENT FROM information_schema.TABLES {where}", (schema, name))
-        mariadb = isinstance(connection, MySQLConnection) and connection.is_mariadb
+        assert isinstance(connection, MySQLConnection)
+        mariadb = connection.is_mariadb
         columns = connection.query(
             "SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, COLUMN_COMMENT, CHARACTER_SET_NAME, "
             f"COLLATION_NAME FROM information_schema.COLUMNS {where} ORDER BY ORDINAL_POSITION",
@@ -609,7 +623,8 @@ class MySQL(Server):
             f"FROM information_schema.KEY_COLUMN_USAGE {where} ORDER BY CONSTRAINT_NAME, ORDINAL_POSITION",
             (schema, name),
         )
-        json_columns = self._json_columns(connection, schema, name) if mariadb else ()
+        long_text = any(row[1] == "longtext" for row in columns)
+        json_columns = connection.json_columns(schema, name) if mariadb and long_text else ()
         return Table(
             schema,
             name,
@@ -618,12 +633,6 @@ class MySQL(Server):
             tuple(column for constraint, column, *_ in keys if constraint == "PRIMARY"),
             _foreign_keys(keys),
         )
-
-    def _json_columns(self, connection: Connection, schema: str, name: str) -> set[str]:
-        """MariaDB's JSON is a LONGTEXT with a check, which an account that may only read sees here alone."""
-        text = str(connection.query(f"SHOW CREATE TABLE {self.name(schema, name)}")[0][1])
-        found = re.findall(r"^  `((?:[^`]|``)+)` longtext .*CHECK \(json_valid\(`\1`\)\)", text, re.MULTILINE)
-        return {column.replace("``", "`") for column in found}
 
     def supports(self, column: Column) -> bool:
         return column.kind is not None
@@ -806,8 +815,11 @@ def _width(column: Column) -> int:
 
 def _default_for(mariadb: bool, column: Column, default: str | None) -> str | None:
     """A default that came from another flavour or kind of server, as SQL of this one."""
-    if default is None or mariadb:
-        return default
+    if default is None:
+        return None
+    if mariadb:
+        # It cannot read its own text again when a literal has both a character set before it and escapes in it.
+        return re.sub(r"('(?:[^'\\]|\\.)*')|\b_\w+(?=')", lambda m: m[1] or "", default, flags=re.DOTALL)
     if re.match("current_timestamp", default, re.IGNORECASE):
         decimals = column.kind.size if column.kind else 0
         return f"CURRENT_TIMESTAMP({decimals})" if decimals else "CURRENT_TIMESTAMP"

@@ -102,7 +102,7 @@ def default(kind: Kind, given: Default) -> str | None:
         return f"CURRENT_TIMESTAMP{decimals}" if kind.name in ("datetime", "timestamp") else None
     text = given.text
     if kind.name in ("bytes", "uuid"):
-        digits = text.replace("-", "") if kind.name == "uuid" else text.removeprefix("\\x").removeprefix("0x")
+        digits = text.replace("-", "") if kind.name == "uuid" else text.removeprefix("\\x")
         return f"x'{digits}'" if re.fullmatch(r"([0-9a-f]{2})*", digits) else None
     if kind.name == "bool":
         return "'1'" if text.lower() in ("1", "t", "true") else "'0'"

@@ -89,9 +89,10 @@ def default(kind: Kind, given: Default) -> str | None:
     if given.now:
         return "CURRENT_TIMESTAMP" if kind.name in ("date", "datetime", "timestamp") else None
     text = given.text
-    if kind.name in ("bytes", "uuid"):
-        digits = text.removeprefix("0x")
-        return f"'\\x{digits}'" if kind.name == "bytes" and digits != text else None
+    if kind.name == "bytes":
+        return f"'\\x{text.encode('latin-1').hex()}'" if all(c <= "\xff" for c in text) else None
+    if kind.name == "uuid":
+        return None
     if kind.name in ("date", "datetime", "timestamp"):
         return literal(text) if _in_calendar(text[:10]) else None
     if kind.name == "time":
