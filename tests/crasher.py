@@ -283,7 +283,7 @@ def obey(order: Order, known: Linked) -> dict[str, Any]:
 
     # Three chunks of the twelve entities; and no patience with servers that are there all the time.
     transfer.FIRST_CHUNK_ROWS = transfer.CHUNK_ROWS = 5
-    run.PAUSES = (0.02, 0.02, 0, 0, 0, 0, 0)
+    run.PAUSES = (0.02,) * 7
     trap = Trap(order)
     hook(trap)
     report: dict[str, Any] = {"result": None, "error": None}

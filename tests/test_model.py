@@ -440,7 +440,7 @@ def test_random_sequences(lab: Lab, figures: Figures, monkeypatch: pytest.Monkey
         run_state_machine_as_test(
             type("Sequence", (Machine,), body),
             settings=settings(
-                max_examples=300 if SOAK else 10,
+                max_examples=100 if SOAK else 10,
                 stateful_step_count=40 if SOAK else 15,
                 deadline=None,
                 derandomize=not SOAK,

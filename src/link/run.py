@@ -44,7 +44,7 @@ DEPRECATED = f"{FLAGGED} AND is_deprecated = 'TRUE'"
 FEW = 20_000
 TRIES = 10
 #: Seconds between attempts to connect again: together as long as the restart of a server takes.
-PAUSES = (0.2, 0.5, 1, 2, 4, 8, 16)
+PAUSES: tuple[float, ...] = (0.2, 0.5, 1, 2, 4, 8, 16)
 
 
 def patiently(action: Callable[[], T]) -> T:

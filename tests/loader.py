@@ -1,0 +1,82 @@
+"""Processes that pull and delete at random on one link until their time is up; run as a script by test_load.
+
+The arguments are one line of JSON; each process writes one line of JSON with what it has done and met.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import time
+import traceback
+from collections import Counter
+from typing import Any
+
+if __name__ == "__main__":
+    os.environ |= {"DJ_IGNORE_CONFIG_FILE": "true", "DJ_LOG_LEVEL": "CRITICAL"}
+
+
+def work(number: int, order: dict[str, Any]) -> Counter[str]:
+    """Pull and delete ranges until the time is up; how many entities, and what errors."""
+    import logging
+
+    import datajoint as dj
+
+    from link import LinkError, link, run
+    from link.servers import BusyError
+
+    logging.getLogger("link").setLevel(logging.CRITICAL)
+    # The servers are there all the time, it is only connections that are lost.
+    run.PAUSES = (0.05, 0.1, 0.2, 0.5, 1, 1, 1)
+    chance, counts = random.Random(number), Counter[str]()
+    deadline = time.monotonic() + order["seconds"]
+
+    def goes_on() -> bool:
+        """Until the time is up; a slow machine gets some more, so that something is done at all."""
+        late = time.monotonic() - deadline
+        return late < 0 or (late < 60 and counts["operations"] < 5)
+
+    while goes_on():
+        try:
+            local = dj.Instance(**order["local"], use_tls=False, safemode=False)
+            table: Any = link(*order["link"], connection=local, use_tls=False)(type("Session", (), {}))
+            while goes_on():
+                first = chance.randrange(order["rows"])
+                last = first + chance.randrange(order["rows"] // 20)
+                chosen = f"session BETWEEN {first} AND {last}"
+                if chance.random() < 0.6:
+                    counts["pulled"] += table.source.pull(chosen).pulled
+                else:
+                    counts["deleted"] += (table() & chosen).delete()
+                counts["operations"] += 1
+        except BusyError:
+            counts["gave up waiting"] += 1
+        except (LinkError, dj.DataJointError) as error:
+            counts[f"error {type(error).__name__}"] += 1
+        except Exception:
+            counts[f"unexpected {traceback.format_exc()}"] += 1
+    return counts
+
+
+def main() -> None:
+    """Fork the processes, and wait for them."""
+    import datajoint  # noqa: F401 - so that the processes need not
+    import tqdm.auto  # noqa: F401
+
+    import link.api  # noqa: F401
+
+    order = json.loads(sys.argv[1])
+    children = []
+    for number in range(order["processes"]):
+        children.append(os.fork())
+        if not children[-1]:
+            os.write(1, (json.dumps(work(number, order)) + "\n").encode())
+            os._exit(0)
+    for child in children:
+        os.waitpid(child, 0)
+
+
+if __name__ == "__main__":
+    main()

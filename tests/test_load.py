@@ -1,0 +1,139 @@
+"""Many processes pull and delete on one link, flags come and go, connections are cut: then everything converges."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pymysql
+import pytest
+from figures import SOAK, Figures
+from lab import Lab
+from pipelines import assert_same, granted, sessions
+from proxy import Proxy
+from test_recovery import wait_until
+
+from link import State
+
+ROWS, PROCESSES, SECONDS = (200_000, 8, 60) if SOAK else (20_000, 4, 12)
+
+
+class Cutter(Proxy):
+    """A proxy that cuts one connection of many."""
+
+    def cut_one(self, chance: random.Random) -> int:
+        """Cut one, if there is any; how many were."""
+        pairs = len(self._wires) // 2
+        if not pairs:
+            return 0
+        place = 2 * chance.randrange(pairs)
+        pair = self._wires[place : place + 2]
+        del self._wires[place : place + 2]
+        for wire in chance.sample(pair, k=2):
+            self._drop(wire)
+        return 1
+
+
+@contextmanager
+def repeatedly(seconds: float, action: Callable[[], int]) -> Iterator[Counter[str]]:
+    """Call something in a thread again and again; counts what it returns under "sum"."""
+    stop, counts = threading.Event(), Counter[str]()
+
+    def loop() -> None:
+        while not stop.wait(seconds):
+            counts["sum"] += action()
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    try:
+        yield counts
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.timeout(1800 if SOAK else 300)
+def test_load(lab: Lab, figures: Figures) -> None:
+    table = sessions(lab, ROWS, trials=1)
+    Session = granted(lab, table)
+    Session.source.pull(f"session < {ROWS // 2}")
+    chance = random.Random(0)
+    proxies = [Cutter(server.host, server.port) for server in (lab.source_server, lab.local_server)]
+    helper = f"{lab.helper_schema}.{lab.helper_table}"
+
+    def flag() -> int:
+        first = chance.randrange(ROWS)
+        flagged = chance.choice(["TRUE", "FALSE"])
+        change = f"SET is_flagged = '{flagged}' WHERE session BETWEEN {first} AND {first + ROWS // 100}"
+        # The source's people have to try again after a deadlock, as everybody.
+        with suppress(pymysql.OperationalError, psycopg2.OperationalError):
+            lab.source_server.sql(f"UPDATE {helper} {change}")
+        return 1
+
+    try:
+        with (
+            repeatedly(0.2, flag) as flags,
+            repeatedly(1, lambda: chance.choice(proxies).cut_one(chance)) as cuts,
+        ):
+            counts = load(lab, proxies[0].port, proxies[1].port)
+    finally:
+        for proxy in proxies:
+            proxy.close()
+    assert not [what for what in counts if what.startswith("unexpected")], counts
+    assert counts["operations"] > PROCESSES and counts["pulled"] and counts["deleted"], counts
+
+    lost = converge(lab, Session, helper)
+    assert lost == 0
+    assert_same(lab, table, "trial")
+    for what in ("operations", "pulled", "deleted"):
+        figures.add(f"load, {what}", lab.kind, counts[what])
+    figures.add("load, changes of flags", lab.kind, flags["sum"])
+    figures.add("load, connections cut", lab.kind, cuts["sum"])
+    figures.add("load, gave up waiting for a lock", lab.kind, counts["gave up waiting"])
+    figures.add("load, rows lost", lab.kind, lost)
+
+
+def load(lab: Lab, source_port: int, local_port: int) -> Counter[str]:
+    """What the processes have done together."""
+    local = {"host": "127.0.0.1", "port": local_port, "user": lab.local_user, "password": lab.local_password}
+    names = [lab.source_schema, lab.helper_schema, lab.helper_table, lab.local_schema]
+    order = {
+        "link": [f"127.0.0.1:{source_port}", *names],
+        "local": local | {"backend": lab.local_server.backend},
+        "rows": ROWS,
+        "processes": PROCESSES,
+        "seconds": SECONDS,
+    }
+    script = str(Path(__file__).with_name("loader.py"))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", script, json.dumps(order)], capture_output=True, text=True, check=True
+    )
+    reports = [Counter(json.loads(line)) for line in done.stdout.splitlines()]
+    assert len(reports) == PROCESSES, done.stderr
+    return sum(reports, Counter[str]())
+
+
+def converge(lab: Lab, linked: Any, helper: str) -> int:
+    """Take back all flags and pull everything; how many entities are lost, or not shared then."""
+    lab.source_server.sql(f"UPDATE {helper} SET is_flagged = 'FALSE'")
+    # The servers may need a moment to notice that the processes have gone.
+    wait_until(lambda: not linked.source.pull().pulled and linked.source.status()[State.SHARED] == ROWS, 60)
+    status = linked.source.status(deep=True)
+    assert {name: count for name, count in status.items() if count} == {State.SHARED.value: ROWS}
+    verified = linked.source.verify()
+    assert verified and verified.compared == ROWS
+    with closing(lab.source_server.connect_raw()) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT COUNT(*) FROM {helper} WHERE process <> 'NONE'")
+        assert cursor.fetchone() == (0,)
+        cursor.execute(f"SELECT COUNT(*) FROM {lab.source_schema}.session")
+        left = int(cursor.fetchone()[0])
+    return ROWS - left + ROWS - int(status[State.SHARED])
