@@ -17,12 +17,14 @@ KEYS_PER_STATEMENT = 5000
 class Chunk:
     """The entities whose keys lie in (``after``, ``upto``], in the order of their server; None for an open end.
 
-    ``claimed`` counts the keys that a run has claimed there; None for those that it found unfinished.
+    ``claimed`` counts the keys that a run has claimed there; None for those that it found unfinished. ``whole`` if the
+    source has no others there.
     """
 
     after: Key | None
     upto: Key | None
     claimed: int | None = None
+    whole: bool = False
 
 
 EVERYTHING = Chunk(None, None)

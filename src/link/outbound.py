@@ -131,9 +131,13 @@ class Outbound:
         """The key of the unshared source row ``offset`` rows further on in a range, if there are as many."""
         return self.rows.key_at(connection, self._unshared(where, within), offset)
 
-    def claim(self, connection: Connection, where: str, chunk: Chunk) -> int:
-        """Hold the unshared source rows of a chunk; how many that were."""
-        condition, args = self._unshared(where, chunk)
+    def claim(self, connection: Connection, where: str, chunk: Chunk, mixed: bool = True) -> int:
+        """Hold the unshared source rows of a chunk; how many that were.
+
+        Where none is known to be held, so that the chunk is not ``mixed``, they need not be looked up one by one first:
+        of what somebody holds after all the INSERT takes no second hold.
+        """
+        condition, args = self._unshared(where, chunk) if mixed else self._selected(where, chunk)
         return connection.execute(self._claim_statement(f"FROM {self.rows.name} WHERE {condition}"), args)
 
     def claim_keys(self, connection: Connection, where: str, keys: Sequence[Key]) -> int:
@@ -157,12 +161,16 @@ class Outbound:
         return self.rows.count(connection, self._unshared(where, EVERYTHING))
 
     def _unshared(self, where: str, chunk: Chunk) -> Sql:
-        condition, args = self.rows.within(chunk)
+        condition, args = self._selected(where, chunk)
         # The helper table has another name in here: it is the target of the INSERT around it.
         other = (f"h.{self.server.quote(column.name)}" for column in self.helper.key)
         equal = " AND ".join(f"{a} = {b}" for a, b in zip(other, self.rows.references, strict=True))
         held = f"EXISTS (SELECT {self.server.by_index}1 FROM {self.table} h WHERE {equal})"
-        return f"NOT {held} AND {condition}" + (f" AND {where}" if where else ""), args
+        return f"NOT {held} AND {condition}", args
+
+    def _selected(self, where: str, chunk: Chunk) -> Sql:
+        condition, args = self.rows.within(chunk)
+        return condition + (f" AND {where}" if where else ""), args
 
     # reading
 

@@ -12,6 +12,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
@@ -150,8 +151,7 @@ class Run:
 
     def __enter__(self) -> Run:
         try:
-            self.home = self.open(self.ends.source)
-            self.local = self.open(self.ends.local)
+            self.home, self.local = self.open_together([self.ends.source, self.ends.local])
         except BaseException:
             self._open.close()
             raise
@@ -165,6 +165,11 @@ class Run:
         connection = server.connect()
         self._open.callback(connection.close)
         return connection
+
+    def open_together(self, servers: Sequence[Server]) -> list[Connection]:
+        """Several sessions in the time of one: each takes many round trips."""
+        with ThreadPoolExecutor(len(servers), "link-opener") as pool:
+            return list(pool.map(self.open, servers))
 
     # recovery
 

@@ -159,6 +159,14 @@ class _TableEnd(NamedTuple):
     rows: int
 
 
+class _Ranges:
+    """What is left to be cut into chunks; None when nothing is."""
+
+    def __init__(self, within: Chunk) -> None:
+        self.lock = threading.Lock()
+        self.left: Chunk | None = within
+
+
 class _Stopped(Exception):  # noqa: N818 - not an error
     """The reader was told to stop."""
 
@@ -208,8 +216,9 @@ class Transfer:
 
     def move(self, bar: tqdm[NoReturn], suppress_errors: bool) -> None:
         """Move everything. On an error what was moved stays, and what was only claimed is let go."""
-        self.reading = self.run.open(self.run.ends.source)
-        self.marking = self.run.open(self.run.ends.source)
+        source = self.run.ends.source
+        ahead = source.claimers if self.within is not None and self.limit is None else 0
+        self.reading, self.marking, *self.claiming = self.run.open_together([source] * (2 + ahead))
         reader = threading.Thread(target=self._read, name="link-reader", daemon=True)
         with ThreadPoolExecutor(1, "link-marker") as self.marker:
             reader.start()
@@ -268,52 +277,51 @@ class Transfer:
 
     def _claims_ahead(self, within: Chunk) -> Iterator[Chunk]:
         """Claim the next chunks while this one is read: most of a claim is the server's work on the foreign key."""
-        claimers = [self.run.open(self.run.ends.source) for _ in range(self.run.ends.source.claimers)]
+        ranges = _Ranges(within)
         idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
-        for connection in claimers:
+        for connection in self.claiming:
             idle.put(connection)
-        under_way: collections.deque[Future[Chunk]] = collections.deque()
-        with ThreadPoolExecutor(len(claimers), "link-claimer") as pool:
-            for after, upto in self._bounds(within):
-                under_way.append(pool.submit(self._claim, idle, after, upto))
-                if len(under_way) > len(claimers):
-                    yield from self._if_any(under_way.popleft().result())
+        under_way: collections.deque[Future[Chunk | None]] = collections.deque()
+        with ThreadPoolExecutor(len(self.claiming), "link-claimer") as pool:
+            for _ in range(len(self.claiming) + 1):
+                under_way.append(pool.submit(self._claim_next, ranges, idle))
             while under_way:
-                yield from self._if_any(under_way.popleft().result())
+                if chunk := under_way.popleft().result():
+                    under_way.append(pool.submit(self._claim_next, ranges, idle))
+                    yield from self._if_any(chunk)
 
     def _claims_within(self, within: Chunk, limit: int) -> Iterator[Chunk]:
         after = within.after
         while limit > 0:
             size = min(self.chunk_rows, limit)
             upto = self.outbound.next_unshared(self.run.home, self.where, Chunk(after, within.upto), size - 1)
-            chunk = self._claim_with(self.run.home, after, upto)
+            chunk = self._claim_with(self.run.home, after, upto, size if upto else None)
             yield from self._if_any(chunk)
             if upto is None:
                 return
             after, limit = upto, limit - (chunk.claimed or 0)
 
-    def _bounds(self, within: Chunk) -> Iterator[tuple[Key | None, Key | None]]:
-        after, end = within.after, within.upto
-        while not self.stop.is_set():
-            left = Chunk(after, end)
-            upto = self.outbound.next_unshared(self.run.home, self.where, left, self.chunk_rows - 1)
-            yield after, upto or end
-            if upto is None:
-                return
-            after = upto
-
-    def _claim(self, idle: queue.SimpleQueue[Connection], after: Key | None, upto: Key | None) -> Chunk:
+    def _claim_next(self, ranges: _Ranges, idle: queue.SimpleQueue[Connection]) -> Chunk | None:
         connection = idle.get()
         try:
-            return self._claim_with(connection, after, upto)
+            with ranges.lock:
+                if self.stop.is_set() or ranges.left is None:
+                    return None
+                after, end, rows = ranges.left.after, ranges.left.upto, self.chunk_rows
+                upto = self.outbound.next_unshared(connection, self.where, ranges.left, rows - 1)
+                ranges.left = Chunk(upto, end) if upto else None
+            return self._claim_with(connection, after, upto or end, rows if upto else None)
         finally:
             idle.put(connection)
 
-    def _claim_with(self, connection: Connection, after: Key | None, upto: Key | None) -> Chunk:
+    def _claim_with(self, connection: Connection, after: Key | None, upto: Key | None, unshared: int | None) -> Chunk:
+        """Claim a range, of which may be known how many unshared entities it has."""
+        chunk = Chunk(after, upto)
         # Listed before it is claimed: whatever happens then, it is let go of in the end.
-        self.waiting[after, upto] = Chunk(after, upto)
-        claimed = patiently(lambda: self.outbound.claim(connection, self.where, Chunk(after, upto)))
-        return Chunk(after, upto, claimed)
+        self.waiting[after, upto] = chunk
+        there = self.outbound.count_source(connection, chunk)
+        claimed = patiently(lambda: self.outbound.claim(connection, self.where, chunk, mixed=there != unshared))
+        return Chunk(after, upto, claimed, whole=claimed == there)
 
     def _if_any(self, chunk: Chunk) -> Iterator[Chunk]:
         if chunk.claimed:
@@ -326,20 +334,23 @@ class Transfer:
             sizes.append(len(block.data))
             self._put(block)
 
-        self.reading.begin_snapshot()
         # All rows of the range are ours: read it as it lies, without looking at the helper table.
-        whole = chunk.claimed is not None and chunk.claimed == self.outbound.count_source(self.reading, chunk)
-        rows_of = self.outbound.all_rows if whole else self.outbound.claimed_rows
-        counts = []
+        rows_of = self.outbound.all_rows if chunk.whole else self.outbound.claimed_rows
+        several, counts = len(self.tables) > 1, []
+        if several:  # of one table each read is a snapshot by itself
+            self.reading.begin_snapshot()
         try:
             for there, _ in self.tables:
                 counts.append(self.reading.stream(there, rows_of(there, chunk), self.form, send))
+                if chunk.whole and counts[0] != chunk.claimed:
+                    raise RowError(f"{counts[0]} rows in a range of which {chunk.claimed} were claimed")
                 self._put(_TableEnd(counts[-1]))
         except RowError as error:
             self.reading.rollback()
             self._put(error)
         else:
-            self.reading.execute("COMMIT")
+            if several:
+                self.reading.execute("COMMIT")
             self._adapt(counts[0], sum(sizes))
 
     def _adapt(self, rows: int, size: int) -> None:

@@ -125,8 +125,8 @@ class Server(ABC):
     """
 
     begin_snapshot: ClassVar[tuple[str, ...]]
-    #: Sessions that claim at once: more than one where the check of the foreign key is what takes the time.
-    claimers: ClassVar[int] = 1
+    #: Sessions that claim at once: the check of the foreign key is what takes the time.
+    claimers: ClassVar[int] = 2
     #: After the SELECT in an EXISTS: look each row up in the index, and copy nothing aside.
     by_index: ClassVar[str] = ""
 

@@ -225,7 +225,6 @@ class _Source(io.RawIOBase):
 class PostgreSQL(Server):
     """A PostgreSQL server."""
 
-    claimers = 2
     driver_errors = (psycopg2.Error,)
     begin_snapshot = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
 
