@@ -41,6 +41,10 @@ def work(number: int, order: dict[str, Any]) -> Counter[str]:
     while goes_on():
         try:
             local = dj.Instance(**order["local"], use_tls=False, safemode=False)
+        except Exception:  # DataJoint's own: it has not got as far as to tell that the connection was lost
+            counts["error UnreachableError"] += 1
+            continue
+        try:
             table: Any = link(*order["link"], connection=local, use_tls=False)(type("Session", (), {}))
             while goes_on():
                 first = chance.randrange(order["rows"])

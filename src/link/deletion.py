@@ -49,24 +49,14 @@ def delete(ends: Ends, selected: dj.Table, execute: Callable[[], int], prompt: b
     with Run(ends) as run, _in_our_words(ends):
         run.recover()
         ends.local.revive()
-        connection.start_transaction()
+        keys = _begin(ends, run, selected, execute)
+        count = len(keys)
         try:
-            keys = _local_keys(run, selected)
-            count = execute()
-            if count != len(keys):
-                raise TransferError(
-                    f"DataJoint deleted {count} of the {len(keys)} selected rows of {ends.spec.class_name}; "
-                    "nothing was changed on either server.",
-                    "It misreads some restrictions in deletions, such as those with %: select by other attributes.",
-                )
             confirmed = count > 0 and (not prompt or user_choice("Commit deletes?", default="no") == "yes")
             if confirmed:
                 patiently(lambda: run.outbound.apply_to_keys(run.home, START_DELETE, keys))
         except BaseException:
-            with contextlib.suppress(Exception):
-                connection.cancel_transaction()
-            with contextlib.suppress(Exception):
-                ends.local.revive()  # a connection that was lost has rolled back
+            _roll_back(ends)
             raise
         if not confirmed:
             connection.cancel_transaction()
@@ -78,6 +68,42 @@ def delete(ends: Ends, selected: dj.Table, execute: Callable[[], int], prompt: b
     if prompt:
         dj_logger.info("Delete committed.")
     return count
+
+
+def _begin(ends: Ends, run: Run, selected: dj.Table, execute: Callable[[], int]) -> list[Key]:
+    """Delete locally, in a transaction that is left open; the keys of what is deleted.
+
+    Others may pull and delete here at the same time: have the same rows locked, or bring and take some meanwhile.
+    """
+    try:
+        return patiently(lambda: _delete(ends, run, selected, execute))
+    except TransferError:
+        return patiently(lambda: _delete(ends, run, selected, execute))
+
+
+def _delete(ends: Ends, run: Run, selected: dj.Table, execute: Callable[[], int]) -> list[Key]:
+    ends.local_connection.start_transaction()
+    try:
+        with _in_our_words(ends):
+            keys = _local_keys(run, selected)
+            count = execute()
+        if count != len(keys):
+            raise TransferError(
+                f"DataJoint deleted {count} of the {len(keys)} selected rows of {ends.spec.class_name}; "
+                "nothing was changed on either server.",
+                "It misreads some restrictions in deletions, such as those with %: select by other attributes.",
+            )
+    except BaseException:
+        _roll_back(ends)
+        raise
+    return keys
+
+
+def _roll_back(ends: Ends) -> None:
+    with contextlib.suppress(Exception):
+        ends.local_connection.cancel_transaction()
+    with contextlib.suppress(Exception):
+        ends.local.revive()  # a connection that was lost has rolled back
 
 
 @contextlib.contextmanager
