@@ -233,7 +233,7 @@ class Transfer:
             except BaseException as error:
                 # What this cannot clean up, the next operation does.
                 with contextlib.suppress(LinkError):
-                    self._end(reader)
+                    self._end(reader, interrupted=isinstance(error, KeyboardInterrupt))
                 if isinstance(error, KeyboardInterrupt):
                     logger.warning(
                         "%s: interrupted after %d entities; what was only claimed is let go of, and the next pull "
@@ -497,11 +497,13 @@ class Transfer:
             self.finishing.result()
             self.finishing = None
 
-    def _end(self, reader: threading.Thread) -> None:
+    def _end(self, reader: threading.Thread, interrupted: bool = False) -> None:
         """Stop reading; let go of what was claimed and not begun."""
         self.stop.set()
         reader.join()
         self._await_finish()
+        if interrupted:  # perhaps in the middle of a statement: these sessions may be of no more use
+            self.run.local, self.marking = self.run.open_together([self.run.ends.local, self.run.ends.source])
         for chunk in self.waiting.values():
             keys = self.outbound.keys(self.marking, "PULL", chunk)
             present = self.run.present(keys)
