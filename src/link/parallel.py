@@ -44,6 +44,8 @@ class Task:
     where: str
     within: Chunk
     suppress_errors: bool
+    transfers: int
+    stores: dict[str, Any] = field(repr=False)
 
 
 def pull(
@@ -55,16 +57,20 @@ def pull(
     display_progress: bool,
     max_calls: int | None,
     suppress_errors: bool,
+    transfers: int,
 ) -> PullResult:
     """Pull with several workers; see :meth:`link.Source.pull`."""
     started = time.monotonic()
     # Recovery, and whatever is held and not local, is one worker's work: this one's.
-    result = transfer.pull(ends, where, max_calls=max_calls, suppress_errors=suppress_errors, fresh=False)
+    result = transfer.pull(
+        ends, where, max_calls=max_calls, suppress_errors=suppress_errors, transfers=transfers, fresh=False
+    )
     with Run(ends) as run:
         left = None if max_calls is None else max(max_calls - result.pulled, 0)
         ranges = list(_ranges(run, where, workers * RANGES_PER_WORKER, left))
+    address, stores = _address(ends.local_connection), dict(ends.local_connection._config.stores or {})
     tasks = [
-        Task(ends.spec, ends.account, _address(ends.local_connection), where, within, suppress_errors)
+        Task(ends.spec, ends.account, address, where, within, suppress_errors, transfers, stores)
         for within, _ in ranges
     ]
     pool = executor or _processes(workers)
@@ -94,9 +100,10 @@ def pull(
 def pull_task(task: Task) -> PullResult:
     """What a worker does."""
     connection = dj.Instance(**task.local).connection
+    connection._config.stores = task.stores
     ends = Ends(task.spec, connection, account=task.account)
     try:
-        return transfer.pull_range(ends, task.where, task.within, task.suppress_errors)
+        return transfer.pull_range(ends, task.where, task.within, task.suppress_errors, task.transfers)
     finally:
         connection.close()
         ends.source_connection.close()

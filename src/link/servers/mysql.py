@@ -498,13 +498,15 @@ class MySQL(Server):
             return "DOUBLE"
         if kind.name in ("bytes", "uuid"):
             return "VARCHAR(6144) CHARACTER SET ascii"
+        if kind.name == "json":
+            return "LONGTEXT CHARACTER SET utf8mb4"
         if kind.name in ("text", "enum"):
             return f"VARCHAR({kind.size or 255}) CHARACTER SET {column.charset} COLLATE {column.collation}"
         # Compared as a year, MariaDB would take 0 for 2000.
         return "SMALLINT" if column.type == "year" else column.type
 
-    def key_match(self, column: Column, reference: str, listed: str) -> str:
-        return f"{reference} = {mysql_types.parameter(_kind(column)).replace('%s', listed)}"
+    def listed_value(self, column: Column, listed: str) -> str:
+        return mysql_types.parameter(_kind(column)).replace("%s", listed)
 
     def key_checksum(self, columns: Sequence[tuple[Column, str]], alike: bool) -> str:
         if alike:
