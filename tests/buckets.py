@@ -1,4 +1,4 @@
-"""Two S3 servers of different make on loopback, with accounts of their own: the source's and the local one.
+"""Two S3 servers on loopback, with accounts of their own: the source's and the local one.
 
 They are announced to a keeper (see `keeper.py`), which ends them and removes their data even when the tests are killed.
 """
@@ -44,16 +44,15 @@ class Account:
 
 
 class Buckets:
-    """Both servers, started when this is made."""
+    """Both servers, started when this is made: of different make, unless they are to be ``alike``."""
 
-    def __init__(self) -> None:
+    def __init__(self, alike: bool = False) -> None:
         self._keeper = Keeper()
         self._processes: list[subprocess.Popen[bytes]] = []
-        ports = iter([free_port() for _ in range(9)])
-        self.source = Account(next(ports), "source-key", secrets.token_hex())
-        self.local = Account(next(ports), "local-key", secrets.token_hex())
-        self._start(self._rclone(self.source))
-        self._start(self._seaweed(self.local, list(ports)))
+        self.source = Account(free_port(), "source-key", secrets.token_hex())
+        self.local = Account(free_port(), "local-key", secrets.token_hex())
+        self._start(self._seaweed(self.source) if alike else self._rclone(self.source))
+        self._start(self._seaweed(self.local))
         for account in (self.source, self.local):
             self._await(account)
             account.filesystem().mkdir("any")
@@ -70,10 +69,10 @@ class Buckets:
         folder.mkdir()
         address = f"127.0.0.1:{account.port}"
         keys = f"{account.access_key},{account.secret_key}"
-        return [_program("rclone"), "serve", "s3", "--addr", address, "--auth-key", keys, "--config", "", str(folder)]
+        return [program("rclone"), "serve", "s3", "--addr", address, "--auth-key", keys, "--config", "", str(folder)]
 
-    def _seaweed(self, account: Account, ports: list[int]) -> Sequence[str]:
-        folder = self._keeper.folder / "seaweed"
+    def _seaweed(self, account: Account) -> Sequence[str]:
+        folder = self._keeper.folder / account.access_key
         folder.mkdir()
         credentials = [{"accessKey": account.access_key, "secretKey": account.secret_key}]
         identity = {"name": "admin", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List"]}
@@ -81,12 +80,12 @@ class Buckets:
         accounts.write_text(json.dumps({"identities": [identity]}))
         names = [f"{part}.port{grpc}" for part in ("master", "volume", "filer") for grpc in ("", ".grpc")]
         names.append("s3.port.grpc")
-        settings: dict[str, object] = dict(zip(names, ports, strict=True))
+        settings: dict[str, object] = {name: free_port() for name in names}
         settings |= {"s3.port": account.port, "s3.config": accounts, "s3.port.iceberg": 0, "s3.port.lance": 0}
         settings |= {"dir": folder, "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "volume.max": 0}
         settings |= {"master.volumeSizeLimitMB": 64, "master.telemetry": "false", "s3.iam": "false"}
         options = [f"-{name}={value}" for name, value in settings.items()]
-        return [_program("weed"), "server", "-filer", "-s3", *options]
+        return [program("weed"), "server", "-filer", "-s3", *options]
 
     def _start(self, command: Sequence[str]) -> None:
         with (self._keeper.folder / f"{Path(command[0]).name}.log").open("ab") as log:
@@ -109,7 +108,8 @@ class Buckets:
         raise RuntimeError(f"the S3 server on port {account.port} does not start:\n{logs}")
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
+    """A program that a wheel has brought."""
     found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
     if found is None:
         raise RuntimeError(f"no program {name}: it comes with the development dependencies")
