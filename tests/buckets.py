@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet import START_SECONDS, Keeper, free_port
+from s3fs.core import S3FileSystem
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,10 @@ class Buckets:
 
     def close(self) -> None:
         """End both and remove their data."""
+        for filesystem in S3FileSystem._cache.values():
+            if filesystem._s3 is not None:  # it would leave its connections to the garbage collection
+                S3FileSystem.close_session(filesystem.loop, filesystem._s3)
+        S3FileSystem.clear_instance_cache()
         self._keeper.dismiss()
         for process in self._processes:
             process.wait(START_SECONDS)
@@ -83,7 +88,12 @@ class Buckets:
         settings: dict[str, object] = {name: free_port() for name in names}
         settings |= {"s3.port": account.port, "s3.config": accounts, "s3.port.iceberg": 0, "s3.port.lance": 0}
         settings |= {"dir": folder, "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "volume.max": 0}
-        settings |= {"master.volumeSizeLimitMB": 64, "master.telemetry": "false", "s3.iam": "false"}
+        settings |= {
+            "master.volumeSizeLimitMB": 64,
+            "master.telemetry": "false",
+            "s3.iam": "false",
+            "s3.autoCreateBucket": "false",
+        }
         options = [f"-{name}={value}" for name, value in settings.items()]
         return [program("weed"), "server", "-filer", "-s3", *options]
 
@@ -101,7 +111,8 @@ class Buckets:
             with suppress(OSError):
                 try:
                     urllib.request.urlopen(f"http://127.0.0.1:{account.port}/", timeout=1)
-                except urllib.error.HTTPError:
+                except urllib.error.HTTPError as error:
+                    error.close()
                     return  # it wants to know who asks
             time.sleep(0.05)
         logs = "".join(log.read_text()[-2000:] for log in self._keeper.folder.glob("*.log"))

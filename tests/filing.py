@@ -195,3 +195,9 @@ def nothing_left_over(instance: Any, schema: str, store: str) -> Iterator[None]:
     yield
     report = collected(instance, schema, store)
     assert (report["hash_paths_orphaned"], report["schema_paths_orphaned"], report["scan_errors"]) == (0, 0, [])
+
+
+def path_in(instance: Any, store: str, server: Any, schema: str, table: str, column: str, number: int) -> str:
+    """Where a file of the row with this first key value is."""
+    found = next(row[1] for row in stored(server, schema, table, table, column) if row[0] == number)
+    return str(backend(instance, store)._full_path(found["path"]))

@@ -77,7 +77,7 @@ class Copier:
             return False
         if move.by_content:
             with explained(self.local, move.local):
-                return expected.md5 in (there.md5, self.local.md5(move.local))
+                return expected.md5 == (there.md5 or self.local.md5(move.local))
         # Its name is that of this object only, and it was complete before it had the name.
         return None in (there.md5, expected.md5) or there.md5 == expected.md5
 
@@ -86,7 +86,9 @@ class Copier:
         with explained(self.source, move.source):
             content = expected.md5 or self.source.md5(move.source)
         with explained(self.local, move.local):
-            if there.size == expected.size and content == (there.md5 or self.local.md5(move.local)):
+            same = there.size == expected.size and content == (there.md5 or self.local.md5(move.local))
+            # In a store that both sides share it is the source's own file, which the source may remove.
+            if same and (self.source.place, move.source) != (self.local.place, move.local):
                 self.progress(expected.size)
                 return move
         elsewhere = dataclasses.replace(move, local=other_path(move.local, move.source, content), free=False)
@@ -95,17 +97,23 @@ class Copier:
         return elsewhere
 
     def _copy(self, move: Move, expected: Found) -> None:
-        self._inspect(move, expected)
-        with explained(self.local, move.local):
-            if self.local.copy_within(self.source, move.source, move.local, expected):
+        if self.local.reaches(self.source):
+            self._inspect(move, expected)
+            with explained(self.local, move.local):
+                try:
+                    copied = self.local.copy_within(self.source, move.source, move.local, expected)
+                except FileNotFoundError:
+                    raise ObjectError("is missing") from None
+            if copied:
                 self.progress(expected.size)
                 return
+        with explained(self.local, move.local):
             content = Checked(self.source, move.source, expected.size, expected.md5, move.inspect, self.progress)
             self.local.write(move.local, content)
 
     def _inspect(self, move: Move, expected: Found) -> None:
         """Look at the beginning of what may be copied without coming through here."""
-        if move.inspect and type(self.source) is type(self.local):
+        if move.inspect:
             for head in Checked(self.source, move.source, min(expected.size, HEAD)).blocks():
                 move.inspect(head, expected.size)
 
@@ -150,7 +158,7 @@ class Copier:
     def _folder_beside(self, move: Move, files: list[tuple[str, int]]) -> Move:
         with explained(self.local, move.local):
             there = self.local.files(move.local)
-        if not set(there) <= set(files):
+        if not set(there) <= set(files) or (self.source.place, move.source) == (self.local.place, move.local):
             content = repr(files)
             return dataclasses.replace(move, local=other_path(move.local, move.source, content), free=False)
         return dataclasses.replace(move, free=False)

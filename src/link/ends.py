@@ -333,10 +333,15 @@ class Ends:
                 self._entity = self._declare()
             return self._entity
 
+    @property
+    def stores(self) -> dict[str, Any]:
+        """The stores in DataJoint's settings of the local connection."""
+        return dict(self.local_connection._config.stores or {})
+
     def _check_stores(self) -> None:
         for store, given in self.spec.stores.items():
             local = names_of(store, given)[1]
-            if local not in (self.local_connection._config.stores or {}):
+            if local not in self.stores:
                 raise StoreError(
                     f"The store {local!r} of stores= is not configured.",
                     f"Add it to dj.config.stores[{local!r}] (or datajoint.json), with protocol and location.",
@@ -368,6 +373,7 @@ class Ends:
             )
         given = self.spec.stores[store]
         source, local = names_of(store, given)
+        local = self.stores["default"] if local == "default" else local
         try:
             spec = self.local_connection._config.get_store_spec(local)
         except DataJointError as error:

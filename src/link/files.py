@@ -7,7 +7,6 @@ loads the rows, one UPDATE for many of them puts in place what names the copies.
 
 from __future__ import annotations
 
-import functools
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +17,9 @@ from typing import Any, NoReturn
 from tqdm.auto import tqdm
 
 from . import objects
+from .config import Reference
 from .copying import Copier
-from .errors import TransferError
+from .errors import StoreError, TransferError
 from .keyed import Keyed
 from .objects import FileColumn, Move, ObjectError, Place, Route
 from .results import PullResult
@@ -40,11 +40,11 @@ UPDATE_ROWS = 1000
 
 @dataclass
 class _Value:
-    """A value that names files: as it is stored at the source, and the copies that are under way."""
+    """A value that names files: as it is stored at the source, and at last as it is to be here."""
 
     column: FileColumn
     stored: Any
-    copies: list[Future[Move]]
+    moves: list[Move]
     rewritten: Any = None
 
 
@@ -78,8 +78,15 @@ class Batch:
 
     def __init__(self) -> None:
         self.tables: list[tuple[_FileTable, list[_Row]]] = []
-        self.copies: dict[tuple[Route, str, str], Future[Move]] = {}
+        self.copies: dict[Move, Future[Move]] = {}
         self.count = self.size = 0
+
+    def moves(self) -> Iterator[Move]:
+        """What is to be copied."""
+        for _, rows in self.tables:
+            for row in rows:
+                for value in row.values:
+                    yield from value.moves if isinstance(value, _Value) else ()
 
     def wait(self) -> dict[Key, ObjectError]:
         """Wait for all copies; the entities of which a file cannot be had, each with the first error."""
@@ -87,11 +94,22 @@ class Batch:
         for table, rows in self.tables:
             for row in rows:
                 try:
-                    _complete(row)
+                    self._complete(row)
                 except ObjectError as error:
                     where = f"{table.here.schema}.{table.here.name} {dict(row.place.key)}"
                     failed.setdefault(row.entity, ObjectError(f"{where}, {error.what}"))
         return failed
+
+    def _complete(self, row: _Row) -> None:
+        for value in row.values:
+            if isinstance(value, ObjectError):
+                raise value
+            if value:
+                try:
+                    moved = [self.copies[move].result() for move in value.moves]
+                    value.rewritten = objects.rewritten(value.stored, row.place, moved, value.column.codec)
+                except ObjectError as error:
+                    raise ObjectError(f"column {value.column.name}: {error.what}") from error
 
     def rewrite(self, local: Connection) -> None:
         """Let the loaded rows name the copies, within the transaction that has loaded them."""
@@ -99,19 +117,6 @@ class Batch:
             changed = [(*row.key, *map(_text, row.values)) for row in rows if any(map(_differs, row.values))]
             for batch in _statements(changed):
                 _update(local, table, batch)
-
-
-def _complete(row: _Row) -> None:
-    for value in row.values:
-        if isinstance(value, ObjectError):
-            raise value
-        if value:
-            moved: list[Move] = []
-            try:
-                moved.extend(copy.result() for copy in value.copies)
-                value.rewritten = objects.rewritten(value.stored, row.place, moved, value.column.codec)
-            except ObjectError as error:
-                raise ObjectError(f"column {value.column.name}: {error.what}") from error
 
 
 def _text(value: _Value | ObjectError | None) -> str | None:
@@ -175,7 +180,10 @@ class Files:
             for there, here in zip(run.shared_tables, run.entity.tables, strict=True)
             if (columns := objects.file_columns(there))
         ]
-        self._route = functools.cache(run.ends.route)
+        self._routes: dict[str, Route] = {}
+        self._schemas = {run.ends.spec.local_schema}
+        if any(isinstance(store, Reference) for store in run.ends.spec.stores.values()):
+            self._schemas.update(run.local.server.schemas(run.local))
         self._stores: dict[str, Store] = {}
         self._opening = threading.Lock()
         self._counting = threading.Lock()
@@ -217,9 +225,14 @@ class Files:
         if known:
             batch.copies.update(known.copies)
         for table in self.tables:
-            read = list(self._read(connection, table, rows_of(table.there)))
-            rows = [row for found in read if (row := self._begin_row(table, *found, batch, thorough))]
-            batch.tables.append((table, rows))
+            rows = self._read(connection, table, rows_of(table.there))
+            batch.tables.append((table, [self._plan(table, *row) for row in rows]))
+        # Not before all of them are known to have somewhere to go.
+        for move in batch.moves():
+            if move not in batch.copies:
+                batch.count += move.files or 1
+                batch.size += move.size or 0
+                batch.copies[move] = self._pool.submit(self._carry, move, thorough)
         with self._counting:
             self._bar.total = (self._bar.total or 0) + batch.size
         return batch
@@ -237,34 +250,49 @@ class Files:
             if any(value is not None for value in values):
                 yield row[:first], row[first:second], values
 
-    def _begin_row(
-        self, table: _FileTable, entity: Key, key: Key, values: list[Any], batch: Batch, thorough: bool
-    ) -> _Row:
+    def _plan(self, table: _FileTable, entity: Key, key: Key, values: list[Any]) -> _Row:
         here = table.here
-        found = objects.as_datajoint(table.there.key_columns, key)
+        found = objects.folder_key(table.there.key_columns, key)
         ordered = {name: found[name] for name in here.names if name in found}
         place = Place(here.schema, here.name, ordered)
         row = _Row(entity, key, place, [])
         for column, stored in zip(table.columns, values, strict=True):
-            row.values.append(None if stored is None else self._begin_value(column, stored, place, batch, thorough))
+            row.values.append(None if stored is None else self._plan_value(column, stored, place))
         return row
 
-    def _begin_value(
-        self, column: FileColumn, stored: Any, place: Place, batch: Batch, thorough: bool
-    ) -> _Value | ObjectError:
+    def _plan_value(self, column: FileColumn, stored: Any, place: Place) -> _Value | ObjectError:
         try:
             moves = objects.moves(column, stored, place, self._route)
+            self._require_safe(moves)
         except ObjectError as error:
             return ObjectError(f"column {column.name}: {error.what}")
-        return _Value(column, stored, [self._begin_copy(move, batch, thorough) for move in moves])
+        return _Value(column, stored, moves)
 
-    def _begin_copy(self, move: Move, batch: Batch, thorough: bool) -> Future[Move]:
-        target = (move.route, move.source, move.local)
-        if target not in batch.copies:
-            batch.count += move.files or 1
-            batch.size += move.size or 0
-            batch.copies[target] = self._pool.submit(self._carry, move, thorough)
-        return batch.copies[target]
+    def _route(self, store: str) -> Route:
+        if store not in self._routes:
+            self._routes[store] = route = self.run.ends.route(store)
+            spec = self.run.ends.spec
+            there, here = self._store(route.source), self._store(route.local)
+            if spec.source_schema == spec.local_schema and there.place == here.place:
+                raise StoreError(
+                    f"The stores {route.source!r} and {route.local!r} are one place, and the schemas of both sides are "
+                    f"called {spec.local_schema}: each side's garbage collection would delete the other's objects.",
+                    "Use another local schema, or a local store at another place.",
+                )
+        return self._routes[store]
+
+    def _require_safe(self, moves: Sequence[Move]) -> None:
+        """Raise StoreError where the local garbage collection would take the source's objects for its own."""
+        for move in moves:
+            risk = move.route.referenced and self._schemas & objects.collecting_schemas(move.source, move.route.spec)
+            if risk:
+                store = move.route.local
+                raise StoreError(
+                    f"In the store {store!r} of reference() the source has {move.source} where DataJoint keeps objects "
+                    f"of the local schema {min(risk)}, whose garbage collection would delete it.",
+                    f"Give dj.config.stores[{store!r}] a hash_prefix and a schema_prefix that nothing there has, or "
+                    "let the objects be copied.",
+                )
 
     def _carry(self, move: Move, thorough: bool) -> Move:
         local = self._store(move.route.local)

@@ -216,11 +216,12 @@ def moves(column: FileColumn, stored: Any, place: Place, route_of: Callable[[str
     named = column.codec.referenced_paths(stored)
     if not named and column.addressing != "other":
         raise ObjectError(f"the stored value names no file: {_short(stored)}")
+    for path, _ in named:
+        require_inside(path)
     return [_move(column, stored, path, route_of(store or ""), place) for path, store in named]
 
 
-def _move(column: FileColumn, stored: Any, path: Any, route: Route, place: Place) -> Move:
-    require_inside(path)
+def _move(column: FileColumn, stored: Any, path: str, route: Route, place: Place) -> Move:
     known = stored if isinstance(stored, dict) and stored.get("path") == path else {}
     facts: dict[str, Any] = {
         "size": known["size"] if isinstance(known.get("size"), int) else None,
@@ -234,7 +235,6 @@ def _move(column: FileColumn, stored: Any, path: Any, route: Route, place: Place
     elif isinstance(column.codec, NpyCodec):
         facts |= {"is_folder": False, "inspect": _inspector_of_array(known)}
     if route.referenced:
-        _require_safe(route, place.schema, path)
         return Move(route, path, path, **facts)
     if column.addressing == "hash":
         folds = tuple(route.spec["subfolding"]) if route.spec.get("subfolding") else None
@@ -289,11 +289,17 @@ def _free_path(path: str, route: Route) -> str:
     prefix = (route.spec.get("filepath_prefix") or "").strip("/")
     if prefix and not path.startswith(f"{prefix}/"):
         path = f"{prefix}/{path}"
-    for section in ("hash_prefix", "schema_prefix"):
-        reserved = (route.spec.get(section) or "").strip("/")
-        if reserved and path.startswith(f"{reserved}/"):
-            raise ObjectError(f"{path}: the local store {route.local!r} keeps {reserved}/ to itself ({section})")
+    # What DataJoint keeps to itself in the local store may be an ordinary folder at the source.
+    reserved = [section for name in ("hash_prefix", "schema_prefix") if (section := _section(route.spec, name))]
+    while section := next((section for section in reserved if path.startswith(section)), ""):
+        path = path[len(section) :]
     return path
+
+
+def _section(spec: Mapping[str, Any], name: str) -> str:
+    """A section of a store with a slash at its end; empty for the whole store."""
+    section = str(spec.get(name) or "").strip("/")
+    return section and f"{section}/"
 
 
 def other_path(path: str, source: str, known: str) -> str:
@@ -390,15 +396,10 @@ def require_inside(path: Any) -> None:
         raise ObjectError(f"{path!r} is not the path of a file within a store")
 
 
-def _require_safe(route: Route, schema: str, path: str) -> None:
-    """Raise ObjectError for an object that the local garbage collection would take for one of its own."""
-    for name in ("hash_prefix", "schema_prefix"):
-        section = f"{str(route.spec[name]).strip('/')}/{schema}/".lstrip("/")
-        if path.startswith(section):
-            raise ObjectError(
-                f"{path} lies where DataJoint keeps the objects of the local schema {schema} in the store "
-                f"{route.local!r}: its garbage collection would delete it"
-            )
+def collecting_schemas(path: str, spec: Mapping[str, Any]) -> set[str]:
+    """The schemas whose garbage collection, through a store of these settings, takes an object for one of its own."""
+    sections = (_section(spec, name) for name in ("hash_prefix", "schema_prefix"))
+    return {path[len(section) :].partition("/")[0] for section in sections if path.startswith(section)}
 
 
 def _inspect_attachment(head: bytes, _: int) -> None:
@@ -433,22 +434,23 @@ def _short(value: Any) -> str:
 # keys
 
 
-def as_datajoint(columns: Sequence[Column], key: Sequence[Any]) -> dict[str, Any]:
-    """A key's values as DataJoint fetches them, from which it makes the folders of objects."""
-    return {column.name: _python(column, value) for column, value in zip(columns, key, strict=True)}
+def folder_key(columns: Sequence[Column], key: Sequence[Any]) -> dict[str, Any]:
+    """A key as DataJoint fetches it, from which it makes the folders of objects."""
+    return {column.name: _dated(column, value) for column, value in zip(columns, key, strict=True)}
 
 
-def _python(column: Column, value: Any) -> Any:
-    convert: dict[str, Callable[[Any], Any]] = {
-        "uuid": UUID,
-        "bytes": bytes.fromhex,
-        "bool": bool,
-        "date": datetime.date.fromisoformat,
-        "datetime": datetime.datetime.fromisoformat,
-        "timestamp": datetime.datetime.fromisoformat,
-    }
+def _dated(column: Column, value: Any) -> Any:
+    convert = {"date": datetime.date.fromisoformat, "datetime": datetime.datetime.fromisoformat}
+    convert["timestamp"] = convert["datetime"]
     name = column.kind.name if column.kind else ""
     try:
-        return convert[name](value) if name in convert else value
-    except (ValueError, TypeError):
-        return value  # zero dates, infinity, what the driver has converted
+        return convert[name](value) if name in convert else as_datajoint(column, value)
+    except ValueError:
+        return value  # zero dates, infinity
+
+
+def as_datajoint(column: Column, value: Any) -> Any:
+    """A value of a key as DataJoint writes it."""
+    name = column.kind.name if column.kind else ""
+    convert: dict[str, Callable[[Any], Any]] = {"uuid": UUID, "bytes": bytes.fromhex, "bool": bool}
+    return convert[name](value) if name in convert else value

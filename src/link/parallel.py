@@ -68,7 +68,7 @@ def pull(
     with Run(ends) as run:
         left = None if max_calls is None else max(max_calls - result.pulled, 0)
         ranges = list(_ranges(run, where, workers * RANGES_PER_WORKER, left))
-    address, stores = _address(ends.local_connection), dict(ends.local_connection._config.stores or {})
+    address, stores = _address(ends.local_connection), ends.stores
     tasks = [
         Task(ends.spec, ends.account, address, where, within, suppress_errors, transfers, stores)
         for within, _ in ranges

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any, TypeVar
-from uuid import UUID
 
 import datajoint as dj
 from datajoint.errors import DataJointError
@@ -29,7 +28,7 @@ from .keyed import EVERYTHING, Chunk, Keyed, batches
 from .kinds import Kind
 from .objects import FileColumn
 from .outbound import Count
-from .schema import Column, Table
+from .schema import Table
 from .servers import BusyError, Connection, Key, RowError, Server
 from .states import DEPRECATE, RELEASE, SETTLE
 
@@ -101,12 +100,6 @@ def persistently(
                 raise
             logger.warning("%s Trying again in %g s.", error.what, pause)
             time.sleep(pause)
-
-
-def _as_datajoint(column: Column, value: Any) -> Any:
-    name = column.kind.name if column.kind else ""
-    convert: dict[str, Callable[[Any], Any]] = {"uuid": UUID, "bytes": bytes.fromhex, "bool": bool}
-    return convert[name](value) if name in convert else value
 
 
 def _number(value: Decimal) -> list[str]:
@@ -277,7 +270,7 @@ class Run:
     def as_dict(self, key: Key) -> dict[str, Any]:
         """A key as DataJoint writes it."""
         columns = self.source_entity.master.key_columns
-        return {c.name: _as_datajoint(c, value) for c, value in zip(columns, key, strict=True)}
+        return {c.name: objects.as_datajoint(c, value) for c, value in zip(columns, key, strict=True)}
 
     @property
     def shared_tables(self) -> tuple[Table, ...]:

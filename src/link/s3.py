@@ -27,6 +27,7 @@ from botocore.exceptions import BotoCoreError
 from datajoint.storage import StorageBackend
 
 from .errors import StoreError, UnreachableError
+from .objects import ObjectError
 from .stores import BLOCK, SMALL, Checked, Found, Store
 
 T = TypeVar("T")
@@ -99,6 +100,14 @@ class S3Store(Store):
 
     # what a store does
 
+    def begin(self) -> None:
+        bucket = self.full("").partition("/")[0]
+        if self._patiently(lambda: self._ask("HEAD", bucket)).status == 404:
+            raise StoreError(
+                f"The store {self.name!r}: there is no bucket {bucket!r} at {self.endpoint}.",
+                f"Create it, or correct dj.config.stores[{self.name!r}].",
+            )
+
     def find(self, path: str) -> Found | None:
         reply = self._patiently(lambda: self._ask("HEAD", self.full(path)))
         if reply.status == 404:
@@ -140,17 +149,47 @@ class S3Store(Store):
     def write(self, path: str, content: Checked) -> None:
         if content.size <= SMALL:
             data = content.whole()
-            headers = {"Content-MD5": base64.b64encode(bytes.fromhex(content.md5)).decode()}
-            reply = self._patiently(lambda: self._ask("PUT", self.full(path), headers=headers, body=data))
+            reply = self._patiently(lambda: self._ask("PUT", self.full(path), headers=_digest(content.md5), body=data))
             self._require(reply, path)
-        elif content.size <= PART:
-            self._require_same(path, self._put(path, "", content, 0, content.size), content.md5)
-        else:
+        elif content.size > PART:
             self._write_in_parts(path, content)
+        elif content.expected:
+            self._write_expected(path, content, content.expected)
+        else:
+            reply = self._patiently(
+                lambda: self._ask("PUT", self.full(path), body=content.blocks(), length=content.size)
+            )
+            self._require(reply, path)
+            self._require_same(path, reply, content.md5)
 
-    def copy_within(self, source: Store, source_path: str, path: str, found: Found) -> bool:
-        if not isinstance(source, S3Store) or source.endpoint != self.endpoint:
-            return False
+    def _write_expected(self, path: str, content: Checked, md5: str) -> None:
+        """Let the server take the digest: it is told beforehand what it must be."""
+        reply = self._patiently(
+            lambda: self._ask(
+                "PUT",
+                self.full(path),
+                headers=_digest(md5),
+                body=content.blocks(receiver_checks=True),
+                length=content.size,
+            )
+        )
+        if reply.status == 400 and b"Digest" in reply.body:
+            raise ObjectError(f"has another content than was stored: its MD5 is not {md5}")
+        self._require(reply, path)
+        try:
+            self._require_same(path, reply, md5)
+        except StoreError:
+            self._ask("DELETE", self.full(path))
+            raise ObjectError(f"has another content than was stored: its MD5 is not {md5}") from None
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        return self.endpoint, self.full("").rstrip("/")
+
+    def reaches(self, source: Store) -> bool:
+        return isinstance(source, S3Store) and source.endpoint == self.endpoint
+
+    def copy_within(self, source: S3Store, source_path: str, path: str, found: Found) -> bool:
         if found.size > WHOLE_COPY:
             return self._copy_in_parts(source, source_path, path, found.size)
         headers = {"x-amz-copy-source": quote(f"/{source.full(source_path)}")}
@@ -238,13 +277,6 @@ class S3Store(Store):
         if b"<Error>" in reply.body:
             raise StoreError(f"The store {self.name!r} failed at {path}: {_said(reply)}")
         self._require(reply, path)
-
-    def _put(self, path: str, query: str, content: Checked, offset: int, size: int) -> Reply:
-        reply = self._patiently(
-            lambda: self._ask("PUT", self.full(path), query, body=content.blocks(offset, size), length=size)
-        )
-        self._require(reply, path)
-        return reply
 
     def _require_same(self, path: str, reply: Reply, md5: str) -> None:
         # With encryption by keys of one's own the ETag is no digest.
@@ -371,6 +403,10 @@ class S3Store(Store):
             raise PermissionError(_said(reply))
         if reply.status not in (200, 204, 206):
             raise StoreError(f"The store {self.name!r} at {self.endpoint} refused {path}: {_said(reply)}")
+
+
+def _digest(md5: str) -> dict[str, str]:
+    return {"Content-MD5": base64.b64encode(bytes.fromhex(md5)).decode()}
 
 
 def _etag(reply: Reply) -> str:

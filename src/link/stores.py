@@ -74,13 +74,16 @@ class Checked:
         inspect: Callable[[bytes, int], None] | None = None,
         progress: Callable[[int], None] = lambda number: None,
     ) -> None:
-        self.store, self.path, self.size = store, path, size
-        self._md5, self._inspect, self._progress = md5, inspect, progress
+        self.store, self.path, self.size, self.expected = store, path, size, md5
+        self._inspect, self._progress = inspect, progress
         self._digests = {0: hashlib.md5(usedforsecurity=False)}
         self._told = 0
 
-    def blocks(self, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """The bytes from an offset on, at which some earlier call ended; as often as it takes."""
+    def blocks(self, offset: int = 0, length: int | None = None, receiver_checks: bool = False) -> Iterator[bytes]:
+        """The bytes from an offset on, at which some earlier call ended; as often as it takes.
+
+        The digest need not be taken here where the receiver refuses another one than it was told.
+        """
         end = self.size if length is None else min(self.size, offset + length)
         at, digest = offset, self._digests[offset].copy()
         if not self.size:
@@ -89,11 +92,12 @@ class Checked:
             if not at and self._inspect:
                 self._inspect(block[:HEAD], self.size)
             at += len(block)
-            digest.update(block)
-            if at == end:
-                self._digests[end] = digest
-            if at == self.size:
-                self._check(digest.hexdigest())
+            if not receiver_checks:
+                digest.update(block)
+                if at == end:
+                    self._digests[end] = digest
+                if at == self.size:
+                    self._check(digest.hexdigest())
             self._tell(at)
             yield block
         if at != end:
@@ -124,8 +128,8 @@ class Checked:
     def _check(self, found: str, head: bytes | None = None) -> None:
         if head is not None and self._inspect:
             self._inspect(head, self.size)
-        if self._md5 and found != self._md5:
-            raise ObjectError(f"has another content than was stored: its MD5 is {found}, expected {self._md5}")
+        if self.expected and found != self.expected:
+            raise ObjectError(f"has another content than was stored: its MD5 is {found}, expected {self.expected}")
 
     def _tell(self, at: int) -> None:
         self._progress(at - self._told)
@@ -145,6 +149,11 @@ class Store(ABC):
 
     def __init__(self, name: str, backend: StorageBackend) -> None:
         self.name, self.backend = name, backend
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Where it is, whatever its name."""
+        return self.backend.protocol, self.full("").rstrip("/")
 
     def full(self, path: str) -> str:
         """A path as the store's system has it."""
@@ -166,8 +175,12 @@ class Store(ABC):
     def write(self, path: str, content: Checked) -> None:
         """Store an object, which is not seen before it is complete."""
 
-    def copy_within(self, source: Store, source_path: str, path: str, found: Found) -> bool:
-        """Copy an object without reading it here, if that can be done and proves that the copy is right."""
+    def reaches(self, source: Store) -> bool:
+        """Whether an object of another store may be copied without reading it here."""
+        return False
+
+    def copy_within(self, source: Any, source_path: str, path: str, found: Found) -> bool:
+        """Copy an object of a store that this one :meth:`reaches`, if that proves that the copy is right."""
         return False
 
     def make_folder(self, path: str) -> None:  # noqa: B027 - most have nothing to make
@@ -248,9 +261,14 @@ class FileStore(Store):
             for block in content.blocks():
                 file.write(block)
 
-    def copy_within(self, source: Store, source_path: str, path: str, found: Found) -> bool:
-        if not isinstance(source, FileStore) or not hasattr(os, "copy_file_range"):
-            return False
+    @property
+    def place(self) -> tuple[str, ...]:
+        return self.backend.protocol, str(Path(self.full("")).resolve())
+
+    def reaches(self, source: Store) -> bool:
+        return isinstance(source, FileStore) and hasattr(os, "copy_file_range")
+
+    def copy_within(self, source: FileStore, source_path: str, path: str, found: Found) -> bool:
         try:
             with self._written(path) as file, Path(source.full(source_path)).open("rb", buffering=0) as origin:
                 left = found.size
