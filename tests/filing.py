@@ -111,7 +111,7 @@ def insert(table: Any, row: Mapping[str, Any]) -> None:
     if not instance.connection.query("SELECT VERSION()").fetchone()[0].count("MariaDB"):
         instance.insert1(row)
         return
-    values = {name: _encoded(instance, name, value, row) for name, value in row.items()}
+    values = {name: encoded(instance, name, value, row) for name, value in row.items()}
     names = ", ".join(f"`{name}`" for name in values)
     marks = ", ".join(["%s"] * len(values))
     instance.connection.query(
@@ -119,7 +119,8 @@ def insert(table: Any, row: Mapping[str, Any]) -> None:
     )
 
 
-def _encoded(table: Any, name: str, value: Any, row: Mapping[str, Any]) -> Any:
+def encoded(table: Any, name: str, value: Any, row: Mapping[str, Any]) -> Any:
+    """What DataJoint would store of a value of a column."""
     attribute = table.heading[name]
     if value is None or not attribute.codec:
         return value

@@ -308,7 +308,7 @@ class Files:
     def _store(self, name: str) -> Store:
         with self._opening:
             if name not in self._stores:
-                store = open_store(self.run.ends.local_connection, name)
+                store = open_store(self.run.ends.local_connection._config, name)
                 store.begin()
                 self._stores[name] = store
             return self._stores[name]

@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from datajoint import Connection
 from datajoint.errors import DataJointError
 from datajoint.hash_registry import get_store_backend
+from datajoint.settings import Config
 from datajoint.storage import StorageBackend
 
 from .errors import LinkError, StoreError, UnreachableError
@@ -205,17 +205,17 @@ class Store(ABC):
         """Let go of connections."""
 
 
-def open_store(connection: Connection, name: str) -> Store:
-    """The store of this name in a connection's settings.
+def open_store(config: Config, name: str) -> Store:
+    """The store of this name in DataJoint's settings; the empty name stands for the default store.
 
     Raises
     ------
     StoreError
         It is not configured, or not as it must be.
     """
-    key = actual_name(connection, name)
+    key = name if name or name in config.stores else None
     try:
-        backend = get_store_backend(key, config=connection._config)
+        backend = get_store_backend(key, config=config)
         if backend.protocol == "file":
             return FileStore(name, backend)
         if backend.protocol == "s3":
@@ -229,12 +229,6 @@ def open_store(connection: Connection, name: str) -> Store:
         raise StoreError(
             f"The store {name!r} cannot be used: {error}", f"Look at dj.config.stores[{key!r}]."
         ) from error
-
-
-def actual_name(connection: Connection, name: str) -> str | None:
-    """The name in the settings: the empty one stands for the default store."""
-    stores = connection._config.stores or {}
-    return name if name or name in stores else None
 
 
 class FileStore(Store):
