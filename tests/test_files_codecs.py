@@ -150,10 +150,10 @@ def test_the_default_store(lab: Lab, tmp_path: Path, buckets: Buckets) -> None:
     assert next(row[0] for row in value if row[0])["store"] == ""
     with pytest.raises(StoreError, match=r"item\.result: <blob@>(.|\n)*stores=\{'default'"):
         granted(lab, table).source.pull()
-    Item = granted(lab, table, stores={"default": ("theirs", "ours")})
-    assert Item.source.pull().pulled == 2
-    assert fetched(Item) == fetched(table)
-    assert Item.heading["raw"].store == "ours"
+    Paired = granted(lab, table, stores={"default": ("theirs", "ours")})
+    assert Paired.source.pull().pulled == 2
+    assert fetched(Paired) == fetched(table)
+    assert Paired.heading["raw"].store == "ours"
     lab.local.config.stores["default"] = "theirs"
     Other = granted(lab, table, stores={"default": "ours"})
     (Other & "TRUE").delete(prompt=False)
