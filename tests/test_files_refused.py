@@ -138,7 +138,7 @@ def test_stores_that_are_not_named(lab: Lab, shelf: Any) -> None:
     )
     restore(lab, 4, "raw", {"store": "elsewhere"})
     Item = granted(lab, shelf, stores={"theirs": "ours"})
-    with pytest.raises(StoreError, match="'elsewhere'"):
+    with pytest.raises(StoreError, match=r"source\.item\.raw name files in the source's store 'elsewhere'"):
         Item.source.pull()
     assert count_held(lab) == len(Item()) == 0
     assert not listed(lab.local, "ours")

@@ -329,6 +329,8 @@ class Source(FreeTable):
         LinkError
             The source cannot be reached, a right is missing, tables do not fit.
         """
+        if transfers < 1:
+            raise ConfigError(f"transfers must be at least 1, not {transfers!r}.")
         where = self._selection(*restrictions)
         if (processes > 1 or executor) and not dry_run:
             return parallel.pull(

@@ -356,8 +356,10 @@ class Ends:
                 "dj.config.stores.",
             )
 
-    def route(self, store: str) -> objects.Route:
+    def route(self, store: str, named_in: str = "") -> objects.Route:
         """Where the objects of one of the source's stores are, and where they go.
+
+        ``named_in`` is the column whose values name it.
 
         Raises
         ------
@@ -365,10 +367,8 @@ class Ends:
             ``stores=`` does not name it, or the local store is not configured as it must be.
         """
         if store not in self.spec.stores:
-            master = self.source_entity.master
             raise StoreError(
-                f"Rows of {master.schema}.{master.name} or its parts name files in the source's store {store!r}, which "
-                "stores= does not name.",
+                f"Values of {named_in} name files in the source's store {store!r}, which stores= does not name.",
                 f"Say where they go: stores={{{store or 'default'!r}: 'local_store'}}.",
             )
         given = self.spec.stores[store]

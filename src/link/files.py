@@ -257,20 +257,21 @@ class Files:
         place = Place(here.schema, here.name, ordered)
         row = _Row(entity, key, place, [])
         for column, stored in zip(table.columns, values, strict=True):
-            row.values.append(None if stored is None else self._plan_value(column, stored, place))
+            named_in = f"{table.there.schema}.{table.there.name}.{column.name}"
+            row.values.append(None if stored is None else self._plan_value(column, stored, place, named_in))
         return row
 
-    def _plan_value(self, column: FileColumn, stored: Any, place: Place) -> _Value | ObjectError:
+    def _plan_value(self, column: FileColumn, stored: Any, place: Place, named_in: str) -> _Value | ObjectError:
         try:
-            moves = objects.moves(column, stored, place, self._route)
+            moves = objects.moves(column, stored, place, lambda store: self._route(store, named_in))
             self._require_safe(moves)
         except ObjectError as error:
             return ObjectError(f"column {column.name}: {error.what}")
         return _Value(column, stored, moves)
 
-    def _route(self, store: str) -> Route:
+    def _route(self, store: str, named_in: str) -> Route:
         if store not in self._routes:
-            self._routes[store] = route = self.run.ends.route(store)
+            self._routes[store] = route = self.run.ends.route(store, named_in)
             spec = self.run.ends.spec
             there, here = self._store(route.source), self._store(route.local)
             if spec.source_schema == spec.local_schema and there.place == here.place:

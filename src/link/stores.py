@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import time
@@ -25,6 +24,11 @@ from datajoint.storage import StorageBackend
 
 from .errors import LinkError, StoreError, UnreachableError
 from .objects import HEAD, ObjectError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 #: Objects are read in blocks of so many bytes, up to :data:`SMALL` at once.
 BLOCK = 1 << 20
@@ -225,7 +229,11 @@ def open_store(config: Config, name: str) -> Store:
         return AnyStore(name, backend)
     except LinkError:
         raise
-    except (DataJointError, OSError, ImportError) as error:
+    except ImportError as error:
+        raise StoreError(
+            f"The store {name!r} needs a package that is not installed: {error}", "pip install datajoint-link[s3]"
+        ) from error
+    except (DataJointError, OSError) as error:
         raise StoreError(
             f"The store {name!r} cannot be used: {error}", f"Look at dj.config.stores[{key!r}]."
         ) from error
@@ -313,7 +321,8 @@ def _locked(path: Path) -> Iterator[Any]:
     """Open a file for reading and writing that nobody else writes."""
     while True:
         with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX)
             if _is_at(file, path):
                 yield file
                 return

@@ -43,6 +43,8 @@ from .base import BLOCK_BYTES, Block, BusyError, Connection, Form, Key, RowError
 
 _SESSION = (
     "SET SESSION time_zone = '+00:00', SESSION transaction_isolation = 'READ-COMMITTED', "
+    # Rows that are being read may have to wait for files to be copied.
+    "SESSION net_write_timeout = 3600, "
     "SESSION sql_mode = 'STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION'"
 )
 #: MariaDB answers EXISTS by copying the other table aside; for every chunk, the whole helper table.
