@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from datajoint.utils import from_camel_case
 
 from .errors import ConfigError, CredentialsError
+from .layouts import LINK, Layout
 
 BACKENDS = ("mysql", "postgresql")
 _SCHEMES = {"mysql": "mysql", "mariadb": "mysql", "postgresql": "postgresql", "postgres": "postgresql"}
@@ -45,6 +46,23 @@ def credentials() -> Credentials:
             "in Python, before the first use: os.environ['LINK_USER'] = ...",
         )
     return Credentials(os.environ["LINK_USER"], os.environ["LINK_PASS"])
+
+
+def outbound_schema() -> str:
+    """Read ``LINK_OUTBOUND``.
+
+    Raises
+    ------
+    ConfigError
+        It is not set.
+    """
+    name = os.environ.get("LINK_OUTBOUND")
+    if not name:
+        raise ConfigError(
+            "The environment variable LINK_OUTBOUND is not set: the schema of the outbound tables at the source.",
+            "In a shell: export LINK_OUTBOUND=...; in Python, before the first use: os.environ['LINK_OUTBOUND'] = ...",
+        )
+    return name
 
 
 @dataclass(frozen=True)
@@ -105,16 +123,17 @@ def _credentials_in(what: str) -> ConfigError:
 
 @dataclass(frozen=True)
 class LinkSpec:
-    """Everything that identifies one link."""
+    """Everything that identifies one link; without a helper schema it is the one that ``LINK_OUTBOUND`` names."""
 
     class_name: str
     address: Address
     source_schema: str
-    helper_schema: str
+    helper_schema: str | None
     helper_table: str
     local_schema: str
     stores: Mapping[str, str]
     use_tls: bool | Mapping[str, Any] | None
+    layout: Layout = LINK
 
     @property
     def table_name(self) -> str:
