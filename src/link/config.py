@@ -167,9 +167,8 @@ def make_spec(
         if not isinstance(name, str) or not name:
             raise ConfigError(f"{what} must be a name, not {name!r}.")
     for what in ("source_schema", "local_schema"):
-        if re.search(r"[\s.%`\"]", schemas[what]):
-            raise ConfigError(f"{what}={schemas[what]!r}: DataJoint reads no schemas with such characters.")
-    if stores is not None and not _is_mapping_of_names(stores):
+        require_schema_name(what, schemas[what])
+    if stores is not None and not is_mapping_of_names(stores):
         raise ConfigError('stores must map names to names: stores={"source_store": "local_store"}.')
     if port is not None and (not isinstance(port, int) or not 0 < port < 65536):
         raise ConfigError(f"port must be a number from 1 to 65535, not {port!r}.")
@@ -195,7 +194,16 @@ def make_spec(
     )
 
 
-def _is_mapping_of_names(stores: object) -> bool:
+def require_schema_name(what: str, name: object) -> None:
+    """Raise ConfigError for a schema that DataJoint cannot read."""
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"{what} must be a name, not {name!r}.")
+    if re.search(r"[\s.%`\"]", name):
+        raise ConfigError(f"{what}={name!r}: DataJoint reads no schemas with such characters.")
+
+
+def is_mapping_of_names(stores: object) -> bool:
+    """Whether this can be a mapping of stores."""
     return isinstance(stores, Mapping) and all(isinstance(n, str) for pair in stores.items() for n in pair)
 
 

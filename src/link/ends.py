@@ -68,6 +68,8 @@ class Ends:
         Part classes that the body of the decorated class names; each must be there.
     source : datajoint.Connection, or whatever has one as its ``connection``, optional
         The source side, where it is not to be connected to as the link user of the environment.
+    create_schema, create_tables : bool
+        Whether the local schema, and the local tables, may be created where they are missing.
     """
 
     def __init__(
@@ -76,11 +78,15 @@ class Ends:
         connection: Any = None,
         parts_named: frozenset[str] = frozenset(),
         source: Any = None,
+        create_schema: bool = True,
+        create_tables: bool = True,
     ) -> None:
         self.spec = spec
         self._given = connection
         self.parts_named = parts_named
         self._source = source
+        self._create_schema = create_schema
+        self._create_tables = create_tables
         self._lock = threading.RLock()
         self._entity: Entity | None = None
         #: Part tables that the local table has beside those of the source.
@@ -381,6 +387,7 @@ class Ends:
             _check_lengths(server, spec.local_schema, *(part.name for part in self._own_parts(wanted)))
             there = server.tables(connection, spec.local_schema)
             missing = [table for table in tables if table.name not in there]
+            self._require_creation(connection, missing)
             found = [self._compare(connection, table) for table in tables if table not in missing]
             self._check_parts(connection, wanted, missing, there)
             with self._undone_on_error(connection) as created:
@@ -406,6 +413,16 @@ class Ends:
                 "Link it with @link.",
             )
         return [schema.keys_of(wanted.master, name)]
+
+    def _require_creation(self, connection: Connection, missing: Sequence[Table]) -> None:
+        may = self._create_tables and (
+            self._create_schema or self.local.schema_exists(connection, self.spec.local_schema)
+        )
+        if missing and not may:
+            raise NotFoundError(
+                f"There is no local table {missing[0].schema}.{missing[0].name} on {self.local.where}, and it shall "
+                f"not be created: create_{'schema' if self._create_tables else 'tables'}=False."
+            )
 
     def _compare(self, connection: Connection, table: Table) -> Table:
         found = self.local.read_table(connection, table.schema, table.name)

@@ -241,6 +241,12 @@ class Run:
         """Those of the keys that are local, exactly as they are at the source."""
         return self.rows.existing(self.local, keys)
 
+    def flagged(self, where: str = "") -> list[Key]:
+        """The keys of a selection that the source wants deleted and that are local."""
+        flagged = self.outbound.keys_where(self.home, FLAGGED, where)
+        present = self.present(flagged)
+        return [key for key in flagged if key in present]
+
     def something_vanished(self, counts: Sequence[Count], selected: int, where: str) -> bool:
         """Whether entities are held and not local, as far as counts and checksums of the keys tell."""
         if where and selected <= FEW:
