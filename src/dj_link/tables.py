@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from datajoint.utils import from_camel_case
-
 import link.api
 from link import PullResult
-from link.config import Address, LinkSpec, is_mapping_of_names
+from link.config import LinkSpec, older_spec
 from link.ends import Ends
 from link.errors import ConfigError
-from link.layouts import DJ_LINK
 from link.requests import refresh
 
 from .schemas import LazySchema
@@ -110,30 +107,16 @@ class Link:
         for what, schema in (("local_schema", local_schema), ("source_schema", source_schema)):
             if not isinstance(schema, LazySchema):
                 raise ConfigError(f"{what} must be a LazySchema, not {type(schema).__name__}.")
-        stores = {} if stores is None else stores
-        if not is_mapping_of_names(stores) or len(set(stores.values())) < len(stores):
-            raise ConfigError('stores must map one name to one name: stores={"local_store": "source_store"}.')
         self._local = local_schema
         self._source = source_schema
-        self._stores = {there: here for here, there in stores.items()}
+        self._stores = stores
+        self._spec("Table")  # complains of stores
 
     def __call__(self, cls: type) -> Any:
         """Decorate a class, and return a subclass of :class:`LinkedTable`."""
         link.api.require_table_class(cls, "@Link")
-        name = cls.__name__
-        spec = LinkSpec(
-            class_name=name,
-            address=self._source._address or Address(""),
-            source_schema=self._source.schema_name,
-            helper_schema=None,
-            helper_table=from_camel_case(f"{name}Outbound"),
-            local_schema=self._local.schema_name,
-            stores=self._stores,
-            use_tls=None,
-            layout=DJ_LINK,
-        )
         ends = Ends(
-            spec,
+            self._spec(cls.__name__),
             self._local,
             link.api.parts_named(cls),
             source=None if self._source._address else self._source,
@@ -141,3 +124,7 @@ class Link:
             create_tables=self._local.create_tables,
         )
         return link.api.linked_class(cls, ends, LinkedTable)
+
+    def _spec(self, class_name: str) -> LinkSpec:
+        names = (self._source.schema_name, None, self._local.schema_name)
+        return older_spec(class_name, self._source._address, *names, self._stores)

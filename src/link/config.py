@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from datajoint.utils import from_camel_case
 
 from .errors import ConfigError, CredentialsError
-from .layouts import LINK, Layout
+from .layouts import DJ_LINK, LINK, Layout
 
 BACKENDS = ("mysql", "postgresql")
 _SCHEMES = {"mysql": "mysql", "mariadb": "mysql", "postgresql": "postgresql", "postgres": "postgresql"}
@@ -168,7 +168,7 @@ def make_spec(
             raise ConfigError(f"{what} must be a name, not {name!r}.")
     for what in ("source_schema", "local_schema"):
         require_schema_name(what, schemas[what])
-    if stores is not None and not is_mapping_of_names(stores):
+    if stores is not None and not _is_mapping_of_names(stores):
         raise ConfigError('stores must map names to names: stores={"source_store": "local_store"}.')
     if port is not None and (not isinstance(port, int) or not 0 < port < 65536):
         raise ConfigError(f"port must be a number from 1 to 65535, not {port!r}.")
@@ -194,6 +194,37 @@ def make_spec(
     )
 
 
+def older_spec(
+    class_name: str,
+    address: Address | None,
+    source_schema: str,
+    helper_schema: str | None,
+    local_schema: str,
+    stores: Mapping[str, str] | None = None,
+) -> LinkSpec:
+    """What the older interface says of a link; ``stores`` from local names to those of the source.
+
+    Raises
+    ------
+    ConfigError
+        The stores cannot be mapped the other way round.
+    """
+    stores = {} if stores is None else stores
+    if not _is_mapping_of_names(stores) or len(set(stores.values())) < len(stores):
+        raise ConfigError('stores must map one name to one name: stores={"local_store": "source_store"}.')
+    return LinkSpec(
+        class_name=class_name,
+        address=address or Address(""),
+        source_schema=source_schema,
+        helper_schema=helper_schema,
+        helper_table=str(from_camel_case(f"{class_name}Outbound")),
+        local_schema=local_schema,
+        stores={there: here for here, there in stores.items()},
+        use_tls=None,
+        layout=DJ_LINK,
+    )
+
+
 def require_schema_name(what: str, name: object) -> None:
     """Raise ConfigError for a schema that DataJoint cannot read."""
     if not isinstance(name, str) or not name:
@@ -202,8 +233,7 @@ def require_schema_name(what: str, name: object) -> None:
         raise ConfigError(f"{what}={name!r}: DataJoint reads no schemas with such characters.")
 
 
-def is_mapping_of_names(stores: object) -> bool:
-    """Whether this can be a mapping of stores."""
+def _is_mapping_of_names(stores: object) -> bool:
     return isinstance(stores, Mapping) and all(isinstance(n, str) for pair in stores.items() for n in pair)
 
 

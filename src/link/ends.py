@@ -248,7 +248,7 @@ class Ends:
             if not {name, *parts} <= set(server.tables(connection, schema_name)):
                 self._create_helper(connection, parts)
             helper = self._read_helper(connection, name)
-            _check_helper(source, helper, layout, f"on the source server {server.where}")
+            check_helper(source, helper, layout, f"on the source server {server.where}")
             for part in parts:
                 _check_helper_part(helper, self._read_helper(connection, part))
             self._check_destination(helper)
@@ -549,7 +549,8 @@ def _check_types(server: Server, tables: Sequence[Table]) -> None:
         )
 
 
-def _check_helper(source: Table, helper: Table, layout: Layout, where: str) -> None:
+def check_helper(source: Table, helper: Table, layout: Layout, where: str) -> None:
+    """Raise HelperMismatchError for a helper table that is not one of this source table in this layout."""
     visible = {c.name: c for c in helper.columns if not c.hidden}
     differences = [
         *_key_differences(source, helper),

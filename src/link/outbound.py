@@ -71,6 +71,11 @@ class Outbound:
         """Mark this run as alive for as long as ``connection`` lives."""
         connection.lock((self._space, self.worker), wait=not self.shared)
 
+    def alive(self, connection: Connection) -> bool:
+        """Whether a run is alive that has rows in hand."""
+        rows = connection.query(f"SELECT DISTINCT {WORKER} FROM {self.table} WHERE {self.condition(UNFINISHED)}")
+        return bool(connection.locked(self._space, {int(worker) for (worker,) in rows}))
+
     def adopt(self, connection: Connection, counts: Sequence[Count], former: set[int]) -> int:
         """Take over the unfinished rows of dead runs, the ``former`` among them; how many there are."""
         unfinished = {c.worker for c in counts if c.row.process != "NONE"}
@@ -150,7 +155,7 @@ class Outbound:
 
     def _disapprove(self, connection: Connection, rows: Rows, when: Condition) -> None:
         approved, (guard, args) = self.parts["is_deprecated"], self._guard(when)
-        helper = f"EXISTS (SELECT 1 FROM {self.table} WHERE {_equal(self.helper, approved)} AND {guard})"
+        helper = f"EXISTS (SELECT 1 FROM {self.table} WHERE {self.helper.equals(approved)} AND {guard})"
         self._delete(connection, approved, rows, (helper, args))
 
     def _delete(self, connection: Connection, table: Keyed, rows: Rows, where: Sql) -> int:
@@ -297,7 +302,7 @@ class Outbound:
         """
         rows = self._part(table)
         condition, args = self._mine("PULL", chunk)
-        join = self.server.driving_join(self.table, rows.name, _equal(rows, self.helper))
+        join = self.server.driving_join(self.table, rows.name, rows.equals(self.helper))
         unflagged = self.condition({"is_flagged": ("FALSE",)})
         return f"FROM {join} WHERE {condition} AND {unflagged} ORDER BY {self.helper.order}", args
 
@@ -328,14 +333,10 @@ class Outbound:
         return Keyed(self.server, table, [table[name] for name in table.entity_key])
 
     def _selection(self, where: str) -> str:
-        equal = _equal(self.rows, self.helper)
+        equal = self.rows.equals(self.helper)
         return f"EXISTS (SELECT 1 FROM {self.rows.name} WHERE {equal} AND {where})" if where else "1 = 1"
 
     def _mine(self, process: str, chunk: Chunk) -> Sql:
         condition, args = self.helper.within(chunk)
         worker = f" AND {self.table}.{WORKER} = {self.worker}" if self.shared else ""
         return f"{self.condition({'process': (process,)})}{worker} AND {condition}", args
-
-
-def _equal(a: Keyed, b: Keyed) -> str:
-    return " AND ".join(f"{left} = {right}" for left, right in zip(a.references, b.references, strict=True))
