@@ -10,7 +10,8 @@ from .schema import Column, Table
 from .servers import Connection, Key, Server, Sql
 
 #: Keys that travel in one statement where a list of them has to.
-KEYS_PER_STATEMENT = 5000
+KEYS_PER_STATEMENT = 20_000
+KEY_BYTES_PER_STATEMENT = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,17 @@ class Chunk:
 EVERYTHING = Chunk(None, None)
 
 
-def batches(keys: Sequence[Key], size: int = KEYS_PER_STATEMENT) -> Iterator[Sequence[Key]]:
+def batches(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
     """Cut a list of keys into statements' worth."""
-    for start in range(0, len(keys), size):
-        yield keys[start : start + size]
+    start, size = 0, 0
+    for n, key in enumerate(keys):
+        length = sum(len(value) for value in key if isinstance(value, str))
+        if n - start == KEYS_PER_STATEMENT or size + length > KEY_BYTES_PER_STATEMENT:
+            yield keys[start:n]
+            start, size = n, 0
+        size += length
+    if keys:
+        yield keys[start:]
 
 
 class Keyed:
@@ -100,7 +108,8 @@ class Keyed:
         found: set[Key] = set()
         for batch in batches(keys):
             rows, args = self.rows_of(batch)
-            found |= set(connection.query(f"SELECT {self.selected} {rows} WHERE {condition}", args))
+            sql = f"SELECT {self.selected} {rows} WHERE {self.server.unguessed(condition)}"
+            found |= set(connection.query(sql, args))
         return found & set(keys)
 
     def keys(self, connection: Connection, where: Sql, limit: int | None = None) -> list[Key]:

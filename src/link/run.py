@@ -224,7 +224,8 @@ class Run:
         while remaining:
             # A flag may come between the two; the guards let no row through both, and the loop takes it up again.
             done = patiently(lambda: self.outbound.apply_to_keys(self.home, RELEASE, keys))
-            done += patiently(lambda: self.outbound.apply_to_keys(self.home, DEPRECATE, keys))
+            if done < remaining:
+                done += patiently(lambda: self.outbound.apply_to_keys(self.home, DEPRECATE, keys))
             remaining = remaining - done if done else 0
 
     def settle(self) -> None:

@@ -258,6 +258,13 @@ class Server(ABC):
     def delete_listed(self, table: str, key_list: str, on: str, where: str) -> str:
         """DELETE of the rows that match a key list."""
 
+    def unguessed(self, condition: str) -> str:
+        """A condition on rows that a key list selects; the server's planner shall not guess how few rows meet it.
+
+        Of what a helper table says its statistics know nothing, or what was so a moment ago.
+        """
+        return condition
+
     @abstractmethod
     def driving_join(self, first: str, second: str, on: str) -> str:
         """A join that reads ``first`` in its order and looks up ``second``."""
