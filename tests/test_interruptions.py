@@ -6,6 +6,7 @@ Ctrl-C is in test_errors.py, kills of the process itself in test_crash.py.
 from __future__ import annotations
 
 import logging
+import random
 import socket
 import threading
 import time
@@ -179,22 +180,29 @@ def test_cut_again_and_again(lab: Lab, wires: Wires, monkeypatch: pytest.MonkeyP
     Session = wires.linked(table)
     Session()
     monkeypatch.setattr(run, "PAUSES", (0.01, 0.1, 0.2, 0.5, 1))
-    cuts, stop = 0, threading.Event()
+    cuts, stop, chance = 0, threading.Event(), random.Random(0)
 
     def cut() -> None:
+        """Cut whenever more has arrived since the last time, however fast that is."""
         nonlocal cuts
-        while not stop.wait(0.7):
-            wires.cut((wires.source, wires.local)[cuts % 2])
-            cuts += 1
+        seen = 0
+        with closing(lab.local_server.connect_raw()) as connection, connection.cursor() as cursor:
+            while not stop.wait(0.02):
+                cursor.execute(f"SELECT COUNT(*) FROM {lab.local_schema}.session")
+                arrived = cursor.fetchone()[0]
+                if arrived > seen:
+                    time.sleep(chance.random() / 5)
+                    wires.cut((wires.source, wires.local)[cuts % 2])
+                    seen, cuts = arrived, cuts + 1
 
     cutter = threading.Thread(target=cut)
     cutter.start()
     try:
-        while Session.source.pull().pulled:
-            pass
+        Session.source.pull()
     finally:
         stop.set()
         cutter.join()
+    assert cuts > 3
     assert_all_shared(lab, table, 600, "trial")
     figures.add("cuts in mid-pull survived", lab.kind, cuts)
 

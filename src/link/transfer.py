@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import NamedTuple, NoReturn
 
 from tqdm.auto import tqdm
@@ -233,7 +234,7 @@ class Transfer:
             except BaseException as error:
                 # What this cannot clean up, the next operation does.
                 with contextlib.suppress(LinkError):
-                    self._end(reader)
+                    self._end(reader, interrupted=isinstance(error, KeyboardInterrupt))
                 if isinstance(error, KeyboardInterrupt):
                     logger.warning(
                         "%s: interrupted after %d entities; what was only claimed is let go of, and the next pull "
@@ -291,15 +292,16 @@ class Transfer:
                     yield from self._if_any(chunk)
 
     def _claims_within(self, within: Chunk, limit: int) -> Iterator[Chunk]:
-        after = within.after
         while limit > 0:
             size = min(self.chunk_rows, limit)
-            upto = self.outbound.next_unshared(self.run.home, self.where, Chunk(after, within.upto), size - 1)
-            chunk = self._claim_with(self.run.home, after, upto, size if upto else None)
+            upto, free = self.outbound.next_claim(self.run.home, self.where, within, size)
+            chunk = self._claim_with(
+                self.run.home, Chunk(within.after, upto or within.upto), size if upto else None, free
+            )
             yield from self._if_any(chunk)
             if upto is None:
                 return
-            after, limit = upto, limit - (chunk.claimed or 0)
+            within, limit = Chunk(upto, within.upto), limit - (chunk.claimed or 0)
 
     def _claim_next(self, ranges: _Ranges, idle: queue.SimpleQueue[Connection]) -> Chunk | None:
         connection = idle.get()
@@ -307,21 +309,22 @@ class Transfer:
             with ranges.lock:
                 if self.stop.is_set() or ranges.left is None:
                     return None
-                after, end, rows = ranges.left.after, ranges.left.upto, self.chunk_rows
-                upto = self.outbound.next_unshared(connection, self.where, ranges.left, rows - 1)
-                ranges.left = Chunk(upto, end) if upto else None
-            return self._claim_with(connection, after, upto or end, rows if upto else None)
+                left, rows = ranges.left, self.chunk_rows
+                upto, free = self.outbound.next_claim(connection, self.where, left, rows)
+                ranges.left = Chunk(upto, left.upto) if upto else None
+            chunk = Chunk(left.after, upto or left.upto)
+            return self._claim_with(connection, chunk, rows if upto else None, free)
         finally:
             idle.put(connection)
 
-    def _claim_with(self, connection: Connection, after: Key | None, upto: Key | None, unshared: int | None) -> Chunk:
-        """Claim a range, of which may be known how many unshared entities it has."""
-        chunk = Chunk(after, upto)
+    def _claim_with(self, connection: Connection, chunk: Chunk, unshared: int | None, free: bool) -> Chunk:
+        """Claim a range, of which may be known how many unshared entities it has, and whether it has no others."""
         # Listed before it is claimed: whatever happens then, it is let go of in the end.
-        self.waiting[after, upto] = chunk
-        there = self.outbound.count_source(connection, chunk)
-        claimed = patiently(lambda: self.outbound.claim(connection, self.where, chunk, mixed=there != unshared))
-        return Chunk(after, upto, claimed, whole=claimed == there)
+        self.waiting[chunk.after, chunk.upto] = chunk
+        there = unshared if free and unshared else self.outbound.count_source(connection, chunk)
+        mixed = not free and there != unshared
+        claimed = patiently(lambda: self.outbound.claim(connection, self.where, chunk, mixed))
+        return replace(chunk, claimed=claimed, whole=claimed == there)
 
     def _if_any(self, chunk: Chunk) -> Iterator[Chunk]:
         if chunk.claimed:
@@ -497,11 +500,13 @@ class Transfer:
             self.finishing.result()
             self.finishing = None
 
-    def _end(self, reader: threading.Thread) -> None:
+    def _end(self, reader: threading.Thread, interrupted: bool = False) -> None:
         """Stop reading; let go of what was claimed and not begun."""
         self.stop.set()
         reader.join()
         self._await_finish()
+        if interrupted:  # perhaps in the middle of a statement: these sessions may be of no more use
+            self.run.local, self.marking = self.run.open_together([self.run.ends.local, self.run.ends.source])
         for chunk in self.waiting.values():
             keys = self.outbound.keys(self.marking, "PULL", chunk)
             present = self.run.present(keys)
