@@ -367,7 +367,8 @@ def _types(kind: str, cursor: Any, schema: str, table: str) -> dict[str, str]:
         )
         return dict(cursor.fetchall())
     cursor.execute(f"SHOW FULL COLUMNS FROM {quote(kind, schema, table)}")
-    return {row[0]: re.sub(r"[^a-z].*", "", row[1], flags=re.DOTALL) for row in cursor.fetchall()}
+    types = {row[0]: row[1].replace("double(", "double fixed(") for row in cursor.fetchall()}
+    return {name: re.sub(r"[^a-z ].*| (?!fixed).*", "", shown, flags=re.DOTALL) for name, shown in types.items()}
 
 
 def _shown(column: Type, found: str) -> str:
@@ -380,9 +381,11 @@ Reader = tuple[str, Callable[[Any], Any]]
 def _reader(kind: str, name: str, column: str) -> Reader:
     if kind == "postgresql":
         return _postgresql_reader(name, column)
-    if name in ("float", "double"):
-        # As text a float of 32 bits has six digits, and a calculated one of 64 bits does not always have all.
-        exact, decode = (f"{column} * 1e0", _single) if name == "float" else (column, _zero_marked)
+    if name in ("float", "double", "double fixed"):
+        # As text a float of 32 bits has six digits, one of fixed decimals has those, and not every calculated one of
+        # 64 bits has all.
+        exact = column if name == "double" else f"{column} * 1e0"
+        decode = _single if name == "float" else _zero_marked
         return f"CONCAT({exact}, IF({column} = 0 AND ATAN2(0, {column}) > 1, '-', ''))", decode
     if name in ("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum"):
         return f"HEX(CONVERT({column} USING utf8mb4))", _unhex
@@ -473,7 +476,7 @@ def refusal(source: str, local: str, column: Type, value: Any) -> str | None:
     if value is None or source == local:
         return None
     if column.family == "json":
-        return _json_refusal(source, local, value)
+        return _json_refusal(source, local, value, plain=column.sql == "jsonb")
     if "postgresql" not in (source, local):
         return None
     return _postgresql_refusal(column, value) if local == "postgresql" else _mysql_refusal(column, value)
@@ -483,8 +486,10 @@ def refusal(source: str, local: str, column: Type, value: Any) -> str | None:
 _DEEPEST = {"mysql": 100, "mariadb": 31}
 
 
-def _json_refusal(source: str, local: str, document: str) -> str | None:
+def _json_refusal(source: str, local: str, document: str, plain: bool) -> str | None:
     texts, numbers, depth = _look_into(document)
+    if plain:  # as jsonb writes them
+        numbers = [format(Decimal(number), "f") for number in numbers]
     if depth > _DEEPEST.get(local, depth):
         return "JSON nested too deep"
     # MySQL's own documents are what MySQL has made of them.
@@ -492,7 +497,7 @@ def _json_refusal(source: str, local: str, document: str) -> str | None:
         return "a number that MySQL would round"
     if local == "postgresql" and any("\0" in text for text in texts):
         return "NUL in JSON"
-    if local != "mariadb" and any(max(text, default="") >= "\ud800" and _lone(text) for text in texts):
+    if any(map(_lone, texts)):
         return "half a character in JSON"
     return None
 

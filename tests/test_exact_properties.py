@@ -54,7 +54,7 @@ REFUSED = 12 if SOAK else 6
 
 NAMES = (
     *("plain", "UpperCase", "select", "50% off", "%s", 'quo"te', "back`tick", "it's", "spa ce", "a.b", "semi;colon"),
-    *("c{0}", "naïve", "日本", "back\\slash", "$1", "?", "tab\tbed", "--", "/*", "a,b", "(", "名前%(x)s"),
+    *("c{0}", "naïve", "größe", "back\\slash", "$1", "?", "tab\tbed", "--", "/*", "a,b", "(", "für%(x)s"),
 )
 
 

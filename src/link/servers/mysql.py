@@ -17,7 +17,7 @@ import json
 import re
 import socket
 import ssl
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Literal, cast
@@ -82,8 +82,11 @@ _UNFIT = (
     1411,  # incorrect value for a function
     1644,  # a trigger says no
     3140,  # invalid JSON
+    3141,
+    4038,
     3156,
     3157,  # JSON too deep
+    3669,  # JSON_TABLE: out of range
     3819,  # MySQL: a check is violated
     4025,  # MariaDB: a check is violated
 )
@@ -186,18 +189,15 @@ class MySQLConnection(Connection):
             if self.query("SELECT IS_USED_LOCK(%s)", (_lock_name(space, name),))[0][0] is not None
         }
 
-    def json_columns(self, schema: str, name: str) -> set[str]:
-        """MariaDB's JSON is a LONGTEXT with a check, which an account that may only read sees here alone."""
+    def definition(self, schema: str, name: str) -> bytes:
+        """A table as its server would create it; in defaults there may be bytes that are no text."""
         with self._cursor() as cursor:
-            # There may be defaults in it that are not text.
             encoding, self._raw.encoding = self._raw.encoding, "latin-1"
             try:
                 cursor.execute(_plain(f"SHOW CREATE TABLE {self.server.name(schema, name)}").encode())
-                text = cursor.fetchone()[1].encode("latin-1").decode(errors="replace")
+                return bytes(cursor.fetchone()[1].encode("latin-1"))
             finally:
                 self._raw.encoding = encoding
-        found = re.findall(r"^  `((?:[^`]|``)+)` longtext .*CHECK \(json_valid\(`\1`\)\)", text, re.MULTILINE)
-        return {column.replace("``", "`") for column in found}
 
     def rollback(self) -> None:
         with contextlib.suppress(LinkError):
@@ -206,6 +206,32 @@ class MySQLConnection(Connection):
     def close(self) -> None:
         # Not close(): it would say goodbye politely, and wait, in the middle of an unbuffered result.
         self._raw._force_close()
+
+
+def _json_columns(definition: bytes) -> set[str]:
+    """MariaDB's JSON is a LONGTEXT with a check, which an account that may only read sees here alone."""
+    found = re.findall(
+        r"^  `((?:[^`]|``)+)` longtext .*CHECK \(json_valid\(`\1`\)\)",
+        definition.decode(errors="replace"),
+        re.MULTILINE,
+    )
+    return {column.replace("``", "`") for column in found}
+
+
+#: A column's name, and its default as a literal: the first that is not within quotes.
+_DEFAULT = re.compile(
+    rb"^  `((?:[^`]|``)+)` (?:[^'\n]|'(?:[^'\\]|''|\\.)*')*? DEFAULT (?:0x([0-9A-F]+)|'((?:[^'\\]|''|\\.)*)')",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def _literal_defaults(definition: bytes) -> dict[str, bytes]:
+    """The defaults that are literals, by column."""
+    return {
+        name.decode().replace("``", "`"): bytes.fromhex(code.decode())
+        or mysql_types.unescape(inside.decode("latin-1")).encode("latin-1")
+        for name, code, inside in _DEFAULT.findall(definition)
+    }
 
 
 def _keep_alive(connection: socket.socket) -> None:
@@ -623,13 +649,19 @@ class MySQL(Server):
             f"FROM information_schema.KEY_COLUMN_USAGE {where} ORDER BY CONSTRAINT_NAME, ORDINAL_POSITION",
             (schema, name),
         )
-        long_text = any(row[1] == "longtext" for row in columns)
-        json_columns = connection.json_columns(schema, name) if mariadb and long_text else ()
+        # What the catalogue does not tell, or not with every byte.
+        long_text = mariadb and any(row[1] == "longtext" for row in columns)
+        unsure = long_text or any(map(_is_unsure, columns))
+        definition = connection.definition(schema, name) if unsure else b""
+        json_columns, defaults = _json_columns(definition) if mariadb else (), _literal_defaults(definition)
         return Table(
             schema,
             name,
             str(comment[0][0] or "") if comment else "",
-            tuple(_as_json(c) if c.name in json_columns else c for c in (_column(row, mariadb) for row in columns)),
+            tuple(
+                _as_json(c) if c.name in json_columns else c
+                for c in (_column(row, mariadb, defaults if _is_unsure(row) else {}) for row in columns)
+            ),
             tuple(column for constraint, column, *_ in keys if constraint == "PRIMARY"),
             _foreign_keys(keys),
         )
@@ -759,7 +791,12 @@ def _kind(column: Column) -> Kind:
     return column.kind
 
 
-def _column(row: tuple[Any, ...], mariadb: bool) -> Column:
+def _is_unsure(row: tuple[Any, ...]) -> bool:
+    """Whether the catalogue may show another default than there is: of bytes, or with characters of four bytes."""
+    return row[3] is not None and ("binary" in str(row[1]) or "?" in str(row[3]))
+
+
+def _column(row: tuple[Any, ...], mariadb: bool, defaults: Mapping[str, bytes]) -> Column:
     name, kind, nullable, default, extra, comment, charset, collation = row
     kind = kind.decode() if isinstance(kind, bytes) else str(kind)
     # The width of an integer says nothing, but for tinyint(1), which DataJoint takes for a bool.
@@ -769,7 +806,9 @@ def _column(row: tuple[Any, ...], mariadb: bool) -> Column:
         name=name,
         type=kind,
         nullable=nullable == "YES",
-        default=_default(default, extra or "", mariadb, "binary" in kind),
+        default=_literal_default(defaults[name], "binary" in kind)
+        if name in defaults
+        else _default(default, extra or "", mariadb),
         comment=comment or "",
         charset=charset,
         collation=collation,
@@ -832,12 +871,16 @@ def _is_constant(default: str) -> bool:
     return bool(re.fullmatch(r"'(?:[^']|'')*'|-?[\d.]+|NULL|current_timestamp(\(\d*\))?", default, re.IGNORECASE))
 
 
-def _default(default: Any, extra: str, mariadb: bool, binary: bool) -> str | None:
-    """The default as SQL: MariaDB prints it so, MySQL prints literals bare, expressions escaped, bytes as 0x..."""
+def _literal_default(value: bytes, binary: bool) -> str:
+    return mysql_types.literal(value.decode()) if not binary else f"0x{value.hex().upper()}" if value else "''"
+
+
+def _default(default: Any, extra: str, mariadb: bool) -> str | None:
+    """The default as SQL: MariaDB prints it so, MySQL prints literals bare and expressions escaped."""
     if default is None:
         return None
     text = default.decode() if isinstance(default, bytes) else str(default)
-    if mariadb or (binary and re.fullmatch("0x[0-9A-F]+", text)):
+    if mariadb:
         return text
     if "DEFAULT_GENERATED" in extra:
         if re.fullmatch(r"CURRENT_TIMESTAMP(\(\d*\))?", text, re.IGNORECASE):
