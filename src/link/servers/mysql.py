@@ -17,7 +17,7 @@ import json
 import re
 import socket
 import ssl
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Literal, cast
@@ -225,13 +225,28 @@ _DEFAULT = re.compile(
 )
 
 
-def _literal_defaults(definition: bytes) -> dict[str, bytes]:
-    """The defaults that are literals, by column."""
-    return {
-        name.decode().replace("``", "`"): bytes.fromhex(code.decode())
-        or mysql_types.unescape(inside.decode("latin-1")).encode("latin-1")
-        for name, code, inside in _DEFAULT.findall(definition)
-    }
+#: Character sets with more than MySQL's catalogue can tell.
+_WIDE = {
+    "utf8mb4": "utf-8",
+    "utf16": "utf-16-be",
+    "utf16le": "utf-16-le",
+    "utf32": "utf-32-be",
+    "gb18030": "gb18030",
+}
+
+
+def _told_defaults(definition: bytes, columns: Sequence[tuple[Any, ...]]) -> dict[str, str]:
+    """The defaults, as SQL, of which the catalogue may not tell all."""
+    charsets = {row[0]: row[6] for row in columns if _is_unsure(row)}
+    told = {}
+    for quoted, code, inside in _DEFAULT.findall(definition):
+        name = quoted.decode().replace("``", "`")
+        if name in charsets and charsets[name] is None:
+            value = bytes.fromhex(code.decode()) or mysql_types.unescape(inside.decode("latin-1")).encode("latin-1")
+            told[name] = f"0x{value.hex().upper()}" if value else "''"
+        elif code and charsets.get(name) in _WIDE:
+            told[name] = mysql_types.literal(bytes.fromhex(code.decode()).decode(_WIDE[charsets[name]]))
+    return told
 
 
 def _keep_alive(connection: socket.socket) -> None:
@@ -653,14 +668,14 @@ class MySQL(Server):
         long_text = mariadb and any(row[1] == "longtext" for row in columns)
         unsure = long_text or any(map(_is_unsure, columns))
         definition = connection.definition(schema, name) if unsure else b""
-        json_columns, defaults = _json_columns(definition) if mariadb else (), _literal_defaults(definition)
+        json_columns, told = _json_columns(definition) if mariadb else (), _told_defaults(definition, columns)
         return Table(
             schema,
             name,
             str(comment[0][0] or "") if comment else "",
             tuple(
                 _as_json(c) if c.name in json_columns else c
-                for c in (_column(row, mariadb, defaults if _is_unsure(row) else {}) for row in columns)
+                for c in (_column(row, mariadb, told.get(row[0])) for row in columns)
             ),
             tuple(column for constraint, column, *_ in keys if constraint == "PRIMARY"),
             _foreign_keys(keys),
@@ -796,7 +811,7 @@ def _is_unsure(row: tuple[Any, ...]) -> bool:
     return row[3] is not None and ("binary" in str(row[1]) or "?" in str(row[3]))
 
 
-def _column(row: tuple[Any, ...], mariadb: bool, defaults: Mapping[str, bytes]) -> Column:
+def _column(row: tuple[Any, ...], mariadb: bool, default_told: str | None) -> Column:
     name, kind, nullable, default, extra, comment, charset, collation = row
     kind = kind.decode() if isinstance(kind, bytes) else str(kind)
     # The width of an integer says nothing, but for tinyint(1), which DataJoint takes for a bool.
@@ -806,9 +821,7 @@ def _column(row: tuple[Any, ...], mariadb: bool, defaults: Mapping[str, bytes]) 
         name=name,
         type=kind,
         nullable=nullable == "YES",
-        default=_literal_default(defaults[name], "binary" in kind)
-        if name in defaults
-        else _default(default, extra or "", mariadb),
+        default=_default(default, extra or "", mariadb) if default_told is None else default_told,
         comment=comment or "",
         charset=charset,
         collation=collation,
@@ -869,10 +882,6 @@ def _default_for(mariadb: bool, column: Column, default: str | None) -> str | No
 
 def _is_constant(default: str) -> bool:
     return bool(re.fullmatch(r"'(?:[^']|'')*'|-?[\d.]+|NULL|current_timestamp(\(\d*\))?", default, re.IGNORECASE))
-
-
-def _literal_default(value: bytes, binary: bool) -> str:
-    return mysql_types.literal(value.decode()) if not binary else f"0x{value.hex().upper()}" if value else "''"
 
 
 def _default(default: Any, extra: str, mariadb: bool) -> str | None:

@@ -100,7 +100,7 @@ def default(kind: Kind, given: Default) -> str | None:
     if kind.name in ("date", "datetime", "timestamp"):
         return literal(text) if _in_calendar(text[:10]) else None
     if kind.name == "time":
-        return literal(text) if re.match(r"([01]\d|2[0-3]):", text) else None
+        return literal(text) if re.match(r"([01]\d|2[0-3]):|24:00:00(\.0*)?$", text) else None
     return None if "\0" in text else literal(text)
 
 
