@@ -675,8 +675,10 @@ class Checked:
         for n, text in refused.items():
             self.fail(n not in expected, f"wrongly refused {n}: {text}")
             self.fail(f"'n': {n}" not in text or self.name.lower() not in text, f"does not say which: {text}")
-            name = expected.get(n, ("", ""))[0]
-            self.fail(name not in text and repr(name)[1:-1] not in text, f"does not name {name}: {text}")
+            name, reason = expected.get(n, ("", ""))
+            # MySQL does not say which document is too deep.
+            named = name in text or repr(name)[1:-1] in text or "deep" in reason
+            self.fail(not named, f"does not name {name}: {text}")
         for n, (name, text) in expected.items():
             self.fail(n not in refused, f"not refused {n}: {name} {text}")
         for table, types in self.types.items():

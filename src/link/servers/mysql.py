@@ -306,7 +306,7 @@ def _interleaved(
 def _writer(column: Column, form: Form) -> Callable[[bytes], bytes]:
     if form.language == "values":
         if _kind(column).name == "json" and not form.exact_json:
-            return _exact_json
+            return functools.partial(_exact_json, column.name)
         return text_literal if _is_text(column) else literal
     return copied_bytes if column.kind and column.kind.name == "bytes" else copied_text
 
@@ -326,9 +326,9 @@ def text_literal(value: bytes) -> bytes:
     return written if written[:1] == b"'" else b"CONVERT(" + written + b" USING utf8mb4)"
 
 
-def _exact_json(value: bytes) -> bytes:
+def _exact_json(column: str, value: bytes) -> bytes:
     """A literal for JSON, or what MySQL refuses instead of rounding its numbers."""
-    return mysql_types.ROUNDED_JSON.encode() if mysql_types.rounds(value) else text_literal(value)
+    return mysql_types.rounded_json(column).encode() if mysql_types.rounds(value) else text_literal(value)
 
 
 def copied_bytes(value: bytes) -> bytes:
@@ -463,7 +463,8 @@ class MySQL(Server):
         same_family = isinstance(source, MySQL)
         if same_family:
             return replace(table, columns=tuple(self._from_family(c, known) for c in table.columns))
-        return _fitting(replace(table, columns=tuple(self._from_elsewhere(table, c) for c in table.columns)))
+        columns = tuple(self._from_elsewhere(table, c) for c in table.columns)
+        return _fitting(replace(table, columns=columns, comment=table.comment[:_TABLE_COMMENT]))
 
     def _from_family(self, column: Column, collations: set[str]) -> Column:
         """MySQL and MariaDB share their types, but not all collations, nor how JSON is shown."""
@@ -490,7 +491,7 @@ class MySQL(Server):
             charset=charset[0],
             collation=charset[1],
             enum_type=None,
-            comment=marked(column.comment, kind),
+            comment=marked(column.comment, kind)[:_COMMENT],
             default=f"({default})" if default and _LONG.fullmatch(words) else default,
         )
 
@@ -623,7 +624,7 @@ class MySQL(Server):
         if form.language == "values":
             rendered, null = mysql_types.in_values(_kind(column), reference), "'NULL'"
             if _kind(column).name == "json" and not (self.mariadb or form.exact_json):
-                refusal = _text(mysql_types.ROUNDED_JSON)
+                refusal = _text(mysql_types.rounded_json(column.name))
                 rendered = f"IF({mysql_types.is_rounded(reference)}, {refusal}, {rendered})"
         else:
             rendered, null = mysql_types.in_copy(_kind(column), reference), r"'\\N'"
@@ -838,6 +839,8 @@ def _as_json(column: Column) -> Column:
 #: A row takes 65,535 bytes beside its long columns, of four-byte characters so many fewer.
 _ROW_BYTES = 65_535
 _KEY_BYTES = 3072
+#: Characters of a comment.
+_COMMENT, _TABLE_COMMENT = 1024, 2048
 
 
 def _fitting(table: Table) -> Table:

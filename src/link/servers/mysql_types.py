@@ -133,8 +133,9 @@ def _exact(kind: Kind, reference: str) -> str:
     return f"CAST({reference} AS DOUBLE)" if kind.size == 32 or kind.scale else reference
 
 
-#: What stands for JSON that MySQL would round: it refuses the row, with this text.
-ROUNDED_JSON = "CAST('JSON with numbers of more digits than MySQL keeps' AS SIGNED)"
+def rounded_json(column: str) -> str:
+    """What stands for JSON that MySQL would round: it refuses the row, with this text."""
+    return f"CAST({literal(f'{column}: JSON with numbers of more digits than MySQL keeps')} AS SIGNED)"
 
 
 def is_rounded(reference: str) -> str:

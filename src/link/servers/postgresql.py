@@ -112,9 +112,11 @@ class PostgreSQLConnection(Connection):
             given = _Source(blocks)
             try:
                 cursor.copy_expert(_plain(copy) + " BINARY" * (form.language == "binary"), given, size=1 << 18)
-            except psycopg2.Error:
+            except psycopg2.Error as error:
                 if given.error:
                     raise given.error from None
+                if error.pgcode == errorcodes.CHARACTER_NOT_IN_REPERTOIRE and (found := _with_nul(table, given.last)):
+                    raise RowError(f"{self.server.where}: {found} has a NUL, which PostgreSQL's text cannot") from error
                 raise
             return int(cursor.rowcount)
 
@@ -205,6 +207,7 @@ class _Source(io.RawIOBase):
     def __init__(self, blocks: Iterable[Block]) -> None:
         self._blocks = iter(blocks)
         self._data = memoryview(b"")
+        self.last = b""
         self.error: BaseException | None = None
 
     def read(self, size: int = -1) -> bytes:
@@ -213,13 +216,22 @@ class _Source(io.RawIOBase):
                 block = next(self._blocks, None)
                 if block is None:
                     return b""
-                self._data = memoryview(block.data)
+                self.last, self._data = block.data, memoryview(block.data)
         except BaseException as error:
             # psycopg2 would report it, Ctrl-C too, as an error of the server's.
             self.error = error
             raise
         piece, self._data = self._data[:size], self._data[size:]
         return bytes(piece)
+
+
+def _with_nul(table: Table, lines: bytes) -> str | None:
+    """The first column with a NUL in lines of COPY: the server names none."""
+    place = lines.find(b"\0")
+    if place < 0:
+        return None
+    column = table.names[lines.count(b"\t", lines.rfind(b"\n", 0, place) + 1, place)]
+    return f"{table.name}.{column}"
 
 
 class PostgreSQL(Server):
@@ -349,7 +361,7 @@ class PostgreSQL(Server):
             reference = self.field(table, column.name)
             value = postgresql_types.in_values(_kind(column), reference)
             if _kind(column).name == "json" and not form.exact_json:
-                refusal = _text(mysql_types.ROUNDED_JSON)
+                refusal = _text(mysql_types.rounded_json(column.name))
                 value = f"CASE WHEN {postgresql_types.is_rounded(reference)} THEN {refusal} ELSE {value} END"
             fields.append(f"coalesce({value}, 'NULL')" if column.nullable else value)
         return "'(' || " + " || ',' || ".join(fields) + " || ')'"
