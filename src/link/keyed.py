@@ -70,6 +70,10 @@ class Keyed:
         """The expressions by which keys sort."""
         return ", ".join(self.server.key_order(column, reference) for column, reference in self.pairs)
 
+    def equals(self, other: Keyed) -> str:
+        """The condition that rows of two tables belong to one entity."""
+        return " AND ".join(f"{a} = {b}" for a, b in zip(self.references, other.references, strict=True))
+
     def within(self, chunk: Chunk) -> Sql:
         """The condition that a key lies in a chunk."""
         bounds = [

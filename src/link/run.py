@@ -29,18 +29,18 @@ from .kinds import Kind
 from .outbound import Count
 from .schema import Column, Table
 from .servers import BusyError, Connection, Key, RowError, Server
-from .states import DEPRECATE, RELEASE, SETTLE
+from .states import DEPRECATE, RELEASE, SETTLE, Condition
 
 logger = logging.getLogger("link")
 T = TypeVar("T")
 
-#: Conditions on helper rows.
-FLAGGED = "process = 'NONE' AND is_flagged = 'TRUE'"
-HELD = "process = 'NONE' AND is_deprecated = 'FALSE'"
-SHARED = "process = 'NONE' AND is_flagged = 'FALSE' AND is_deprecated = 'FALSE'"
-UNFLAGGED = "process = 'NONE' AND is_flagged = 'FALSE' AND is_deprecated = 'TRUE'"
-UNSETTLED = "process = 'NONE' AND is_flagged = 'TRUE' AND is_deprecated = 'FALSE'"
-DEPRECATED = f"{FLAGGED} AND is_deprecated = 'TRUE'"
+#: What helper rows at rest can say.
+FLAGGED: Condition = {"process": ("NONE",), "is_flagged": ("TRUE",)}
+HELD: Condition = {"process": ("NONE",), "is_deprecated": ("FALSE",)}
+SHARED: Condition = {"process": ("NONE",), "is_flagged": ("FALSE",), "is_deprecated": ("FALSE",)}
+UNFLAGGED: Condition = {"process": ("NONE",), "is_flagged": ("FALSE",), "is_deprecated": ("TRUE",)}
+UNSETTLED: Condition = {"process": ("NONE",), "is_flagged": ("TRUE",), "is_deprecated": ("FALSE",)}
+DEPRECATED: Condition = {**FLAGGED, "is_deprecated": ("TRUE",)}
 #: Up to so many keys are looked up one by one rather than by a checksum over the tables.
 FEW = 20_000
 TRIES = 10
@@ -241,13 +241,19 @@ class Run:
         """Those of the keys that are local, exactly as they are at the source."""
         return self.rows.existing(self.local, keys)
 
+    def flagged(self, where: str = "") -> list[Key]:
+        """The keys of a selection that the source wants deleted and that are local."""
+        flagged = self.outbound.keys_where(self.home, FLAGGED, where)
+        present = self.present(flagged)
+        return [key for key in flagged if key in present]
+
     def something_vanished(self, counts: Sequence[Count], selected: int, where: str) -> bool:
         """Whether entities are held and not local, as far as counts and checksums of the keys tell."""
         if where and selected <= FEW:
             return True
         local = self.checksum()
         held = sum(c.entities for c in counts if c.row.process == "NONE" and c.row.is_deprecated == "FALSE")
-        return local[0] < held or local != self.outbound.helper.checksum(self.home, HELD, self.alike)
+        return local[0] < held or local != self.outbound.checksum(self.home, HELD, self.alike)
 
     def vanished(self, where: str = "") -> list[Key]:
         """The shared entities of a selection that are not local."""
@@ -285,7 +291,7 @@ class Run:
 
     def still_shared(self, keys: Sequence[Key]) -> set[Key]:
         """Those of the keys whose helper rows are at rest and not flagged."""
-        return self.outbound.helper.existing(self.home, keys, SHARED)
+        return self.outbound.existing(self.home, keys, SHARED)
 
     def digest(self, connection: Connection, table: Table, keys: Sequence[Key]) -> tuple[int, int]:
         """Number of rows of some entities in one table, and a digest of them; only where both ends are alike."""

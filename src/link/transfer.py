@@ -35,7 +35,7 @@ from .results import PullResult
 from .run import SHARED, UNFLAGGED, Run, patiently, persistently
 from .schema import Table
 from .servers import Block, BusyError, Connection, Form, Key, RowError
-from .states import ABANDON_PULL, FINISH_PULL, REFETCH, REHOLD
+from .states import ABANDON_PULL, FINISH_PULL, REFETCH, REHOLD, Transition
 
 logger = logging.getLogger("link")
 
@@ -434,7 +434,7 @@ class Transfer:
                 self.run.as_dict(key),
             )
             self.result.differing.append(self.run.as_dict(key))
-        self.outbound.apply_to_keys(self.marking, FINISH_PULL, there_already)
+        self._mark(FINISH_PULL, there_already)
         # What this pull has copied and not finished, before it lost a connection, has been counted.
         counted = min(len(there_already), self.result.pulled - self.result._finished) if self.run.former else 0
         self.result._finished += counted
@@ -471,8 +471,8 @@ class Transfer:
         return self._count(loaded)
 
     def _refuse(self, key: Key, error: RowError) -> None:
-        if not self.outbound.apply_to_keys(self.marking, ABANDON_PULL, [key]):
-            self.outbound.apply_to_keys(self.marking, FINISH_PULL, [key])  # flagged meanwhile
+        if not self._mark(ABANDON_PULL, [key]):
+            self._mark(FINISH_PULL, [key])  # flagged meanwhile
         table = self.run.entity.master
         refused = TransferError(
             f"The local server does not take {self.run.as_dict(key)} of {table.schema}.{table.name}: {error.what}",
@@ -526,9 +526,12 @@ class Transfer:
         for chunk in self.waiting.values():
             keys = self.outbound.keys(self.marking, "PULL", chunk)
             present = self.run.present(keys)
-            self.outbound.apply_to_keys(self.marking, ABANDON_PULL, [key for key in keys if key not in present])
+            self._mark(ABANDON_PULL, [key for key in keys if key not in present])
         for chunk in self.taken:
             keys = self.outbound.keys(self.marking, "PULL", chunk)
             present = self.run.present(keys)
-            self.outbound.apply_to_keys(self.marking, ABANDON_PULL, [key for key in keys if key not in present])
-            self.outbound.apply_to_keys(self.marking, FINISH_PULL, sorted(present))
+            self._mark(ABANDON_PULL, [key for key in keys if key not in present])
+            self._mark(FINISH_PULL, sorted(present))
+
+    def _mark(self, transition: Transition, keys: Sequence[Key]) -> int:
+        return patiently(lambda: self.outbound.apply_to_keys(self.marking, transition, keys))

@@ -8,7 +8,7 @@ and reads and creates tables. A :class:`Connection` is one session on it. SQL te
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -316,8 +316,29 @@ class Server(ABC):
         """The GRANT that lets this account create tables in a schema."""
 
     @abstractmethod
-    def create_helper(self, source: Table, schema: str, name: str, comment: str) -> list[str]:
-        """The statements that create the helper table of a source table."""
+    def create_helper(
+        self, source: Table, schema: str, name: str, columns: Mapping[str, Sequence[str]], comment: str
+    ) -> list[str]:
+        """The statements that create the helper table of a source table.
+
+        Beside the key it has these columns: each with its labels, the default last, or without any for a number.
+        """
+
+    @abstractmethod
+    def create_helper_part(self, source: Table, schema: str, name: str, helper: str) -> list[str]:
+        """The statements that create a part table of a helper table, with nothing but the key."""
+
+    @abstractmethod
+    def add_helper_columns(self, schema: str, name: str, columns: Mapping[str, Sequence[str]]) -> list[str]:
+        """The statements that add columns to a helper table."""
+
+    @abstractmethod
+    def rename_columns(self, schema: str, name: str, columns: Mapping[str, str]) -> list[str]:
+        """The statements that give columns other names: all at once, or within a transaction."""
+
+    @abstractmethod
+    def rename_table(self, schema: str, name: str, new: str) -> str:
+        """The statement that gives a table another name."""
 
     @abstractmethod
     def create_table(self, table: Table) -> list[str]:

@@ -17,7 +17,7 @@ import json
 import re
 import socket
 import ssl
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Literal, cast
@@ -716,18 +716,46 @@ class MySQL(Server):
             user, _, host = str(connection.query("SELECT CURRENT_USER()")[0][0]).rpartition("@")
         return f"{_text(user)}@{_text(host)}".replace("%%", "%")
 
-    def create_helper(self, source: Table, schema: str, name: str, comment: str) -> list[str]:
-        columns = [self._key_definition(column) for column in source.key_columns]
+    def create_helper(
+        self, source: Table, schema: str, name: str, columns: Mapping[str, Sequence[str]], comment: str
+    ) -> list[str]:
+        return [self._create_keyed(source, schema, name, (source.schema, source.name), columns, comment)]
+
+    def create_helper_part(self, source: Table, schema: str, name: str, helper: str) -> list[str]:
+        return [self._create_keyed(source, schema, name, (schema, helper), {}, "")]
+
+    def _create_keyed(
+        self,
+        source: Table,
+        schema: str,
+        name: str,
+        referred: tuple[str, str],
+        columns: Mapping[str, Sequence[str]],
+        comment: str,
+    ) -> str:
         key = ", ".join(self.quote(k) for k in source.primary_key)
-        return [
-            f"CREATE TABLE {self.name(schema, name)} ({', '.join(columns)}, "
-            "`process` ENUM('PULL','DELETE','NONE') NOT NULL DEFAULT 'NONE', "
-            "`is_flagged` ENUM('TRUE','FALSE') NOT NULL DEFAULT 'FALSE', "
-            "`is_deprecated` ENUM('TRUE','FALSE') NOT NULL DEFAULT 'FALSE', "
-            "`_worker` INT NOT NULL DEFAULT 0, "
-            f"PRIMARY KEY ({key}), FOREIGN KEY ({key}) REFERENCES {self.name(source.schema, source.name)} ({key}) "
-            f"ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB COMMENT={_text(comment)}"
+        lines = [
+            *(self._key_definition(column) for column in source.key_columns),
+            *(self._helper_column(*column) for column in columns.items()),
+            f"PRIMARY KEY ({key})",
+            f"FOREIGN KEY ({key}) REFERENCES {self.name(*referred)} ({key}) ON UPDATE RESTRICT ON DELETE RESTRICT",
         ]
+        return f"CREATE TABLE {self.name(schema, name)} ({', '.join(lines)}) ENGINE=InnoDB COMMENT={_text(comment)}"
+
+    def _helper_column(self, name: str, labels: Sequence[str]) -> str:
+        kind = f"ENUM({', '.join(map(_text, labels))})" if labels else "INT"
+        return f"{self.quote(name)} {kind} NOT NULL DEFAULT {_text(labels[-1]) if labels else 0}"
+
+    def add_helper_columns(self, schema: str, name: str, columns: Mapping[str, Sequence[str]]) -> list[str]:
+        added = ", ".join(f"ADD COLUMN {self._helper_column(*column)}" for column in columns.items())
+        return [f"ALTER TABLE {self.name(schema, name)} {added}"]
+
+    def rename_columns(self, schema: str, name: str, columns: Mapping[str, str]) -> list[str]:
+        renamed = ", ".join(f"RENAME COLUMN {self.quote(a)} TO {self.quote(b)}" for a, b in columns.items())
+        return [f"ALTER TABLE {self.name(schema, name)} {renamed}"]
+
+    def rename_table(self, schema: str, name: str, new: str) -> str:
+        return f"RENAME TABLE {self.name(schema, name)} TO {self.name(schema, new)}"
 
     def _key_definition(self, column: Column) -> str:
         return f"{self.quote(column.name)} {_full_type(column)} NOT NULL"
@@ -743,7 +771,7 @@ class MySQL(Server):
             lines.append(
                 f"FOREIGN KEY ({', '.join(self.quote(c) for c in fk.columns)}) "
                 f"REFERENCES {self.name(fk.schema, fk.table)} ({', '.join(self.quote(c) for c in fk.referred)}) "
-                "ON UPDATE CASCADE ON DELETE RESTRICT"
+                f"ON UPDATE CASCADE ON DELETE {'CASCADE' if fk.cascades else 'RESTRICT'}"
             )
         return [
             f"CREATE TABLE {self.name(table.schema, table.name)} ({', '.join(lines)}) "

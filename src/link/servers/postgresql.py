@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast
 
@@ -516,27 +516,65 @@ class PostgreSQL(Server):
     def grant_schema_hint(self, schema: str) -> str:
         return self.grant_helper_hint(schema, "")
 
-    def create_helper(self, source: Table, schema: str, name: str, comment: str) -> list[str]:
-        columns = [self._key_definition(column) for column in source.key_columns]
-        key = ", ".join(self.quote(k) for k in source.primary_key)
-        helper = self.name(schema, name)
-        process, flag = (
-            self._helper_enum(schema, labels) for labels in (("PULL", "DELETE", "NONE"), ("TRUE", "FALSE"))
-        )
+    def create_helper(
+        self, source: Table, schema: str, name: str, columns: Mapping[str, Sequence[str]], comment: str
+    ) -> list[str]:
         return [
-            *self._create_enum(process, ("PULL", "DELETE", "NONE")),
-            *self._create_enum(flag, ("TRUE", "FALSE")),
-            f"CREATE TABLE {helper} ({', '.join(columns)}, "
-            f"process {process} NOT NULL DEFAULT 'NONE', is_flagged {flag} NOT NULL DEFAULT 'FALSE', "
-            f"is_deprecated {flag} NOT NULL DEFAULT 'FALSE', _worker integer NOT NULL DEFAULT 0, "
-            f"PRIMARY KEY ({key}), FOREIGN KEY ({key}) REFERENCES {self.name(source.schema, source.name)} ({key}) "
+            *self._helper_enums(schema, columns),
             # Room on each page for its rows' second version: finishing a pull need not touch the index then.
-            "ON UPDATE RESTRICT ON DELETE RESTRICT) WITH (fillfactor = 50)",
-            f"COMMENT ON TABLE {helper} IS {_text(comment)}",
-            # The link user owns the helper table; who owns the source must be able to flag rows in it.
-            f"DO $$ BEGIN EXECUTE format('GRANT ALL ON %%I.%%I TO %%I', {_text(schema)}, {_text(name)}, "
-            f"{self._owner(source)}); END $$",
+            self._create_keyed(source, schema, name, (source.schema, source.name), columns) + " WITH (fillfactor = 50)",
+            f"COMMENT ON TABLE {self.name(schema, name)} IS {_text(comment)}",
+            self._grant_to_owner(source, schema, name),
         ]
+
+    def create_helper_part(self, source: Table, schema: str, name: str, helper: str) -> list[str]:
+        return [
+            self._create_keyed(source, schema, name, (schema, helper), {}),
+            self._grant_to_owner(source, schema, name),
+        ]
+
+    def _create_keyed(
+        self,
+        source: Table,
+        schema: str,
+        name: str,
+        referred: tuple[str, str],
+        columns: Mapping[str, Sequence[str]],
+    ) -> str:
+        key = ", ".join(self.quote(k) for k in source.primary_key)
+        lines = [
+            *(self._key_definition(column) for column in source.key_columns),
+            *(self._helper_column(schema, *column) for column in columns.items()),
+            f"PRIMARY KEY ({key})",
+            f"FOREIGN KEY ({key}) REFERENCES {self.name(*referred)} ({key}) ON UPDATE RESTRICT ON DELETE RESTRICT",
+        ]
+        return f"CREATE TABLE {self.name(schema, name)} ({', '.join(lines)})"
+
+    def _helper_column(self, schema: str, name: str, labels: Sequence[str]) -> str:
+        kind = self._helper_enum(schema, labels) if labels else "integer"
+        return f"{self.quote(name)} {kind} NOT NULL DEFAULT {_text(labels[-1]) if labels else 0}"
+
+    def _helper_enums(self, schema: str, columns: Mapping[str, Sequence[str]]) -> list[str]:
+        kinds = dict.fromkeys(tuple(labels) for labels in columns.values() if labels)
+        return [s for labels in kinds for s in self._create_enum(self._helper_enum(schema, labels), labels)]
+
+    def add_helper_columns(self, schema: str, name: str, columns: Mapping[str, Sequence[str]]) -> list[str]:
+        added = ", ".join(f"ADD COLUMN {self._helper_column(schema, *column)}" for column in columns.items())
+        return [*self._helper_enums(schema, columns), f"ALTER TABLE {self.name(schema, name)} {added}"]
+
+    def rename_columns(self, schema: str, name: str, columns: Mapping[str, str]) -> list[str]:
+        table = self.name(schema, name)
+        return [f"ALTER TABLE {table} RENAME COLUMN {self.quote(a)} TO {self.quote(b)}" for a, b in columns.items()]
+
+    def rename_table(self, schema: str, name: str, new: str) -> str:
+        return f"ALTER TABLE {self.name(schema, name)} RENAME TO {self.quote(new)}"
+
+    def _grant_to_owner(self, source: Table, schema: str, name: str) -> str:
+        # The link user owns the helper table; who owns the source must be able to flag rows in it.
+        return (
+            f"DO $$ BEGIN EXECUTE format('GRANT ALL ON %%I.%%I TO %%I', {_text(schema)}, {_text(name)}, "
+            f"{self._owner(source)}); END $$"
+        )
 
     def _owner(self, source: Table) -> str:
         return (
@@ -565,7 +603,7 @@ class PostgreSQL(Server):
             lines.append(
                 f"FOREIGN KEY ({', '.join(self.quote(c) for c in fk.columns)}) "
                 f"REFERENCES {self.name(fk.schema, fk.table)} ({', '.join(self.quote(c) for c in fk.referred)}) "
-                "ON UPDATE CASCADE ON DELETE RESTRICT"
+                f"ON UPDATE CASCADE ON DELETE {'CASCADE' if fk.cascades else 'RESTRICT'}"
             )
         return [
             *(
