@@ -497,6 +497,8 @@ def _json_refusal(source: str, local: str, document: str, plain: bool) -> str | 
         return "a number that MySQL would round"
     if local == "postgresql" and any("\0" in text for text in texts):
         return "NUL in JSON"
+    if local == "postgresql" and any(map(_overflows, numbers)):
+        return "a number that numeric cannot hold"
     if any(map(_lone, texts)):
         return "half a character in JSON"
     return None
@@ -524,6 +526,11 @@ def _look_into(document: str) -> tuple[list[str], list[str], int]:
 
 def _lone(text: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _overflows(digits: str) -> bool:
+    number = Decimal(digits)
+    return number.adjusted() >= 131_072 or int(number.as_tuple().exponent) < -16_383
 
 
 def _is_rounded(digits: str) -> bool:

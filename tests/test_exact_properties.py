@@ -227,12 +227,12 @@ NESTED = ("[" * 31 + "]" * 31, "[" * 40 + "]" * 40, "[" * 101 + "]" * 101)
 
 
 def json_edges(kind: str) -> tuple[str, ...]:
-    held = {
+    others = {
         "mysql": NESTED[:2],
-        "mariadb": (*ROUNDED, *NESTED[:1], "1e400"),
-        "postgresql": (*ROUNDED, *NESTED, "1e400"),
+        "mariadb": (*ROUNDED, *NESTED[:1], "1e131072", "1e-16384"),
+        "postgresql": (*ROUNDED, *NESTED),
     }
-    return (*JSON_EDGES, *held[kind])
+    return (*JSON_EDGES, *others[kind])
 
 
 @st.composite
@@ -770,3 +770,77 @@ def test_pipelines_arrive(mixed: Lab, figures: Figures, monkeypatch: pytest.Monk
         figures.add("values compared", f"{lab.kind} to {lab.local_kind}", checked.values)
 
     arrives()
+
+
+# what was found
+
+
+def found(lab: Lab, sql: str, family: str, *values: Any, default: str | None = None, **more: Any) -> Column:
+    """A column with just these values."""
+    column = Type(sql, family, (), **more)
+    odd = [oracle.refusal(lab.kind, lab.local_kind, column, value) for value in values]
+    return Column(
+        column,
+        tuple(v for v, reason in zip(values, odd, strict=True) if not reason),
+        tuple(v for v, reason in zip(values, odd, strict=True) if reason),
+        required=True,
+        default=default,
+    )
+
+
+def found_at_mysql(lab: Lab) -> dict[str, Column]:
+    brain = r"'🧠 ?\\'''"
+    labels = ("? DEFAULT 'no'", "?")
+    columns = {
+        # What is stored is not -0.159, nor is it what is printed.
+        "fixed": found(lab, "double(10,3)", "float", 1.5, -0.15884115884115887),
+        # Keys that PostgreSQL cannot even be asked for.
+        "at": found(lab, "datetime", "datetime", "2020-01-01 00:00:00", "0000-00-00 00:00:00"),
+        # The catalogue shows none of these defaults as they are, or puts something into their way.
+        "raw": found(lab, "varbinary(9)", "bytes", b"", default="x'0061ff2700'"),
+        "id": found(lab, "binary(16)", "uuid", *oracle.UUIDS, default=f"x'00ff{'6b' * 13}00'", marker="uuid"),
+        "midnight": found(lab, "time", "time", "01:00:00", default="'24:00:00'"),
+        "label": found(lab, oracle.mysql_enum(labels), "text", "?", default="'?'", labels=labels),
+        "text": found(lab, "varchar(9)", "text", "a", "nul\0", default="'what?'"),
+    }
+    if lab.kind == "mysql":
+        columns["brain"] = found(lab, "varchar(9)", "text", "", default=brain)
+        columns["wide"] = found(lab, "varchar(9) CHARACTER SET utf16", "text", "", default=brain)
+    else:
+        columns["json"] = found(lab, "json", "json", "0.1", *ROUNDED, "1e131072", "1e-16384")
+    return columns
+
+
+def found_at_postgresql(lab: Lab) -> dict[str, Column]:
+    held_but_not_looked_into = r'["\u0000", 0.1234567890123456]'
+    return {
+        # Keys that MySQL and MariaDB cannot even be asked for.
+        "fixed": found(lab, "double precision", "float", 1.5, float("nan"), float("-inf")),
+        "at": found(lab, "timestamp(6)", "datetime", "2020-01-01 00:00:00", "infinity", "0044-03-15 10:00:00 BC"),
+        "json": found(lab, "json", "json", "0.1", *ROUNDED, r'"\ud800"', held_but_not_looked_into),
+        "jsonb": found(lab, "jsonb", "json", "0.1", "1e400", "3e-324", "[9007199254740993e1]"),
+    }
+
+
+def test_what_was_found(mixed: Lab) -> None:
+    """What random pipelines have shown to go wrong, once."""
+    columns = found_at_postgresql(mixed) if mixed.kind == "postgresql" else found_at_mysql(mixed)
+    refused = tuple((0, name, value) for name, column in columns.items() for value in column.refused)
+    example = Pipeline(("fixed", "n", "at"), columns | {"n": NUMBER}, (), "", 7, refused)
+    assert Checked(mixed, "Thing", example).check() == []
+
+
+def test_comments_that_mysql_cannot_hold(mixed: Lab) -> None:
+    """They are cut."""
+    lab = mixed
+    if lab.kind != "postgresql":
+        pytest.skip("MySQL and MariaDB have no such comments")
+    columns = {"k": oracle.INTEGER, "v": oracle.INTEGER}
+    oracle.create(
+        *(lab.source_server, lab.source_schema, "thing", columns, ["k"]), comments={"v": "v" * 1500}, comment="t" * 2500
+    )
+    lab.grant("thing")
+    assert linked(lab, "Thing", backend="postgresql").source.pull().pulled == 0
+    here = oracle.declaration(lab.local_server, lab.local_schema, "thing")
+    kept = (1500, 2500) if lab.local_kind == "postgresql" else (1024, 2048)
+    assert (here.columns["v"][1], here.comment) == ("v" * kept[0], "t" * kept[1])
