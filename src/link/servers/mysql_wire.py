@@ -76,20 +76,13 @@ def values(cursor: SSCursor) -> Generator[bytes | None, None, None]:
 
 def _packet(read: Any) -> bytes:
     """What lies in the next packet, or in all of those in which something long comes: the last is not full."""
-    data = _piece(read)
-    if len(data) < MAX_PACKET_LEN:
-        return data
-    pieces = [data]
-    while len(pieces[-1]) == MAX_PACKET_LEN:
-        pieces.append(_piece(read))
-    return b"".join(pieces)
-
-
-def _piece(read: Any) -> bytes:
-    header = read(4)
-    if len(header) == 4:
+    pieces: list[bytes] = []
+    while len(header := read(4)) == 4:
         size = header[0] | header[1] << 8 | header[2] << 16
         data: bytes = read(size)
-        if len(data) == size:
-            return data
+        if len(data) < size:
+            break
+        if size < MAX_PACKET_LEN:
+            return b"".join((*pieces, data)) if pieces else data
+        pieces.append(data)
     raise pymysql.OperationalError(CR.CR_SERVER_LOST, "Lost connection to the server during a query")

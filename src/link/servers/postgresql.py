@@ -12,6 +12,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Literal, cast
 
 import psycopg2
@@ -59,7 +60,15 @@ def _float(text: str | bytes | None, _: Any) -> float | None:
     return None if text is None else _NAN if text == "NaN" else float(text)
 
 
+_NOT_A_DECIMAL = Decimal("NaN")
+
+
+def _decimal(text: str | bytes | None, _: Any) -> Decimal | None:
+    return None if text is None else _NOT_A_DECIMAL if text == "NaN" else Decimal(str(text))
+
+
 _FLOATS = psycopg2.extensions.new_type((700, 701), "FLOATS", _float)
+_DECIMALS = psycopg2.extensions.new_type((1700,), "DECIMALS", _decimal)
 
 
 class PostgreSQLConnection(Connection):
@@ -71,7 +80,8 @@ class PostgreSQLConnection(Connection):
         super().__init__(server)
         self._raw = server.open()
         self._raw.autocommit = True
-        psycopg2.extensions.register_type(_FLOATS, self._raw)
+        for numbers in (_FLOATS, _DECIMALS):
+            psycopg2.extensions.register_type(numbers, self._raw)
         self.execute(_SESSION)
 
     def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

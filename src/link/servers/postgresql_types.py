@@ -33,8 +33,8 @@ def kind_of(sql_type: str, labels: tuple[str, ...]) -> Kind | None:
     """The kind of a column; None for a type that has no equivalent elsewhere."""
     if labels:
         return Kind("enum", labels=labels)
-    numbers = [int(n) for n in re.findall(r"\d+", sql_type)]
-    name = re.sub(r"\([\d,]+\)", "", sql_type)
+    numbers = [int(n) for n in re.findall(r"-?\d+", sql_type)]
+    name = re.sub(r"\([-\d,]+\)", "", sql_type)
     if name in _INTEGERS:
         return Kind("integer", _INTEGERS[name])
     if name in _TIMES:
