@@ -30,9 +30,9 @@ from tqdm.auto import tqdm
 from .ends import Ends
 from .errors import LinkError, TransferError, UnreachableError
 from .keyed import EVERYTHING, Chunk
-from .outbound import Count
+from .outbound import SHARED, Count
 from .results import PullResult
-from .run import SHARED, UNFLAGGED, Run, patiently, persistently
+from .run import UNFLAGGED, Run, patiently, persistently
 from .schema import Table
 from .servers import Block, BusyError, Connection, Form, Key, RowError
 from .states import ABANDON_PULL, FINISH_PULL, REFETCH, REHOLD, Transition
@@ -497,7 +497,7 @@ class Transfer:
         self.run.settle()
         for chunk in self.unsettled:
             within, args = self.outbound.helper.within(chunk)
-            keys = self.outbound.helper.keys(self.run.home, (f"{SHARED} AND {within}", args))
+            keys = self.outbound.helper.keys(self.run.home, (f"{self.outbound.condition(SHARED)} AND {within}", args))
             present = self.run.present(keys)
             # Others may have deleted or flagged some while we looked.
             missing = self.run.still_shared([key for key in keys if key not in present])
