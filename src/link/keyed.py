@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .schema import Column, Table
-from .servers import Connection, Key, Server, Sql
+from .servers import Connection, Key, RowError, Server, Sql
 
 #: Keys that travel in one statement where a list of them has to.
 KEYS_PER_STATEMENT = 20_000
@@ -107,10 +107,19 @@ class Keyed:
         """Those of the keys that are there, exactly as they are given, in rows for which a condition is true."""
         found: set[Key] = set()
         for batch in batches(keys):
-            rows, args = self.rows_of(batch)
-            sql = f"SELECT {self.selected} {rows} WHERE {self.server.unguessed(condition)}"
-            found |= set(connection.query(sql, args))
+            found |= self._found(connection, batch, condition)
         return found & set(keys)
+
+    def _found(self, connection: Connection, keys: Sequence[Key], condition: str) -> set[Key]:
+        rows, args = self.rows_of(keys)
+        try:
+            sql = f"SELECT {self.selected} {rows} WHERE {self.server.unguessed(condition)}"
+            return set(connection.query(sql, args))
+        except RowError:
+            # A key of another server may be none that this one could hold.
+            middle = len(keys) // 2
+            halves = (keys[:middle], keys[middle:]) if middle else ()
+            return set().union(*(self._found(connection, half, condition) for half in halves))
 
     def keys(self, connection: Connection, where: Sql, limit: int | None = None) -> list[Key]:
         """The keys of the rows for which a condition is true, in order."""

@@ -30,7 +30,7 @@ from tqdm.auto import tqdm
 from .ends import Ends
 from .errors import LinkError, TransferError, UnreachableError
 from .keyed import EVERYTHING, Chunk
-from .outbound import Count
+from .outbound import SHARED, Count
 from .results import PullResult
 from .run import UNFLAGGED, Run, patiently, persistently
 from .schema import Table
@@ -212,7 +212,7 @@ class Transfer:
         self.queue: queue.Queue[Chunk | Block | _TableEnd | BaseException | None] = queue.Queue(QUEUED_BLOCKS)
         self.ends_to_come = 0
         self.stop = threading.Event()
-        self.flagged_meanwhile = False
+        self.unsettled: list[Chunk] = []
         self.taken: list[Chunk] = []
 
     def move(self, bar: tqdm[NoReturn], suppress_errors: bool) -> None:
@@ -243,8 +243,8 @@ class Transfer:
                     )
                 raise
             self._end(reader)
-        if self.flagged_meanwhile:
-            self.run.settle()
+        if self.unsettled:
+            self._settle()
         if self.result.errors and not suppress_errors:
             raise self.result.errors[0][1]
 
@@ -483,13 +483,29 @@ class Transfer:
     def _finish(self, chunk: Chunk, moved: int) -> None:
         finished = patiently(lambda: self.outbound.apply(self.marking, FINISH_PULL, chunk))
         logger.debug("%s: chunk up to %s: %d copied, %d finished", self.run.name, chunk.upto, moved, finished)
-        self.flagged_meanwhile |= finished > moved
+        if finished > moved:
+            self.unsettled.append(chunk)
         self.result._finished += moved
         if finished < moved:
             # This run was taken for dead: its rows were adopted, and may have been released. Never leave them unheld.
             logger.warning("%s: another run took over %d entities of this one", self.run.name, moved - finished)
             self.taken.append(chunk)
             patiently(lambda: self.outbound.claim(self.marking, self.where, chunk))
+
+    def _settle(self) -> None:
+        """More was finished than was copied: what has been flagged meanwhile. Anything else shall not go unnoticed."""
+        self.run.settle()
+        for chunk in self.unsettled:
+            within, args = self.outbound.helper.within(chunk)
+            keys = self.outbound.helper.keys(self.run.home, (f"{self.outbound.condition(SHARED)} AND {within}", args))
+            present = self.run.present(keys)
+            # Others may have deleted or flagged some while we looked.
+            missing = self.run.still_shared([key for key in keys if key not in present])
+            if missing:
+                logger.warning(
+                    "%s: %d entities are held and were not copied, %s among them; the next pull tries again",
+                    *(self.run.name, len(missing), self.run.as_dict(min(missing, key=repr))),
+                )
 
     def _await_finish(self) -> None:
         if self.finishing:

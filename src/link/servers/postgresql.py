@@ -12,6 +12,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Literal, cast
 
 import psycopg2
@@ -60,7 +61,15 @@ def _float(text: str | bytes | None, _: Any) -> float | None:
     return None if text is None else _NAN if text == "NaN" else float(text)
 
 
+_NOT_A_DECIMAL = Decimal("NaN")
+
+
+def _decimal(text: str | bytes | None, _: Any) -> Decimal | None:
+    return None if text is None else _NOT_A_DECIMAL if text == "NaN" else Decimal(str(text))
+
+
 _FLOATS = psycopg2.extensions.new_type((700, 701), "FLOATS", _float)
+_DECIMALS = psycopg2.extensions.new_type((1700,), "DECIMALS", _decimal)
 
 
 class PostgreSQLConnection(Connection):
@@ -72,7 +81,8 @@ class PostgreSQLConnection(Connection):
         super().__init__(server)
         self._raw = server.open()
         self._raw.autocommit = True
-        psycopg2.extensions.register_type(_FLOATS, self._raw)
+        for numbers in (_FLOATS, _DECIMALS):
+            psycopg2.extensions.register_type(numbers, self._raw)
         self.execute(_SESSION)
 
     def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -113,9 +123,11 @@ class PostgreSQLConnection(Connection):
             given = _Source(blocks)
             try:
                 cursor.copy_expert(_plain(copy) + " BINARY" * (form.language == "binary"), given, size=1 << 18)
-            except psycopg2.Error:
+            except psycopg2.Error as error:
                 if given.error:
                     raise given.error from None
+                if error.pgcode == errorcodes.CHARACTER_NOT_IN_REPERTOIRE and (found := _with_nul(table, given.last)):
+                    raise RowError(f"{self.server.where}: {found} has a NUL, which PostgreSQL's text cannot") from error
                 raise
             return int(cursor.rowcount)
 
@@ -206,6 +218,7 @@ class _Source(io.RawIOBase):
     def __init__(self, blocks: Iterable[Block]) -> None:
         self._blocks = iter(blocks)
         self._data = memoryview(b"")
+        self.last = b""
         self.error: BaseException | None = None
 
     def read(self, size: int = -1) -> bytes:
@@ -214,13 +227,22 @@ class _Source(io.RawIOBase):
                 block = next(self._blocks, None)
                 if block is None:
                     return b""
-                self._data = memoryview(block.data)
+                self.last, self._data = block.data, memoryview(block.data)
         except BaseException as error:
             # psycopg2 would report it, Ctrl-C too, as an error of the server's.
             self.error = error
             raise
         piece, self._data = self._data[:size], self._data[size:]
         return bytes(piece)
+
+
+def _with_nul(table: Table, lines: bytes) -> str | None:
+    """The first column with a NUL in lines of COPY: the server names none."""
+    place = lines.find(b"\0")
+    if place < 0:
+        return None
+    column = table.names[lines.count(b"\t", lines.rfind(b"\n", 0, place) + 1, place)]
+    return f"{table.name}.{column}"
 
 
 class PostgreSQL(Server):
@@ -350,7 +372,7 @@ class PostgreSQL(Server):
             reference = self.field(table, column.name)
             value = postgresql_types.in_values(_kind(column), reference)
             if _kind(column).name == "json" and not form.exact_json:
-                refusal = _text(mysql_types.ROUNDED_JSON)
+                refusal = _text(mysql_types.rounded_json(column.name))
                 value = f"CASE WHEN {postgresql_types.is_rounded(reference)} THEN {refusal} ELSE {value} END"
             fields.append(f"coalesce({value}, 'NULL')" if column.nullable else value)
         return "'(' || " + " || ',' || ".join(fields) + " || ')'"
