@@ -52,14 +52,16 @@ class Order:
     reads: bool = False
     first_use: bool = False
     link: list[str] = field(default_factory=list)
+    older: bool = False
     local: dict[str, Any] = field(default_factory=dict)
     source: tuple[str, int] = ("", 0)
 
 
 class Crasher:
-    """Starts children for a lab; a context manager."""
+    """Starts children for a lab, which use the `older` interface or ours; a context manager."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, older: bool = False) -> None:
+        self._older = older
         self._link = [lab.source_schema, lab.helper_schema, lab.helper_table, lab.local_schema]
         server = lab.local_server
         self._local = {"host": server.host, "port": server.port, "user": lab.local_user}
@@ -81,6 +83,7 @@ class Crasher:
     def run(self, order: Order) -> dict[str, Any]:
         """What became of a child: `status`, and if it came to its end, `statements`, `result`, `error`."""
         order.link, order.local, order.source = self._link, self._local, self._source
+        order.older = self._older
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(json.dumps(asdict(order)) + "\n")
         self._process.stdin.flush()
@@ -268,10 +271,17 @@ def linked(order: Order) -> Linked:
     """The class that an order's `link` describes, not used yet."""
     import datajoint as dj
 
+    from dj_link import LazySchema, Link
     from link import link
 
     local = dj.Instance(**order.local, use_tls=False, safemode=False)
-    decorate = link(f"{order.source[0]}:{order.source[1]}", *order.link, connection=local, use_tls=False)
+    decorate: Any = link(f"{order.source[0]}:{order.source[1]}", *order.link, connection=local, use_tls=False)
+    if order.older:
+        account = {"user": os.environ["LINK_USER"], "password": os.environ["LINK_PASS"]}
+        account |= {"backend": order.local["backend"]}
+        source = dj.Instance(order.source[0], port=order.source[1], use_tls=False, **account)
+        schemas = zip((order.link[3], order.link[0]), (local, source), strict=True)
+        decorate = Link(*(LazySchema(name, connection=instance) for name, instance in schemas))
     return Linked(decorate(type("Session", (), {})), local)
 
 

@@ -93,8 +93,9 @@ def test_a_lazy_schema_decorates_tables_of_its_own(lab: Lab, statements: list[St
         weight: float64
         """
 
-    Subject().insert1({"subject": 1})
-    Weight().insert1({"subject": 1, "weight": 20.0})
+    declared: list[Any] = [Subject(), Weight()]
+    declared[0].insert1({"subject": 1})
+    declared[1].insert1({"subject": 1, "weight": 20.0})
     assert schema.exists and schema.list_tables() == ["subject", "weight"]
     assert schema.database == lab.local_schema
 
