@@ -277,11 +277,11 @@ def linked(order: Order) -> Linked:
     local = dj.Instance(**order.local, use_tls=False, safemode=False)
     decorate: Any = link(f"{order.source[0]}:{order.source[1]}", *order.link, connection=local, use_tls=False)
     if order.older:
-        account = {"user": os.environ["LINK_USER"], "password": os.environ["LINK_PASS"]}
-        account |= {"backend": order.local["backend"]}
-        source = dj.Instance(order.source[0], port=order.source[1], use_tls=False, **account)
-        schemas = zip((order.link[3], order.link[0]), (local, source), strict=True)
-        decorate = Link(*(LazySchema(name, connection=instance) for name, instance in schemas))
+        account: dict[str, Any] = {"user": os.environ["LINK_USER"], "password": os.environ["LINK_PASS"]}
+        account |= {"port": order.source[1], "backend": order.local["backend"]}
+        source = dj.Instance(order.source[0], use_tls=False, **account)
+        local_schema = LazySchema(order.link[3], connection=local)
+        decorate = Link(local_schema, LazySchema(order.link[0], connection=source))
     return Linked(decorate(type("Session", (), {})), local)
 
 

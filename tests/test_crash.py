@@ -33,17 +33,16 @@ DEAD = 4711
 TABLES = ("session", "session__event", "session__trial")
 
 Rows = set[tuple[Any, ...]]
+#: By session: process, is_flagged, is_deprecated.
+HelperRows = dict[int, tuple[str, str, str]]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What the servers hold at first, what is done, and the states that it leads to.
-
-    ``helper`` is by session: process, is_flagged, is_deprecated.
-    """
+    """What the servers hold at first, what is done, and the states that it leads to."""
 
     code: str
-    helper: dict[int, tuple[str, str, str]]
+    helper: HelperRows
     local: Sequence[int]
     after: dict[int, State]
     first_use: bool = False
@@ -131,13 +130,16 @@ class World:
         """The tables that make up the helper table, each before the one that it refers to."""
         return [self.helper]
 
-    def put_helper_rows(self, rows: dict[int, tuple[str, str, str]]) -> None:
+    def put_helper_rows(self, rows: HelperRows) -> None:
         """Insert helper rows, those in process as of a dead run."""
-        values = ", ".join(
-            f"({session % 3}, {session}, '{p}', '{f}', '{d}', {DEAD})" for session, (p, f, d) in rows.items()
-        )
-        columns = "subject, session, process, is_flagged, is_deprecated, _worker"
-        self.sql(self.there, f"INSERT INTO {self.helper} ({columns}) VALUES {values}")
+        columns = ("process", "is_flagged", "is_deprecated", "_worker")
+        self.insert(self.helper, columns, {session: (*row, DEAD) for session, row in rows.items()})
+
+    def insert(self, table: str, columns: Sequence[str], rows: dict[int, tuple[Any, ...]]) -> None:
+        """Insert rows with these columns beside the key, by session."""
+        values = ", ".join(literals((session % 3, session, *row)) for session, row in rows.items())
+        if values:
+            self.sql(self.there, f"INSERT INTO {table} ({', '.join(('subject', 'session', *columns))}) VALUES {values}")
 
     def _drop(self) -> None:
         lab = self.lab
@@ -223,19 +225,11 @@ class OlderWorld(World):
     def helper_tables(self) -> list[str]:
         return [*(f"{self.helper}__deletion_{said}" for said in ("requested", "approved")), self.helper]
 
-    def put_helper_rows(self, rows: dict[int, tuple[str, str, str]]) -> None:
-        values = {
-            session: f"({session % 3}, {session}, '{process}', {DEAD})" for session, (process, *_) in rows.items()
-        }
-        self.sql(
-            self.there,
-            f"INSERT INTO {self.helper} (subject, session, _process, _worker) VALUES {', '.join(values.values())}",
-        )
-        for table, flag in zip(self.helper_tables, (1, 2), strict=False):
-            if chosen := ", ".join(
-                f"({session % 3}, {session})" for session, row in rows.items() if row[flag] == "TRUE"
-            ):
-                self.sql(self.there, f"INSERT INTO {table} (subject, session) VALUES {chosen}")
+    def put_helper_rows(self, rows: HelperRows) -> None:
+        processes = {session: (row[0], DEAD) for session, row in rows.items()}
+        self.insert(self.helper, ("_process", "_worker"), processes)
+        for flag, table in enumerate(self.helper_tables[:2], 1):
+            self.insert(table, (), {session: () for session, row in rows.items() if row[flag] == "TRUE"})
 
     @property
     def helper_columns(self) -> str:
