@@ -58,10 +58,10 @@ class Order:
 
 
 class Crasher:
-    """Starts children for a lab, which use the `older` interface or ours; a context manager."""
+    """Starts children for a lab; a context manager."""
 
-    def __init__(self, lab: Lab, older: bool = False) -> None:
-        self._older = older
+    def __init__(self, lab: Lab) -> None:
+        self._older = lab.older
         self._link = [lab.source_schema, lab.helper_schema, lab.helper_table, lab.local_schema]
         server = lab.local_server
         self._local = {"host": server.host, "port": server.port, "user": lab.local_user}

@@ -14,14 +14,12 @@ from lab import Lab
 from older import keys, linked, older, outbound
 from pipelines import assert_same, everything, helper_rows, run_sql, sessions
 from pipelines import linked as linked_by_link
-from test_dj_link import outbound_schema, session_keys
+from test_dj_link import session_keys
 
 from link import HelperMismatchError, LinkError, NotFoundError, convert
 from link.config import older_spec
 from link.ends import Ends
 from link.servers import Connection
-
-__all__ = ["outbound_schema"]  # a fixture
 
 NUMBER = 9
 #: Of the sessions that `scene` makes.

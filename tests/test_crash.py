@@ -21,7 +21,6 @@ import pytest
 from crasher import Crasher, Mode, Order
 from figures import SOAK, Figures
 from lab import Lab
-from older import older
 from pipelines import declare, granted
 
 from link import State
@@ -264,30 +263,25 @@ def declare_sessions(lab: Lab) -> Any:
     return table
 
 
-@pytest.fixture(params=[False, True], ids=["link", "dj_link"])
-def world(lab: Lab, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+@pytest.fixture
+def world(either: Lab) -> Iterator[World]:
     """A linked table, by either interface, whose helper table and local tables are there."""
-    table = declare_sessions(lab)
-    if request.param:
-        lab.helper_table = "session_outbound"
-        monkeypatch.setenv("LINK_OUTBOUND", lab.helper_schema)
-    Session = older(lab, table) if request.param else granted(lab, table)
+    Session = granted(either, declare_sessions(either))
     Session()
     with ExitStack() as stack:
-        yield (OlderWorld if request.param else World)(lab, Session, stack)
+        yield (OlderWorld if either.older else World)(either, Session, stack)
 
 
 @pytest.mark.timeout(3600 if SOAK else 300)
 @pytest.mark.parametrize("name", [name for name in SCENES if SOAK or name not in ("repair", "first pull")])
 def test_crash_at_every_statement(lab: Lab, world: World, name: str, figures: Figures) -> None:
     scene = SCENES[name]
-    older = isinstance(world, OlderWorld)
     # The engine is the same: outside of the soak not every statement is tried a second time.
-    scene = replace(scene, step=4 * scene.step) if older else scene
-    with Crasher(lab, older) as crasher:
+    scene = replace(scene, step=4 * scene.step) if lab.older else scene
+    with Crasher(lab) as crasher:
         crasher.run(Order("0"))  # connects the process that forks the others
         world.first_sessions = world.sessions()
-        what = f"crash points in {name}{' by dj_link' * older}"
+        what = f"crash points in {name}{' by dj_link' * lab.older}"
         for modes in MODES if SOAK else QUICK_MODES:
             crash_at_each(crasher, world, scene, modes, lambda: figures.add(what, lab.kind))
 

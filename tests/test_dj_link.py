@@ -18,13 +18,6 @@ from dj_link import LazySchema, Link, LinkedTable
 from link import ConfigError, CredentialsError, NotFoundError, PullResult, State, StoreError, UnreachableError
 
 
-@pytest.fixture(autouse=True)
-def outbound_schema(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``LINK_OUTBOUND`` names the lab's schema."""
-    if "lab" in request.fixturenames:
-        monkeypatch.setenv("LINK_OUTBOUND", request.getfixturevalue("lab").helper_schema)
-
-
 def session_keys(*numbers: int) -> list[dict[str, Any]]:
     """The keys of these `sessions`, of which there are no more than ten."""
     return [{"subject": n, "session": n} for n in numbers]
