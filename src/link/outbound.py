@@ -25,7 +25,10 @@ from .states import HOLD, Condition, HelperRow, Transition
 #: Helper rows, by a range of keys or one by one.
 Rows = Chunk | Sequence[Key]
 
+#: What a helper row can say.
 UNFINISHED: Condition = {"process": ("PULL", "DELETE")}
+SHARED: Condition = {"process": ("NONE",), "is_flagged": ("FALSE",), "is_deprecated": ("FALSE",)}
+REST = HelperRow("NONE", "FALSE", "FALSE")
 
 
 @dataclass(frozen=True)
@@ -91,13 +94,29 @@ class Outbound:
         )
 
     def survey(self, connection: Connection, where: str = "") -> list[Count]:
-        """Count the helper rows by what they say, in one pass over the table; ``where`` selects source rows."""
+        """Count the helper rows by what they say; ``where`` selects source rows.
+
+        Most are at rest, and are counted without being told apart from one another.
+        """
+        rest, selection = self.condition(SHARED), self._selection(where)
+        total, shared = connection.query(
+            f"SELECT COUNT(*), COALESCE(SUM(CASE WHEN {rest} THEN 1 ELSE 0 END), 0) FROM {self.table} WHERE {selection}"
+        )[0]
+        counts = [Count(REST, 0, int(shared))] if shared else []
+        if total == shared:
+            return counts
         said = ", ".join(map(self._value, HelperRow._fields))
         worker = f"CASE WHEN {self.condition(UNFINISHED)} THEN {WORKER if self.shared else 0} ELSE 0 END"
+        others = f"NOT ({rest}) AND {selection}"
         rows = connection.query(
-            f"SELECT {said}, {worker}, COUNT(*) FROM {self.table} WHERE {self._selection(where)} GROUP BY 1, 2, 3, 4"
+            f"SELECT {said}, {worker}, COUNT(*) FROM {self.table} WHERE {others} GROUP BY 1, 2, 3, 4"
         )
-        return [Count(HelperRow(*row[:3]), int(row[3]), int(row[4])) for row in rows]
+        return counts + [Count(HelperRow(*row[:3]), int(row[3]), int(row[4])) for row in rows]
+
+    def holds_everything(self, connection: Connection) -> bool:
+        """Whether no source row is left that nobody holds: a helper row is always of a source row."""
+        counts = (f"(SELECT COUNT(*) FROM {table})" for table in (self.rows.name, self.table))
+        return bool(connection.query(f"SELECT {' = '.join(counts)}")[0][0])
 
     # transitions
 
@@ -198,11 +217,10 @@ class Outbound:
 
         Rows that nobody holds mostly lie together: that is cheaper to see than which of them are held.
         """
-        if not where:
-            upto = self.rows.key_at(connection, self.rows.within(within), size - 1)
-            held = self.helper.within(Chunk(within.after, upto or within.upto))
-            if not self.helper.key_at(connection, held, 0):
-                return upto, True
+        upto = self.rows.key_at(connection, self._selected(where, within), size - 1)
+        held = self.helper.within(Chunk(within.after, upto or within.upto))
+        if not self.helper.key_at(connection, held, 0):
+            return upto, True
         return self.next_unshared(connection, where, within, size - 1), False
 
     def claim(self, connection: Connection, where: str, chunk: Chunk, mixed: bool = True) -> int:
@@ -285,9 +303,9 @@ class Outbound:
         """How many rows this run has in a process."""
         return self.helper.count(connection, self._mine(process, EVERYTHING))
 
-    def count_source(self, connection: Connection, chunk: Chunk) -> int:
-        """How many source rows there are in a chunk, whoever holds them."""
-        return self.rows.count(connection, self.rows.within(chunk))
+    def has_others(self, connection: Connection, chunk: Chunk) -> bool:
+        """Whether the source has more rows in a chunk than were claimed."""
+        return self.rows.key_at(connection, self.rows.within(chunk), chunk.claimed or 0) is not None
 
     def all_rows(self, table: Table, chunk: Chunk) -> Sql:
         """FROM ... ORDER BY: all rows of a source table that belong to the entities of a chunk."""

@@ -26,7 +26,7 @@ from .ends import Ends
 from .errors import UnreachableError
 from .keyed import EVERYTHING, Chunk, Keyed, batches
 from .kinds import Kind
-from .outbound import Count
+from .outbound import SHARED, Count
 from .schema import Column, Table
 from .servers import BusyError, Connection, Key, RowError, Server
 from .states import DEPRECATE, RELEASE, SETTLE, Condition
@@ -37,7 +37,6 @@ T = TypeVar("T")
 #: What helper rows at rest can say.
 FLAGGED: Condition = {"process": ("NONE",), "is_flagged": ("TRUE",)}
 HELD: Condition = {"process": ("NONE",), "is_deprecated": ("FALSE",)}
-SHARED: Condition = {"process": ("NONE",), "is_flagged": ("FALSE",), "is_deprecated": ("FALSE",)}
 UNFLAGGED: Condition = {"process": ("NONE",), "is_flagged": ("FALSE",), "is_deprecated": ("TRUE",)}
 UNSETTLED: Condition = {"process": ("NONE",), "is_flagged": ("TRUE",), "is_deprecated": ("FALSE",)}
 DEPRECATED: Condition = {**FLAGGED, "is_deprecated": ("TRUE",)}
@@ -247,13 +246,16 @@ class Run:
         present = self.present(flagged)
         return [key for key in flagged if key in present]
 
-    def something_vanished(self, counts: Sequence[Count], selected: int, where: str) -> bool:
-        """Whether entities are held and not local, as far as counts and checksums of the keys tell."""
-        if where and selected <= FEW:
+    def may_differ(self, where: str, shared: int) -> bool:
+        """Whether the local keys may not be those that are held, as far as counts and checksums tell.
+
+        Of a selection with few ``shared`` entities that is not worth a look at the whole tables.
+        """
+        if where and shared <= FEW:
             return True
-        local = self.checksum()
-        held = sum(c.entities for c in counts if c.row.process == "NONE" and c.row.is_deprecated == "FALSE")
-        return local[0] < held or local != self.outbound.checksum(self.home, HELD, self.alike)
+        with ThreadPoolExecutor(1, "link-counter") as pool:  # both servers at once
+            held = pool.submit(self.outbound.checksum, self.home, HELD, self.alike)
+            return self.rows.checksum(self.local, "1 = 1", self.alike) != held.result()
 
     def vanished(self, where: str = "") -> list[Key]:
         """The shared entities of a selection that are not local."""
@@ -268,10 +270,6 @@ class Run:
     def local_keys(self, after: Key | None, limit: int) -> list[Key]:
         """The local keys that follow ``after``, in order."""
         return self.rows.keys(self.local, self.rows.within(Chunk(after, None)), limit)
-
-    def checksum(self) -> tuple[int, int]:
-        """Count and checksum of the local keys."""
-        return self.rows.checksum(self.local, "1 = 1", self.alike)
 
     @property
     def name(self) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from .ends import Ends
 from .outbound import UNFINISHED
 from .results import Status
-from .run import DEPRECATED, FEW, HELD, UNFLAGGED, UNSETTLED, Run
+from .run import DEPRECATED, FEW, UNFLAGGED, UNSETTLED, Run
 from .servers import Key
 from .states import FLAGS, Condition, HelperRow, State, state_of
 
@@ -27,11 +27,12 @@ def status(ends: Ends, where: str = "", *, deep: bool = False) -> Status:
         counts[State.SHARED] = sum(c.entities for c in survey if c.row == ("NONE", "FALSE", "FALSE"))
         for condition in (UNFINISHED, UNSETTLED, UNFLAGGED):
             _look_up(run, condition, where, counts)
-        if deep or run.something_vanished(survey, counts[State.SHARED], where):
+        differ = deep or run.may_differ(where, counts[State.SHARED])
+        if differ:
             gone = len(run.vanished(where))
             counts[State.SHARED] -= gone
             counts[State.VANISHED] += gone
-        if not where and (deep or run.checksum() != run.outbound.checksum(run.home, HELD, run.alike)):
+        if differ and not where:
             _count_unheld(run, counts)
             back = len(run.present(run.outbound.keys_where(run.home, DEPRECATED)))
             counts[State.DEPRECATED] -= back

@@ -83,7 +83,7 @@ def pull(
         with _bar(run, where, left() if fresh else 0, display_progress) as bar:
             if held or _unfinished(run, counts):
                 Transfer(run, where, result).move(bar, suppress_errors)
-            if fresh:
+            if fresh and (where or not run.outbound.holds_everything(run.home)):
                 Transfer(run, where, result, claim=EVERYTHING, limit=left()).move(bar, suppress_errors)
             # What the sessions of a lost run had sent may have been done only now.
             if run.former and _unfinished(run, run.recover()):
@@ -145,7 +145,7 @@ def _hold_again(run: Run, counts: list[Count], result: PullResult, where: str, l
     if any(count.row == ("NONE", "FALSE", "TRUE") for count in counts):
         deprecated = outbound.keys_where(run.home, UNFLAGGED, where)[:limit]
         patiently(lambda: outbound.apply_to_keys(run.home, REHOLD, deprecated))
-    if run.something_vanished(counts, result.shared, where):
+    if result.shared and run.may_differ(where, result.shared):
         vanished = run.vanished(where)[: None if limit is None else limit - len(deprecated)]
         if vanished:
             logger.warning("%s: %d shared entities are gone locally; pulling them again", run.name, len(vanished))
@@ -295,9 +295,7 @@ class Transfer:
         while limit > 0:
             size = min(self.chunk_rows, limit)
             upto, free = self.outbound.next_claim(self.run.home, self.where, within, size)
-            chunk = self._claim_with(
-                self.run.home, Chunk(within.after, upto or within.upto), size if upto else None, free
-            )
+            chunk = self._claim_with(self.run.home, Chunk(within.after, upto or within.upto), free)
             yield from self._if_any(chunk)
             if upto is None:
                 return
@@ -312,19 +310,17 @@ class Transfer:
                 left, rows = ranges.left, self.chunk_rows
                 upto, free = self.outbound.next_claim(connection, self.where, left, rows)
                 ranges.left = Chunk(upto, left.upto) if upto else None
-            chunk = Chunk(left.after, upto or left.upto)
-            return self._claim_with(connection, chunk, rows if upto else None, free)
+            return self._claim_with(connection, Chunk(left.after, upto or left.upto), free)
         finally:
             idle.put(connection)
 
-    def _claim_with(self, connection: Connection, chunk: Chunk, unshared: int | None, free: bool) -> Chunk:
-        """Claim a range, of which may be known how many unshared entities it has, and whether it has no others."""
+    def _claim_with(self, connection: Connection, chunk: Chunk, free: bool) -> Chunk:
+        """Claim a range, of which may be known that nobody holds anything there."""
         # Listed before it is claimed: whatever happens then, it is let go of in the end.
         self.waiting[chunk.after, chunk.upto] = chunk
-        there = unshared if free and unshared else self.outbound.count_source(connection, chunk)
-        mixed = not free and there != unshared
-        claimed = patiently(lambda: self.outbound.claim(connection, self.where, chunk, mixed))
-        return replace(chunk, claimed=claimed, whole=claimed == there)
+        claimed = patiently(lambda: self.outbound.claim(connection, self.where, chunk, mixed=not free))
+        chunk = replace(chunk, claimed=claimed)
+        return replace(chunk, whole=claimed > 0 and not self.outbound.has_others(connection, chunk))
 
     def _if_any(self, chunk: Chunk) -> Iterator[Chunk]:
         if chunk.claimed:

@@ -33,6 +33,7 @@ from . import mysql_types, postgresql_types
 from .base import Block, BusyError, Connection, Form, Key, RowError, Server, Sql
 from .mysql import literal
 
+_INTEGERS = ("smallint", "integer", "bigint")
 _SESSION = (
     "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; SET TIME ZONE 'UTC'; "
     "SET extra_float_digits = 1; SET bytea_output = hex; SET DateStyle = ISO; SET IntervalStyle = postgres; "
@@ -383,8 +384,12 @@ class PostgreSQL(Server):
 
     def key_checksum(self, columns: Sequence[tuple[Column, str]], alike: bool) -> str:
         if alike:
+            # Sums of big integers are wider than these.
+            fields = ", ".join(reference for _, reference in columns)
+            if all(column.type in _INTEGERS for column, _ in columns):
+                return f"SUM(hash_record_extended(ROW({fields}), 0))"
             fields = ", ".join(f"quote_literal({reference}::text)" for _, reference in columns)
-            return f"SUM(hashtextextended(concat_ws(',', {fields}), 0)::numeric)"
+            return f"SUM(hashtextextended(concat_ws(',', {fields}), 0))"
         fields = ", ".join(postgresql_types.summed(_kind(column), reference) for column, reference in columns)
         digest = f"encode(sha256(convert_to(concat_ws(',', {fields}), 'UTF8')), 'hex')"
         return f"SUM(('x' || left({digest}, 8))::bit(32)::bigint)"
