@@ -108,7 +108,8 @@ class Trap:
     def before(self, port: int, sql: Any) -> bool:
         """Called before a statement is sent from a local port; whether it is the chosen one."""
         text = sql.decode("utf-8", "replace") if isinstance(sql, (bytes, bytearray)) else str(sql)
-        if not self.armed or (not self.order.reads and _READS.match(text)):
+        # PyMySQL reads the answer to SET NAMES, which comes with connecting, in a way of its own.
+        if not self.armed or text.startswith("SET NAMES") or (not self.order.reads and _READS.match(text)):
             return False
         with self._lock:
             self.count += 1
