@@ -99,7 +99,7 @@ def request(lab: Lab, condition: str, wanted: bool) -> None:
     """Ask for the deletion of what is held, or take that back."""
     part, key = parts(lab)["is_flagged"], key_of(lab)
     if wanted:
-        held = f"SELECT {key} FROM {lab.helper_schema}.{lab.helper_table}"
-        lab.source_server.sql(f"INSERT INTO {part} ({key}) {held} WHERE {condition}")
+        held = f"SELECT {key} FROM {lab.helper_schema}.{lab.helper_table} WHERE {condition}"
+        lab.source_server.sql(f"INSERT INTO {part} ({key}) {held} AND ({key}) NOT IN (SELECT {key} FROM {part})")
     else:
         lab.source_server.sql(f"DELETE FROM {part} WHERE {condition}")
