@@ -276,8 +276,11 @@ def world(either: Lab) -> Iterator[World]:
 @pytest.mark.parametrize("name", [name for name in SCENES if SOAK or name not in ("repair", "first pull")])
 def test_crash_at_every_statement(lab: Lab, world: World, name: str, figures: Figures) -> None:
     scene = SCENES[name]
-    # The engine is the same: outside of the soak not every statement is tried a second time.
-    scene = replace(scene, step=4 * scene.step) if lab.older else scene
+    if lab.older and not SOAK:
+        # The engine is the same: not every statement is tried a second time; what recovery does, a pull does too.
+        if name == "pull":
+            pytest.skip("only in the soak")
+        scene = replace(scene, step=3 * scene.step)
     with Crasher(lab) as crasher:
         crasher.run(Order("0"))  # connects the process that forks the others
         world.first_sessions = world.sessions()
