@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 # Before DataJoint is imported: neither this machine's settings nor its accounts shall leak into a test.
-for _name in [name for name in os.environ if name.startswith(("DJ_", "LINK_USER", "LINK_PASS"))]:
+for _name in [name for name in os.environ if name.startswith(("DJ_", "LINK_USER", "LINK_PASS", "LINK_OUTBOUND"))]:
     del os.environ[_name]
 os.environ |= {"DJ_IGNORE_CONFIG_FILE": "true", "DJ_LOG_LEVEL": "WARNING"}
 
@@ -109,6 +109,13 @@ def lab(source_server: TestServer, local_server: TestServer, monkeypatch: pytest
     yield from _built(Lab(source_server, local_server), monkeypatch)
 
 
+@pytest.fixture(params=[False, True], ids=["link", "dj_link"])
+def either(lab: Lab, request: pytest.FixtureRequest) -> Lab:
+    """The lab, whose tables are linked by `@link`, and by the older interface."""
+    lab.older = request.param
+    return lab
+
+
 @pytest.fixture
 def mixed(pair: tuple[str, str], pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """What `lab` is, between servers of two kinds."""
@@ -119,6 +126,7 @@ def mixed(pair: tuple[str, str], pytestconfig: pytest.Config, monkeypatch: pytes
 def _built(world: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     monkeypatch.setenv("LINK_USER", world.link_user)
     monkeypatch.setenv("LINK_PASS", world.link_password)
+    monkeypatch.setenv("LINK_OUTBOUND", world.helper_schema)
     try:
         world.build()
         yield world

@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import datajoint as dj
+from datajoint.utils import from_camel_case
 from lab import Lab
-from pipelines import run_sql
 
 from dj_link import LazySchema, Link
 
 
 def grant_schemas(lab: Lab) -> None:
     """The documented rights and no more: reading and referring to the source schema, all on the outbound schema."""
-    user = lab.link_user
     if lab.kind == "postgresql":
-        tables = f"ALL TABLES IN SCHEMA {lab.source_schema}"
-        run_sql(lab.source_server, [f"GRANT SELECT, REFERENCES ON {tables} TO {user}"])
-    else:
+        lab.source_server.sql(
+            f"GRANT SELECT, REFERENCES ON ALL TABLES IN SCHEMA {lab.source_schema} TO {lab.link_user}"
+        )
+        return
+    for rights, schema in (("SELECT, REFERENCES", lab.source_schema), ("ALL", lab.helper_schema)):
         # In a right on a whole schema _ stands for any character.
-        source, helper = (schema.replace("_", "\\_") for schema in (lab.source_schema, lab.helper_schema))
-        statements = [f"GRANT SELECT, REFERENCES ON `{source}`.* TO {user}@'%'"]
-        run_sql(lab.source_server, [*statements, f"GRANT ALL ON `{helper}`.* TO {user}@'%'"])
+        name = schema.replace("_", "\\_")
+        lab.source_server.sql(f"GRANT {rights} ON `{name}`.* TO {lab.link_user}@'%'")
 
 
 def older(lab: Lab, table: Any, **stores: str) -> Any:
@@ -32,6 +32,7 @@ def older(lab: Lab, table: Any, **stores: str) -> Any:
 
 def linked(lab: Lab, name: str, **stores: str) -> Any:
     """The class of this name, linked by the older interface."""
+    lab.helper_table = f"{from_camel_case(name)}_outbound"
     local_schema = LazySchema(lab.local_schema, connection=lab.local)
     source_schema = LazySchema(lab.source_schema, connection=lab.link_instance())
     return Link(local_schema, source_schema, stores=stores or None)(type(name, (), {}))
@@ -66,3 +67,39 @@ def declare_outbound(lab: Lab, table: Any) -> Any:
     body = {"definition": f"-> {table.__name__}", "DeletionRequested": DeletionRequested}
     made = type(f"{table.__name__}Outbound", (dj.Manual,), {**body, "DeletionApproved": DeletionApproved})
     return instance.Schema(lab.helper_schema)(made, context=found)
+
+
+# what the outbound table says
+
+
+def parts(lab: Lab) -> dict[str, str]:
+    """The part tables of the outbound table by what they say."""
+    name = f"{lab.helper_schema}.{lab.helper_table}__deletion"
+    return {"is_flagged": f"{name}_requested", "is_deprecated": f"{name}_approved"}
+
+
+def key_of(lab: Lab) -> str:
+    """The columns of the key, as a list."""
+    named = "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s"
+    found = lab.source_server.sql(named, lab.helper_schema, f"{lab.helper_table}__deletion_requested")
+    return ", ".join(name for (name,) in found)
+
+
+def said(lab: Lab) -> str:
+    """A FROM item with what the outbound table says, as the columns of a helper table."""
+    key, name = key_of(lab), f"{lab.helper_schema}.{lab.helper_table}"
+    flags = ", ".join(
+        f"CASE WHEN ({key}) IN (SELECT {key} FROM {part}) THEN 'TRUE' ELSE 'FALSE' END AS {column}"
+        for column, part in parts(lab).items()
+    )
+    return f"(SELECT {key}, _process AS process, _worker, {flags} FROM {name}) said"
+
+
+def request(lab: Lab, condition: str, wanted: bool) -> None:
+    """Ask for the deletion of what is held, or take that back."""
+    part, key = parts(lab)["is_flagged"], key_of(lab)
+    if wanted:
+        held = f"SELECT {key} FROM {lab.helper_schema}.{lab.helper_table} WHERE {condition}"
+        lab.source_server.sql(f"INSERT INTO {part} ({key}) {held} AND ({key}) NOT IN (SELECT {key} FROM {part})")
+    else:
+        lab.source_server.sql(f"DELETE FROM {part} WHERE {condition}")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import threading
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import datajoint as dj
 import pytest
+from datajoint.utils import to_camel_case
 from lab import Lab
 from older import declare_outbound as declare_older_outbound
 from older import keys, linked, older, outbound
@@ -16,13 +20,7 @@ from recorder import Statement
 
 from dj_link import LazySchema, Link, LinkedTable
 from link import ConfigError, CredentialsError, NotFoundError, PullResult, State, StoreError, UnreachableError
-
-
-@pytest.fixture(autouse=True)
-def outbound_schema(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``LINK_OUTBOUND`` names the lab's schema."""
-    if "lab" in request.fixturenames:
-        monkeypatch.setenv("LINK_OUTBOUND", request.getfixturevalue("lab").helper_schema)
+from link.layouts import DJ_LINK
 
 
 def session_keys(*numbers: int) -> list[dict[str, Any]]:
@@ -93,8 +91,9 @@ def test_a_lazy_schema_decorates_tables_of_its_own(lab: Lab, statements: list[St
         weight: float64
         """
 
-    Subject().insert1({"subject": 1})
-    Weight().insert1({"subject": 1, "weight": 20.0})
+    declared: list[Any] = [Subject(), Weight()]
+    declared[0].insert1({"subject": 1})
+    declared[1].insert1({"subject": 1, "weight": 20.0})
     assert schema.exists and schema.list_tables() == ["subject", "weight"]
     assert schema.database == lab.local_schema
 
@@ -261,6 +260,30 @@ def test_refresh_follows_what_is_requested(lab: Lab) -> None:
     assert len(Session()) == 3
 
 
+def test_the_source_may_write_the_outbound_classes_itself(lab: Lab) -> None:
+    """As it always had to: over the tables that are there."""
+    Session = older(lab, sessions(lab, 3))
+    Session().pull()
+    source: dict[str, Any] = {}
+    lab.source.Schema(lab.source_schema).make_classes(into=source)
+
+    class SessionOutbound(dj.Manual):
+        definition = "-> Session"
+
+        class DeletionRequested(dj.Part):
+            definition = "-> master"
+
+        class DeletionApproved(dj.Part):
+            definition = "-> master"
+
+    Outbound: Any = lab.source.Schema(lab.helper_schema)(SessionOutbound, context=source)
+    Outbound.DeletionRequested().insert((source["Session"] & "session = 2").proj())
+    Session().refresh()
+    assert (Session() & Session().DeletionRequested()).delete() == 1
+    assert (source["Session"]() & Outbound.DeletionApproved().keys()).delete() == 1
+    assert keys(Outbound()) == session_keys(0, 1)
+
+
 def test_a_held_row_cannot_be_deleted_at_the_source(lab: Lab) -> None:
     table = sessions(lab, 3, trials=0)
     Session = older(lab, table)
@@ -413,3 +436,49 @@ def test_a_table_of_link_is_not_taken_for_an_outbound_table(lab: Lab) -> None:
     run_sql(lab.source_server, [f"ALTER TABLE {helper} RENAME COLUMN _process TO process"])
     with pytest.raises(dj.DataJointError, match="converted"):
         linked(lab, "Session").source.pull()
+
+
+# the document
+
+DOCUMENT = (Path(__file__).parent.parent / "docs/dj_link.md").read_text()
+
+
+def test_the_documented_rights_suffice(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SQL of the document, with this lab's names."""
+    sessions(lab, 4)
+    user, created = f"{lab.prefix}_documented", f"{lab.prefix}_made"
+    mark = '"' if lab.kind == "postgresql" else "`"
+    blocks = re.findall(r"```sql\n(.*?)```", DOCUMENT, re.DOTALL)
+    block = next(block for block in blocks if mark in block)
+    names = {"djlink": user, "source_schema": lab.source_schema, "outbound_schema": created}
+    for name, ours in names.items():
+        block = block.replace(name, ours).replace(name.replace("_", "\\_"), ours.replace("_", "\\_"))
+    run_sql(lab.source_server, [line for line in block.split(";\n") if line])
+    monkeypatch.setenv("LINK_USER", user)
+    monkeypatch.setenv("LINK_PASS", "choose-a-password")
+    monkeypatch.setenv("LINK_OUTBOUND", created)
+    host = f"{lab.source_server.backend}://{lab.source_server.host}:{lab.source_server.port}"
+    source_schema = LazySchema(lab.source_schema, host=host)
+    Session: Any = Link(LazySchema(lab.local_schema, connection=lab.local), source_schema)(type("Session", (), {}))
+    assert Session().pull().pulled == 4
+    lab.source_server.sql(
+        f"INSERT INTO {created}.session_outbound__deletion_requested (subject, session) VALUES (1, 1)"
+    )
+    Session().refresh()
+    assert (Session() & Session().DeletionRequested()).delete() == 1
+    approved = f"{created}.session_outbound__deletion_approved"
+    assert lab.source_server.sql(f"SELECT subject, session FROM {approved}") == [(1, 1)]
+
+
+def test_the_document_says_where_what_is_said() -> None:
+    for said, column in DJ_LINK.columns.items():
+        assert f"| column `{said}` | hidden column `{column}` |" in DOCUMENT
+    for said, suffix in DJ_LINK.parts.items():
+        assert f"| column `{said}` | `TRUE` if the key is in `{to_camel_case(suffix)}` |" in DOCUMENT
+
+
+def test_the_signatures_of_the_document() -> None:
+    for public in (LazySchema, Link):
+        parameters = inspect.signature(public).parameters.values()
+        signature = inspect.Signature([p.replace(annotation=p.empty) for p in parameters])
+        assert f"`{public.__name__}{signature}`" in DOCUMENT.replace("\n  ", " ")

@@ -70,14 +70,14 @@ class LazySchema:
         self.context = context
         self.create_schema = create_schema
         self.create_tables = create_tables
-        self._address = None if host is None else parse_host(host)
+        self.address = None if host is None else parse_host(host)
         self._given = connection
 
     @functools.cached_property
     def connection(self) -> dj.Connection:
         """The connection to the server, made when it is first needed."""
-        if self._address is not None:
-            return connected(self._address, credentials(), dj.config["database.use_tls"], dj.config["database.backend"])
+        if self.address is not None:
+            return connected(self.address, credentials(), dj.config["database.use_tls"], dj.config["database.backend"])
         connection: dj.Connection = (
             dj.conn() if self._given is None else getattr(self._given, "connection", self._given)
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import link.api
 from link import PullResult
-from link.config import LinkSpec, older_spec
+from link.config import older_spec, swapped_stores
 from link.ends import Ends
 from link.errors import ConfigError
 from link.requests import refresh
@@ -109,22 +109,18 @@ class Link:
                 raise ConfigError(f"{what} must be a LazySchema, not {type(schema).__name__}.")
         self._local = local_schema
         self._source = source_schema
-        self._stores = stores
-        self._spec("Table")  # complains of stores
+        self._stores = swapped_stores(stores)
 
     def __call__(self, cls: type) -> Any:
         """Decorate a class, and return a subclass of :class:`LinkedTable`."""
         link.api.require_table_class(cls, "@Link")
+        names = (self._source.schema_name, None, self._local.schema_name)
         ends = Ends(
-            self._spec(cls.__name__),
+            older_spec(cls.__name__, self._source.address, *names, self._stores),
             self._local,
             link.api.parts_named(cls),
-            source=None if self._source._address else self._source,
+            source=None if self._source.address else self._source,
             create_schema=self._local.create_schema,
             create_tables=self._local.create_tables,
         )
         return link.api.linked_class(cls, ends, LinkedTable)
-
-    def _spec(self, class_name: str) -> LinkSpec:
-        names = (self._source.schema_name, None, self._local.schema_name)
-        return older_spec(class_name, self._source._address, *names, self._stores)

@@ -194,6 +194,20 @@ def make_spec(
     )
 
 
+def swapped_stores(stores: Mapping[str, str] | None) -> dict[str, str]:
+    """The stores of the older interface, which names the local one first, as ``@link`` has them.
+
+    Raises
+    ------
+    ConfigError
+        They cannot be mapped the other way round.
+    """
+    stores = {} if stores is None else stores
+    if not _is_mapping_of_names(stores) or len(set(stores.values())) < len(stores):
+        raise ConfigError('stores must map one name to one name: stores={"local_store": "source_store"}.')
+    return {there: here for here, there in stores.items()}
+
+
 def older_spec(
     class_name: str,
     address: Address | None,
@@ -202,16 +216,7 @@ def older_spec(
     local_schema: str,
     stores: Mapping[str, str] | None = None,
 ) -> LinkSpec:
-    """What the older interface says of a link; ``stores`` from local names to those of the source.
-
-    Raises
-    ------
-    ConfigError
-        The stores cannot be mapped the other way round.
-    """
-    stores = {} if stores is None else stores
-    if not _is_mapping_of_names(stores) or len(set(stores.values())) < len(stores):
-        raise ConfigError('stores must map one name to one name: stores={"local_store": "source_store"}.')
+    """What the older interface says of a link, with its outbound table; ``stores`` as for ``@link``."""
     return LinkSpec(
         class_name=class_name,
         address=address or Address(""),
@@ -219,7 +224,7 @@ def older_spec(
         helper_schema=helper_schema,
         helper_table=str(from_camel_case(f"{class_name}Outbound")),
         local_schema=local_schema,
-        stores={there: here for here, there in stores.items()},
+        stores=dict(stores or {}),
         use_tls=None,
         layout=DJ_LINK,
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from datajoint.table import FreeTable
 
-from .ends import Ends, check_helper
+from .ends import Ends, check_helper, check_key
 from .errors import LinkError, NotFoundError
 from .keyed import Keyed
 from .layouts import DJ_LINK, LINK, WORKER, part_name
@@ -126,6 +126,7 @@ class _Conversion:
     def __init__(self, ends: Ends, connection: Connection) -> None:
         self.ends, self.connection, self.server = ends, connection, ends.source
         self.source, self.schema, self.name = ends.source_entity.master, ends.helper_schema, ends.spec.helper_table
+        check_key(self.source, LINK)
         self.there = self.server.tables(connection, self.schema)
         if self.name not in self.there:
             raise NotFoundError(

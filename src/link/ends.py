@@ -173,7 +173,7 @@ class Ends:
                 self._require_rights(connection, table, SOURCE_RIGHTS)
                 self._warn_of_surplus(connection, table)
         self._require_heading(read[0])
-        _check_key(read[0], spec.layout)
+        check_key(read[0], spec.layout)
         _check_types(server, read)
         entity = schema.with_master_keys(read[0], read[1:])
         self._require_parts(entity)
@@ -529,7 +529,8 @@ def _check_lengths(server: Server, *names: str) -> None:
             raise ConfigError(f"The name {name!r} is too long for the server {server.where}.")
 
 
-def _check_key(source: Table, layout: Layout) -> None:
+def check_key(source: Table, layout: Layout) -> None:
+    """Raise DefinitionError for a source table whose key leaves no room for the columns of a helper table."""
     if not source.primary_key:
         raise DefinitionError(f"The source table {source.schema}.{source.name} has no primary key.")
     taken = [name for name in source.primary_key if name.lower() in (*layout.labels, WORKER)]

@@ -129,11 +129,15 @@ class Outbound:
         return sum(self._apply(connection, transition, batch) for batch in batches(keys))
 
     def _apply(self, connection: Connection, transition: Transition, rows: Rows) -> int:
-        if not self.parts:
+        # No row that goes may be left approved.
+        deprecated = "FALSE" if transition.then is None else transition.then.get("is_deprecated")
+        if "is_deprecated" not in self.parts or deprecated is None:
             return self._change(connection, transition, rows)
         try:
             with connection.transaction():
-                return self._change_with_parts(connection, transition, rows)
+                if deprecated == "TRUE":
+                    return self._change_approved(connection, transition, rows)
+                return self._change_disapproved(connection, transition, rows)
         except RowError as error:
             # What was to be let go of has been asked for just now. The guard sees that when it is tried again.
             raise BusyError(error.what) from error
@@ -142,23 +146,24 @@ class Outbound:
         guard = self._guard(transition.when)
         if transition.then is None:
             return self._delete(connection, self.helper, rows, guard)
-        assignments = self._assignments(transition.then)
-        return self._update(connection, assignments, rows, guard) if assignments else 0
+        return self._update(connection, self._assignments(transition.then), rows, guard)
 
-    def _change_with_parts(self, connection: Connection, transition: Transition, rows: Rows) -> int:
-        # No row that goes may be left approved.
-        deprecated = (transition.then or {"is_deprecated": "FALSE"}).get("is_deprecated")
-        first = "is_deprecated" not in transition.when
-        told = 0
-        if deprecated == "TRUE":
-            told = self._approve(connection, rows, self._guard(transition.when))
-        elif deprecated == "FALSE" and first:
+    def _change_approved(self, connection: Connection, transition: Transition, rows: Rows) -> int:
+        assert transition.then is not None
+        approved = self._approve(connection, rows, self._guard(transition.when))
+        if not self._assignments(transition.then):
+            return approved
+        return self._change(connection, transition, rows)
+
+    def _change_disapproved(self, connection: Connection, transition: Transition, rows: Rows) -> int:
+        if "is_deprecated" not in transition.when:
             self._disapprove(connection, rows, transition.when)
+            return self._change(connection, transition, rows)
+        # The guard looks at the approvals itself: then they go afterwards, with the rows that have been changed.
+        assert transition.then is not None
         changed = self._change(connection, transition, rows)
-        if deprecated == "FALSE" and not first:
-            assert transition.then is not None
-            self._disapprove(connection, rows, {"process": (transition.then["process"],)})
-        return changed or told
+        self._disapprove(connection, rows, {"process": (transition.then["process"],)})
+        return changed
 
     def _approve(self, connection: Connection, rows: Rows, guard: Sql) -> int:
         keys = f"SELECT {', '.join(self.helper.references)} "
@@ -174,8 +179,9 @@ class Outbound:
 
     def _disapprove(self, connection: Connection, rows: Rows, when: Condition) -> None:
         approved, (guard, args) = self.parts["is_deprecated"], self._guard(when)
-        helper = f"EXISTS (SELECT 1 FROM {self.table} WHERE {self.helper.equals(approved)} AND {guard})"
-        self._delete(connection, approved, rows, (helper, args))
+        equal = self.helper.equals(approved)
+        held = f"EXISTS (SELECT {self.server.by_index}1 FROM {self.table} WHERE {equal} AND {guard})"
+        self._delete(connection, approved, rows, (held, args))
 
     def _delete(self, connection: Connection, table: Keyed, rows: Rows, where: Sql) -> int:
         if isinstance(rows, Chunk):
@@ -345,7 +351,7 @@ class Outbound:
         # The part has another name in here: it may be the target of the INSERT around it.
         columns = (f"p.{self.server.quote(column.name)}" for column in self.helper.key)
         equal = " AND ".join(f"{a} = {b}" for a, b in zip(columns, self.helper.references, strict=True))
-        return f"EXISTS (SELECT 1 FROM {self.parts[name].name} p WHERE {equal})"
+        return f"EXISTS (SELECT {self.server.by_index}1 FROM {self.parts[name].name} p WHERE {equal})"
 
     def _part(self, table: Table) -> Keyed:
         return Keyed(self.server, table, [table[name] for name in table.entity_key])
