@@ -172,7 +172,7 @@ class World:
         try:
             return self.rows(self.here, self.lab.local_schema, table)
         except Exception as error:
-            if "exist" in str(error):  # first use: not yet
+            if is_missing(error):  # first use: not yet
                 return set()
             raise
 
@@ -185,7 +185,7 @@ class World:
         try:
             found = self.sql(self.there, f"SELECT subject, session, {self.helper_columns} FROM {self.helper} h")
         except Exception as error:
-            if "exist" in str(error):
+            if is_missing(error):
                 return {}
             raise
         return {row[:2]: HelperRow(*row[2:]) for row in found}
@@ -237,6 +237,11 @@ class OlderWorld(World):
             for table in self.helper_tables[:2]
         )
         return f"_process, {', '.join(said)}"
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether a server says that there is no such table, or no such schema."""
+    return "exist" in str(error) or "Unknown database" in str(error)
 
 
 def literals(row: Sequence[Any]) -> str:

@@ -19,7 +19,16 @@ from pipelines import assert_same, everything, run_sql, sessions
 from recorder import Statement
 
 from dj_link import LazySchema, Link, LinkedTable
-from link import ConfigError, CredentialsError, NotFoundError, PullResult, State, StoreError, UnreachableError
+from link import (
+    ConfigError,
+    CredentialsError,
+    NotFoundError,
+    PullResult,
+    State,
+    StoreError,
+    TransactionError,
+    UnreachableError,
+)
 from link.layouts import DJ_LINK
 
 
@@ -43,6 +52,7 @@ def test_nothing_connects_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -
     assert issubclass(Table, LinkedTable)
     assert Table.__name__ == "Table" and Table.__doc__ == "The local table."
     assert repr(source_schema) == "LazySchema('source_schema')"
+    assert not hasattr(source_schema, "_repr_html_")  # as a notebook asks
     with pytest.raises(CredentialsError, match="LINK_USER"):
         _ = source_schema.connection
     monkeypatch.setenv("LINK_USER", "somebody")
@@ -255,6 +265,8 @@ def test_refresh_follows_what_is_requested(lab: Lab) -> None:
     Session().refresh()
     assert keys(Session().DeletionRequested()) == session_keys(2, 3)
     Requested().delete_quick()
+    with lab.local.connection.transaction, pytest.raises(TransactionError):
+        Session().refresh()
     Session().refresh()
     assert len(Session().DeletionRequested()) == 0
     assert len(Session()) == 3

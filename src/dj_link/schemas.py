@@ -100,8 +100,8 @@ class LazySchema:
         return self.schema(cls, context=context or self.context or caller.f_locals)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)  # nothing that copies or looks at this shall connect
+        if name.startswith("_"):
+            raise AttributeError(name)  # what only displays or copies this shall not connect
         return getattr(self.schema, name)
 
     def __repr__(self) -> str:

@@ -273,7 +273,7 @@ class Ends:
             raise PrivilegeError(
                 f"The helper table {helper.schema}.{helper.name} on the source server {self.source.where} was made by "
                 f"an older program, and the columns {', '.join(needed)} cannot be added: {error.what}",
-                self.source.grant_helper_hint(helper.schema, helper.name),
+                "The account needs all rights on the outbound schema and its tables; where tables have owners, own it.",
             ) from error
         except UnreachableError:
             raise
