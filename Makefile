@@ -5,7 +5,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 LISTING := .cache/servers.json
 
-.PHONY: help demo test bench lint format servers clean
+# The tests of what a crash, a broken wire, a hand or a strange value may do: those that try more when asked to.
+SOAK := tests/test_crash.py tests/test_model.py tests/test_load.py tests/test_interruptions.py tests/test_exact_properties.py
+
+.PHONY: help demo test soak bench lint format servers clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,7 +17,10 @@ demo: .venv/.demo ## show the package at work, on two private PostgreSQL servers
 	$(BIN)/datajoint-link demo
 
 test: lint ## check and test everything, on real MySQL, MariaDB and PostgreSQL servers
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+soak: .venv/.dev ## the tests of safety and exactness, at full size and for hours (SOAK=tests/test_load.py for one of them)
+	LINK_SOAK=1 $(BIN)/pytest $(SOAK)
 
 bench: .venv/.dev ## measure speed and memory beside their peers (BENCH="--quick" or "--only full-mysql" for less)
 	$(BIN)/python benchmarks/bench.py $(BENCH)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 # Before DataJoint is imported: neither this machine's settings nor its accounts shall leak into a test.
-for _name in [name for name in os.environ if name.startswith(("DJ_", "LINK_USER", "LINK_PASS"))]:
+for _name in [name for name in os.environ if name.startswith(("DJ_", "LINK_USER", "LINK_PASS", "LINK_OUTBOUND"))]:
     del os.environ[_name]
 os.environ |= {"DJ_IGNORE_CONFIG_FILE": "true", "DJ_LOG_LEVEL": "WARNING"}
 
@@ -20,7 +22,7 @@ from buckets import Buckets  # noqa: E402
 from figures import Figures  # noqa: E402
 from fleet import Fleet, TestServer  # noqa: E402
 from lab import Lab  # noqa: E402
-from provision import KINDS, TITLES, UnavailableError  # noqa: E402
+from provision import KINDS, TITLES, UnavailableError, find  # noqa: E402
 
 FLEET = pytest.StashKey[Fleet]()
 FIGURES = pytest.StashKey[Figures]()
@@ -29,15 +31,42 @@ FIGURES = pytest.StashKey[Figures]()
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FLEET] = Fleet()
     config.stash[FIGURES] = Figures()
+    if getattr(config.option, "numprocesses", None):
+        for kind in KINDS:
+            with suppress(UnavailableError):  # who needs it will say so
+                find(kind)  # fetched once, before several workers ask for it
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start what the chosen tests need, all at once, before the first test's clock runs."""
-    if not session.config.option.collectonly:
+    """Start what the chosen tests need, all at once, before the first test's clock runs.
+
+    One worker of several starts what it comes to need.
+    """
+    if not session.config.option.collectonly and not hasattr(session.config, "workerinput"):
         parameters = [item.callspec.params for item in session.items if hasattr(item, "callspec")]
         kinds = {chosen["kind"] for chosen in parameters if "kind" in chosen}
         kinds |= {kind for chosen in parameters for kind in chosen.get("pair", ())}
         session.config.stash[FLEET].start(kinds)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker's last words to the process that reports."""
+    if hasattr(session.config, "workeroutput"):
+        fleet = session.config.stash[FLEET]
+        told = {"figures": session.config.stash[FIGURES].counts, "covered": fleet.covered(), "missing": fleet.missing}
+        session.config.workeroutput.update(told)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What a worker has told."""
+    told = getattr(node, "workeroutput", {})
+    fleet, figures = node.config.stash[FLEET], node.config.stash[FIGURES]
+    for what, counts in told.get("figures", {}).items():
+        for kind, number in counts.items():
+            figures.add(what, kind, number)
+    fleet.elsewhere.update(told.get("covered", []))
+    fleet.missing.update(told.get("missing", {}))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -49,6 +78,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Iterator[None]:
     """Say last, after pytest's own summary, on which servers the tests have run and how to get the others."""
     yield
+    if hasattr(config, "workerinput"):
+        return
     fleet = config.stash[FLEET]
     for kind, reason in fleet.missing.items():
         terminalreporter.write_line(f"NOT covered: {TITLES[kind]}: {reason}", yellow=True)
@@ -110,6 +141,13 @@ def lab(source_server: TestServer, local_server: TestServer, monkeypatch: pytest
     yield from _built(Lab(source_server, local_server), monkeypatch)
 
 
+@pytest.fixture(params=[False, True], ids=["link", "dj_link"])
+def either(lab: Lab, request: pytest.FixtureRequest) -> Lab:
+    """The lab, whose tables are linked by `@link`, and by the older interface."""
+    lab.older = request.param
+    return lab
+
+
 @pytest.fixture
 def mixed(pair: tuple[str, str], pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """What `lab` is, between servers of two kinds."""
@@ -120,6 +158,7 @@ def mixed(pair: tuple[str, str], pytestconfig: pytest.Config, monkeypatch: pytes
 def _built(world: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     monkeypatch.setenv("LINK_USER", world.link_user)
     monkeypatch.setenv("LINK_PASS", world.link_password)
+    monkeypatch.setenv("LINK_OUTBOUND", world.helper_schema)
     try:
         world.build()
         yield world

@@ -55,6 +55,7 @@ class Order:
     blocks: bool = False
     stores: dict[str, Any] = field(default_factory=dict)
     link: list[str] = field(default_factory=list)
+    older: bool = False
     local: dict[str, Any] = field(default_factory=dict)
     source: tuple[str, int] = ("", 0)
 
@@ -63,6 +64,7 @@ class Crasher:
     """Starts children for a lab; a context manager."""
 
     def __init__(self, lab: Lab) -> None:
+        self._older = lab.older
         self._link = [lab.source_schema, lab.helper_schema, lab.helper_table, lab.local_schema]
         server = lab.local_server
         self._local = {"host": server.host, "port": server.port, "user": lab.local_user}
@@ -84,6 +86,7 @@ class Crasher:
     def run(self, order: Order) -> dict[str, Any]:
         """What became of a child: `status`, and if it came to its end, `statements`, `result`, `error`."""
         order.link, order.local, order.source = self._link, self._local, self._source
+        order.older = self._older
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(json.dumps(asdict(order)) + "\n")
         self._process.stdin.flush()
@@ -108,7 +111,8 @@ class Trap:
     def before(self, port: int, sql: Any) -> bool:
         """Called before a statement is sent from a local port; whether it is the chosen one."""
         text = sql.decode("utf-8", "replace") if isinstance(sql, (bytes, bytearray)) else str(sql)
-        if not self.armed or (not self.order.reads and _READS.match(text)):
+        # PyMySQL reads the answer to SET NAMES, which comes with connecting, in a way of its own.
+        if not self.armed or text.startswith("SET NAMES") or (not self.order.reads and _READS.match(text)):
             return False
         with self._lock:
             self.count += 1
@@ -289,13 +293,20 @@ def linked(order: Order) -> Linked:
     """The class that an order's `link` describes, not used yet."""
     import datajoint as dj
 
+    from dj_link import LazySchema, Link
     from link import link
 
     local = dj.Instance(**order.local, use_tls=False, safemode=False)
     local.config.stores = order.stores
     stores = {"theirs": "ours"} if order.stores else None
     host = f"{order.source[0]}:{order.source[1]}"
-    decorate = link(host, *order.link, connection=local, use_tls=False, stores=stores)
+    decorate: Any = link(host, *order.link, connection=local, use_tls=False, stores=stores)
+    if order.older:
+        account: dict[str, Any] = {"user": os.environ["LINK_USER"], "password": os.environ["LINK_PASS"]}
+        account |= {"port": order.source[1], "backend": order.local["backend"]}
+        source = dj.Instance(order.source[0], use_tls=False, **account)
+        local_schema = LazySchema(order.link[3], connection=local)
+        decorate = Link(local_schema, LazySchema(order.link[0], connection=source))
     return Linked(decorate(type("Session", (), {})), local)
 
 

@@ -35,7 +35,10 @@ from provision import KINDS, TITLES, Program, UnavailableError, find
 
 # Outside the range the system takes for outgoing connections, so that a restart finds its port still free.
 PORTS = range(15000, 30000)
-_PORTS = random.sample(PORTS, k=len(PORTS))
+#: Test runs side by side that never try the same port.
+WORKERS = 8
+_OWN = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % WORKERS
+_PORTS = random.sample(PORTS[_OWN::WORKERS], k=len(PORTS) // WORKERS)
 START_SECONDS = 60
 
 
@@ -249,6 +252,7 @@ class Fleet:
 
     def __init__(self) -> None:
         self.missing: dict[str, str] = {}
+        self.elsewhere: set[str] = set()
         self._pairs: dict[str, tuple[TestServer, TestServer]] = {}
         self._processes: list[ServerProcess] = []
         self._keeper: Keeper | None = None
@@ -281,7 +285,8 @@ class Fleet:
 
     def covered(self) -> list[str]:
         """The kinds that have been started, with their versions."""
-        return [f"{TITLES[kind]} {self._pairs[kind][0].version}" for kind in KINDS if kind in self._pairs]
+        own = {f"{TITLES[kind]} {self._pairs[kind][0].version}" for kind in KINDS if kind in self._pairs}
+        return sorted(own | self.elsewhere)
 
     def close(self) -> None:
         """End all servers and remove their data."""

@@ -19,6 +19,7 @@ class Lab:
     local_server: TestServer
     prefix: str = field(default_factory=lambda: f"t{secrets.token_hex(3)}")
     helper_table: str = "outbound"
+    older: bool = False  # whether tables are linked by the older interface
     link_password: str = field(default_factory=secrets.token_hex)
     local_password: str = field(default_factory=secrets.token_hex)
 

@@ -18,13 +18,26 @@ if __name__ == "__main__":
     os.environ |= {"DJ_IGNORE_CONFIG_FILE": "true", "DJ_LOG_LEVEL": "CRITICAL"}
 
 
+def linked(order: dict[str, Any], local: Any) -> Any:
+    """The class, linked by either interface."""
+    from dj_link import LazySchema, Link
+    from link import link
+
+    host, source_schema, *others = order["link"]
+    decorate: Any = link(host, source_schema, *others, connection=local, use_tls=False)
+    if order["older"]:
+        source = LazySchema(source_schema, host=f"{order['local']['backend']}://{host}")
+        decorate = Link(LazySchema(others[-1], connection=local), source)
+    return decorate(type("Session", (), {}))
+
+
 def work(number: int, order: dict[str, Any]) -> Counter[str]:
     """Pull and delete ranges until the time is up; how many entities, and what errors."""
     import logging
 
     import datajoint as dj
 
-    from link import LinkError, link, run
+    from link import LinkError, run
     from link.servers import BusyError
 
     logging.getLogger("link").setLevel(logging.CRITICAL)
@@ -45,7 +58,7 @@ def work(number: int, order: dict[str, Any]) -> Counter[str]:
             counts["error UnreachableError"] += 1
             continue
         try:
-            table: Any = link(*order["link"], connection=local, use_tls=False)(type("Session", (), {}))
+            table = linked(order, local)
             while goes_on():
                 first = chance.randrange(order["rows"])
                 last = first + chance.randrange(order["rows"] // 20)

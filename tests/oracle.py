@@ -367,7 +367,8 @@ def _types(kind: str, cursor: Any, schema: str, table: str) -> dict[str, str]:
         )
         return dict(cursor.fetchall())
     cursor.execute(f"SHOW FULL COLUMNS FROM {quote(kind, schema, table)}")
-    return {row[0]: re.sub(r"[^a-z].*", "", row[1], flags=re.DOTALL) for row in cursor.fetchall()}
+    types = {row[0]: row[1].replace("double(", "double fixed(") for row in cursor.fetchall()}
+    return {name: re.sub(r"[^a-z ].*| (?!fixed).*", "", shown, flags=re.DOTALL) for name, shown in types.items()}
 
 
 def _shown(column: Type, found: str) -> str:
@@ -380,9 +381,11 @@ Reader = tuple[str, Callable[[Any], Any]]
 def _reader(kind: str, name: str, column: str) -> Reader:
     if kind == "postgresql":
         return _postgresql_reader(name, column)
-    if name in ("float", "double"):
-        # As text a float of 32 bits has six digits, and a calculated one of 64 bits does not always have all.
-        exact, decode = (f"{column} * 1e0", _single) if name == "float" else (column, _zero_marked)
+    if name in ("float", "double", "double fixed"):
+        # As text a float of 32 bits has six digits, one of fixed decimals has those, and not every calculated one of
+        # 64 bits has all.
+        exact = column if name == "double" else f"{column} * 1e0"
+        decode = _single if name == "float" else _zero_marked
         return f"CONCAT({exact}, IF({column} = 0 AND ATAN2(0, {column}) > 1, '-', ''))", decode
     if name in ("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum"):
         return f"HEX(CONVERT({column} USING utf8mb4))", _unhex
@@ -470,22 +473,85 @@ def _moment(text: Any) -> str:
 
 def refusal(source: str, local: str, column: Type, value: Any) -> str | None:
     """Why the local kind of server cannot hold a value of the source's; None where it can."""
-    if value is None or source == local or "postgresql" not in (source, local):
+    if value is None or source == local:
+        return None
+    if column.family == "json":
+        return _json_refusal(source, local, value, plain=column.sql == "jsonb")
+    if "postgresql" not in (source, local):
         return None
     return _postgresql_refusal(column, value) if local == "postgresql" else _mysql_refusal(column, value)
+
+
+#: Levels of nesting in JSON.
+_DEEPEST = {"mysql": 100, "mariadb": 31}
+
+
+def _json_refusal(source: str, local: str, document: str, plain: bool) -> str | None:
+    texts, numbers, depth = _look_into(document)
+    if plain:  # as jsonb writes them
+        numbers = [format(Decimal(number), "f") for number in numbers]
+    if depth > _DEEPEST.get(local, depth):
+        return "JSON nested too deep"
+    # MySQL's own documents are what MySQL has made of them.
+    if local == "mysql" and source != "mysql" and any(map(_is_rounded, numbers)):
+        return "a number that MySQL would round"
+    if local == "postgresql" and any("\0" in text for text in texts):
+        return "NUL in JSON"
+    if local == "postgresql" and any(map(_overflows, numbers)):
+        return "a number that numeric cannot hold"
+    if any(map(_lone, texts)):
+        return "half a character in JSON"
+    return None
+
+
+def _look_into(document: str) -> tuple[list[str], list[str], int]:
+    """The texts in a document, its numbers as they are written, and how deep it is nested."""
+    texts: list[str] = []
+    numbers: list[str] = []
+
+    def note(digits: str) -> str:
+        numbers.append(digits)
+        return ""
+
+    def depth(value: Any) -> int:
+        if isinstance(value, str):
+            texts.append(value)
+        if isinstance(value, dict):
+            return 1 + max(map(depth, (*value, *value.values())), default=0)
+        return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
+
+    levels = depth(json.loads(document, parse_int=note, parse_float=note))
+    return texts, numbers, levels
+
+
+def _lone(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _overflows(digits: str) -> bool:
+    number = Decimal(digits)
+    return number.adjusted() >= 131_072 or int(number.as_tuple().exponent) < -16_383
+
+
+def _is_rounded(digits: str) -> bool:
+    """Whether a number is neither an integer of 64 bits nor, with all its digits, the shortest form of a DOUBLE."""
+    number = Decimal(digits)
+    if re.fullmatch(r"-?\d+", digits) and -(2**63) <= number < 2**64:
+        return False
+    return math.isinf(float(digits)) or Decimal(repr(float(digits))) != number
 
 
 def _postgresql_refusal(column: Type, value: Any) -> str | None:
     if column.family == "text" and "\0" in value:
         return "NUL in text"
-    if column.family == "json" and "\\u0000" in value:
-        return "NUL in JSON"
+    if column.family == "bool" and value not in (0, 1):
+        return "neither true nor false"
     if column.family in ("date", "datetime", "timestamp"):
         try:
             datetime.date.fromisoformat(value[:10])
         except ValueError:
             return "not a day of the calendar"
-    if column.family == "time" and (value[0] == "-" or int(value.split(":")[0]) > 23):
+    if column.family == "time" and (value[0] == "-" or (len(value.split(":")[0]), value) > (2, "24:00:00")):
         return "not a time of day"
     return None
 

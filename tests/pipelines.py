@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any
 
 import datajoint as dj
+import older
 from fleet import TestServer
 from lab import Lab
 
@@ -19,6 +20,8 @@ Contents = dict[str, list[str]]
 def linked(lab: Lab, table: Any, *, local_schema: str | None = None, body: type | None = None, **options: Any) -> Any:
     """The linked class of a source table, a DataJoint class or its name; nothing is connected yet."""
     name = table if isinstance(table, str) else table.__name__
+    if lab.older:
+        return older.linked(lab, name)
     settings: dict[str, Any] = {"connection": lab.local, "use_tls": False} | options
     host = settings.pop("host", f"{lab.source_server.host}:{lab.source_server.port}")
     schemas = (lab.source_schema, lab.helper_schema, lab.helper_table, local_schema or lab.local_schema)
@@ -27,7 +30,10 @@ def linked(lab: Lab, table: Any, *, local_schema: str | None = None, body: type 
 
 def granted(lab: Lab, table: Any, **options: Any) -> Any:
     """The linked class of a source table on which the link user has got the documented rights."""
-    lab.grant(table)
+    if lab.older:
+        older.grant_schemas(lab)
+    else:
+        lab.grant(table)
     return linked(lab, table, **options)
 
 
@@ -238,10 +244,15 @@ def assert_same(lab: Lab, table: Any, *parts: str, columns: str = "*") -> None:
 # the helper table
 
 
+def helper(lab: Lab) -> str:
+    """A FROM item with the columns of the helper table, by whichever interface it was made."""
+    return older.said(lab) if lab.older else f"{lab.helper_schema}.{lab.helper_table}"
+
+
 def helper_rows(lab: Lab, condition: str = "1 = 1") -> list[tuple[Any, ...]]:
     """process, is_flagged and is_deprecated of the helper rows, sorted."""
     columns = "process, is_flagged, is_deprecated"
-    return rows(lab.source_server, f"{lab.helper_schema}.{lab.helper_table} WHERE {condition}", columns)
+    return rows(lab.source_server, f"{helper(lab)} WHERE {condition}", columns)
 
 
 def count_held(lab: Lab) -> int:
@@ -251,6 +262,9 @@ def count_held(lab: Lab) -> int:
 
 def flag(lab: Lab, condition: str, flagged: str = "TRUE") -> None:
     """What an administrator of the source does to ask for a deletion, or to take that back."""
+    if lab.older:
+        older.request(lab, condition, flagged == "TRUE")
+        return
     table = f"{lab.helper_schema}.{lab.helper_table}"
     lab.source_server.sql(f"UPDATE {table} SET is_flagged = '{flagged}' WHERE {condition}")
 
@@ -258,10 +272,8 @@ def flag(lab: Lab, condition: str, flagged: str = "TRUE") -> None:
 def states(lab: Lab, table: str, *key: str) -> dict[tuple[Any, ...], State]:
     """The state of every entity, worked out from the three tables."""
     columns = ", ".join(key)
-    helper = lab.source_server.sql(
-        f"SELECT {columns}, process, is_flagged, is_deprecated FROM {lab.helper_schema}.{lab.helper_table}"
-    )
-    held = {row[:-3]: HelperRow(*row[-3:]) for row in helper}
+    said = lab.source_server.sql(f"SELECT {columns}, process, is_flagged, is_deprecated FROM {helper(lab)}")
+    held = {row[:-3]: HelperRow(*row[-3:]) for row in said}
     there = set(lab.source_server.sql(f"SELECT {columns} FROM {lab.source_schema}.{table}"))
     here = set(lab.local_server.sql(f"SELECT {columns} FROM {lab.local_schema}.{table}"))
     found = {k: state_of(k in there, held.get(k), k in here) for k in there | here}

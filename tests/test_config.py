@@ -149,8 +149,6 @@ def test_a_spec_cannot_change() -> None:
     frozen: Any = spec(stores=stores)
     stores["theirs"] = "elsewhere"
     assert frozen.stores == {"theirs": "ours"}
-    with pytest.raises(TypeError):
-        frozen.stores["theirs"] = "elsewhere"
     with pytest.raises(FrozenInstanceError):
         frozen.local_schema = "elsewhere"
 

@@ -10,23 +10,31 @@ from typing import Any
 import datajoint as dj
 import pytest
 
+import dj_link
 import link
 from link import errors
 
-PUBLIC = [getattr(link, name) for name in link.__all__]
-MODULES = {module.name for module in pkgutil.iter_modules(link.__path__)}
+PACKAGES = [link, dj_link]
+PUBLIC = [getattr(package, name) for package in PACKAGES for name in package.__all__]
 ERRORS = [member for _, member in inspect.getmembers(errors, inspect.isclass) if issubclass(member, link.LinkError)]
 
 
-def test_the_public_list_is_what_can_be_imported() -> None:
-    names = {name for name in vars(link) if not name.startswith("_")}
-    assert names - MODULES == set(link.__all__)
-    assert list(link.__all__) == sorted(link.__all__)
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_public_list_is_what_can_be_imported(package: Any) -> None:
+    names = {name for name in vars(package) if not name.startswith("_")}
+    modules = {module.name for module in pkgutil.iter_modules(package.__path__)}
+    assert names - modules == set(package.__all__)
+    assert list(package.__all__) == sorted(package.__all__)
 
 
-def test_public_objects_come_from_this_package() -> None:
-    for public in PUBLIC:
-        assert public.__module__.partition(".")[0] == "link", public
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_objects_come_from_this_package(package: Any) -> None:
+    for name in package.__all__:
+        public = getattr(package, name)
+        assert public.__module__.partition(".")[0] == package.__name__, public
+
+
+STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
 def members() -> list[Any]:
@@ -53,9 +61,7 @@ def test_every_public_object_has_a_docstring(member: Any) -> None:
 def test_docstrings_name_every_parameter_in_order(member: Any) -> None:
     text = inspect.getdoc(member) or ""
     names = [
-        f"{'*' * (p.kind is p.VAR_POSITIONAL)}{name}"
-        for name, p in inspect.signature(member).parameters.items()
-        if name != "self"
+        f"{STARS.get(p.kind, '')}{name}" for name, p in inspect.signature(member).parameters.items() if name != "self"
     ]
     section = re.search(r"Parameters\n-+\n(.*?)(\n\n[A-Z]\w+\n-+\n|\Z)", text, re.DOTALL)
     heads = re.findall(r"^(\S.*?)(?: : .*)?$", section[1], re.MULTILINE) if section else []

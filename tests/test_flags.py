@@ -11,7 +11,8 @@ import pytest
 from lab import Lab
 from pipelines import assert_same, everything, flag, granted, helper_rows, sessions, states, units
 
-from link import State
+from link import State, transfer
+from link.keyed import Chunk
 
 REFUSALS = (pymysql.MySQLError, psycopg2.Error)
 
@@ -20,6 +21,27 @@ def helper_at_source(lab: Lab) -> Any:
     """The helper table as DataJoint shows it to an administrator of the source."""
     schema = lab.instance(lab.source_server).Schema(lab.helper_schema, create_schema=False, create_tables=False)
     return schema.get_table(lab.helper_table)
+
+
+def test_what_is_not_copied_is_told(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A flag that comes before an entity is read and goes before it is finished leaves it held and not local."""
+    Unit = granted(lab, units(lab, 4))
+    Unit.source.pull("unit = 1")
+    read = transfer.Transfer._read_chunk
+
+    def reading(self: transfer.Transfer, chunk: Chunk) -> None:
+        flag(lab, "unit = 2")
+        read(self, chunk)
+        flag(lab, "unit = 2", "FALSE")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(transfer.Transfer, "_read_chunk", reading)
+        assert Unit.source.pull().pulled == 2
+    assert "1 entities are held and were not copied, {'unit': 2} among them" in caplog.text
+    assert states(lab, "unit", "unit")[2,] == State.VANISHED
+    assert Unit.source.pull().pulled == 1
 
 
 def test_flag_by_hand(lab: Lab) -> None:

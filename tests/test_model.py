@@ -18,6 +18,7 @@ from typing import Any
 
 import datajoint as dj
 import hypothesis.strategies as st
+import older
 import psycopg2
 import pymysql
 import pytest
@@ -25,7 +26,7 @@ from figures import SOAK, Figures
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from lab import Lab
-from pipelines import declare, granted
+from pipelines import declare, granted, helper
 
 from link import State, outbound, run, transfer
 from link.states import HelperRow, state_of
@@ -125,6 +126,10 @@ class World:
         self.there = stack.enter_context(closing(lab.source_server.connect_raw()))
         self.here = stack.enter_context(closing(lab.local_server.connect_raw()))
         self.helper = f"{lab.helper_schema}.{lab.helper_table}"
+        self.said = helper(lab)
+        self.process = "_process" if lab.older else "process"
+        # What says the flags, where that is not a column.
+        self.parts = older.parts(lab) if lab.older else {}
         self.sessions = self._sessions()
 
     def sql(self, connection: Any, *statements: str) -> list[tuple[Any, ...]]:
@@ -134,16 +139,31 @@ class World:
             return list(cursor.fetchall()) if cursor.description else []
 
     def clear(self) -> None:
-        self.sql(self.there, f"DELETE FROM {self.helper}")
+        self.delete_helper_rows("1 = 1")
         for connection, schema in ((self.there, self.lab.source_schema), (self.here, self.lab.local_schema)):
             self.sql(connection, f"DELETE FROM {schema}.item__piece", f"DELETE FROM {schema}.item")
 
+    def delete_helper_rows(self, condition: str) -> None:
+        self.sql(self.there, *(f"DELETE FROM {t} WHERE {condition}" for t in (*self.parts.values(), self.helper)))
+
+    def flag(self, condition: str, flagged: str) -> None:
+        """Ask for deletions, or take that back."""
+        requested = self.parts.get("is_flagged")
+        if requested is None:
+            statement = f"UPDATE {self.helper} SET is_flagged = '{flagged}' WHERE {condition}"
+        elif flagged == "FALSE":
+            statement = f"DELETE FROM {requested} WHERE {condition}"
+        else:
+            new = f"item NOT IN (SELECT item FROM {requested})"
+            statement = f"INSERT INTO {requested} (item) SELECT item FROM {self.helper} WHERE {condition} AND {new}"
+        self.sql(self.there, statement)
+
     def observe(self) -> Model:
         columns = "item, process, is_flagged, is_deprecated"
-        helper = self.sql(self.there, f"SELECT {columns} FROM {self.helper}")
+        rows = self.sql(self.there, f"SELECT {columns} FROM {self.said}")
         return Model(
             self._contents(self.there, self.lab.source_schema),
-            {row[0]: HelperRow(*row[1:]) for row in helper},
+            {row[0]: HelperRow(*row[1:]) for row in rows},
             self._contents(self.here, self.lab.local_schema),
         )
 
@@ -267,28 +287,27 @@ class Machine(RuleBasedStateMachine):
         self.model.flag(chosen, flagged)
 
     def _flag(self, chosen: Sequence[int], flagged: str) -> None:
-        statement = f"UPDATE {self.world.helper} SET is_flagged = '{flagged}' WHERE {restriction(chosen)}"
-        self.world.sql(self.world.there, statement)
+        self.world.flag(restriction(chosen), flagged)
 
     # hands on the helper table
 
     @rule(item=items)
     def delete_helper_row(self, item: int) -> None:
-        self.world.sql(self.world.there, f"DELETE FROM {self.world.helper} WHERE item = {item}")
+        self.world.delete_helper_rows(f"item = {item}")
         self.model.helper.pop(item, None)
 
     @rule(item=items, process=st.sampled_from(["PULL", "DELETE", "NONE"]))
     def insert_helper_row(self, item: int, process: str) -> None:
         if item in self.model.source and item not in self.model.helper:
-            self.world.sql(
-                self.world.there, f"INSERT INTO {self.world.helper} (item, process) VALUES ({item}, '{process}')"
-            )
+            columns, values = f"item, {self.world.process}", f"{item}, '{process}'"
+            self.world.sql(self.world.there, f"INSERT INTO {self.world.helper} ({columns}) VALUES ({values})")
             self.model.helper[item] = REST._replace(process=process)
 
     @rule(item=items, process=st.sampled_from(["PULL", "DELETE", "NONE"]))
     def set_process(self, item: int, process: str) -> None:
         self.world.await_end()  # or the row would be one of a run that has not quite ended
-        self.world.sql(self.world.there, f"UPDATE {self.world.helper} SET process = '{process}' WHERE item = {item}")
+        change = f"SET {self.world.process} = '{process}' WHERE item = {item}"
+        self.world.sql(self.world.there, f"UPDATE {self.world.helper} {change}")
         if item in self.model.helper:
             self.model.helper[item] = self.model.helper[item]._replace(process=process)
 
@@ -311,7 +330,7 @@ class Machine(RuleBasedStateMachine):
     def crash_in_a_pull(self, item: int, copied: bool) -> None:
         if item not in self.model.source or item in self.model.helper:
             return
-        columns, values = "item, process, _worker", f"{item}, 'PULL', {DEAD}"
+        columns, values = f"item, {self.world.process}, _worker", f"{item}, 'PULL', {DEAD}"
         self.world.sql(self.world.there, f"INSERT INTO {self.world.helper} ({columns}) VALUES ({values})")
         self.model.helper[item] = REST._replace(process="PULL")
         if copied and item not in self.model.local:
@@ -325,7 +344,7 @@ class Machine(RuleBasedStateMachine):
             return
         self.world.sql(
             self.world.there,
-            f"UPDATE {self.world.helper} SET process = 'DELETE', _worker = {DEAD} WHERE item = {item}",
+            f"UPDATE {self.world.helper} SET {self.world.process} = 'DELETE', _worker = {DEAD} WHERE item = {item}",
         )
         self.model.helper[item] = self.model.helper[item]._replace(process="DELETE")
         if committed:
@@ -430,17 +449,17 @@ def restriction(chosen: Sequence[int]) -> str:
 
 
 @pytest.mark.timeout(7200 if SOAK else 300)
-def test_random_sequences(lab: Lab, figures: Figures, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_sequences(either: Lab, figures: Figures, monkeypatch: pytest.MonkeyPatch) -> None:
     # Chunks of two, so that there is something between them.
     monkeypatch.setattr(transfer, "FIRST_CHUNK_ROWS", 2)
     monkeypatch.setattr(transfer, "CHUNK_ROWS", 2)
     monkeypatch.setattr(run, "PAUSES", ())
     with ExitStack() as stack:
-        body = {"world": World(lab, stack), "figures": figures}
+        body = {"world": World(either, stack), "figures": figures}
         run_state_machine_as_test(
             type("Sequence", (Machine,), body),
             settings=settings(
-                max_examples=100 if SOAK else 10,
+                max_examples=100 if SOAK else 4 if either.older else 10,
                 stateful_step_count=40 if SOAK else 15,
                 deadline=None,
                 derandomize=not SOAK,

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import datajoint as dj
 import pytest
 from lab import Lab
+from older import parts
 from pipelines import (
     assert_same,
     contents,
@@ -71,20 +72,29 @@ def constructed(lab: Lab, worker: int | None = DEAD) -> Any:
     if worker is None:
         create_old_helper(lab)
     Unit()
-    helper = f"{lab.helper_schema}.{lab.helper_table}"
-    columns = "unit, process, is_flagged, is_deprecated" + ("" if worker is None else ", _worker")
-    owner = "" if worker is None else f", {worker}"
     at_source = [f"INSERT INTO {table.full_table_name} VALUES ({c.unit}, {c.unit} / 7.0)" for c in CASES if c.source]
-    held = [
-        f"INSERT INTO {helper} ({columns}) VALUES ({c.unit}, '{c.helper[0]}', '{c.helper[1]}', '{c.helper[2]}'{owner})"
-        for c in CASES
-        if c.helper
-    ]
-    run_sql(lab.source_server, [*at_source, *held])
+    run_sql(lab.source_server, [*at_source, *(sql for c in CASES if c.helper for sql in hold(lab, c, worker))])
     local = [f"INSERT INTO {Unit.full_table_name} VALUES ({c.unit}, {c.unit} / 7.0)" for c in CASES if c.local]
     run_sql(lab.local_server, local)
     assert set(unit_states(lab).values()) == set(State)
     return Unit
+
+
+def hold(lab: Lab, case: Case, worker: int | None) -> Iterator[str]:
+    """What inserts the helper row of a case, by whichever interface the helper table was made."""
+    helper = f"{lab.helper_schema}.{lab.helper_table}"
+    assert case.helper
+    said = dict(zip(("process", "is_flagged", "is_deprecated"), case.helper, strict=True))
+    if lab.older:
+        yield f"INSERT INTO {helper} (unit, _process, _worker) VALUES ({case.unit}, '{said['process']}', {worker})"
+        for flag, part in parts(lab).items():
+            if said[flag] == "TRUE":
+                yield f"INSERT INTO {part} (unit) VALUES ({case.unit})"
+        return
+    columns, values = ["unit", *said], [str(case.unit), *map(repr, said.values())]
+    if worker is not None:
+        columns, values = [*columns, "_worker"], [*values, str(worker)]
+    yield f"INSERT INTO {helper} ({', '.join(columns)}) VALUES ({', '.join(values)})"
 
 
 def create_old_helper(lab: Lab) -> None:
@@ -137,9 +147,10 @@ def finished(case: Case) -> State:
 WORKERS = {"dead run": DEAD, "row edited by hand": 0, "old helper table": None}
 
 
-@pytest.mark.parametrize("worker", WORKERS)
+@pytest.mark.parametrize("worker", [*WORKERS, "older interface"])
 def test_pull_from_every_state(lab: Lab, worker: str) -> None:
-    Unit = constructed(lab, WORKERS[worker])
+    lab.older = worker == "older interface"
+    Unit = constructed(lab, WORKERS.get(worker, DEAD))
     result = Unit.source.pull()
     found = unit_states(lab)
     assert found == {case.unit: pulled(case) for case in CASES}
@@ -153,54 +164,55 @@ def rows_deprecated(lab: Lab) -> int:
     return len(helper_rows(lab, "is_deprecated = 'TRUE' AND is_flagged = 'TRUE' AND process = 'NONE'"))
 
 
-@pytest.mark.parametrize("worker", ["dead run", "old helper table"])
+@pytest.mark.parametrize("worker", ["dead run", "old helper table", "older interface"])
 def test_pull_of_nothing_finishes_what_was_begun(lab: Lab, worker: str) -> None:
-    Unit = constructed(lab, WORKERS[worker])
+    lab.older = worker == "older interface"
+    Unit = constructed(lab, WORKERS.get(worker, DEAD))
     Unit.source.pull("unit = -1")
     assert unit_states(lab) == {case.unit: finished(case) for case in CASES}
 
 
-def test_delete_from_every_state(lab: Lab) -> None:
+def test_delete_from_every_state(either: Lab) -> None:
     """All that is local goes; what was being pulled is taken up by the next pull."""
-    Unit = constructed(lab)
+    Unit = constructed(either)
     Unit().delete(prompt=False)
-    found = unit_states(lab)
+    found = unit_states(either)
     assert len(Unit()) == 0
     assert not set(found.values()) & {State.RECEIVED_PULL, State.RECEIVED_DELETE, State.ACTIVATED_DELETE}
     Unit.source.pull()
     flagged = {case.unit for case in CASES if case.helper and case.helper[1] == "TRUE"}
-    after = unit_states(lab)
+    after = unit_states(either)
     assert after == {c.unit: State.DEPRECATED if c.unit in flagged else State.SHARED for c in CASES if c.source}
 
 
-def test_delete_of_one_finishes_deletions(lab: Lab) -> None:
-    Unit = constructed(lab)
+def test_delete_of_one_finishes_deletions(either: Lab) -> None:
+    Unit = constructed(either)
     shared = next(case.unit for case in CASES if case.local and case.helper == ("NONE", "FALSE", "FALSE"))
     assert (Unit & f"unit = {shared}").delete(prompt=False) == 1
-    found = unit_states(lab)
+    found = unit_states(either)
     expected = {case.unit: recovered(case) for case in CASES} | {shared: State.UNSHARED}
     assert found == expected
 
 
-def test_status_of_every_state(lab: Lab) -> None:
+def test_status_of_every_state(either: Lab) -> None:
     """Counting changes nothing."""
-    Unit = constructed(lab)
-    at_first = everything(lab)
+    Unit = constructed(either)
+    at_first = everything(either)
     status = Unit.source.status()
-    expected = Counter(state.value for state in unit_states(lab).values())
+    expected = Counter(state.value for state in unit_states(either).values())
     assert dict(status) == {state.value: expected[state.value] for state in State}
     assert sum(status.values()) == len(CASES)
-    assert everything(lab) == at_first
+    assert everything(either) == at_first
     lines = repr(status).splitlines()
     assert len(lines) == 1 + len(State) and lines[0].startswith("Unit")
     assert "<table>" in status._repr_html_()
 
 
-def test_dry_run_of_every_state(lab: Lab) -> None:
-    Unit = constructed(lab)
-    at_first = everything(lab)
+def test_dry_run_of_every_state(either: Lab) -> None:
+    Unit = constructed(either)
+    at_first = everything(either)
     result = Unit.source.pull(dry_run=True)
-    assert result.pulled >= 1 and everything(lab) == at_first
+    assert result.pulled >= 1 and everything(either) == at_first
 
 
 @pytest.mark.parametrize("name", ["it's", '"so"', "a_b", "caf\u00e9", "back\\slash", "50%"])
@@ -384,13 +396,14 @@ def test_processes_pull_at_once(lab: Lab) -> None:
     assert_same(lab, table, "trial")
 
 
-@pytest.mark.parametrize("old", [False, True], ids=["shared helper table", "old helper table"])
-def test_threads_pull_at_once(lab: Lab, old: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("old", ["shared helper table", "old helper table", "older interface"])
+def test_threads_pull_at_once(lab: Lab, old: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.older = old == "older interface"
     monkeypatch.setattr(transfer, "CHUNK_ROWS", 300)
     number = 3000
     table = units(lab, number)
     Unit = granted(lab, table)
-    if old:
+    if old == "old helper table":
         create_old_helper(lab)
     source = Unit.source
     assert len(source) == number  # by DataJoint's connection, which is not for several threads at once

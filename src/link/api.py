@@ -19,7 +19,7 @@ from .ends import Ends
 from .errors import ConfigError, LinkError, UnreachableError
 from .repair import RepairResult, repair
 from .results import PullResult, Status
-from .run import FLAGGED, Run
+from .run import Run
 from .status import status
 from .verify import VerifyResult, verify
 
@@ -91,11 +91,7 @@ def link(
     """
 
     def decorate(cls: type) -> Any:
-        if not isinstance(cls, type) or not is_camel_case(cls.__name__):
-            raise ConfigError(
-                f"@link decorates a class whose name is the source table's in CamelCase, not {cls!r}.",
-                "For example: class Unit: pass",
-            )
+        require_table_class(cls, "@link")
         schemas = {
             "source_schema": source_schema,
             "helper_schema": helper_schema,
@@ -112,17 +108,27 @@ def link(
             port=port,
             use_tls=use_tls,
         )
-        return _linked_class(cls, Ends(spec, connection, _parts_named(cls)))
+        return linked_class(cls, Ends(spec, connection, parts_named(cls)), LinkedTable)
 
     return decorate
 
 
-def _parts_named(cls: type) -> frozenset[str]:
+def require_table_class(cls: object, decorator: str) -> None:
+    """Raise ConfigError for what cannot be decorated."""
+    if not isinstance(cls, type) or not is_camel_case(cls.__name__):
+        raise ConfigError(
+            f"{decorator} decorates a class whose name is the source table's in CamelCase, not {cls!r}.",
+            "For example: class Unit: pass",
+        )
+
+
+def parts_named(cls: type) -> frozenset[str]:
+    """The part classes that the body of a class names."""
     return frozenset(n for n, v in vars(cls).items() if isinstance(v, type) and issubclass(v, dj.Part))
 
 
-def _linked_class(cls: type, ends: Ends) -> Any:
-    """A linked table with the name, docstring and methods of the decorated class."""
+def linked_class(cls: type, ends: Ends, kind: type[LinkedTable]) -> Any:
+    """A linked table of some kind with the name, docstring and methods of the decorated class."""
     left_out = {"__dict__", "__weakref__", "definition", *ends.parts_named}
     body = {name: value for name, value in vars(cls).items() if name not in left_out}
     mixins = tuple(base for base in cls.__bases__ if base is not object and not issubclass(base, dj.Table))
@@ -132,7 +138,7 @@ def _linked_class(cls: type, ends: Ends) -> Any:
         "_activation": threading.RLock(),
         "database": ends.spec.local_schema,
     }
-    return LinkedMeta(cls.__name__, (*mixins, LinkedTable), body)
+    return LinkedMeta(cls.__name__, (*mixins, kind), body)
 
 
 class LinkedMeta(TableMeta):
@@ -192,80 +198,6 @@ class LinkedMeta(TableMeta):
             except BaseException:
                 cls._active = False
                 raise
-
-
-class _SourceOf:
-    """``Table.source`` and ``Table().source``."""
-
-    def __get__(self, instance: Any, owner: Any) -> Source:
-        return Source(owner._ends)
-
-
-class LinkedTable(dj.Manual, metaclass=LinkedMeta):
-    """A local table whose rows come from a source table: an ordinary DataJoint table otherwise."""
-
-    _ends: Ends
-    _active = True
-    source = _SourceOf()
-
-    @property
-    def definition(self) -> str:
-        """The local table's definition, as DataJoint describes it."""
-        return str(cast(Any, self).describe(printout=False))
-
-    def delete(self, transaction: bool = True, prompt: bool | None = None, part_integrity: str = "enforce") -> int:
-        """Delete local rows and what depends on them locally, and release them at the source.
-
-        Entities that the source has flagged become deprecated there: it can delete them then.
-
-        Parameters
-        ----------
-        transaction : bool
-            As in DataJoint; a linked table is always deleted from within a transaction of its own.
-        prompt : bool, optional
-            Show what will be deleted and ask. Default: ``dj.config['safemode']``.
-        part_integrity : {'enforce', 'ignore', 'cascade'}
-            As in DataJoint.
-
-        Returns
-        -------
-        int
-            Number of rows deleted here, those of dependent tables not counted.
-
-        Raises
-        ------
-        UnreachableError
-            The source cannot be told; nothing was deleted.
-        TransactionError
-            Called inside an open transaction.
-        """
-        prompt = self.connection._config["safemode"] if prompt is None else prompt
-
-        def execute() -> int:
-            if prompt:
-                for table in dj.Diagram.cascade(self, part_integrity=part_integrity):
-                    dj.logger.info(f"{table.full_table_name} ({len(table)} tuples)")
-            return int(super(LinkedTable, self).delete(transaction=False, prompt=False, part_integrity=part_integrity))
-
-        return deletion.delete(self._ends, self, execute, prompt)
-
-    def delete_quick(self, get_count: bool = False) -> int | None:
-        """Delete local rows without a prompt and without dependents, and release them at the source.
-
-        Parameters
-        ----------
-        get_count : bool
-            Return the number of rows deleted.
-        """
-        if self._top is not None:
-            return cast(Any, type(self)() & self.keys()).delete_quick(get_count)
-        count = deletion.delete(
-            self._ends,
-            self,
-            lambda: int(cast(Any, super(LinkedTable, self)).delete_quick(get_count=True)),
-            prompt=False,
-        )
-        return count if get_count else None
 
 
 class Source(FreeTable):
@@ -358,9 +290,7 @@ class Source(FreeTable):
         """The primary keys that the source wants deleted and that are local, as a restriction."""
         where = self._selection()
         with Run(self._ends) as run:
-            flagged = run.outbound.keys_where(run.home, FLAGGED, where)
-            present = run.present(flagged)
-            return [run.as_dict(key) for key in flagged if key in present]
+            return [run.as_dict(key) for key in run.flagged(where)]
 
     def status(self, deep: bool = False) -> Status:
         """Count the selected entities by state; prints as a small table.
@@ -434,3 +364,82 @@ class Source(FreeTable):
 
     insert = insert1 = insert_dataframe = update1 = staged_insert1 = _read_only
     delete = delete_quick = drop = drop_quick = alter = _read_only
+
+
+class _SourceOf:
+    """``Table.source`` and ``Table().source``."""
+
+    def __get__(self, instance: Any, owner: type[LinkedTable]) -> Source:
+        return owner._source_class(owner._ends)
+
+
+class LinkedTable(dj.Manual, metaclass=LinkedMeta):
+    """A local table whose rows come from a source table: an ordinary DataJoint table otherwise."""
+
+    _ends: Ends
+    _active = True
+    _source_class: type[Source] = Source
+    source = _SourceOf()
+
+    @property
+    def definition(self) -> str:
+        """The local table's definition, as DataJoint describes it."""
+        return str(cast(Any, self).describe(printout=False))
+
+    def delete(self, transaction: bool = True, prompt: bool | None = None, part_integrity: str = "enforce") -> int:
+        """Delete local rows and what depends on them locally, and release them at the source.
+
+        Entities that the source has flagged become deprecated there: it can delete them then.
+
+        Parameters
+        ----------
+        transaction : bool
+            As in DataJoint; a linked table is always deleted from within a transaction of its own.
+        prompt : bool, optional
+            Show what will be deleted and ask. Default: ``dj.config['safemode']``.
+        part_integrity : {'enforce', 'ignore', 'cascade'}
+            As in DataJoint.
+
+        Returns
+        -------
+        int
+            Number of rows deleted here, those of dependent tables not counted.
+
+        Raises
+        ------
+        UnreachableError
+            The source cannot be told; nothing was deleted.
+        TransactionError
+            Called inside an open transaction.
+        """
+        if f"{self.table_name}__" in str(cast(Any, self).where_clause()):
+            # DataJoint deletes from the parts first: a restriction by one of them would select nothing after that.
+            by_keys = type(self)() & cast(Any, self).keys()
+            return int(cast(Any, by_keys).delete(transaction, prompt, part_integrity))
+        prompt = self.connection._config["safemode"] if prompt is None else prompt
+
+        def execute() -> int:
+            if prompt:
+                for table in dj.Diagram.cascade(self, part_integrity=part_integrity):
+                    dj.logger.info(f"{table.full_table_name} ({len(table)} tuples)")
+            return int(super(LinkedTable, self).delete(transaction=False, prompt=False, part_integrity=part_integrity))
+
+        return deletion.delete(self._ends, self, execute, prompt)
+
+    def delete_quick(self, get_count: bool = False) -> int | None:
+        """Delete local rows without a prompt and without dependents, and release them at the source.
+
+        Parameters
+        ----------
+        get_count : bool
+            Return the number of rows deleted.
+        """
+        if self._top is not None:
+            return cast(Any, type(self)() & self.keys()).delete_quick(get_count)
+        count = deletion.delete(
+            self._ends,
+            self,
+            lambda: int(cast(Any, super(LinkedTable, self)).delete_quick(get_count=True)),
+            prompt=False,
+        )
+        return count if get_count else None

@@ -137,6 +137,26 @@ def _administrator() -> Credentials:
     return Credentials(user, password)
 
 
+@app.command("convert")
+def _convert(
+    host: Annotated[str, typer.Option(help="Source server; the account there is LINK_USER and LINK_PASS.")],
+    schema: Annotated[str, typer.Option(help="Source schema.")],
+    table: Annotated[str, typer.Option(help="The linked class (Unit).")],
+    local_schema: Annotated[str, typer.Option(help="Local schema, on the server that DataJoint is configured for.")],
+    outbound_schema: Annotated[
+        str, typer.Option(help="Schema of the outbound table at the source.", envvar="LINK_OUTBOUND")
+    ],
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be done.")] = True,
+) -> None:
+    """Convert a link of dj_link, in place, to one of @link."""
+    from . import convert
+    from .config import older_spec
+    from .ends import Ends
+
+    spec = older_spec(table, _address(host), schema, outbound_schema, local_schema)
+    print(repr(convert.convert(Ends(spec), dry_run=dry_run)))
+
+
 @app.command("demo")
 def _demo() -> None:
     """Show the whole job, with real data, on two private database servers that vanish afterwards."""

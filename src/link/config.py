@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from datajoint.utils import from_camel_case
 
 from .errors import ConfigError, CredentialsError
+from .layouts import DJ_LINK, LINK, Layout
 
 BACKENDS = ("mysql", "postgresql")
 _SCHEMES = {"mysql": "mysql", "mariadb": "mysql", "postgresql": "postgresql", "postgres": "postgresql"}
@@ -46,6 +47,23 @@ def credentials() -> Credentials:
             "in Python, before the first use: os.environ['LINK_USER'] = ...",
         )
     return Credentials(os.environ["LINK_USER"], os.environ["LINK_PASS"])
+
+
+def outbound_schema() -> str:
+    """Read ``LINK_OUTBOUND``.
+
+    Raises
+    ------
+    ConfigError
+        It is not set.
+    """
+    name = os.environ.get("LINK_OUTBOUND")
+    if not name:
+        raise ConfigError(
+            "The environment variable LINK_OUTBOUND is not set: the schema of the outbound tables at the source.",
+            "In a shell: export LINK_OUTBOUND=...; in Python, before the first use: os.environ['LINK_OUTBOUND'] = ...",
+        )
+    return name
 
 
 @dataclass(frozen=True)
@@ -145,16 +163,17 @@ def names_of(store: str, local: LocalStore) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class LinkSpec:
-    """Everything that identifies one link."""
+    """Everything that identifies one link; without a helper schema it is the one that ``LINK_OUTBOUND`` names."""
 
     class_name: str
     address: Address
     source_schema: str
-    helper_schema: str
+    helper_schema: str | None
     helper_table: str
     local_schema: str
     store_pairs: tuple[tuple[str, LocalStore], ...]
     use_tls: bool | Mapping[str, Any] | None
+    layout: Layout = LINK
 
     @property
     def stores(self) -> Mapping[str, LocalStore]:
@@ -193,8 +212,7 @@ def make_spec(
         if not isinstance(name, str) or not name:
             raise ConfigError(f"{what} must be a name, not {name!r}.")
     for what in ("source_schema", "local_schema"):
-        if re.search(r"[\s.%`\"]", schemas[what]):
-            raise ConfigError(f"{what}={schemas[what]!r}: DataJoint reads no schemas with such characters.")
+        require_schema_name(what, schemas[what])
     if stores is not None and not _is_mapping_of_stores(stores):
         raise ConfigError(
             'stores must map names to names: stores={"source_store": "local_store"}.',
@@ -233,6 +251,54 @@ def _is_mapping_of_stores(stores: object) -> bool:
 def _is_local_store(store: object) -> bool:
     pair = isinstance(store, tuple) and len(store) == 2 and all(isinstance(name, str) for name in store)
     return pair or isinstance(store, (str, Reference))
+
+
+def swapped_stores(stores: Mapping[str, str] | None) -> dict[str, str]:
+    """The stores of the older interface, which names the local one first, as ``@link`` has them.
+
+    Raises
+    ------
+    ConfigError
+        They cannot be mapped the other way round.
+    """
+    stores = {} if stores is None else stores
+    if not _is_mapping_of_names(stores) or len(set(stores.values())) < len(stores):
+        raise ConfigError('stores must map one name to one name: stores={"local_store": "source_store"}.')
+    return {there: here for here, there in stores.items()}
+
+
+def older_spec(
+    class_name: str,
+    address: Address | None,
+    source_schema: str,
+    helper_schema: str | None,
+    local_schema: str,
+    stores: Mapping[str, str] | None = None,
+) -> LinkSpec:
+    """What the older interface says of a link, with its outbound table; ``stores`` as for ``@link``."""
+    return LinkSpec(
+        class_name=class_name,
+        address=address or Address(""),
+        source_schema=source_schema,
+        helper_schema=helper_schema,
+        helper_table=str(from_camel_case(f"{class_name}Outbound")),
+        local_schema=local_schema,
+        store_pairs=tuple((stores or {}).items()),
+        use_tls=None,
+        layout=DJ_LINK,
+    )
+
+
+def require_schema_name(what: str, name: object) -> None:
+    """Raise ConfigError for a schema that DataJoint cannot read."""
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"{what} must be a name, not {name!r}.")
+    if re.search(r"[\s.%`\"]", name):
+        raise ConfigError(f"{what}={name!r}: DataJoint reads no schemas with such characters.")
+
+
+def _is_mapping_of_names(stores: object) -> bool:
+    return isinstance(stores, Mapping) and all(isinstance(n, str) for pair in stores.items() for n in pair)
 
 
 def _agree(what: str, argument: Any, from_host: Any) -> Any:

@@ -153,7 +153,7 @@ def _commit(run: Run, connection: dj.Connection, keys: list[Key]) -> None:
     except Exception:
         # Only if it certainly did not commit: a hold too many is harmless, one too few is not.
         if run.present(keys) == set(keys):
-            run.outbound.apply_to_keys(run.home, CANCEL_DELETE, keys)
+            patiently(lambda: run.outbound.apply_to_keys(run.home, CANCEL_DELETE, keys))
         raise
 
 

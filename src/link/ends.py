@@ -12,7 +12,7 @@ import logging
 import re
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import datajoint as dj
@@ -22,7 +22,7 @@ from datajoint.lineage import ensure_lineage_table, insert_lineages
 from datajoint.table import FreeTable
 
 from . import objects, schema
-from .config import Credentials, LinkSpec, Reference, credentials, names_of
+from .config import Address, Credentials, LinkSpec, Reference, credentials, names_of, outbound_schema
 from .errors import (
     ConfigError,
     DefinitionError,
@@ -37,18 +37,16 @@ from .errors import (
     TransactionError,
     UnreachableError,
 )
-from .outbound import WORKER, Outbound
+from .layouts import WORKER, Layout, part_name
+from .outbound import Outbound
 from .schema import Entity, ForeignKey, Table
 from .servers import DEFAULT_PORTS, Connection, Server, server_for
-from .states import FLAGS, PROCESSES
 
 logger = logging.getLogger("link")
 
 SOURCE_RIGHTS = ("SELECT", "REFERENCES")
 HELPER_RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 SURPLUS_RIGHTS = ("INSERT", "UPDATE", "DELETE")
-HELPER_LABELS = {"process": PROCESSES, "is_flagged": FLAGS, "is_deprecated": FLAGS}
-HELPER_COLUMNS = (*HELPER_LABELS, WORKER)
 
 #: How the comment of a helper table begins.
 _SERVES = "datajoint-link"
@@ -68,8 +66,10 @@ class Ends:
         The local side; DataJoint's own connection where there is none.
     parts_named : frozenset of str
         Part classes that the body of the decorated class names; each must be there.
-    account : Credentials, optional
-        The link user, where it is not to be taken from the environment.
+    source : datajoint.Connection, or whatever has one as its ``connection``, optional
+        The source side, where it is not to be connected to as the link user of the environment.
+    create_schema, create_tables : bool
+        Whether the local schema, and the local tables, may be created where they are missing.
     """
 
     def __init__(
@@ -77,14 +77,20 @@ class Ends:
         spec: LinkSpec,
         connection: Any = None,
         parts_named: frozenset[str] = frozenset(),
-        account: Credentials | None = None,
+        source: Any = None,
+        create_schema: bool = True,
+        create_tables: bool = True,
     ) -> None:
         self.spec = spec
         self._given = connection
         self.parts_named = parts_named
-        self._account = account
+        self._source = source
+        self._create_schema = create_schema
+        self._create_tables = create_tables
         self._lock = threading.RLock()
         self._entity: Entity | None = None
+        #: Part tables that the local table has beside those of the source.
+        self.own_parts: tuple[Table, ...] = ()
         self._heading: Heading | None = None
 
     # connections
@@ -107,33 +113,19 @@ class Ends:
         """The local server."""
         return server_for(self.local_connection)
 
-    @property
-    def account(self) -> Credentials:
-        """The link user: the one given, or that of the environment."""
-        return self._account or credentials()
-
     @functools.cached_property
     def source_connection(self) -> dj.Connection:
         """DataJoint's connection to the source server, as the link user."""
-        account, address = self.account, self.spec.address
-        backend = address.backend or self.local_connection.adapter.backend
-        port = address.port or DEFAULT_PORTS[backend]
-        where = f"{address.host}:{port}"
-        try:
-            instance = dj.Instance(
-                address.host,
-                account.user,
-                account.password,
-                port=port,
-                use_tls=cast(Any, self.spec.use_tls),
-                backend=cast(Any, backend),
-                database__name=address.database,
-            )
-        except LinkError:
-            raise
-        except Exception as error:
-            raise _refused(error, where, account.user, account.password) from None
-        return instance.connection
+        if self._source is not None:
+            connection: dj.Connection = getattr(self._source, "connection", self._source)
+            return connection
+        address, account = self.spec.address, credentials()
+        return connected(address, account, self.spec.use_tls, self.local_connection.adapter.backend)
+
+    @property
+    def helper_schema(self) -> str:
+        """The schema of the helper table."""
+        return self.spec.helper_schema or outbound_schema()
 
     @functools.cached_property
     def source(self) -> Server:
@@ -181,7 +173,7 @@ class Ends:
                 self._require_rights(connection, table, SOURCE_RIGHTS)
                 self._warn_of_surplus(connection, table)
         self._require_heading(read[0])
-        _check_key(read[0])
+        check_key(read[0], spec.layout)
         _check_types(server, read)
         entity = schema.with_master_keys(read[0], read[1:])
         self._require_parts(entity)
@@ -249,15 +241,47 @@ class Ends:
     @functools.cached_property
     def helper(self) -> Table:
         """The helper table, checked against the source table; created where it is missing."""
-        spec, server, source = self.spec, self.source, self.source_entity.master
+        server, source, layout = self.source, self.source_entity.master, self.spec.layout
+        schema_name, name = self.helper_schema, self.spec.helper_table
+        parts = [part_name(name, suffix) for suffix in layout.parts.values()]
         with contextlib.closing(server.connect()) as connection:
-            if spec.helper_table not in server.tables(connection, spec.helper_schema):
-                self._create_helper(connection)
-            helper = server.read_table(connection, spec.helper_schema, spec.helper_table)
-            self._require_rights(connection, helper, HELPER_RIGHTS)
-            _check_helper(source, helper, f"on the source server {server.where}")
+            if not {name, *parts} <= set(server.tables(connection, schema_name)):
+                self._create_helper(connection, parts)
+            helper = self._read_helper(connection, name)
+            check_helper(source, helper, layout, f"on the source server {server.where}")
+            for part in parts:
+                _check_helper_part(helper, self._read_helper(connection, part))
             self._check_destination(helper)
+            return self._completed(connection, helper)
+
+    def _read_helper(self, connection: Connection, name: str) -> Table:
+        table = self.source.read_table(connection, self.helper_schema, name)
+        self._require_rights(connection, table, HELPER_RIGHTS)
+        return table
+
+    def _completed(self, connection: Connection, helper: Table) -> Table:
+        """Add the columns that a helper table made by an older program lacks, where there is no doing without them."""
+        needed = {c: labels for c, labels in self.spec.layout.labels.items() if c not in helper.names}
+        if not needed:
             return helper
+        if WORKER not in helper.names:
+            needed[WORKER] = ()
+        try:
+            for statement in self.source.add_helper_columns(helper.schema, helper.name, needed):
+                connection.execute(statement)
+        except PrivilegeError as error:
+            raise PrivilegeError(
+                f"The helper table {helper.schema}.{helper.name} on the source server {self.source.where} was made by "
+                f"an older program, and the columns {', '.join(needed)} cannot be added: {error.what}",
+                "The account needs all rights on the outbound schema and its tables; where tables have owners, own it.",
+            ) from error
+        except UnreachableError:
+            raise
+        except ServerError:
+            # Another process may just have done the same.
+            if not set(needed) <= set(self._read_helper(connection, helper.name).names):
+                raise
+        return self._read_helper(connection, helper.name)
 
     def _destination(self) -> str:
         """The comment of the helper table: which local table it serves, as far as the local server can be told."""
@@ -275,35 +299,44 @@ class Ends:
             raise HelperMismatchError(
                 f"The helper table {helper.schema}.{helper.name} on the source server {self.source.where} serves "
                 f"another local table than {self.spec.local_schema}.{self.spec.table_name} on {self.local.where}.",
-                "Name another helper table in @link. If the local server was moved or restored and this is the same "
+                f"{self.spec.layout.elsewhere} If the local server was moved or restored and this is the same "
                 f"table, tell the source by setting the comment of the helper table to '{own}'.",
             )
 
-    def _create_helper(self, connection: Connection) -> None:
-        spec, server = self.spec, self.source
-        _check_lengths(server, spec.helper_schema, spec.helper_table)
-        failed = f"Cannot create the helper table {spec.helper_schema}.{spec.helper_table} at the source"
+    def _create_helper(self, connection: Connection, parts: Sequence[str]) -> None:
+        """Create the helper table, and its part tables, as far as they are missing."""
+        server, source = self.source, self.source_entity.master
+        schema_name, name = self.helper_schema, self.spec.helper_table
+        _check_lengths(server, schema_name, name, *parts)
+        failed = f"Cannot create the helper table {schema_name}.{name} at the source"
+        columns: dict[str, tuple[str, ...]] = {**self.spec.layout.labels, WORKER: ()}
         try:
             with connection.transaction():
-                if not server.schema_exists(connection, spec.helper_schema):
-                    server.create_schema(connection, spec.helper_schema)
-                names = (spec.helper_schema, spec.helper_table)
-                for statement in server.create_helper(self.source_entity.master, *names, self._destination()):
+                if not server.schema_exists(connection, schema_name):
+                    server.create_schema(connection, schema_name)
+                there = server.tables(connection, schema_name)
+                statements: list[str] = []
+                if name not in there:
+                    statements += server.create_helper(source, schema_name, name, columns, self._destination())
+                for part in parts:
+                    if part not in there:
+                        statements += server.create_helper_part(source, schema_name, part, name)
+                for statement in statements:
                     connection.execute(statement)
         except PrivilegeError as error:
             raise PrivilegeError(
                 f"{failed}: {error.what}",
-                server.grant_helper_hint(spec.helper_schema, spec.helper_table),
+                server.grant_helper_hint(schema_name, name),
             ) from error
         except UnreachableError:
             raise
         except ServerError as error:
-            if spec.helper_table not in server.tables(connection, spec.helper_schema):
+            if not {name, *parts} <= set(server.tables(connection, schema_name)):
                 raise DefinitionError(f"{failed}: {error.what}") from error
 
     def outbound(self) -> Outbound:
         """The helper table as a new run sees it."""
-        return Outbound(self.source, self.source_entity.master, self.helper)
+        return Outbound(self.source, self.source_entity.master, self.helper, self.spec.layout)
 
     # the local tables
 
@@ -391,11 +424,13 @@ class Ends:
             # Several processes may well use the class for the first time at once: the others wait, and find it done.
             connection.lock((zlib.crc32(f"{spec.local_schema}.{spec.table_name}".encode()) & 0x7FFFFFFF, 0), wait=True)
             wanted = declared.map(lambda table: server.localized(connection, table, self.source))
+            tables = [*wanted.tables, *self._own_parts(wanted)]
             self._require_another_schema(connection)
-            _check_lengths(server, spec.local_schema)
+            _check_lengths(server, spec.local_schema, *(part.name for part in self._own_parts(wanted)))
             there = server.tables(connection, spec.local_schema)
-            missing = [table for table in wanted.tables if table.name not in there]
-            found = [self._compare(connection, table) for table in wanted.tables if table not in missing]
+            missing = [table for table in tables if table.name not in there]
+            self._require_creation(connection, missing)
+            found = [self._compare(connection, table) for table in tables if table not in missing]
             self._check_parts(connection, wanted, missing, there)
             with self._undone_on_error(connection) as created:
                 self._create_local(connection, missing, created)
@@ -405,14 +440,39 @@ class Ends:
         if missing:
             self._record_lineage(wanted)
         shared = {table.name: table for table in found}
+        self.own_parts = tuple(shared[table.name] for table in self._own_parts(wanted))
         return Entity(shared[wanted.master.name], tuple(shared[part.name] for part in wanted.parts))
+
+    def _own_parts(self, wanted: Entity) -> list[Table]:
+        """The part table that the local table has for itself, if there is to be one."""
+        if self.spec.layout.requested is None:
+            return []
+        name = part_name(wanted.master.name, self.spec.layout.requested)
+        if any(part.name == name for part in wanted.parts):
+            raise DefinitionError(
+                f"The source table {self.source_entity.master.name} has a part table of its own named "
+                f"{self.spec.layout.requested}, the name of the one that shows what the source wants deleted.",
+                "Link it with @link.",
+            )
+        return [schema.keys_of(wanted.master, name)]
+
+    def _require_creation(self, connection: Connection, missing: Sequence[Table]) -> None:
+        may = self._create_tables and (
+            self._create_schema or self.local.schema_exists(connection, self.spec.local_schema)
+        )
+        if missing and not may:
+            raise NotFoundError(
+                f"There is no local table {missing[0].schema}.{missing[0].name} on {self.local.where}, and it shall "
+                f"not be created: create_{'schema' if self._create_tables else 'tables'}=False."
+            )
 
     def _compare(self, connection: Connection, table: Table) -> Table:
         found = self.local.read_table(connection, table.schema, table.name)
         return schema.check_same(table, found, f"on {self.local.where}", self.local.alike(self.source))
 
     def _check_parts(self, connection: Connection, wanted: Entity, missing: list[Table], there: list[str]) -> None:
-        local_only = set(schema.part_names(wanted.master.name, there)) - {part.name for part in wanted.parts}
+        known = {part.name for part in (*wanted.parts, *self._own_parts(wanted))}
+        local_only = set(schema.part_names(wanted.master.name, there)) - known
         if local_only:
             raise LocalMismatchError(
                 f"The local table {wanted.master.schema}.{wanted.master.name} has the part table "
@@ -420,7 +480,8 @@ class Ends:
                 "or is not granted (any more).",
                 "Ask the source's administrator to grant SELECT, REFERENCES on it.",
             )
-        if missing and wanted.master not in missing:
+        missing = [part for part in missing if part in wanted.parts]
+        if missing and wanted.master.name in there:
             rows = connection.query(
                 f"SELECT 1 FROM {self.local.name(wanted.master.schema, wanted.master.name)} LIMIT 1"
             )
@@ -480,11 +541,13 @@ class Ends:
 
         An attribute's origin is found along the source's foreign keys, as far as the link user sees them.
         """
+        pairs = list(zip(self.source_entity.tables, entity.tables, strict=True))
+        pairs += [(self.source_entity.master, part) for part in self._own_parts(entity)]
         with contextlib.closing(self.source.connect()) as connection:
             entries = [
                 (here.name, name, self._origin(connection, there, name))
-                for there, here in zip(self.source_entity.tables, entity.tables, strict=True)
-                for name in there.names
+                for there, here in pairs
+                for name in here.names
                 if name in there.primary_key or any(name in fk.columns for fk in there.foreign_keys)
             ]
         ensure_lineage_table(self.local_connection, entity.master.schema)
@@ -508,10 +571,11 @@ def _check_lengths(server: Server, *names: str) -> None:
             raise ConfigError(f"The name {name!r} is too long for the server {server.where}.")
 
 
-def _check_key(source: Table) -> None:
+def check_key(source: Table, layout: Layout) -> None:
+    """Raise DefinitionError for a source table whose key leaves no room for the columns of a helper table."""
     if not source.primary_key:
         raise DefinitionError(f"The source table {source.schema}.{source.name} has no primary key.")
-    taken = [name for name in source.primary_key if name.lower() in HELPER_COLUMNS]
+    taken = [name for name in source.primary_key if name.lower() in (*layout.labels, WORKER)]
     if taken:
         raise DefinitionError(
             f"The primary key of the source table {source.schema}.{source.name} has the attribute {taken[0]}, which is "
@@ -528,36 +592,81 @@ def _check_types(server: Server, tables: Sequence[Table]) -> None:
         )
 
 
-def _check_helper(source: Table, helper: Table, where: str) -> None:
+def check_helper(source: Table, helper: Table, layout: Layout, where: str) -> None:
+    """Raise HelperMismatchError for a helper table that is not one of this source table in this layout."""
     visible = {c.name: c for c in helper.columns if not c.hidden}
     differences = [
-        *(f"column {name}: missing" for name in (*source.primary_key, *HELPER_LABELS) if name not in visible),
-        *(
-            f"column {name}: {visible[name].type}, in the source table {source[name].type}"
-            for name in source.primary_key
-            if name in visible and visible[name].type != source[name].type
-        ),
+        *_key_differences(source, helper),
+        *(f"column {name}: missing" for name in layout.visible if name not in visible),
         *(
             f"column {name}: {visible[name].type}, expected enum{labels}"
-            for name, labels in HELPER_LABELS.items()
+            for name, labels in layout.visible.items()
             if name in visible and set(re.findall(r"'(.*?)'", visible[name].type)) != set(labels)
         ),
-        *(f"column {name}: not expected" for name in visible if name not in (*source.primary_key, *HELPER_LABELS)),
+        *(f"column {name}: not expected" for name in visible if name not in (*source.primary_key, *layout.visible)),
+        *_target_differences(source, helper),
     ]
-    if set(helper.primary_key) != set(source.primary_key):
-        differences.append(
-            f"primary key: ({', '.join(helper.primary_key)}), expected ({', '.join(source.primary_key)})"
-        )
-    targets = {(fk.schema, fk.table) for fk in helper.foreign_keys}
-    if (source.schema, source.name) not in targets:
-        others = ", ".join(f"{s}.{t}" for s, t in sorted(targets)) or "no table"
-        differences.append(f"foreign key: refers to {others}, expected {source.schema}.{source.name}")
     if differences:
         raise HelperMismatchError(
             f"The helper table {helper.schema}.{helper.name} ({where}) does not fit the source table "
             f"{source.schema}.{source.name}:\n    " + "\n    ".join(differences),
-            "Name another helper table in @link.",
+            layout.elsewhere,
         )
+
+
+def _check_helper_part(helper: Table, part: Table) -> None:
+    differences = [*_key_differences(helper, part), *_target_differences(helper, part)]
+    if differences:
+        raise HelperMismatchError(
+            f"The table {part.schema}.{part.name} at the source is no part table of {helper.name}:\n    "
+            + "\n    ".join(differences)
+        )
+
+
+def _key_differences(referred: Table, table: Table) -> Iterator[str]:
+    for name in referred.primary_key:
+        if name not in table.names:
+            yield f"column {name}: missing"
+        elif table[name].type != referred[name].type:
+            yield f"column {name}: {table[name].type}, in {referred.name} {referred[name].type}"
+    if set(table.primary_key) != set(referred.primary_key):
+        yield f"primary key: ({', '.join(table.primary_key)}), expected ({', '.join(referred.primary_key)})"
+
+
+def _target_differences(referred: Table, table: Table) -> Iterator[str]:
+    targets = {(fk.schema, fk.table) for fk in table.foreign_keys}
+    if (referred.schema, referred.name) not in targets:
+        others = ", ".join(f"{s}.{t}" for s, t in sorted(targets)) or "no table"
+        yield f"foreign key: refers to {others}, expected {referred.schema}.{referred.name}"
+
+
+def connected(
+    address: Address, account: Credentials, use_tls: bool | Mapping[str, Any] | None, backend: str
+) -> dj.Connection:
+    """A connection of DataJoint's to a source server, which is of the kind ``backend`` unless its address says so.
+
+    Raises
+    ------
+    LinkError
+        The server cannot be reached, or refuses the account.
+    """
+    backend = address.backend or backend
+    port = address.port or DEFAULT_PORTS[backend]
+    try:
+        instance = dj.Instance(
+            address.host,
+            account.user,
+            account.password,
+            port=port,
+            use_tls=cast(Any, use_tls),
+            backend=cast(Any, backend),
+            database__name=address.database,
+        )
+    except LinkError:
+        raise
+    except Exception as error:
+        raise _refused(error, f"{address.host}:{port}", account.user, account.password) from None
+    return instance.connection
 
 
 def _refused(error: Exception, where: str, user: str, password: str) -> LinkError:

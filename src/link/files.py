@@ -309,9 +309,8 @@ class Files:
     def _store(self, name: str) -> Store:
         with self._opening:
             if name not in self._stores:
-                store = open_store(self.run.ends.local_connection._config, name)
-                store.begin()
-                self._stores[name] = store
+                self._stores[name] = open_store(self.run.ends.local_connection._config, name)
+                self._stores[name].begin()
             return self._stores[name]
 
     def _progress(self, number: int) -> None:

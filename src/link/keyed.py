@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from .schema import Column, Table
-from .servers import Connection, Key, Server, Sql
+from .servers import Connection, Key, RowError, Server, Sql
 
 #: Keys that travel in one statement where a list of them has to.
-KEYS_PER_STATEMENT = 5000
+KEYS_PER_STATEMENT = 20_000
+KEY_BYTES_PER_STATEMENT = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,17 @@ class Chunk:
 EVERYTHING = Chunk(None, None)
 
 
-def batches(keys: Sequence[Key], size: int = KEYS_PER_STATEMENT) -> Iterator[Sequence[Key]]:
+def batches(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
     """Cut a list of keys into statements' worth."""
-    for start in range(0, len(keys), size):
-        yield keys[start : start + size]
+    start, size = 0, 0
+    for n, key in enumerate(keys):
+        length = sum(len(value) for value in key if isinstance(value, str))
+        if n - start == KEYS_PER_STATEMENT or size + length > KEY_BYTES_PER_STATEMENT:
+            yield keys[start:n]
+            start, size = n, 0
+        size += length
+    if keys:
+        yield keys[start:]
 
 
 class Keyed:
@@ -70,6 +78,10 @@ class Keyed:
         """The expressions by which keys sort."""
         return ", ".join(self.server.key_order(column, reference) for column, reference in self.pairs)
 
+    def equals(self, other: Keyed) -> str:
+        """The condition that rows of two tables belong to one entity."""
+        return " AND ".join(f"{a} = {b}" for a, b in zip(self.references, other.references, strict=True))
+
     def within(self, chunk: Chunk) -> Sql:
         """The condition that a key lies in a chunk."""
         bounds = [
@@ -98,9 +110,19 @@ class Keyed:
         """Those of the keys that are there, exactly as they are given, in rows for which a condition is true."""
         found: set[Key] = set()
         for batch in batches(keys):
-            rows, args = self.rows_of(batch)
-            found |= set(connection.query(f"SELECT {self.selected} {rows} WHERE {condition}", args))
+            found |= self._found(connection, batch, condition)
         return found & set(keys)
+
+    def _found(self, connection: Connection, keys: Sequence[Key], condition: str) -> set[Key]:
+        rows, args = self.rows_of(keys)
+        try:
+            sql = f"SELECT {self.selected} {rows} WHERE {self.server.unguessed(condition)}"
+            return set(connection.query(sql, args))
+        except RowError:
+            # A key of another server may be none that this one could hold.
+            middle = len(keys) // 2
+            halves = (keys[:middle], keys[middle:]) if middle else ()
+            return set().union(*(self._found(connection, half, condition) for half in halves))
 
     def keys(self, connection: Connection, where: Sql, limit: int | None = None) -> list[Key]:
         """The keys of the rows for which a condition is true, in order."""

@@ -12,14 +12,14 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import datajoint as dj
 from tqdm.auto import tqdm
 
 from . import transfer
-from .config import Credentials, LinkSpec
+from .config import LinkSpec
 from .ends import Ends
 from .errors import TransferError
 from .keyed import Chunk
@@ -39,7 +39,7 @@ class Task:
     """All that a worker needs to pull one range; it travels to wherever the worker is, and shows no password."""
 
     spec: LinkSpec
-    account: Credentials = field(repr=False)
+    source: dict[str, Any] = field(repr=False)
     local: dict[str, Any] = field(repr=False)
     where: str
     within: Chunk
@@ -68,11 +68,9 @@ def pull(
     with Run(ends) as run:
         left = None if max_calls is None else max(max_calls - result.pulled, 0)
         ranges = list(_ranges(run, where, workers * RANGES_PER_WORKER, left))
-    address, stores = _address(ends.local_connection), ends.stores
-    tasks = [
-        Task(ends.spec, ends.account, address, where, within, suppress_errors, transfers, stores)
-        for within, _ in ranges
-    ]
+    spec = replace(ends.spec, helper_schema=ends.helper_schema)
+    source, local = _address(ends.source_connection), _address(ends.local_connection)
+    tasks = [Task(spec, source, local, where, within, suppress_errors, transfers, ends.stores) for within, _ in ranges]
     pool = executor or _processes(workers)
     bar = tqdm(total=sum(n for _, n in ranges), unit="row", desc=ends.spec.class_name, disable=not display_progress)
     futures = [pool.submit(pull_task, task) for task in tasks]
@@ -99,14 +97,14 @@ def pull(
 
 def pull_task(task: Task) -> PullResult:
     """What a worker does."""
-    connection = dj.Instance(**task.local).connection
-    connection._config.stores = task.stores
-    ends = Ends(task.spec, connection, account=task.account)
+    source, local = (dj.Instance(**address).connection for address in (task.source, task.local))
+    local._config.stores = task.stores
+    ends = Ends(task.spec, local, source=source)
     try:
         return transfer.pull_range(ends, task.where, task.within, task.suppress_errors, task.transfers)
     finally:
-        connection.close()
-        ends.source_connection.close()
+        local.close()
+        source.close()
 
 
 def _ranges(run: Run, where: str, count: int, limit: int | None) -> Iterator[tuple[Chunk, int]]:

@@ -62,11 +62,13 @@ def repair(
     """Bring every selected entity to rest; see :meth:`link.Source.repair`."""
     before = status(ends, where, deep=True)
     actions = {state: (before[state], text or VANISHED[vanished]) for state, text in ACTIONS.items() if before[state]}
-    if dry_run or not actions:
+    if dry_run:
         return RepairResult(actions, dry_run, before)
     ends.require_no_transaction("repair of")
     with Run(ends) as run:
-        run.recover()
+        run.recover()  # also where nothing else is to be done: the source may have to be told of a deletion
+        if not actions:
+            return RepairResult(actions, dry_run, before)
         if vanished == "release":
             _let_go(run, where)
         _hold_unheld(run, where)

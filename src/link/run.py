@@ -27,21 +27,20 @@ from .errors import UnreachableError
 from .keyed import EVERYTHING, Chunk, Keyed, batches
 from .kinds import Kind
 from .objects import FileColumn
-from .outbound import Count
+from .outbound import SHARED, Count
 from .schema import Table
 from .servers import BusyError, Connection, Key, RowError, Server
-from .states import DEPRECATE, RELEASE, SETTLE
+from .states import DEPRECATE, RELEASE, SETTLE, Condition
 
 logger = logging.getLogger("link")
 T = TypeVar("T")
 
-#: Conditions on helper rows.
-FLAGGED = "process = 'NONE' AND is_flagged = 'TRUE'"
-HELD = "process = 'NONE' AND is_deprecated = 'FALSE'"
-SHARED = "process = 'NONE' AND is_flagged = 'FALSE' AND is_deprecated = 'FALSE'"
-UNFLAGGED = "process = 'NONE' AND is_flagged = 'FALSE' AND is_deprecated = 'TRUE'"
-UNSETTLED = "process = 'NONE' AND is_flagged = 'TRUE' AND is_deprecated = 'FALSE'"
-DEPRECATED = f"{FLAGGED} AND is_deprecated = 'TRUE'"
+#: What helper rows at rest can say.
+FLAGGED: Condition = {"process": ("NONE",), "is_flagged": ("TRUE",)}
+HELD: Condition = {"process": ("NONE",), "is_deprecated": ("FALSE",)}
+UNFLAGGED: Condition = {"process": ("NONE",), "is_flagged": ("FALSE",), "is_deprecated": ("TRUE",)}
+UNSETTLED: Condition = {"process": ("NONE",), "is_flagged": ("TRUE",), "is_deprecated": ("FALSE",)}
+DEPRECATED: Condition = {**FLAGGED, "is_deprecated": ("TRUE",)}
 #: Up to so many keys are looked up one by one rather than by a checksum over the tables.
 FEW = 20_000
 TRIES = 10
@@ -220,7 +219,8 @@ class Run:
         while remaining:
             # A flag may come between the two; the guards let no row through both, and the loop takes it up again.
             done = patiently(lambda: self.outbound.apply_to_keys(self.home, RELEASE, keys))
-            done += patiently(lambda: self.outbound.apply_to_keys(self.home, DEPRECATE, keys))
+            if done < remaining:
+                done += patiently(lambda: self.outbound.apply_to_keys(self.home, DEPRECATE, keys))
             remaining = remaining - done if done else 0
 
     def settle(self) -> None:
@@ -236,13 +236,22 @@ class Run:
         """Those of the keys that are local, exactly as they are at the source."""
         return self.rows.existing(self.local, keys)
 
-    def something_vanished(self, counts: Sequence[Count], selected: int, where: str) -> bool:
-        """Whether entities are held and not local, as far as counts and checksums of the keys tell."""
-        if where and selected <= FEW:
+    def flagged(self, where: str = "") -> list[Key]:
+        """The keys of a selection that the source wants deleted and that are local."""
+        flagged = self.outbound.keys_where(self.home, FLAGGED, where)
+        present = self.present(flagged)
+        return [key for key in flagged if key in present]
+
+    def may_differ(self, where: str, shared: int) -> bool:
+        """Whether the local keys may not be those that are held, as far as counts and checksums tell.
+
+        Of a selection with few ``shared`` entities that is not worth a look at the whole tables.
+        """
+        if where and shared <= FEW:
             return True
-        local = self.checksum()
-        held = sum(c.entities for c in counts if c.row.process == "NONE" and c.row.is_deprecated == "FALSE")
-        return local[0] < held or local != self.outbound.helper.checksum(self.home, HELD, self.alike)
+        with ThreadPoolExecutor(1, "link-counter") as pool:  # both servers at once
+            held = pool.submit(self.outbound.checksum, self.home, HELD, self.alike)
+            return self.rows.checksum(self.local, "1 = 1", self.alike) != held.result()
 
     def vanished(self, where: str = "") -> list[Key]:
         """The shared entities of a selection that are not local."""
@@ -257,10 +266,6 @@ class Run:
     def local_keys(self, after: Key | None, limit: int) -> list[Key]:
         """The local keys that follow ``after``, in order."""
         return self.rows.keys(self.local, self.rows.within(Chunk(after, None)), limit)
-
-    def checksum(self) -> tuple[int, int]:
-        """Count and checksum of the local keys."""
-        return self.rows.checksum(self.local, "1 = 1", self.alike)
 
     @property
     def name(self) -> str:
@@ -280,7 +285,7 @@ class Run:
 
     def still_shared(self, keys: Sequence[Key]) -> set[Key]:
         """Those of the keys whose helper rows are at rest and not flagged."""
-        return self.outbound.helper.existing(self.home, keys, SHARED)
+        return self.outbound.existing(self.home, keys, SHARED)
 
     def digest(self, connection: Connection, table: Table, keys: Sequence[Key]) -> tuple[int, int]:
         """Number of rows of some entities in one table, and a digest of them; only where both ends are alike."""

@@ -52,12 +52,16 @@ class Column:
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """A foreign key: the columns, and the columns of the table that they refer to."""
+    """A foreign key: the columns, and the columns of the table that they refer to.
+
+    ``cascades`` says, of one to be declared, whether the row goes with the one that it refers to.
+    """
 
     columns: tuple[str, ...]
     schema: str
     table: str
     referred: tuple[str, ...]
+    cascades: bool = False
 
 
 @dataclass(frozen=True)
@@ -207,6 +211,13 @@ def local_entity(source: Entity, schema: str, table_name: str) -> Entity:
         for part in source.parts
     )
     return Entity(master, parts)
+
+
+def keys_of(master: Table, name: str) -> Table:
+    """A part table to declare that holds nothing but keys of its master, and lets them go with it."""
+    refers = ForeignKey(master.primary_key, master.schema, master.name, master.primary_key, cascades=True)
+    columns = tuple(replace(column, auto_increment=False) for column in master.key_columns)
+    return Table(master.schema, name, "", columns, master.primary_key, (refers,), master.primary_key)
 
 
 def check_same(expected: Table, found: Table, where: str, alike: bool) -> Table:

@@ -16,6 +16,9 @@ from typing import NamedTuple
 PROCESSES = ("PULL", "DELETE", "NONE")
 FLAGS = ("TRUE", "FALSE")
 
+#: What helper rows say: of each column the values that it may have.
+Condition = Mapping[str, tuple[str, ...]]
+
 
 class State(Enum):
     """What is known of one entity on both servers together."""
@@ -120,7 +123,7 @@ class Transition:
     """
 
     edge: str
-    when: Mapping[str, tuple[str, ...]]
+    when: Condition
     then: Mapping[str, str] | None = field(default=None)
 
 

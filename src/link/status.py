@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 from .ends import Ends
+from .outbound import UNFINISHED
 from .results import Status
-from .run import DEPRECATED, FEW, HELD, UNFLAGGED, UNSETTLED, Run
+from .run import DEPRECATED, FEW, UNFLAGGED, UNSETTLED, Run
 from .servers import Key
-from .states import HelperRow, State, state_of
+from .states import FLAGS, Condition, HelperRow, State, state_of
 
 
 def status(ends: Ends, where: str = "", *, deep: bool = False) -> Status:
@@ -24,13 +25,14 @@ def status(ends: Ends, where: str = "", *, deep: bool = False) -> Status:
         counts[State.UNSHARED] = run.outbound.count_unshared(run.home, where)
         counts[State.DEPRECATED] = sum(c.entities for c in survey if c.row == ("NONE", "TRUE", "TRUE"))
         counts[State.SHARED] = sum(c.entities for c in survey if c.row == ("NONE", "FALSE", "FALSE"))
-        for condition in ("process <> 'NONE'", UNSETTLED, UNFLAGGED):
+        for condition in (UNFINISHED, UNSETTLED, UNFLAGGED):
             _look_up(run, condition, where, counts)
-        if deep or run.something_vanished(survey, counts[State.SHARED], where):
+        differ = deep or run.may_differ(where, counts[State.SHARED])
+        if differ:
             gone = len(run.vanished(where))
             counts[State.SHARED] -= gone
             counts[State.VANISHED] += gone
-        if not where and (deep or run.checksum() != run.outbound.helper.checksum(run.home, HELD, run.alike)):
+        if differ and not where:
             _count_unheld(run, counts)
             back = len(run.present(run.outbound.keys_where(run.home, DEPRECATED)))
             counts[State.DEPRECATED] -= back
@@ -38,10 +40,10 @@ def status(ends: Ends, where: str = "", *, deep: bool = False) -> Status:
     return Status(counts, f"{ends.spec.class_name}: entities by state")
 
 
-def _look_up(run: Run, condition: str, where: str, counts: Counter[State]) -> None:
-    for process in ("PULL", "DELETE", "NONE"):
-        for flagged in ("TRUE", "FALSE"):
-            exact = f"{condition} AND process = '{process}' AND is_flagged = '{flagged}'"
+def _look_up(run: Run, condition: Condition, where: str, counts: Counter[State]) -> None:
+    for process in condition["process"]:
+        for flagged in condition.get("is_flagged", FLAGS):
+            exact = {**condition, "process": (process,), "is_flagged": (flagged,)}
             keys = run.outbound.keys_where(run.home, exact, where)
             present = run.present(keys)
             for key in keys:

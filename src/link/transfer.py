@@ -32,12 +32,12 @@ from .errors import LinkError, StoreError, TransferError, UnreachableError
 from .files import AHEAD, CHUNK_FILE_BYTES, CHUNK_FILES, Batch, Files
 from .keyed import EVERYTHING, Chunk
 from .objects import ObjectError
-from .outbound import Count
+from .outbound import SHARED, Count
 from .results import PullResult
 from .run import UNFLAGGED, Run, patiently, persistently
 from .schema import Table
 from .servers import BLOCK_BYTES, Block, BusyError, Connection, Form, Key, RowError
-from .states import ABANDON_PULL, FINISH_PULL, REFETCH, REHOLD
+from .states import ABANDON_PULL, FINISH_PULL, REFETCH, REHOLD, Transition
 
 logger = logging.getLogger("link")
 
@@ -89,7 +89,7 @@ def pull(
         ):
             if held or _unfinished(run, counts):
                 Transfer(run, where, result, files).move(bar, suppress_errors)
-            if fresh:
+            if fresh and (where or not run.outbound.holds_everything(run.home)):
                 Transfer(run, where, result, files, claim=EVERYTHING, limit=left()).move(bar, suppress_errors)
             # What the sessions of a lost run had sent may have been done only now.
             if run.former and _unfinished(run, run.recover()):
@@ -151,7 +151,7 @@ def _hold_again(run: Run, counts: list[Count], result: PullResult, where: str, l
     if any(count.row == ("NONE", "FALSE", "TRUE") for count in counts):
         deprecated = outbound.keys_where(run.home, UNFLAGGED, where)[:limit]
         patiently(lambda: outbound.apply_to_keys(run.home, REHOLD, deprecated))
-    if run.something_vanished(counts, result.shared, where):
+    if result.shared and run.may_differ(where, result.shared):
         vanished = run.vanished(where)[: None if limit is None else limit - len(deprecated)]
         if vanished:
             logger.warning("%s: %d shared entities are gone locally; pulling them again", run.name, len(vanished))
@@ -229,7 +229,7 @@ class Transfer:
         self.ahead = threading.Semaphore(AHEAD)
         self.ends_to_come = 0
         self.stop = threading.Event()
-        self.flagged_meanwhile = False
+        self.unsettled: list[Chunk] = []
         self.taken: list[Chunk] = []
 
     def move(self, bar: tqdm[NoReturn], suppress_errors: bool) -> None:
@@ -260,8 +260,8 @@ class Transfer:
                     )
                 raise
             self._end(reader)
-        if self.flagged_meanwhile:
-            self.run.settle()
+        if self.unsettled:
+            self._settle()
         if self.result.errors and not suppress_errors:
             raise self.result.errors[0][1]
 
@@ -312,9 +312,7 @@ class Transfer:
         while limit > 0:
             size = min(self.chunk_rows, limit)
             upto, free = self.outbound.next_claim(self.run.home, self.where, within, size)
-            chunk = self._claim_with(
-                self.run.home, Chunk(within.after, upto or within.upto), size if upto else None, free
-            )
+            chunk = self._claim_with(self.run.home, Chunk(within.after, upto or within.upto), free)
             yield from self._if_any(chunk)
             if upto is None:
                 return
@@ -329,19 +327,17 @@ class Transfer:
                 left, rows = ranges.left, self.chunk_rows
                 upto, free = self.outbound.next_claim(connection, self.where, left, rows)
                 ranges.left = Chunk(upto, left.upto) if upto else None
-            chunk = Chunk(left.after, upto or left.upto)
-            return self._claim_with(connection, chunk, rows if upto else None, free)
+            return self._claim_with(connection, Chunk(left.after, upto or left.upto), free)
         finally:
             idle.put(connection)
 
-    def _claim_with(self, connection: Connection, chunk: Chunk, unshared: int | None, free: bool) -> Chunk:
-        """Claim a range, of which may be known how many unshared entities it has, and whether it has no others."""
+    def _claim_with(self, connection: Connection, chunk: Chunk, free: bool) -> Chunk:
+        """Claim a range, of which may be known that nobody holds anything there."""
         # Listed before it is claimed: whatever happens then, it is let go of in the end.
         self.waiting[chunk.after, chunk.upto] = chunk
-        there = unshared if free and unshared else self.outbound.count_source(connection, chunk)
-        mixed = not free and there != unshared
-        claimed = patiently(lambda: self.outbound.claim(connection, self.where, chunk, mixed))
-        return replace(chunk, claimed=claimed, whole=claimed == there)
+        claimed = patiently(lambda: self.outbound.claim(connection, self.where, chunk, mixed=not free))
+        chunk = replace(chunk, claimed=claimed)
+        return replace(chunk, whole=claimed > 0 and not self.outbound.has_others(connection, chunk))
 
     def _if_any(self, chunk: Chunk) -> Iterator[Chunk]:
         if chunk.claimed:
@@ -384,7 +380,7 @@ class Transfer:
                 raise _Stopped
 
     def _begin_files(self, chunk: Chunk) -> Batch:
-        if chunk.whole and self.outbound.count_source(self.reading, chunk) != chunk.claimed:
+        if chunk.whole and self.outbound.has_others(self.reading, chunk):
             raise RowError(f"other rows in a range of which {chunk.claimed} were claimed")
         rows_of = self.outbound.all_rows if chunk.whole else self.outbound.claimed_rows
         batch = self.files.begin(self.reading, lambda there: rows_of(there, chunk), thorough=self.within is None)
@@ -494,7 +490,7 @@ class Transfer:
                 self.run.as_dict(key),
             )
             self.result.differing.append(self.run.as_dict(key))
-        self.outbound.apply_to_keys(self.marking, FINISH_PULL, there_already)
+        self._mark(FINISH_PULL, there_already)
         # What this pull has copied and not finished, before it lost a connection, has been counted.
         counted = min(len(there_already), self.result.pulled - self.result._finished) if self.run.former else 0
         self.result._finished += counted
@@ -536,8 +532,8 @@ class Transfer:
         return self._count(loaded)
 
     def _refuse(self, key: Key, error: RowError) -> None:
-        if not self.outbound.apply_to_keys(self.marking, ABANDON_PULL, [key]):
-            self.outbound.apply_to_keys(self.marking, FINISH_PULL, [key])  # flagged meanwhile
+        if not self._mark(ABANDON_PULL, [key]):
+            self._mark(FINISH_PULL, [key])  # flagged meanwhile
         table = self.run.entity.master
         failed = "A file is not to be had of" if isinstance(error, ObjectError) else "The local server does not take"
         refused = TransferError(
@@ -553,13 +549,29 @@ class Transfer:
     def _finish(self, chunk: Chunk, moved: int) -> None:
         finished = patiently(lambda: self.outbound.apply(self.marking, FINISH_PULL, chunk))
         logger.debug("%s: chunk up to %s: %d copied, %d finished", self.run.name, chunk.upto, moved, finished)
-        self.flagged_meanwhile |= finished > moved
+        if finished > moved:
+            self.unsettled.append(chunk)
         self.result._finished += moved
         if finished < moved:
             # This run was taken for dead: its rows were adopted, and may have been released. Never leave them unheld.
             logger.warning("%s: another run took over %d entities of this one", self.run.name, moved - finished)
             self.taken.append(chunk)
             patiently(lambda: self.outbound.claim(self.marking, self.where, chunk))
+
+    def _settle(self) -> None:
+        """More was finished than was copied: what has been flagged meanwhile. Anything else shall not go unnoticed."""
+        self.run.settle()
+        for chunk in self.unsettled:
+            within, args = self.outbound.helper.within(chunk)
+            keys = self.outbound.helper.keys(self.run.home, (f"{self.outbound.condition(SHARED)} AND {within}", args))
+            present = self.run.present(keys)
+            # Others may have deleted or flagged some while we looked.
+            missing = self.run.still_shared([key for key in keys if key not in present])
+            if missing:
+                logger.warning(
+                    "%s: %d entities are held and were not copied, %s among them; the next pull tries again",
+                    *(self.run.name, len(missing), self.run.as_dict(min(missing, key=repr))),
+                )
 
     def _await_finish(self) -> None:
         if self.finishing:
@@ -576,9 +588,12 @@ class Transfer:
         for chunk in self.waiting.values():
             keys = self.outbound.keys(self.marking, "PULL", chunk)
             present = self.run.present(keys)
-            self.outbound.apply_to_keys(self.marking, ABANDON_PULL, [key for key in keys if key not in present])
+            self._mark(ABANDON_PULL, [key for key in keys if key not in present])
         for chunk in self.taken:
             keys = self.outbound.keys(self.marking, "PULL", chunk)
             present = self.run.present(keys)
-            self.outbound.apply_to_keys(self.marking, ABANDON_PULL, [key for key in keys if key not in present])
-            self.outbound.apply_to_keys(self.marking, FINISH_PULL, sorted(present))
+            self._mark(ABANDON_PULL, [key for key in keys if key not in present])
+            self._mark(FINISH_PULL, sorted(present))
+
+    def _mark(self, transition: Transition, keys: Sequence[Key]) -> int:
+        return patiently(lambda: self.outbound.apply_to_keys(self.marking, transition, keys))

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .ends import Ends
-from .run import FEW, SHARED, Run
+from .outbound import SHARED
+from .run import FEW, Run
 from .servers import Connection, Key
 
 logger = logging.getLogger("link")

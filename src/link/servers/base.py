@@ -8,7 +8,7 @@ and reads and creates tables. A :class:`Connection` is one session on it. SQL te
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -262,6 +262,13 @@ class Server(ABC):
     def delete_listed(self, table: str, key_list: str, on: str, where: str) -> str:
         """DELETE of the rows that match a key list."""
 
+    def unguessed(self, condition: str) -> str:
+        """A condition on rows that a key list selects; the server's planner shall not guess how few rows meet it.
+
+        Of what a helper table says its statistics know nothing, or what was so a moment ago.
+        """
+        return condition
+
     @abstractmethod
     def driving_join(self, first: str, second: str, on: str) -> str:
         """A join that reads ``first`` in its order and looks up ``second``."""
@@ -320,8 +327,29 @@ class Server(ABC):
         """The GRANT that lets this account create tables in a schema."""
 
     @abstractmethod
-    def create_helper(self, source: Table, schema: str, name: str, comment: str) -> list[str]:
-        """The statements that create the helper table of a source table."""
+    def create_helper(
+        self, source: Table, schema: str, name: str, columns: Mapping[str, Sequence[str]], comment: str
+    ) -> list[str]:
+        """The statements that create the helper table of a source table.
+
+        Beside the key it has these columns: each with its labels, the default last, or without any for a number.
+        """
+
+    @abstractmethod
+    def create_helper_part(self, source: Table, schema: str, name: str, helper: str) -> list[str]:
+        """The statements that create a part table of a helper table, with nothing but the key."""
+
+    @abstractmethod
+    def add_helper_columns(self, schema: str, name: str, columns: Mapping[str, Sequence[str]]) -> list[str]:
+        """The statements that add columns to a helper table."""
+
+    @abstractmethod
+    def rename_columns(self, schema: str, name: str, columns: Mapping[str, str]) -> list[str]:
+        """The statements that give columns other names: all at once, or within a transaction."""
+
+    @abstractmethod
+    def rename_table(self, schema: str, name: str, new: str) -> str:
+        """The statement that gives a table another name."""
 
     @abstractmethod
     def create_table(self, table: Table) -> list[str]:

@@ -17,7 +17,7 @@ import json
 import re
 import socket
 import ssl
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Literal, cast
@@ -84,8 +84,11 @@ _UNFIT = (
     1411,  # incorrect value for a function
     1644,  # a trigger says no
     3140,  # invalid JSON
+    3141,
+    4038,
     3156,
     3157,  # JSON too deep
+    3669,  # JSON_TABLE: out of range
     3819,  # MySQL: a check is violated
     4025,  # MariaDB: a check is violated
 )
@@ -188,18 +191,15 @@ class MySQLConnection(Connection):
             if self.query("SELECT IS_USED_LOCK(%s)", (_lock_name(space, name),))[0][0] is not None
         }
 
-    def json_columns(self, schema: str, name: str) -> set[str]:
-        """MariaDB's JSON is a LONGTEXT with a check, which an account that may only read sees here alone."""
+    def definition(self, schema: str, name: str) -> bytes:
+        """A table as its server would create it; in defaults there may be bytes that are no text."""
         with self._cursor() as cursor:
-            # There may be defaults in it that are not text.
             encoding, self._raw.encoding = self._raw.encoding, "latin-1"
             try:
                 cursor.execute(_plain(f"SHOW CREATE TABLE {self.server.name(schema, name)}").encode())
-                text = cursor.fetchone()[1].encode("latin-1").decode(errors="replace")
+                return bytes(cursor.fetchone()[1].encode("latin-1"))
             finally:
                 self._raw.encoding = encoding
-        found = re.findall(r"^  `((?:[^`]|``)+)` longtext .*CHECK \(json_valid\(`\1`\)\)", text, re.MULTILINE)
-        return {column.replace("``", "`") for column in found}
 
     def rollback(self) -> None:
         with contextlib.suppress(LinkError):
@@ -208,6 +208,47 @@ class MySQLConnection(Connection):
     def close(self) -> None:
         # Not close(): it would say goodbye politely, and wait, in the middle of an unbuffered result.
         self._raw._force_close()
+
+
+def _json_columns(definition: bytes) -> set[str]:
+    """MariaDB's JSON is a LONGTEXT with a check, which an account that may only read sees here alone."""
+    found = re.findall(
+        r"^  `((?:[^`]|``)+)` longtext .*CHECK \(json_valid\(`\1`\)\)",
+        definition.decode(errors="replace"),
+        re.MULTILINE,
+    )
+    return {column.replace("``", "`") for column in found}
+
+
+#: A column's name, and its default as a literal: the first that is not within quotes.
+_DEFAULT = re.compile(
+    rb"^  `((?:[^`]|``)+)` (?:[^'\n]|'(?:[^'\\]|''|\\.)*')*? DEFAULT (?:0x([0-9A-F]+)|'((?:[^'\\]|''|\\.)*)')",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+#: Character sets with more than MySQL's catalogue can tell.
+_WIDE = {
+    "utf8mb4": "utf-8",
+    "utf16": "utf-16-be",
+    "utf16le": "utf-16-le",
+    "utf32": "utf-32-be",
+    "gb18030": "gb18030",
+}
+
+
+def _told_defaults(definition: bytes, columns: Sequence[tuple[Any, ...]]) -> dict[str, str]:
+    """The defaults, as SQL, of which the catalogue may not tell all."""
+    charsets = {row[0]: row[6] for row in columns if _is_unsure(row)}
+    told = {}
+    for quoted, code, inside in _DEFAULT.findall(definition):
+        name = quoted.decode().replace("``", "`")
+        if name in charsets and charsets[name] is None:
+            value = bytes.fromhex(code.decode()) or mysql_types.unescape(inside.decode("latin-1")).encode("latin-1")
+            told[name] = f"0x{value.hex().upper()}" if value else "''"
+        elif code and charsets.get(name) in _WIDE:
+            told[name] = mysql_types.literal(bytes.fromhex(code.decode()).decode(_WIDE[charsets[name]]))
+    return told
 
 
 def _keep_alive(connection: socket.socket) -> None:
@@ -267,7 +308,7 @@ def _interleaved(
 def _writer(column: Column, form: Form) -> Callable[[bytes], bytes]:
     if form.language == "values":
         if _kind(column).name == "json" and not form.exact_json:
-            return _exact_json
+            return functools.partial(_exact_json, column.name)
         return text_literal if _is_text(column) else literal
     return copied_bytes if column.kind and column.kind.name == "bytes" else copied_text
 
@@ -287,9 +328,9 @@ def text_literal(value: bytes) -> bytes:
     return written if written[:1] == b"'" else b"CONVERT(" + written + b" USING utf8mb4)"
 
 
-def _exact_json(value: bytes) -> bytes:
+def _exact_json(column: str, value: bytes) -> bytes:
     """A literal for JSON, or what MySQL refuses instead of rounding its numbers."""
-    return mysql_types.ROUNDED_JSON.encode() if mysql_types.rounds(value) else text_literal(value)
+    return mysql_types.rounded_json(column).encode() if mysql_types.rounds(value) else text_literal(value)
 
 
 def copied_bytes(value: bytes) -> bytes:
@@ -424,7 +465,8 @@ class MySQL(Server):
         same_family = isinstance(source, MySQL)
         if same_family:
             return replace(table, columns=tuple(self._from_family(c, known) for c in table.columns))
-        return _fitting(replace(table, columns=tuple(self._from_elsewhere(table, c) for c in table.columns)))
+        columns = tuple(self._from_elsewhere(table, c) for c in table.columns)
+        return _fitting(replace(table, columns=columns, comment=table.comment[:_TABLE_COMMENT]))
 
     def _from_family(self, column: Column, collations: set[str]) -> Column:
         """MySQL and MariaDB share their types, but not all collations, nor how JSON is shown."""
@@ -451,7 +493,7 @@ class MySQL(Server):
             charset=charset[0],
             collation=charset[1],
             enum_type=None,
-            comment=marked(column.comment, kind),
+            comment=marked(column.comment, kind)[:_COMMENT],
             default=f"({default})" if default and _LONG.fullmatch(words) else default,
         )
 
@@ -586,7 +628,7 @@ class MySQL(Server):
         if form.language == "values":
             rendered, null = mysql_types.in_values(_kind(column), reference), "'NULL'"
             if _kind(column).name == "json" and not (self.mariadb or form.exact_json):
-                refusal = _text(mysql_types.ROUNDED_JSON)
+                refusal = _text(mysql_types.rounded_json(column.name))
                 rendered = f"IF({mysql_types.is_rounded(reference)}, {refusal}, {rendered})"
         else:
             rendered, null = mysql_types.in_copy(_kind(column), reference), r"'\\N'"
@@ -627,13 +669,19 @@ class MySQL(Server):
             f"FROM information_schema.KEY_COLUMN_USAGE {where} ORDER BY CONSTRAINT_NAME, ORDINAL_POSITION",
             (schema, name),
         )
-        long_text = any(row[1] == "longtext" for row in columns)
-        json_columns = connection.json_columns(schema, name) if mariadb and long_text else ()
+        # What the catalogue does not tell, or not with every byte.
+        long_text = mariadb and any(row[1] == "longtext" for row in columns)
+        unsure = long_text or any(map(_is_unsure, columns))
+        definition = connection.definition(schema, name) if unsure else b""
+        json_columns, told = _json_columns(definition) if mariadb else (), _told_defaults(definition, columns)
         return Table(
             schema,
             name,
             str(comment[0][0] or "") if comment else "",
-            tuple(_as_json(c) if c.name in json_columns else c for c in (_column(row, mariadb) for row in columns)),
+            tuple(
+                _as_json(c) if c.name in json_columns else c
+                for c in (_column(row, mariadb, told.get(row[0])) for row in columns)
+            ),
             tuple(column for constraint, column, *_ in keys if constraint == "PRIMARY"),
             _foreign_keys(keys),
         )
@@ -672,18 +720,46 @@ class MySQL(Server):
             user, _, host = str(connection.query("SELECT CURRENT_USER()")[0][0]).rpartition("@")
         return f"{_text(user)}@{_text(host)}".replace("%%", "%")
 
-    def create_helper(self, source: Table, schema: str, name: str, comment: str) -> list[str]:
-        columns = [self._key_definition(column) for column in source.key_columns]
+    def create_helper(
+        self, source: Table, schema: str, name: str, columns: Mapping[str, Sequence[str]], comment: str
+    ) -> list[str]:
+        return [self._create_keyed(source, schema, name, (source.schema, source.name), columns, comment)]
+
+    def create_helper_part(self, source: Table, schema: str, name: str, helper: str) -> list[str]:
+        return [self._create_keyed(source, schema, name, (schema, helper), {}, "")]
+
+    def _create_keyed(
+        self,
+        source: Table,
+        schema: str,
+        name: str,
+        referred: tuple[str, str],
+        columns: Mapping[str, Sequence[str]],
+        comment: str,
+    ) -> str:
         key = ", ".join(self.quote(k) for k in source.primary_key)
-        return [
-            f"CREATE TABLE {self.name(schema, name)} ({', '.join(columns)}, "
-            "`process` ENUM('PULL','DELETE','NONE') NOT NULL DEFAULT 'NONE', "
-            "`is_flagged` ENUM('TRUE','FALSE') NOT NULL DEFAULT 'FALSE', "
-            "`is_deprecated` ENUM('TRUE','FALSE') NOT NULL DEFAULT 'FALSE', "
-            "`_worker` INT NOT NULL DEFAULT 0, "
-            f"PRIMARY KEY ({key}), FOREIGN KEY ({key}) REFERENCES {self.name(source.schema, source.name)} ({key}) "
-            f"ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB COMMENT={_text(comment)}"
+        lines = [
+            *(self._key_definition(column) for column in source.key_columns),
+            *(self._helper_column(*column) for column in columns.items()),
+            f"PRIMARY KEY ({key})",
+            f"FOREIGN KEY ({key}) REFERENCES {self.name(*referred)} ({key}) ON UPDATE RESTRICT ON DELETE RESTRICT",
         ]
+        return f"CREATE TABLE {self.name(schema, name)} ({', '.join(lines)}) ENGINE=InnoDB COMMENT={_text(comment)}"
+
+    def _helper_column(self, name: str, labels: Sequence[str]) -> str:
+        kind = f"ENUM({', '.join(map(_text, labels))})" if labels else "INT"
+        return f"{self.quote(name)} {kind} NOT NULL DEFAULT {_text(labels[-1]) if labels else 0}"
+
+    def add_helper_columns(self, schema: str, name: str, columns: Mapping[str, Sequence[str]]) -> list[str]:
+        added = ", ".join(f"ADD COLUMN {self._helper_column(*column)}" for column in columns.items())
+        return [f"ALTER TABLE {self.name(schema, name)} {added}"]
+
+    def rename_columns(self, schema: str, name: str, columns: Mapping[str, str]) -> list[str]:
+        renamed = ", ".join(f"RENAME COLUMN {self.quote(a)} TO {self.quote(b)}" for a, b in columns.items())
+        return [f"ALTER TABLE {self.name(schema, name)} {renamed}"]
+
+    def rename_table(self, schema: str, name: str, new: str) -> str:
+        return f"RENAME TABLE {self.name(schema, name)} TO {self.name(schema, new)}"
 
     def _key_definition(self, column: Column) -> str:
         return f"{self.quote(column.name)} {_full_type(column)} NOT NULL"
@@ -699,7 +775,7 @@ class MySQL(Server):
             lines.append(
                 f"FOREIGN KEY ({', '.join(self.quote(c) for c in fk.columns)}) "
                 f"REFERENCES {self.name(fk.schema, fk.table)} ({', '.join(self.quote(c) for c in fk.referred)}) "
-                "ON UPDATE CASCADE ON DELETE RESTRICT"
+                f"ON UPDATE CASCADE ON DELETE {'CASCADE' if fk.cascades else 'RESTRICT'}"
             )
         return [
             f"CREATE TABLE {self.name(table.schema, table.name)} ({', '.join(lines)}) "
@@ -763,7 +839,12 @@ def _kind(column: Column) -> Kind:
     return column.kind
 
 
-def _column(row: tuple[Any, ...], mariadb: bool) -> Column:
+def _is_unsure(row: tuple[Any, ...]) -> bool:
+    """Whether the catalogue may show another default than there is: of bytes, or with characters of four bytes."""
+    return row[3] is not None and ("binary" in str(row[1]) or "?" in str(row[3]))
+
+
+def _column(row: tuple[Any, ...], mariadb: bool, default_told: str | None) -> Column:
     name, kind, nullable, default, extra, comment, charset, collation = row
     kind = kind.decode() if isinstance(kind, bytes) else str(kind)
     # The width of an integer says nothing, but for tinyint(1), which DataJoint takes for a bool.
@@ -773,7 +854,7 @@ def _column(row: tuple[Any, ...], mariadb: bool) -> Column:
         name=name,
         type=kind,
         nullable=nullable == "YES",
-        default=_default(default, extra or "", mariadb, "binary" in kind),
+        default=_default(default, extra or "", mariadb) if default_told is None else default_told,
         comment=comment or "",
         charset=charset,
         collation=collation,
@@ -790,6 +871,8 @@ def _as_json(column: Column) -> Column:
 #: A row takes 65,535 bytes beside its long columns, of four-byte characters so many fewer.
 _ROW_BYTES = 65_535
 _KEY_BYTES = 3072
+#: Characters of a comment.
+_COMMENT, _TABLE_COMMENT = 1024, 2048
 
 
 def _fitting(table: Table) -> Table:
@@ -836,12 +919,12 @@ def _is_constant(default: str) -> bool:
     return bool(re.fullmatch(r"'(?:[^']|'')*'|-?[\d.]+|NULL|current_timestamp(\(\d*\))?", default, re.IGNORECASE))
 
 
-def _default(default: Any, extra: str, mariadb: bool, binary: bool) -> str | None:
-    """The default as SQL: MariaDB prints it so, MySQL prints literals bare, expressions escaped, bytes as 0x..."""
+def _default(default: Any, extra: str, mariadb: bool) -> str | None:
+    """The default as SQL: MariaDB prints it so, MySQL prints literals bare and expressions escaped."""
     if default is None:
         return None
     text = default.decode() if isinstance(default, bytes) else str(default)
-    if mariadb or (binary and re.fullmatch("0x[0-9A-F]+", text)):
+    if mariadb:
         return text
     if "DEFAULT_GENERATED" in extra:
         if re.fullmatch(r"CURRENT_TIMESTAMP(\(\d*\))?", text, re.IGNORECASE):

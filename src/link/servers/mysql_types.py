@@ -14,7 +14,8 @@ _BLOBS = {"tinyblob": 255, "blob": 65_535, "mediumblob": 16_777_215, "longblob":
 _DECLARED_INTEGERS = {8: "tinyint", 16: "smallint", 24: "mediumint", 32: "int", 64: "bigint"}
 #: Text up to so many characters becomes VARCHAR: four bytes each must fit into a row.
 _LONGEST_VARCHAR = 4096
-_MANY_DIGITS = re.compile(rb"[0-9.]{17}")
+#: What a number that MySQL rounds has: 16 digits, or an exponent among those where DOUBLE loses digits, or ends.
+_MANY_DIGITS = re.compile(rb"[0-9.]{16}|[eE]-?[0-9]{3}")
 #: An index takes 3072 bytes, of four-byte characters so many.
 _LONGEST_KEY = 768
 
@@ -31,7 +32,8 @@ def kind_of(sql_type: str, comment: str, mariadb: bool) -> Kind | None:
             return Kind("bool")
         return Kind("integer", _INTEGERS[name], unsigned="unsigned" in sql_type)
     if name in ("float", "double"):
-        return Kind("float", 32 if name == "float" else 64)
+        # In a DOUBLE of fixed decimals the last bits are not those of the number that is printed.
+        return Kind("float", 32) if name == "float" else Kind("float", 64, sum(numbers[1:]))
     if name == "decimal":
         return Kind("decimal", size, numbers[1] if len(numbers) > 1 else 0)
     if name in ("char", "varchar"):
@@ -128,11 +130,12 @@ def in_values(kind: Kind, reference: str) -> str:
 
 def _exact(kind: Kind, reference: str) -> str:
     """A float whose text has all its digits: those of a FLOAT column has six, that of a cast at most 22 characters."""
-    return f"CAST({reference} AS DOUBLE)" if kind.size == 32 else reference
+    return f"CAST({reference} AS DOUBLE)" if kind.size == 32 or kind.scale else reference
 
 
-#: What stands for JSON that MySQL would round: it refuses the row, with this text.
-ROUNDED_JSON = "CAST('JSON with numbers of more digits than MySQL keeps' AS SIGNED)"
+def rounded_json(column: str) -> str:
+    """What stands for JSON that MySQL would round: it refuses the row, with this text."""
+    return f"CAST({literal(f'{column}: JSON with numbers of more digits than MySQL keeps')} AS SIGNED)"
 
 
 def is_rounded(reference: str) -> str:
@@ -149,7 +152,7 @@ def rounds(document: bytes) -> bool:
     def look(digits: str) -> None:
         nonlocal found
         number = Decimal(digits)
-        kept = number == number.to_integral_value() and -(2**63) <= number < 2**64 and "e" not in digits.lower()
+        kept = re.fullmatch(r"-?\d+", digits) and -(2**63) <= number < 2**64
         found = found or not (kept or Decimal(repr(float(digits))) == number)
 
     if _MANY_DIGITS.search(document):

@@ -10,8 +10,9 @@ import contextlib
 import hashlib
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Literal, cast
 
 import psycopg2
@@ -33,6 +34,7 @@ from . import mysql_types, postgresql_types
 from .base import Block, BusyError, Connection, Form, Key, RowError, Server, Sql
 from .mysql import literal
 
+_INTEGERS = ("smallint", "integer", "bigint")
 _SESSION = (
     "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; SET TIME ZONE 'UTC'; "
     "SET extra_float_digits = 1; SET bytea_output = hex; SET DateStyle = ISO; SET IntervalStyle = postgres; "
@@ -59,7 +61,15 @@ def _float(text: str | bytes | None, _: Any) -> float | None:
     return None if text is None else _NAN if text == "NaN" else float(text)
 
 
+_NOT_A_DECIMAL = Decimal("NaN")
+
+
+def _decimal(text: str | bytes | None, _: Any) -> Decimal | None:
+    return None if text is None else _NOT_A_DECIMAL if text == "NaN" else Decimal(str(text))
+
+
 _FLOATS = psycopg2.extensions.new_type((700, 701), "FLOATS", _float)
+_DECIMALS = psycopg2.extensions.new_type((1700,), "DECIMALS", _decimal)
 
 
 class PostgreSQLConnection(Connection):
@@ -71,7 +81,8 @@ class PostgreSQLConnection(Connection):
         super().__init__(server)
         self._raw = server.open()
         self._raw.autocommit = True
-        psycopg2.extensions.register_type(_FLOATS, self._raw)
+        for numbers in (_FLOATS, _DECIMALS):
+            psycopg2.extensions.register_type(numbers, self._raw)
         self.execute(_SESSION)
 
     def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -112,9 +123,11 @@ class PostgreSQLConnection(Connection):
             given = _Source(blocks)
             try:
                 cursor.copy_expert(_plain(copy) + " BINARY" * (form.language == "binary"), given, size=1 << 18)
-            except psycopg2.Error:
+            except psycopg2.Error as error:
                 if given.error:
                     raise given.error from None
+                if error.pgcode == errorcodes.CHARACTER_NOT_IN_REPERTOIRE and (found := _with_nul(table, given.last)):
+                    raise RowError(f"{self.server.where}: {found} has a NUL, which PostgreSQL's text cannot") from error
                 raise
             return int(cursor.rowcount)
 
@@ -205,6 +218,7 @@ class _Source(io.RawIOBase):
     def __init__(self, blocks: Iterable[Block]) -> None:
         self._blocks = iter(blocks)
         self._data = memoryview(b"")
+        self.last = b""
         self.error: BaseException | None = None
 
     def read(self, size: int = -1) -> bytes:
@@ -213,13 +227,22 @@ class _Source(io.RawIOBase):
                 block = next(self._blocks, None)
                 if block is None:
                     return b""
-                self._data = memoryview(block.data)
+                self.last, self._data = block.data, memoryview(block.data)
         except BaseException as error:
             # psycopg2 would report it, Ctrl-C too, as an error of the server's.
             self.error = error
             raise
         piece, self._data = self._data[:size], self._data[size:]
         return bytes(piece)
+
+
+def _with_nul(table: Table, lines: bytes) -> str | None:
+    """The first column with a NUL in lines of COPY: the server names none."""
+    place = lines.find(b"\0")
+    if place < 0:
+        return None
+    column = table.names[lines.count(b"\t", lines.rfind(b"\n", 0, place) + 1, place)]
+    return f"{table.name}.{column}"
 
 
 class PostgreSQL(Server):
@@ -349,7 +372,7 @@ class PostgreSQL(Server):
             reference = self.field(table, column.name)
             value = postgresql_types.in_values(_kind(column), reference)
             if _kind(column).name == "json" and not form.exact_json:
-                refusal = _text(mysql_types.ROUNDED_JSON)
+                refusal = _text(mysql_types.rounded_json(column.name))
                 value = f"CASE WHEN {postgresql_types.is_rounded(reference)} THEN {refusal} ELSE {value} END"
             fields.append(f"coalesce({value}, 'NULL')" if column.nullable else value)
         return "'(' || " + " || ',' || ".join(fields) + " || ')'"
@@ -376,15 +399,20 @@ class PostgreSQL(Server):
     def key_list(self, columns: Sequence[Column], keys: Sequence[Key]) -> Sql:
         arrays = ", ".join(f"%s::{postgresql_types.listed_type(_kind(c), self._cast(c))}[]" for c in columns)
         names = ", ".join(f"k{n}" for n in range(len(columns)))
-        return f"unnest({arrays}) AS j({names})", tuple(list(values) for values in zip(*keys, strict=True))
+        lists = zip(*keys, strict=True)
+        return f"unnest({arrays}) AS j({names})", tuple(map(_array, columns, lists))
 
     def listed_value(self, column: Column, listed: str) -> str:
         return postgresql_types.parameter(_kind(column), self._cast(column), listed)
 
     def key_checksum(self, columns: Sequence[tuple[Column, str]], alike: bool) -> str:
         if alike:
+            # Sums of big integers are wider than these.
+            fields = ", ".join(reference for _, reference in columns)
+            if all(column.type in _INTEGERS for column, _ in columns):
+                return f"SUM(hash_record_extended(ROW({fields}), 0))"
             fields = ", ".join(f"quote_literal({reference}::text)" for _, reference in columns)
-            return f"SUM(hashtextextended(concat_ws(',', {fields}), 0)::numeric)"
+            return f"SUM(hashtextextended(concat_ws(',', {fields}), 0))"
         fields = ", ".join(postgresql_types.summed(_kind(column), reference) for column, reference in columns)
         digest = f"encode(sha256(convert_to(concat_ws(',', {fields}), 'UTF8')), 'hex')"
         return f"SUM(('x' || left({digest}, 8))::bit(32)::bigint)"
@@ -396,10 +424,14 @@ class PostgreSQL(Server):
         return f"INSERT INTO {table} ({names}) {select} ON CONFLICT DO NOTHING"
 
     def update_listed(self, table: str, assignments: str, key_list: str, on: str, where: str) -> str:
-        return f"UPDATE {table} SET {assignments} FROM {key_list} WHERE {on} AND {where}"
+        return f"UPDATE {table} SET {assignments} FROM {key_list} WHERE {on} AND {self.unguessed(where)}"
 
     def delete_listed(self, table: str, key_list: str, on: str, where: str) -> str:
-        return f"DELETE FROM {table} USING {key_list} WHERE {on} AND {where}"
+        return f"DELETE FROM {table} USING {key_list} WHERE {on} AND {self.unguessed(where)}"
+
+    def unguessed(self, condition: str) -> str:
+        # Taken to be true of every other row. A guess of one row would compare each with all keys of the list.
+        return f"CASE WHEN {condition} THEN TRUE END"
 
     def driving_join(self, first: str, second: str, on: str) -> str:
         return f"{first} JOIN {second} ON {on}"
@@ -504,27 +536,65 @@ class PostgreSQL(Server):
     def grant_schema_hint(self, schema: str) -> str:
         return self.grant_helper_hint(schema, "")
 
-    def create_helper(self, source: Table, schema: str, name: str, comment: str) -> list[str]:
-        columns = [self._key_definition(column) for column in source.key_columns]
-        key = ", ".join(self.quote(k) for k in source.primary_key)
-        helper = self.name(schema, name)
-        process, flag = (
-            self._helper_enum(schema, labels) for labels in (("PULL", "DELETE", "NONE"), ("TRUE", "FALSE"))
-        )
+    def create_helper(
+        self, source: Table, schema: str, name: str, columns: Mapping[str, Sequence[str]], comment: str
+    ) -> list[str]:
         return [
-            *self._create_enum(process, ("PULL", "DELETE", "NONE")),
-            *self._create_enum(flag, ("TRUE", "FALSE")),
-            f"CREATE TABLE {helper} ({', '.join(columns)}, "
-            f"process {process} NOT NULL DEFAULT 'NONE', is_flagged {flag} NOT NULL DEFAULT 'FALSE', "
-            f"is_deprecated {flag} NOT NULL DEFAULT 'FALSE', _worker integer NOT NULL DEFAULT 0, "
-            f"PRIMARY KEY ({key}), FOREIGN KEY ({key}) REFERENCES {self.name(source.schema, source.name)} ({key}) "
+            *self._helper_enums(schema, columns),
             # Room on each page for its rows' second version: finishing a pull need not touch the index then.
-            "ON UPDATE RESTRICT ON DELETE RESTRICT) WITH (fillfactor = 50)",
-            f"COMMENT ON TABLE {helper} IS {_text(comment)}",
-            # The link user owns the helper table; who owns the source must be able to flag rows in it.
-            f"DO $$ BEGIN EXECUTE format('GRANT ALL ON %%I.%%I TO %%I', {_text(schema)}, {_text(name)}, "
-            f"{self._owner(source)}); END $$",
+            self._create_keyed(source, schema, name, (source.schema, source.name), columns) + " WITH (fillfactor = 50)",
+            f"COMMENT ON TABLE {self.name(schema, name)} IS {_text(comment)}",
+            self._grant_to_owner(source, schema, name),
         ]
+
+    def create_helper_part(self, source: Table, schema: str, name: str, helper: str) -> list[str]:
+        return [
+            self._create_keyed(source, schema, name, (schema, helper), {}),
+            self._grant_to_owner(source, schema, name),
+        ]
+
+    def _create_keyed(
+        self,
+        source: Table,
+        schema: str,
+        name: str,
+        referred: tuple[str, str],
+        columns: Mapping[str, Sequence[str]],
+    ) -> str:
+        key = ", ".join(self.quote(k) for k in source.primary_key)
+        lines = [
+            *(self._key_definition(column) for column in source.key_columns),
+            *(self._helper_column(schema, *column) for column in columns.items()),
+            f"PRIMARY KEY ({key})",
+            f"FOREIGN KEY ({key}) REFERENCES {self.name(*referred)} ({key}) ON UPDATE RESTRICT ON DELETE RESTRICT",
+        ]
+        return f"CREATE TABLE {self.name(schema, name)} ({', '.join(lines)})"
+
+    def _helper_column(self, schema: str, name: str, labels: Sequence[str]) -> str:
+        kind = self._helper_enum(schema, labels) if labels else "integer"
+        return f"{self.quote(name)} {kind} NOT NULL DEFAULT {_text(labels[-1]) if labels else 0}"
+
+    def _helper_enums(self, schema: str, columns: Mapping[str, Sequence[str]]) -> list[str]:
+        kinds = dict.fromkeys(tuple(labels) for labels in columns.values() if labels)
+        return [s for labels in kinds for s in self._create_enum(self._helper_enum(schema, labels), labels)]
+
+    def add_helper_columns(self, schema: str, name: str, columns: Mapping[str, Sequence[str]]) -> list[str]:
+        added = ", ".join(f"ADD COLUMN {self._helper_column(schema, *column)}" for column in columns.items())
+        return [*self._helper_enums(schema, columns), f"ALTER TABLE {self.name(schema, name)} {added}"]
+
+    def rename_columns(self, schema: str, name: str, columns: Mapping[str, str]) -> list[str]:
+        table = self.name(schema, name)
+        return [f"ALTER TABLE {table} RENAME COLUMN {self.quote(a)} TO {self.quote(b)}" for a, b in columns.items()]
+
+    def rename_table(self, schema: str, name: str, new: str) -> str:
+        return f"ALTER TABLE {self.name(schema, name)} RENAME TO {self.quote(new)}"
+
+    def _grant_to_owner(self, source: Table, schema: str, name: str) -> str:
+        # The link user owns the helper table; who owns the source must be able to flag rows in it.
+        return (
+            f"DO $$ BEGIN EXECUTE format('GRANT ALL ON %%I.%%I TO %%I', {_text(schema)}, {_text(name)}, "
+            f"{self._owner(source)}); END $$"
+        )
 
     def _owner(self, source: Table) -> str:
         return (
@@ -553,7 +623,7 @@ class PostgreSQL(Server):
             lines.append(
                 f"FOREIGN KEY ({', '.join(self.quote(c) for c in fk.columns)}) "
                 f"REFERENCES {self.name(fk.schema, fk.table)} ({', '.join(self.quote(c) for c in fk.referred)}) "
-                "ON UPDATE CASCADE ON DELETE RESTRICT"
+                f"ON UPDATE CASCADE ON DELETE {'CASCADE' if fk.cascades else 'RESTRICT'}"
             )
         return [
             *(
@@ -592,6 +662,11 @@ class PostgreSQL(Server):
         if column.default is not None:
             words.append("DEFAULT " + column.default.replace("%", "%%"))
         return " ".join(words)
+
+
+def _array(column: Column, values: Sequence[Any]) -> str | list[Any]:
+    """An array for the driver; of integers as text, for it takes them one by one."""
+    return "{" + ",".join(map(str, values)) + "}" if column.type in _INTEGERS else list(values)
 
 
 def _plain(sql: str) -> str:

@@ -33,8 +33,8 @@ def kind_of(sql_type: str, labels: tuple[str, ...]) -> Kind | None:
     """The kind of a column; None for a type that has no equivalent elsewhere."""
     if labels:
         return Kind("enum", labels=labels)
-    numbers = [int(n) for n in re.findall(r"\d+", sql_type)]
-    name = re.sub(r"\([\d,]+\)", "", sql_type)
+    numbers = [int(n) for n in re.findall(r"-?\d+", sql_type)]
+    name = re.sub(r"\([-\d,]+\)", "", sql_type)
     if name in _INTEGERS:
         return Kind("integer", _INTEGERS[name])
     if name in _TIMES:
@@ -67,11 +67,16 @@ def declare(kind: Kind) -> str:
 
 def is_rounded(reference: str) -> str:
     """Whether MySQL would round a number in JSON; integers it keeps up to 64 bits, others as DOUBLE."""
-    number = "(n #>> '{}')::numeric"
-    kept = f"scale({number}) = 0 AND {number} >= -9223372036854775808 AND {number} < 18446744073709551616"
-    numbers = f"""jsonb_path_query({reference}::jsonb, '$.** ? (@.type() == "number")') AS n"""
-    differ = f"{number} <> (n #>> '{{}}')::float8::text::numeric"
-    return f"{reference}::text ~ '[0-9.]{{17}}' AND EXISTS (SELECT 1 FROM {numbers} WHERE NOT ({kept}) AND {differ})"
+    # As they are written: to MySQL 1e0 and 1.0 are no integers. What lies between quotes is no number.
+    bare = rf"""regexp_replace({reference}::text, '"(?:[^"\\]|\\.)*"', '""', 'g')"""
+    numbers = f"regexp_matches({bare}, '-?[0-9.]+(?:[eE][-+]?[0-9]+)?', 'g') AS n"
+    number = "n[1]::numeric"
+    kept = f"n[1] !~ '[.eE]' AND {number} >= -9223372036854775808 AND {number} < 18446744073709551616"
+    # Beyond what a DOUBLE can hold the cast would be an error.
+    inside = f"{number} = 0 OR abs({number}) BETWEEN 4e-324 AND 1.7976931348623157e308"
+    differ = f"CASE WHEN {inside} THEN {number} <> n[1]::float8::text::numeric ELSE true END"
+    digits = "'[0-9.]{16}|[eE]-?[0-9]{3}'"
+    return f"{reference}::text ~ {digits} AND EXISTS (SELECT 1 FROM {numbers} WHERE NOT ({kept}) AND {differ})"
 
 
 def unescape(inside: str) -> str:
@@ -92,11 +97,11 @@ def default(kind: Kind, given: Default) -> str | None:
     if kind.name == "bytes":
         return f"'\\x{text.encode('latin-1').hex()}'" if all(c <= "\xff" for c in text) else None
     if kind.name == "uuid":
-        return None
+        return f"'{text.encode('latin-1').hex()}'" if len(text) == 16 and max(text) <= "\xff" else None
     if kind.name in ("date", "datetime", "timestamp"):
         return literal(text) if _in_calendar(text[:10]) else None
     if kind.name == "time":
-        return literal(text) if re.match(r"([01]\d|2[0-3]):", text) else None
+        return literal(text) if re.match(r"([01]\d|2[0-3]):|24:00:00(\.0*)?$", text) else None
     return None if "\0" in text else literal(text)
 
 
