@@ -157,6 +157,25 @@ def test_within_one_server(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
                 assert shop.got(local, "x/y") == CONTENT
 
 
+def test_parts_that_were_left(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a killed process has uploaded of the same object is let go of, once it is old."""
+    files: Any = shop["seaweed"].backend.fs
+    full = shop["seaweed"].full("x/y")
+    bucket, _, key = full.partition("/")
+
+    def uploads() -> int:
+        return len(files.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=key).get("Uploads", []))
+
+    files.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
+    shop.put("file", "a/b c+ü.dat", CONTENT)
+    shop.copy("file", "seaweed")
+    assert uploads() == 1
+    monkeypatch.setattr(s3, "STALE", -60)
+    shop["seaweed"].backend.remove("x/y")
+    shop.copy("file", "seaweed")
+    assert uploads() == 0 and shop.got("seaweed", "x/y") == CONTENT
+
+
 def test_not_within_one_server_without_the_rights(shop: Shop) -> None:
     """Who may write there, but not read here, is sent the bytes."""
     own = shop.config.stores["other_seaweed"] | {"bucket": "nobody's"}

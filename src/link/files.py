@@ -274,6 +274,8 @@ class Files:
             self._routes[store] = route = self.run.ends.route(store, named_in)
             spec = self.run.ends.spec
             there, here = self._store(route.source), self._store(route.local)
+            if not route.referenced:
+                here.tidy()
             if spec.source_schema == spec.local_schema and there.place == here.place:
                 raise StoreError(
                     f"The stores {route.source!r} and {route.local!r} are one place, and the schemas of both sides are "
@@ -310,7 +312,7 @@ class Files:
         with self._opening:
             if name not in self._stores:
                 self._stores[name] = open_store(self.run.ends.local_connection._config, name)
-                self._stores[name].begin()
+                self._stores[name].require_there()
             return self._stores[name]
 
     def _progress(self, number: int) -> None:

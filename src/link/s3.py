@@ -7,6 +7,7 @@ each thread keeps. A PUT says the digest of what it brings; the answers' ETags t
 from __future__ import annotations
 
 import base64
+import datetime
 import hashlib
 import http.client
 import random
@@ -28,7 +29,7 @@ from datajoint.storage import StorageBackend
 
 from .errors import StoreError, UnreachableError
 from .objects import ObjectError
-from .stores import BLOCK, SMALL, Checked, Found, Store
+from .stores import BLOCK, SMALL, STALE, Checked, Found, Store
 
 T = TypeVar("T")
 
@@ -100,7 +101,7 @@ class S3Store(Store):
 
     # what a store does
 
-    def begin(self) -> None:
+    def require_there(self) -> None:
         bucket = self.full("").partition("/")[0]
         if self._patiently(lambda: self._ask("HEAD", bucket)).status == 404:
             raise StoreError(
@@ -260,6 +261,7 @@ class S3Store(Store):
 
     def _in_parts(self, path: str, count: int, part: Callable[[str, int], str]) -> None:
         """Upload in parts: nothing is seen of it before the last request."""
+        self._abort_stale(self.full(path))
         reply = self._patiently(lambda: self._ask("POST", self.full(path), "?uploads="))
         self._require(reply, path)
         upload = quote(ElementTree.fromstring(reply.body).findtext("{*}UploadId") or "", safe="")
@@ -277,6 +279,16 @@ class S3Store(Store):
         if b"<Error>" in reply.body:
             raise StoreError(f"The store {self.name!r} failed at {path}: {_said(reply)}")
         self._require(reply, path)
+
+    def _abort_stale(self, full: str) -> None:
+        """Let go of parts that a process has left which was killed: they are not seen, but they cost."""
+        bucket, _, key = full.partition("/")
+        reply = self._patiently(lambda: self._ask("GET", bucket, f"?uploads=&prefix={quote(key, safe='')}"))
+        for upload in ElementTree.fromstring(reply.body).iterfind("{*}Upload") if reply.status == 200 else ():
+            begun = datetime.datetime.fromisoformat((upload.findtext("{*}Initiated") or "").replace("Z", "+00:00"))
+            age = datetime.datetime.now(datetime.timezone.utc) - begun
+            if upload.findtext("{*}Key") == key and age.total_seconds() > STALE:
+                self._ask("DELETE", full, f"?uploadId={quote(upload.findtext('{*}UploadId') or '', safe='')}")
 
     def _require_same(self, path: str, reply: Reply, md5: str) -> None:
         # With encryption by keys of one's own the ETag is no digest.

@@ -202,8 +202,11 @@ class Store(ABC):
             digest.update(block)
         return digest.hexdigest()
 
-    def begin(self) -> None:  # noqa: B027
-        """Get ready for copies to this store."""
+    def require_there(self) -> None:  # noqa: B027
+        """Raise StoreError if nothing can be there at all."""
+
+    def tidy(self) -> None:  # noqa: B027
+        """Remove what dead processes have begun to write."""
 
     def close(self) -> None:  # noqa: B027
         """Let go of connections."""
@@ -289,7 +292,7 @@ class FileStore(Store):
     def make_folder(self, path: str) -> None:
         Path(self.full(path)).mkdir(parents=True, exist_ok=True)
 
-    def begin(self) -> None:
+    def tidy(self) -> None:
         staging = Path(self.full(STAGING))
         for left in staging.glob("*") if staging.is_dir() else ():
             with contextlib.suppress(OSError):
