@@ -151,6 +151,7 @@ def test_within_one_server(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
             assert shop.got(local, "x/y") == content
             if source == "seaweed":
                 patched.setattr(s3, "WHOLE_COPY", 1_000_000)
+                patched.setattr(s3, "_md5_of", lambda reply: None)  # as of what was put there in parts
                 shop[local].backend.remove("x/y")
                 shop.put(source, "a/b c+ü.dat", CONTENT)
                 shop.copy(source, local, size=len(CONTENT))
