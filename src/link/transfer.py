@@ -425,8 +425,7 @@ class Transfer:
         batch, failed = None, dict[Key, ObjectError]()
         try:
             if self.files:
-                batch = self._get_batch()
-                failed = batch.wait()
+                batch, failed = self._await_files(chunk)
                 for error in failed.values():
                     raise error
             with self.run.local.transaction():
@@ -443,16 +442,18 @@ class Transfer:
             for key, failure in failed.items():
                 self._refuse(key, failure)
             return self._load_carefully(chunk, batch)
-        except StoreError:
-            self.waiting[chunk.after, chunk.upto] = chunk  # to be let go of: the next pull may have other stores
-            raise
         finally:
             self.ahead.release()
 
-    def _get_batch(self) -> Batch:
-        batch = self._get()
-        assert isinstance(batch, Batch)
-        return batch
+    def _await_files(self, chunk: Chunk) -> tuple[Batch, dict[Key, ObjectError]]:
+        """The files of a chunk once they are copied, and the entities of which some cannot be had."""
+        try:
+            batch = self._get()
+            assert isinstance(batch, Batch)
+            return batch, batch.wait()
+        except (StoreError, KeyboardInterrupt):
+            self.waiting[chunk.after, chunk.upto] = chunk  # nothing of it is loaded: it is let go of
+            raise
 
     def _load_table(self, here: Table) -> int:
         loaded = self.run.local.load(here, self._incoming(), self.form)
