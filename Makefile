@@ -17,7 +17,7 @@ demo: .venv/.demo ## show the package at work, on two private PostgreSQL servers
 	$(BIN)/datajoint-link demo
 
 test: lint ## check and test everything, on real MySQL, MariaDB and PostgreSQL servers
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 soak: .venv/.dev ## the tests of safety and exactness, at full size and for hours (SOAK=tests/test_load.py for one of them)
 	LINK_SOAK=1 $(BIN)/pytest $(SOAK)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 # Before DataJoint is imported: neither this machine's settings nor its accounts shall leak into a test.
 for _name in [name for name in os.environ if name.startswith(("DJ_", "LINK_USER", "LINK_PASS", "LINK_OUTBOUND"))]:
@@ -19,7 +21,7 @@ import pytest  # noqa: E402
 from figures import Figures  # noqa: E402
 from fleet import Fleet, TestServer  # noqa: E402
 from lab import Lab  # noqa: E402
-from provision import KINDS, TITLES, UnavailableError  # noqa: E402
+from provision import KINDS, TITLES, UnavailableError, find  # noqa: E402
 
 FLEET = pytest.StashKey[Fleet]()
 FIGURES = pytest.StashKey[Figures]()
@@ -28,15 +30,42 @@ FIGURES = pytest.StashKey[Figures]()
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FLEET] = Fleet()
     config.stash[FIGURES] = Figures()
+    if getattr(config.option, "numprocesses", None):
+        for kind in KINDS:
+            with suppress(UnavailableError):  # who needs it will say so
+                find(kind)  # fetched once, before several workers ask for it
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start what the chosen tests need, all at once, before the first test's clock runs."""
-    if not session.config.option.collectonly:
+    """Start what the chosen tests need, all at once, before the first test's clock runs.
+
+    One worker of several starts what it comes to need.
+    """
+    if not session.config.option.collectonly and not hasattr(session.config, "workerinput"):
         parameters = [item.callspec.params for item in session.items if hasattr(item, "callspec")]
         kinds = {chosen["kind"] for chosen in parameters if "kind" in chosen}
         kinds |= {kind for chosen in parameters for kind in chosen.get("pair", ())}
         session.config.stash[FLEET].start(kinds)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker's last words to the process that reports."""
+    if hasattr(session.config, "workeroutput"):
+        fleet = session.config.stash[FLEET]
+        told = {"figures": session.config.stash[FIGURES].counts, "covered": fleet.covered(), "missing": fleet.missing}
+        session.config.workeroutput.update(told)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What a worker has told."""
+    told = getattr(node, "workeroutput", {})
+    fleet, figures = node.config.stash[FLEET], node.config.stash[FIGURES]
+    for what, counts in told.get("figures", {}).items():
+        for kind, number in counts.items():
+            figures.add(what, kind, number)
+    fleet.elsewhere.update(told.get("covered", []))
+    fleet.missing.update(told.get("missing", {}))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -48,6 +77,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Iterator[None]:
     """Say last, after pytest's own summary, on which servers the tests have run and how to get the others."""
     yield
+    if hasattr(config, "workerinput"):
+        return
     fleet = config.stash[FLEET]
     for kind, reason in fleet.missing.items():
         terminalreporter.write_line(f"NOT covered: {TITLES[kind]}: {reason}", yellow=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 
 #: `make soak` tries more of everything, for longer.
 SOAK = os.environ.get("LINK_SOAK") == "1"
@@ -13,15 +12,16 @@ class Figures:
     """Counts by kind of server and by what was tried, in the order in which they were first counted."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, Counter[str]] = {}
+        self.counts: dict[str, dict[str, int]] = {}
 
     def add(self, what: str, kind: str, number: int = 1) -> None:
         """Count something that was tried, or lost; zero as well, for it is a figure too."""
-        self._counts.setdefault(what, Counter())[kind] += number
+        counts = self.counts.setdefault(what, {})
+        counts[kind] = counts.get(kind, 0) + number
 
     def lines(self) -> list[str]:
         """One line for each count."""
         return [
             f"{what}: {sum(counts.values()):,} ({', '.join(f'{kind} {n:,}' for kind, n in counts.items())})"
-            for what, counts in self._counts.items()
+            for what, counts in self.counts.items()
         ]

@@ -35,6 +35,8 @@ from provision import KINDS, TITLES, Program, UnavailableError, find
 
 # Outside the range the system takes for outgoing connections, so that a restart finds its port still free.
 PORTS = range(15000, 30000)
+#: Test runs side by side that never try the same port.
+WORKERS = 8
 START_SECONDS = 60
 
 
@@ -248,10 +250,12 @@ class Fleet:
 
     def __init__(self) -> None:
         self.missing: dict[str, str] = {}
+        self.elsewhere: set[str] = set()
         self._pairs: dict[str, tuple[TestServer, TestServer]] = {}
         self._processes: list[ServerProcess] = []
         self._keeper: Keeper | None = None
-        self._ports = random.sample(PORTS, k=len(PORTS))
+        own = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % WORKERS
+        self._ports = random.sample(PORTS[own::WORKERS], k=len(PORTS) // WORKERS)
         if listing := os.environ.get("LINK_TEST_SERVERS"):
             self._attach(Path(listing))
 
@@ -281,7 +285,8 @@ class Fleet:
 
     def covered(self) -> list[str]:
         """The kinds that have been started, with their versions."""
-        return [f"{TITLES[kind]} {self._pairs[kind][0].version}" for kind in KINDS if kind in self._pairs]
+        own = {f"{TITLES[kind]} {self._pairs[kind][0].version}" for kind in KINDS if kind in self._pairs}
+        return sorted(own | self.elsewhere)
 
     def close(self) -> None:
         """End all servers and remove their data."""

@@ -399,7 +399,8 @@ class PostgreSQL(Server):
     def key_list(self, columns: Sequence[Column], keys: Sequence[Key]) -> Sql:
         arrays = ", ".join(f"%s::{postgresql_types.listed_type(_kind(c), self._cast(c))}[]" for c in columns)
         names = ", ".join(f"k{n}" for n in range(len(columns)))
-        return f"unnest({arrays}) AS j({names})", tuple(list(values) for values in zip(*keys, strict=True))
+        lists = zip(*keys, strict=True)
+        return f"unnest({arrays}) AS j({names})", tuple(map(_array, columns, lists))
 
     def key_match(self, column: Column, reference: str, listed: str) -> str:
         return f"{reference} = {postgresql_types.parameter(_kind(column), self._cast(column), listed)}"
@@ -661,6 +662,11 @@ class PostgreSQL(Server):
         if column.default is not None:
             words.append("DEFAULT " + column.default.replace("%", "%%"))
         return " ".join(words)
+
+
+def _array(column: Column, values: Sequence[Any]) -> str | list[Any]:
+    """An array for the driver; of integers as text, for it takes them one by one."""
+    return "{" + ",".join(map(str, values)) + "}" if column.type in _INTEGERS else list(values)
 
 
 def _plain(sql: str) -> str:
