@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -15,6 +15,7 @@ import tables
 from fleet import Fleet
 from provision import KINDS, TITLES
 from report import Figure
+from shelf import Shelf
 from yard import Sample, Yard
 
 
@@ -29,10 +30,12 @@ class Sizes:
     shared: int = 1_000_000
     few: int = 100_000
     many: int = 3_000_000
+    small_files: int = 5_000
+    large_files: int = 20
     runs: int = 3
 
 
-QUICK = Sizes(3_000, 1_000, 10, 1_000_000, 5_000, 2_000, 20_000, 1)
+QUICK = Sizes(3_000, 1_000, 10, 1_000_000, 5_000, 2_000, 20_000, 50, 2, 1)
 Runs = list[dict[str, Sample]]
 
 
@@ -194,6 +197,15 @@ class Bench:
         title = f"delete of {runs[0]['ours'].rows:,} of {self.sizes.small:,} rows, {TITLES[kind]}"
         return figure(f"delete-{kind}", title, "DataJoint's, unlinked", runs, 2.0)
 
+    def files(self, what: str) -> list[Figure]:
+        """Rows with a file each, from one S3 server to another, against rclone; and the client's memory."""
+        count, size = (self.sizes.small_files, 20_000) if what == "small" else (self.sizes.large_files, 100_000_000)
+        with self.yard("postgresql") as yard, closing(Shelf(yard, count, size)) as shelf:
+            runs = self.alternate(ours=shelf.pull, peer=shelf.rclone)
+        named = f"{count:,} files of {size / 1e6:g} MB, S3 to S3"
+        time_taken = figure(f"files-{what}", f"pull of {named}", "rclone copy", runs, 1.2)
+        return [time_taken, memory(f"files-memory-{what}", f"memory, {named}", runs)]
+
     def imports(self) -> Figure:
         """Importing the package against importing DataJoint, in fresh interpreters."""
         ways = {who: partial(imported, module) for who, module in IMPORTS.items()}
@@ -210,6 +222,8 @@ class Bench:
         for measure in by_kind:
             for kind in KINDS:
                 found[f"{measure.__name__}-{kind}"] = partial(measure, kind)
+        for what in ("small", "large"):
+            found[f"files-{what}"] = partial(self.files, what)
         for other in ("mysql", "mariadb"):
             for source, local in ((other, "postgresql"), ("postgresql", other)):
                 found[f"cross-{source}-{local}"] = partial(self.cross, source, local)

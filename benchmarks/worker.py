@@ -60,7 +60,10 @@ def linked(spec: dict[str, Any]) -> Any:
     os.environ |= {"LINK_USER": spec["source"]["user"], "LINK_PASS": spec["source"]["password"]}
     names = [spec[name] for name in ("source_schema", "helper_schema", "helper_table", "local_schema")]
     host = f"{spec['source']['host']}:{spec['source']['port']}"
-    options = {"backend": spec["source"]["backend"], "connection": instance(spec["local"]), "use_tls": False}
+    local = instance(spec["local"])
+    local.config.stores = spec.get("stores", {})
+    options = {"backend": spec["source"]["backend"], "connection": local, "use_tls": False}
+    options["stores"] = {"theirs": "ours"} if local.config.stores else None
     table = link(host, *names, **options)(type(spec["name"], (), {}))
     _ = table().source
     return table

@@ -18,6 +18,7 @@ import recorder  # noqa: E402
 recorder.install()
 
 import pytest  # noqa: E402
+from buckets import Buckets  # noqa: E402
 from figures import Figures  # noqa: E402
 from fleet import Fleet, TestServer  # noqa: E402
 from lab import Lab  # noqa: E402
@@ -163,6 +164,14 @@ def _built(world: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
         yield world
     finally:
         world.clear()
+
+
+@pytest.fixture(scope="session")
+def buckets() -> Iterator[Buckets]:
+    """Two S3 servers, the source's and the local one."""
+    servers = Buckets()
+    yield servers
+    servers.close()
 
 
 @pytest.fixture

@@ -37,6 +37,8 @@ from provision import KINDS, TITLES, Program, UnavailableError, find
 PORTS = range(15000, 30000)
 #: Test runs side by side that never try the same port.
 WORKERS = 8
+_OWN = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % WORKERS
+_PORTS = random.sample(PORTS[_OWN::WORKERS], k=len(PORTS) // WORKERS)
 START_SECONDS = 60
 
 
@@ -254,8 +256,6 @@ class Fleet:
         self._pairs: dict[str, tuple[TestServer, TestServer]] = {}
         self._processes: list[ServerProcess] = []
         self._keeper: Keeper | None = None
-        own = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % WORKERS
-        self._ports = random.sample(PORTS[own::WORKERS], k=len(PORTS) // WORKERS)
         if listing := os.environ.get("LINK_TEST_SERVERS"):
             self._attach(Path(listing))
 
@@ -306,7 +306,7 @@ class Fleet:
     def _plan(self, kind: str, program: Program) -> list[tuple[str, Program, Path, int]]:
         self._keeper = self._keeper or Keeper()
         folders = [self._keeper.folder / f"{kind}{number}" for number in (1, 2)]
-        return [(kind, program, folder, self._free_port()) for folder in folders]
+        return [(kind, program, folder, free_port()) for folder in folders]
 
     def _launch(self, kind: str, program: Program, folder: Path, port: int) -> TestServer:
         assert self._keeper is not None
@@ -320,12 +320,14 @@ class Fleet:
         server.start()
         return server
 
-    def _free_port(self) -> int:
-        while True:
-            port = self._ports.pop()
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)):
-                    return port
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on, and that this process has not been given before."""
+    while True:
+        port = _PORTS.pop()
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
 
 
 def main(listing: Path) -> None:

@@ -11,7 +11,7 @@ import report
 from fleet import TestServer
 from yard import MissingPeerError
 
-TINY = measures.Sizes(200, 1_000, 2, 20_000, 200, 100, 200, 1)
+TINY = measures.Sizes(200, 1_000, 2, 20_000, 200, 100, 200, 3, 1, 1)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ as you have it. See :func:`link`.
 from importlib.metadata import version as _version
 
 from .api import LinkedTable, Source, link
+from .config import reference
 from .errors import (
     ConfigError,
     CredentialsError,
@@ -55,4 +56,5 @@ __all__ = [
     "UnsupportedServerError",
     "VerifyResult",
     "link",
+    "reference",
 ]

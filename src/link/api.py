@@ -14,7 +14,7 @@ from datajoint.user_tables import TableMeta
 from datajoint.utils import from_camel_case, is_camel_case, to_camel_case
 
 from . import deletion, parallel, transfer
-from .config import make_spec
+from .config import LocalStore, make_spec
 from .ends import Ends
 from .errors import ConfigError, LinkError, UnreachableError
 from .repair import RepairResult, repair
@@ -32,7 +32,7 @@ def link(
     local_schema: str,
     /,
     *,
-    stores: Mapping[str, str] | None = None,
+    stores: Mapping[str, LocalStore] | None = None,
     backend: str | None = None,
     database: str | None = None,
     port: int | None = None,
@@ -57,8 +57,10 @@ def link(
         schema are created when missing, as the account's rights allow.
     local_schema : str
         The schema of the local table; created when missing.
-    stores : mapping of str to str, optional
-        Source store to local store, for tables with files.
+    stores : mapping, optional
+        For tables with files: each store of the source, and the local store for copies of its objects. Both are
+        configured in DataJoint's settings of the local connection; where the source's goes by another name there, give
+        a pair of names. ``reference("local_store")`` copies nothing. The default store is named ``"default"``.
     backend : {'mysql', 'postgresql'}, optional
         The kind of the source server ('mysql' for MariaDB as well). Default: that of the local connection.
     database : str, optional
@@ -215,6 +217,7 @@ class Source(FreeTable):
         max_calls: int | None = None,
         dry_run: bool = False,
         suppress_errors: bool = False,
+        transfers: int = 8,
         processes: int = 1,
         executor: Executor | None = None,
     ) -> PullResult:
@@ -234,7 +237,10 @@ class Source(FreeTable):
         dry_run : bool
             Only count.
         suppress_errors : bool
-            Go on after an entity that the local server does not take, and return its error with the result.
+            Go on after an entity that the local server does not take, or of which a file is missing, and return its
+            error with the result.
+        transfers : int
+            Copy so many files at once (each worker).
         processes : int
             Pull with so many worker processes.
         executor : concurrent.futures.Executor, optional
@@ -255,6 +261,8 @@ class Source(FreeTable):
         LinkError
             The source cannot be reached, a right is missing, tables do not fit.
         """
+        if transfers < 1:
+            raise ConfigError(f"transfers must be at least 1, not {transfers!r}.")
         where = self._selection(*restrictions)
         if (processes > 1 or executor) and not dry_run:
             return parallel.pull(
@@ -265,6 +273,7 @@ class Source(FreeTable):
                 display_progress=display_progress,
                 max_calls=max_calls,
                 suppress_errors=suppress_errors,
+                transfers=transfers,
             )
         return transfer.pull(
             self._ends,
@@ -273,6 +282,7 @@ class Source(FreeTable):
             max_calls=max_calls,
             dry_run=dry_run,
             suppress_errors=suppress_errors,
+            transfers=transfers,
         )
 
     @property

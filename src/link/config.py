@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -122,6 +123,45 @@ def _credentials_in(what: str) -> ConfigError:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """A local store through which linked rows point at the source's own objects; see :func:`reference`."""
+
+    store: str
+
+
+def reference(store: str) -> Reference:
+    """Let linked rows point at the source's objects instead of copying them.
+
+    For ``stores=`` of :func:`link.link`. Every object is looked for before a row points at it.
+
+    Parameters
+    ----------
+    store : str
+        A local store that is configured, best with credentials that may only read, on the very place where the
+        source's store is.
+
+    Examples
+    --------
+    >>> @link(..., stores={"raw": reference("raw_of_lab_a")})
+    ... class Recording: ...
+    """
+    if not isinstance(store, str) or not store:
+        raise ConfigError(f"reference() takes the name of a local store, not {store!r}.")
+    return Reference(store)
+
+
+#: The local store for one of the source; or both, where the source's goes by another name in these settings.
+LocalStore = str | tuple[str, str] | Reference
+
+
+def names_of(store: str, local: LocalStore) -> tuple[str, str]:
+    """The names in these settings of a store of the source, and of the local store that ``stores=`` gives for it."""
+    if isinstance(local, Reference):
+        return local.store, local.store
+    return local if isinstance(local, tuple) else (store, local)
+
+
+@dataclass(frozen=True)
 class LinkSpec:
     """Everything that identifies one link; without a helper schema it is the one that ``LINK_OUTBOUND`` names."""
 
@@ -131,9 +171,14 @@ class LinkSpec:
     helper_schema: str | None
     helper_table: str
     local_schema: str
-    stores: Mapping[str, str]
+    store_pairs: tuple[tuple[str, LocalStore], ...]
     use_tls: bool | Mapping[str, Any] | None
     layout: Layout = LINK
+
+    @property
+    def stores(self) -> Mapping[str, LocalStore]:
+        """The local store for each of the source's."""
+        return MappingProxyType(dict(self.store_pairs))
 
     @property
     def table_name(self) -> str:
@@ -147,7 +192,7 @@ def make_spec(
     schemas: Mapping[str, str],
     helper_table: str,
     *,
-    stores: Mapping[str, str] | None,
+    stores: Mapping[str, LocalStore] | None,
     backend: str | None,
     database: str | None,
     port: int | None,
@@ -168,8 +213,12 @@ def make_spec(
             raise ConfigError(f"{what} must be a name, not {name!r}.")
     for what in ("source_schema", "local_schema"):
         require_schema_name(what, schemas[what])
-    if stores is not None and not _is_mapping_of_names(stores):
-        raise ConfigError('stores must map names to names: stores={"source_store": "local_store"}.')
+    if stores is not None and not _is_mapping_of_stores(stores):
+        raise ConfigError(
+            'stores must map names to names: stores={"source_store": "local_store"}.',
+            'Or to reference("local_store"), or to a pair: the name of the source\'s store in these settings, and the '
+            "local store.",
+        )
     if port is not None and (not isinstance(port, int) or not 0 < port < 65536):
         raise ConfigError(f"port must be a number from 1 to 65535, not {port!r}.")
     if use_tls is not None and not isinstance(use_tls, (bool, Mapping)):
@@ -189,9 +238,19 @@ def make_spec(
         helper_schema=schemas["helper_schema"],
         helper_table=_table_name(helper_table),
         local_schema=schemas["local_schema"],
-        stores=dict(stores or {}),
+        # DataJoint writes the default store as an empty name, and configures it as "default".
+        store_pairs=tuple(("" if name == "default" else name, store) for name, store in (stores or {}).items()),
         use_tls=use_tls,
     )
+
+
+def _is_mapping_of_stores(stores: object) -> bool:
+    return isinstance(stores, Mapping) and all(isinstance(n, str) and _is_local_store(s) for n, s in stores.items())
+
+
+def _is_local_store(store: object) -> bool:
+    pair = isinstance(store, tuple) and len(store) == 2 and all(isinstance(name, str) for name in store)
+    return pair or isinstance(store, (str, Reference))
 
 
 def swapped_stores(stores: Mapping[str, str] | None) -> dict[str, str]:
@@ -224,7 +283,7 @@ def older_spec(
         helper_schema=helper_schema,
         helper_table=str(from_camel_case(f"{class_name}Outbound")),
         local_schema=local_schema,
-        stores=dict(stores or {}),
+        store_pairs=tuple((stores or {}).items()),
         use_tls=None,
         layout=DJ_LINK,
     )

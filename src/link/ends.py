@@ -16,13 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import datajoint as dj
-from datajoint.errors import AccessError
+from datajoint.errors import AccessError, DataJointError
 from datajoint.heading import Heading
 from datajoint.lineage import ensure_lineage_table, insert_lineages
 from datajoint.table import FreeTable
 
-from . import schema
-from .config import Address, Credentials, LinkSpec, credentials, outbound_schema
+from . import objects, schema
+from .config import Address, Credentials, LinkSpec, Reference, credentials, names_of, outbound_schema
 from .errors import (
     ConfigError,
     DefinitionError,
@@ -366,17 +366,59 @@ class Ends:
                 self._entity = self._declare()
             return self._entity
 
+    @property
+    def stores(self) -> dict[str, Any]:
+        """The stores in DataJoint's settings of the local connection."""
+        return dict(self.local_connection._config.stores or {})
+
     def _check_stores(self) -> None:
-        for local_name in set(self.spec.stores.values()):
-            if local_name not in (self.local_connection._config.stores or {}):
+        for store, given in self.spec.stores.items():
+            local = names_of(store, given)[1]
+            if local not in self.stores:
                 raise StoreError(
-                    f"The store {local_name!r} of stores= is not configured.",
-                    f"Add it to dj.config.stores[{local_name!r}] (or datajoint.json), with protocol and location.",
+                    f"The store {local!r} of stores= is not configured.",
+                    f"Add it to dj.config.stores[{local!r}] (or datajoint.json), with protocol and location.",
                 )
+        named = [pair for table in self.source_entity.tables for pair in objects.stores_named(table)]
+        missing = [(store, column) for store, column in named if store not in self.spec.stores]
+        if missing:
+            lines = "".join(f"\n    {column}" for _, column in missing)
+            raise StoreError(
+                f"The source keeps files in stores that stores= does not name:{lines}",
+                f"Say where they go: stores={{{missing[0][0] or 'default'!r}: 'local_store'}}, with both configured in "
+                "dj.config.stores.",
+            )
+
+    def route(self, store: str, named_in: str = "") -> objects.Route:
+        """Where the objects of one of the source's stores are, and where they go.
+
+        ``named_in`` is the column whose values name it.
+
+        Raises
+        ------
+        StoreError
+            ``stores=`` does not name it, or the local store is not configured as it must be.
+        """
+        if store not in self.spec.stores:
+            raise StoreError(
+                f"Values of {named_in} name files in the source's store {store!r}, which stores= does not name.",
+                f"Say where they go: stores={{{store or 'default'!r}: 'local_store'}}.",
+            )
+        given = self.spec.stores[store]
+        source, local = names_of(store, given)
+        local = self.stores["default"] if local == "default" else local
+        try:
+            spec = self.local_connection._config.get_store_spec(local)
+        except DataJointError as error:
+            raise StoreError(f"The store {local!r} cannot be used: {error}") from error
+        return objects.Route(source, local, isinstance(given, Reference), spec)
 
     def _declare(self) -> Entity:
         spec, server = self.spec, self.local
-        declared = schema.local_entity(self.source_entity, spec.local_schema, spec.table_name)
+        local_names = {store: self.route(store).local for store in spec.stores}
+        declared = schema.local_entity(self.source_entity, spec.local_schema, spec.table_name).map(
+            lambda table: objects.relabelled(table, local_names)
+        )
         with contextlib.closing(server.connect()) as connection:
             server.check_version(connection)
             # Several processes may well use the class for the first time at once: the others wait, and find it done.

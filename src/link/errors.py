@@ -6,7 +6,7 @@
     └── LinkError
         ├── ConfigError                 what was given to @link, or the environment
         │   ├── CredentialsError            LINK_USER / LINK_PASS missing
-        │   └── StoreError                  a store of ``stores=`` is not configured
+        │   └── StoreError                  a store is not named in ``stores=``, not configured, or fails
         ├── ServerError                 a server said no
         │   ├── UnreachableError            cannot connect, or the connection was lost
         │   ├── LoginError                  wrong user or password
@@ -57,7 +57,7 @@ class CredentialsError(ConfigError):
 
 
 class StoreError(ConfigError):
-    """A store named in ``stores=`` is not configured."""
+    """A store is not named in ``stores=``, not configured, or refuses its service."""
 
 
 class ServerError(LinkError):

@@ -91,9 +91,12 @@ class Keyed:
         ]
         return " AND ".join(sql for sql, _ in bounds) or "1 = 1", tuple(arg for _, args in bounds for arg in args)
 
-    def listed(self, keys: Sequence[Key]) -> tuple[str, str, tuple[Any, ...]]:
-        """A FROM item with some keys, the condition that a row has one of them, and the item's arguments."""
-        item, args = self.server.key_list(self.key, keys)
+    def listed(self, keys: Sequence[Key], values: Sequence[Column] = ()) -> tuple[str, str, tuple[Any, ...]]:
+        """A FROM item with some keys, the condition that a row has one of them, and the item's arguments.
+
+        Behind each key may stand ``values`` of other columns.
+        """
+        item, args = self.server.key_list((*self.key, *values), keys)
         pairs = enumerate(self.pairs)
         on = " AND ".join(self.server.key_match(column, reference, f"j.k{n}") for n, (column, reference) in pairs)
         return item, on, args

@@ -44,6 +44,8 @@ class Task:
     where: str
     within: Chunk
     suppress_errors: bool
+    transfers: int
+    stores: dict[str, Any] = field(repr=False)
 
 
 def pull(
@@ -55,17 +57,20 @@ def pull(
     display_progress: bool,
     max_calls: int | None,
     suppress_errors: bool,
+    transfers: int,
 ) -> PullResult:
     """Pull with several workers; see :meth:`link.Source.pull`."""
     started = time.monotonic()
     # Recovery, and whatever is held and not local, is one worker's work: this one's.
-    result = transfer.pull(ends, where, max_calls=max_calls, suppress_errors=suppress_errors, fresh=False)
+    result = transfer.pull(
+        ends, where, max_calls=max_calls, suppress_errors=suppress_errors, transfers=transfers, fresh=False
+    )
     with Run(ends) as run:
         left = None if max_calls is None else max(max_calls - result.pulled, 0)
         ranges = list(_ranges(run, where, workers * RANGES_PER_WORKER, left))
     spec = replace(ends.spec, helper_schema=ends.helper_schema)
     source, local = _address(ends.source_connection), _address(ends.local_connection)
-    tasks = [Task(spec, source, local, where, within, suppress_errors) for within, _ in ranges]
+    tasks = [Task(spec, source, local, where, within, suppress_errors, transfers, ends.stores) for within, _ in ranges]
     pool = executor or _processes(workers)
     bar = tqdm(total=sum(n for _, n in ranges), unit="row", desc=ends.spec.class_name, disable=not display_progress)
     futures = [pool.submit(pull_task, task) for task in tasks]
@@ -93,8 +98,10 @@ def pull(
 def pull_task(task: Task) -> PullResult:
     """What a worker does."""
     source, local = (dj.Instance(**address).connection for address in (task.source, task.local))
+    local._config.stores = task.stores
+    ends = Ends(task.spec, local, source=source)
     try:
-        return transfer.pull_range(Ends(task.spec, local, source=source), task.where, task.within, task.suppress_errors)
+        return transfer.pull_range(ends, task.where, task.within, task.suppress_errors, task.transfers)
     finally:
         local.close()
         source.close()

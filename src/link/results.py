@@ -25,6 +25,10 @@ class PullResult:
         Rows of part tables copied.
     bytes : int
         Bytes of rows sent to the local server.
+    files : int
+        Files copied to local stores, or found there; a folder counts as one.
+    file_bytes : int
+        Their bytes.
     seconds : float
         Wall time.
     differing : list of dict
@@ -39,6 +43,8 @@ class PullResult:
     skipped: dict[str, int] = field(default_factory=dict)
     part_rows: int = 0
     bytes: int = 0
+    files: int = 0
+    file_bytes: int = 0
     seconds: float = 0.0
     differing: list[dict[str, Any]] = field(default_factory=list)
     errors: list[tuple[dict[str, Any], Exception]] = field(default_factory=list)
@@ -58,6 +64,8 @@ class PullResult:
         self.shared += part.shared
         self.part_rows += part.part_rows
         self.bytes += part.bytes
+        self.files += part.files
+        self.file_bytes += part.file_bytes
         self.differing += part.differing
         self.errors += part.errors
 
@@ -72,7 +80,8 @@ class PullResult:
         if self.errors:
             words.append(f"refused {len(self.errors):,}")
         if not self.dry_run:
-            words += [f"part rows {self.part_rows:,}", _size(self.bytes), f"{self.seconds:.1f} s"]
+            files = [f"files {self.files:,} ({_size(self.file_bytes)})"] * bool(self.files)
+            words += [f"part rows {self.part_rows:,}", _size(self.bytes), *files, f"{self.seconds:.1f} s"]
         return ", ".join(words)
 
 

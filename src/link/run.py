@@ -15,19 +15,20 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any, TypeVar
-from uuid import UUID
 
 import datajoint as dj
 from datajoint.errors import DataJointError
 from datajoint.table import FreeTable
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from . import objects
 from .ends import Ends
 from .errors import UnreachableError
 from .keyed import EVERYTHING, Chunk, Keyed, batches
 from .kinds import Kind
+from .objects import FileColumn
 from .outbound import SHARED, Count
-from .schema import Column, Table
+from .schema import Table
 from .servers import BusyError, Connection, Key, RowError, Server
 from .states import DEPRECATE, RELEASE, SETTLE, Condition
 
@@ -98,12 +99,6 @@ def persistently(
                 raise
             logger.warning("%s Trying again in %g s.", error.what, pause)
             time.sleep(pause)
-
-
-def _as_datajoint(column: Column, value: Any) -> Any:
-    name = column.kind.name if column.kind else ""
-    convert: dict[str, Callable[[Any], Any]] = {"uuid": UUID, "bytes": bytes.fromhex, "bool": bool}
-    return convert[name](value) if name in convert else value
 
 
 def _number(value: Decimal) -> list[str]:
@@ -280,7 +275,7 @@ class Run:
     def as_dict(self, key: Key) -> dict[str, Any]:
         """A key as DataJoint writes it."""
         columns = self.source_entity.master.key_columns
-        return {c.name: _as_datajoint(c, value) for c, value in zip(columns, key, strict=True)}
+        return {c.name: objects.as_datajoint(c, value) for c, value in zip(columns, key, strict=True)}
 
     @property
     def shared_tables(self) -> tuple[Table, ...]:
@@ -305,20 +300,43 @@ class Run:
         """Those of the keys whose rows, parts included, are not the same on both servers."""
         different: set[Key] = set()
         for there, here in zip(self.shared_tables, self.entity.tables, strict=True):
+            files = objects.file_columns(there)
             for batch in batches(keys):
-                ours = Counter(self._contents(self.local, here, batch))
-                theirs = Counter(self._contents(source, there, batch))
+                ours = Counter(self._contents(self.local, here, batch, files))
+                theirs = Counter(self._contents(source, there, batch, files))
                 different |= {key for key, _ in (ours - theirs) + (theirs - ours)}
         return sorted(different)
 
-    def _contents(self, connection: Connection, table: Table, keys: Sequence[Key]) -> Iterable[tuple[Key, Key]]:
-        """The rows of some entities: their keys, and all values, or a digest where the ends are alike."""
-        server, columns = connection.server, table.entity_key
-        keyed = _keyed(server, table)
+    def _contents(
+        self, connection: Connection, table: Table, keys: Sequence[Key], files: Sequence[FileColumn]
+    ) -> Iterable[tuple[Key, Key]]:
+        """The rows of some entities: their keys, and all values, or a digest where the ends are alike.
+
+        What names files is told by what does not change with their place.
+        """
+        server, first = connection.server, len(table.entity_key)
+        keyed, named = _keyed(server, table), [table[column.name] for column in files]
+        plain = table.only([name for name in table.names if table[name] not in named])
+        selected = [keyed.selected, *([Keyed(server, table, named).selected] if named else [])]
         rows_of, args = keyed.rows_of(keys)
-        rows = connection.query(f"SELECT {keyed.selected}, {server.comparable(table, self.alike)} {rows_of}", args)
-        decode = [table[name].kind == Kind("json") for name in table.names] if not self.alike else [False]
-        return ((row[: len(columns)], tuple(map(_comparable, row[len(columns) :], decode))) for row in rows)
+        comparable = server.comparable(plain, self.alike)
+        rows = connection.query(f"SELECT {', '.join([*selected, comparable])} {rows_of}", args)
+        decode = [plain[name].kind == Kind("json") for name in plain.names] if not self.alike else [False]
+        side, second = self._side(connection is self.local), first + len(files)
+        for row in rows:
+            identities = (objects.identity(c, text, side) for c, text in zip(files, row[first:second], strict=True))
+            yield row[:first], (*identities, *map(_comparable, row[second:], decode))
+
+    def _side(self, local: bool) -> objects.Side:
+        routes = {store: self.ends.route(store) for store in self.ends.spec.stores}
+        stays = {route.local if local else store for store, route in routes.items() if route.referenced}
+        length = min([8, *(int(route.spec.get("token_length", 8)) for route in routes.values())])
+        return objects.Side(local, frozenset(stays), max(4, length))
+
+    @functools.cached_property
+    def has_files(self) -> bool:
+        """Whether any column names files."""
+        return any(map(objects.file_columns, self.source_entity.tables))
 
 
 def _keyed(server: Server, table: Table) -> Keyed:

@@ -4,7 +4,7 @@ For each chunk of keys, in the order of the source's primary key:
 
 1. source: INSERT ... SELECT the keys into the helper table (process PULL): held before copied
 2. source: read master and parts in one snapshot, each row rendered in the local server's language
-3. local: one transaction: master rows, then parts
+3. local: one transaction: master rows, then parts; what files they name is complete in the local stores before
 4. source: UPDATE process = NONE, guarded
 
 A reader thread does 1 and 2 of the next chunks while this one does 3, and 4 runs beside it. Between any two of these
@@ -28,13 +28,15 @@ from typing import NamedTuple, NoReturn
 from tqdm.auto import tqdm
 
 from .ends import Ends
-from .errors import LinkError, TransferError, UnreachableError
+from .errors import LinkError, StoreError, TransferError, UnreachableError
+from .files import AHEAD, CHUNK_FILE_BYTES, CHUNK_FILES, Batch, Files
 from .keyed import EVERYTHING, Chunk
+from .objects import ObjectError
 from .outbound import SHARED, Count
 from .results import PullResult
 from .run import UNFLAGGED, Run, patiently, persistently
 from .schema import Table
-from .servers import Block, BusyError, Connection, Form, Key, RowError
+from .servers import BLOCK_BYTES, Block, BusyError, Connection, Form, Key, RowError
 from .states import ABANDON_PULL, FINISH_PULL, REFETCH, REHOLD, Transition
 
 logger = logging.getLogger("link")
@@ -55,6 +57,7 @@ def pull(
     max_calls: int | None = None,
     dry_run: bool = False,
     suppress_errors: bool = False,
+    transfers: int = 8,
     fresh: bool = True,
     former: Iterable[int] = (),
 ) -> PullResult:
@@ -80,14 +83,17 @@ def pull(
             result.pulled = result.pulled if max_calls is None else min(result.pulled, max_calls)
             return
         held = _hold_again(run, counts, result, where, left())
-        with _bar(run, where, left() if fresh else 0, display_progress) as bar:
+        with (
+            _bar(run, where, left() if fresh else 0, display_progress) as bar,
+            Files(run, transfers, result, display_progress) as files,
+        ):
             if held or _unfinished(run, counts):
-                Transfer(run, where, result).move(bar, suppress_errors)
+                Transfer(run, where, result, files).move(bar, suppress_errors)
             if fresh and (where or not run.outbound.holds_everything(run.home)):
-                Transfer(run, where, result, claim=EVERYTHING, limit=left()).move(bar, suppress_errors)
+                Transfer(run, where, result, files, claim=EVERYTHING, limit=left()).move(bar, suppress_errors)
             # What the sessions of a lost run had sent may have been done only now.
             if run.former and _unfinished(run, run.recover()):
-                Transfer(run, where, result).move(bar, suppress_errors)
+                Transfer(run, where, result, files).move(bar, suppress_errors)
 
     try:
         persistently(functools.partial(Run, ends), once, lambda: result.pulled, former)
@@ -100,17 +106,17 @@ def pull(
     return result
 
 
-def pull_range(ends: Ends, where: str, within: Chunk, suppress_errors: bool) -> PullResult:
+def pull_range(ends: Ends, where: str, within: Chunk, suppress_errors: bool, transfers: int) -> PullResult:
     """Pull what nobody holds of one range: one worker's share of a pull, after its recovery."""
     result = PullResult()
 
     def once(run: Run) -> None:
         run.outbound.enlist(run.home)
-        with _bar(run, where, None, False) as bar:
+        with _bar(run, where, None, False) as bar, Files(run, transfers, result) as files:
             if run.former:
                 run.recover()
-                Transfer(run, where, result).move(bar, suppress_errors)
-            Transfer(run, where, result, claim=within).move(bar, suppress_errors)
+                Transfer(run, where, result, files).move(bar, suppress_errors)
+            Transfer(run, where, result, files, claim=within).move(bar, suppress_errors)
 
     persistently(functools.partial(Run, ends), once, lambda: result.pulled)
     return result
@@ -185,6 +191,8 @@ class Transfer:
         The selection, as a condition on the source table.
     result : PullResult
         Where to count.
+    files : Files
+        Copies the files that rows name.
     claim : Chunk, optional
         Claim, and move, the entities of this range that nobody holds. Without it, move those already held.
     limit : int, optional
@@ -192,12 +200,20 @@ class Transfer:
     """
 
     def __init__(
-        self, run: Run, where: str, result: PullResult, *, claim: Chunk | None = None, limit: int | None = None
+        self,
+        run: Run,
+        where: str,
+        result: PullResult,
+        files: Files,
+        *,
+        claim: Chunk | None = None,
+        limit: int | None = None,
     ) -> None:
         self.run = run
         self.outbound = run.outbound
         self.where = where
         self.result = result
+        self.files = files
         self.limit = limit
         self.within = claim
         local = run.ends.local
@@ -209,7 +225,8 @@ class Transfer:
         self.chunk_rows = FIRST_CHUNK_ROWS
         # Claimed or about to be, not yet begun to load; threads add and remove single items.
         self.waiting: dict[tuple[Key | None, Key | None], Chunk] = {}
-        self.queue: queue.Queue[Chunk | Block | _TableEnd | BaseException | None] = queue.Queue(QUEUED_BLOCKS)
+        self.queue: queue.Queue[Chunk | Batch | Block | _TableEnd | BaseException | None] = queue.Queue(QUEUED_BLOCKS)
+        self.ahead = threading.Semaphore(AHEAD)
         self.ends_to_come = 0
         self.stop = threading.Event()
         self.unsettled: list[Chunk] = []
@@ -335,10 +352,14 @@ class Transfer:
 
         # All rows of the range are ours: read it as it lies, without looking at the helper table.
         rows_of = self.outbound.all_rows if chunk.whole else self.outbound.claimed_rows
-        several, counts = len(self.tables) > 1, []
+        several, counts = len(self.tables) > 1 or bool(self.files), []
+        batch = None
         if several:  # of one table each read is a snapshot by itself
+            self._await_turn()
             self.reading.begin_snapshot()
         try:
+            if self.files:
+                batch = self._begin_files(chunk)
             for there, _ in self.tables:
                 counts.append(self.reading.stream(there, rows_of(there, chunk), self.form, send))
                 if chunk.whole and counts[0] != chunk.claimed:
@@ -350,13 +371,31 @@ class Transfer:
         else:
             if several:
                 self.reading.execute("COMMIT")
-            self._adapt(counts[0], sum(sizes))
+            self._adapt(counts[0], sum(sizes), batch)
 
-    def _adapt(self, rows: int, size: int) -> None:
-        fitting = CHUNK_BYTES * rows // size if size else CHUNK_ROWS
-        self.chunk_rows = max(1, min(4 * self.chunk_rows, fitting, CHUNK_ROWS))
+    def _await_turn(self) -> None:
+        """Begin copies of files for so many chunks only before the first of them is loaded."""
+        while self.files and not self.ahead.acquire(timeout=0.1):
+            if self.stop.is_set():
+                raise _Stopped
 
-    def _put(self, item: Chunk | Block | _TableEnd | BaseException | None) -> None:
+    def _begin_files(self, chunk: Chunk) -> Batch:
+        if chunk.whole and self.outbound.has_others(self.reading, chunk):
+            raise RowError(f"other rows in a range of which {chunk.claimed} were claimed")
+        rows_of = self.outbound.all_rows if chunk.whole else self.outbound.claimed_rows
+        batch = self.files.begin(self.reading, lambda there: rows_of(there, chunk), thorough=self.within is None)
+        self._put(batch)
+        return batch
+
+    def _adapt(self, rows: int, size: int, batch: Batch | None) -> None:
+        bounds = [(CHUNK_BYTES, size)]
+        if batch:
+            # The blocks of a chunk wait together for its files.
+            bounds = [(QUEUED_BLOCKS * BLOCK_BYTES, size), (CHUNK_FILES, batch.count), (CHUNK_FILE_BYTES, batch.size)]
+        fitting = [bound * rows // number for bound, number in bounds if number]
+        self.chunk_rows = max(1, min(4 * self.chunk_rows, *fitting, CHUNK_ROWS))
+
+    def _put(self, item: Chunk | Batch | Block | _TableEnd | BaseException | None) -> None:
         while not self.stop.is_set():
             try:
                 return self.queue.put(item, timeout=0.1)
@@ -374,7 +413,7 @@ class Transfer:
             self.ends_to_come = len(self.tables)
         return item
 
-    def _get(self) -> Chunk | Block | _TableEnd | None:
+    def _get(self) -> Chunk | Batch | Block | _TableEnd | None:
         item = self.queue.get()
         if isinstance(item, RowError):
             self.ends_to_come = 0  # the reader has given up this chunk
@@ -383,16 +422,37 @@ class Transfer:
         return item
 
     def _load(self, chunk: Chunk) -> int:
+        batch, failed = None, dict[Key, ObjectError]()
         try:
+            if self.files:
+                batch = self._get_batch()
+                failed = batch.wait()
+                for error in failed.values():
+                    raise error
             with self.run.local.transaction():
                 loaded = [self._load_table(here) for _, here in self.tables]
+                if batch:
+                    batch.rewrite(self.run.local)
             return self._count(loaded)
         except (RowError, BusyError) as error:
             while self.ends_to_come:
-                list(self._incoming())
+                with contextlib.suppress(RowError):  # of the reader, which has given up the chunk as well
+                    list(self._incoming())
             logger.debug("%s: the chunk goes row by row: %s", self.run.name, error.what)
             self._await_finish()
-            return self._load_carefully(chunk)
+            for key, failure in failed.items():
+                self._refuse(key, failure)
+            return self._load_carefully(chunk, batch)
+        except StoreError:
+            self.waiting[chunk.after, chunk.upto] = chunk  # to be let go of: the next pull may have other stores
+            raise
+        finally:
+            self.ahead.release()
+
+    def _get_batch(self) -> Batch:
+        batch = self._get()
+        assert isinstance(batch, Batch)
+        return batch
 
     def _load_table(self, here: Table) -> int:
         loaded = self.run.local.load(here, self._incoming(), self.form)
@@ -419,7 +479,7 @@ class Transfer:
 
     # step 3 again, for a chunk that was refused: entities that are there already, or that the local server cannot hold
 
-    def _load_carefully(self, chunk: Chunk) -> int:
+    def _load_carefully(self, chunk: Chunk, batch: Batch | None) -> int:
         keys = self.outbound.keys(self.marking, "PULL", chunk)
         present = self.run.present(keys)
         there_already = [key for key in keys if key in present]
@@ -435,43 +495,49 @@ class Transfer:
         counted = min(len(there_already), self.result.pulled - self.result._finished) if self.run.former else 0
         self.result._finished += counted
         self.result.shared += len(there_already) - counted
-        return self._load_range(chunk, [key for key in keys if key not in present])
+        return self._load_range(chunk, [key for key in keys if key not in present], batch)
 
-    def _load_range(self, chunk: Chunk, keys: Sequence[Key]) -> int:
+    def _load_range(self, chunk: Chunk, keys: Sequence[Key], known: Batch | None) -> int:
         if not keys:
             return 0
         try:
             with self.marking.transaction(snapshot=True):
+                batch = self.files.begin(
+                    self.marking, lambda there: self.outbound.claimed_rows(there, chunk), True, known
+                )
                 read = [self._collect(there, chunk) for there, _ in self.tables]
-            return patiently(lambda: self._load_collected(read))
+            for failure in batch.wait().values():
+                raise failure
+            return patiently(lambda: self._load_collected(read, batch))
         except RowError as error:
             if len(keys) == 1:
                 self._refuse(keys[0], error)
                 return 0
         middle = len(keys) // 2
-        return self._load_range(Chunk(chunk.after, keys[middle - 1]), keys[:middle]) + self._load_range(
-            Chunk(keys[middle - 1], chunk.upto), keys[middle:]
-        )
+        first = self._load_range(Chunk(chunk.after, keys[middle - 1]), keys[:middle], known)
+        return first + self._load_range(Chunk(keys[middle - 1], chunk.upto), keys[middle:], known)
 
     def _collect(self, there: Table, chunk: Chunk) -> list[Block]:
         blocks: list[Block] = []
         self.marking.stream(there, self.outbound.claimed_rows(there, chunk), self.form, blocks.append)
         return blocks
 
-    def _load_collected(self, read: Sequence[Sequence[Block]]) -> int:
+    def _load_collected(self, read: Sequence[Sequence[Block]], batch: Batch) -> int:
         with self.run.local.transaction():
             loaded = [
                 self.run.local.load(here, blocks, self.form)
                 for (_, here), blocks in zip(self.tables, read, strict=True)
             ]
+            batch.rewrite(self.run.local)
         return self._count(loaded)
 
     def _refuse(self, key: Key, error: RowError) -> None:
         if not self._mark(ABANDON_PULL, [key]):
             self._mark(FINISH_PULL, [key])  # flagged meanwhile
         table = self.run.entity.master
+        failed = "A file is not to be had of" if isinstance(error, ObjectError) else "The local server does not take"
         refused = TransferError(
-            f"The local server does not take {self.run.as_dict(key)} of {table.schema}.{table.name}: {error.what}",
+            f"{failed} {self.run.as_dict(key)} of {table.schema}.{table.name}: {error.what}",
             "It is not shared and not held. suppress_errors=True pulls the others and returns such errors.",
         )
         self.result.errors.append((self.run.as_dict(key), refused))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import datajoint as dj
 
 from ..errors import UnsupportedServerError
-from .base import Block, BusyError, Connection, Form, Key, RowError, Server, Sql
+from .base import BLOCK_BYTES, Block, BusyError, Connection, Form, Key, RowError, Server, Sql
 
 __all__ = [
+    "BLOCK_BYTES",
     "DEFAULT_PORTS",
     "Block",
     "BusyError",

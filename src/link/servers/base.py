@@ -234,8 +234,12 @@ class Server(ABC):
         """A FROM item ``j(k0, k1, ...)`` that holds the keys; one statement's worth."""
 
     @abstractmethod
+    def listed_value(self, column: Column, listed: str) -> str:
+        """A value of :meth:`key_list` as its column takes it."""
+
     def key_match(self, column: Column, reference: str, listed: str) -> str:
         """The condition that a key column equals one of :meth:`key_list`."""
+        return f"{reference} = {self.listed_value(column, listed)}"
 
     @abstractmethod
     def key_checksum(self, columns: Sequence[tuple[Column, str]], alike: bool) -> str:

@@ -43,6 +43,8 @@ from .base import BLOCK_BYTES, Block, BusyError, Connection, Form, Key, RowError
 
 _SESSION = (
     "SET SESSION time_zone = '+00:00', SESSION transaction_isolation = 'READ-COMMITTED', "
+    # Rows that are being read may have to wait for files to be copied.
+    "SESSION net_write_timeout = 3600, "
     "SESSION sql_mode = 'STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION'"
 )
 #: MariaDB answers EXISTS by copying the other table aside; for every chunk, the whole helper table.
@@ -540,13 +542,15 @@ class MySQL(Server):
             return "DOUBLE"
         if kind.name in ("bytes", "uuid"):
             return "VARCHAR(6144) CHARACTER SET ascii"
+        if kind.name == "json":
+            return "LONGTEXT CHARACTER SET utf8mb4"
         if kind.name in ("text", "enum"):
             return f"VARCHAR({kind.size or 255}) CHARACTER SET {column.charset} COLLATE {column.collation}"
         # Compared as a year, MariaDB would take 0 for 2000.
         return "SMALLINT" if column.type == "year" else column.type
 
-    def key_match(self, column: Column, reference: str, listed: str) -> str:
-        return f"{reference} = {mysql_types.parameter(_kind(column)).replace('%s', listed)}"
+    def listed_value(self, column: Column, listed: str) -> str:
+        return mysql_types.parameter(_kind(column)).replace("%s", listed)
 
     def key_checksum(self, columns: Sequence[tuple[Column, str]], alike: bool) -> str:
         if alike:

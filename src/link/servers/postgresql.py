@@ -402,8 +402,8 @@ class PostgreSQL(Server):
         lists = zip(*keys, strict=True)
         return f"unnest({arrays}) AS j({names})", tuple(map(_array, columns, lists))
 
-    def key_match(self, column: Column, reference: str, listed: str) -> str:
-        return f"{reference} = {postgresql_types.parameter(_kind(column), self._cast(column), listed)}"
+    def listed_value(self, column: Column, listed: str) -> str:
+        return postgresql_types.parameter(_kind(column), self._cast(column), listed)
 
     def key_checksum(self, columns: Sequence[tuple[Column, str]], alike: bool) -> str:
         if alike:

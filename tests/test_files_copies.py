@@ -1,0 +1,259 @@
+"""Single objects between stores of every kind: in parts, within one server, over lines that break, damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from buckets import Account, Buckets
+from datajoint import storage_adapter
+from datajoint.settings import Config
+from datajoint.storage_adapter import StorageAdapter
+from fsspec.implementations.memory import MemoryFileSystem
+from proxy import Proxy
+
+from link import LinkError, UnreachableError, s3, stores
+from link.copying import Copier
+from link.objects import Move, ObjectError, Route
+from link.stores import Found, Store, open_store
+
+
+class _Memory(StorageAdapter):
+    """A kind of store that only its adapter knows."""
+
+    protocol = "memory"
+
+    def create_filesystem(self, spec: dict[str, Any]) -> fsspec.AbstractFileSystem:
+        return MemoryFileSystem()
+
+
+class Shop:
+    """Stores of every kind by their names, opened once."""
+
+    def __init__(self, folder: Path, buckets: Buckets) -> None:
+        self.config = Config()
+        self.buckets = buckets
+        for account in (buckets.source, buckets.local):
+            with contextlib.suppress(FileExistsError):
+                account.filesystem().mkdir("copies")
+        for name in ("file", "other_file"):
+            (folder / name).mkdir()
+            self.config.stores[name] = {"protocol": "file", "location": str(folder / name)}
+        self.config.stores |= {
+            "rclone": buckets.source.store("copies", folder.name),
+            "other_rclone": buckets.source.store("copies", f"{folder.name}/other"),
+            "seaweed": buckets.local.store("copies", folder.name),
+            "other_seaweed": buckets.local.store("copies", f"{folder.name}/other"),
+            "memory": {"protocol": "memory", "location": f"/{folder.name}"},
+        }
+        self._open: dict[str, Store] = {}
+
+    def __getitem__(self, name: str) -> Store:
+        if name not in self._open:
+            self._open[name] = open_store(self.config, name)
+        return self._open[name]
+
+    def put(self, name: str, path: str, content: bytes) -> None:
+        """Store something without the package."""
+        self[name].backend.remove(path)
+        self[name].backend.put_buffer(content, path)
+
+    def got(self, name: str, path: str) -> bytes:
+        """What DataJoint reads."""
+        self[name].backend.fs.invalidate_cache()
+        return bytes(self[name].backend.get_buffer(path))
+
+    def copy(self, source: str, local: str, **facts: Any) -> Move:
+        """Copy the object `a/b c+ü.dat` to `x/y`."""
+        move = Move(Route(source, local, False, {}), "a/b c+ü.dat", "x/y", **facts)
+        return Copier(self[source], self[local], lambda number: None, thorough=True).carry(move)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for store in self._open.values():
+            store.close()
+
+
+@pytest.fixture
+def shop(tmp_path: Path, buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    """Stores; what is small, and what goes in parts, is small enough for tests."""
+    monkeypatch.setitem(storage_adapter._adapter_registry, "memory", _Memory())
+    monkeypatch.setattr(stores, "BLOCK", 100_000)
+    monkeypatch.setattr(s3, "BLOCK", 100_000)
+    for module in (stores, s3):
+        monkeypatch.setattr(module, "SMALL", 300_000)
+    # The smallest that S3 allows.
+    monkeypatch.setattr(s3, "PART", 5 << 20)
+    monkeypatch.setattr(s3, "COPIED_PART", 5 << 20)
+    made = Shop(tmp_path, buckets)
+    yield made
+    made.close()
+
+
+CONTENT = os.urandom(12_000_000)
+SIZES = {"empty": 0, "small": 1000, "medium": 2_000_000, "large": len(CONTENT)}
+PAIRS = [
+    *(("file", other) for other in ("other_file", "rclone", "seaweed", "memory")),
+    *((other, "seaweed") for other in ("rclone", "other_seaweed", "memory")),
+    *(("seaweed", other) for other in ("rclone", "file", "memory")),
+    ("rclone", "other_rclone"),
+]
+
+
+@pytest.mark.parametrize(("source", "local"), PAIRS, ids=["-".join(pair) for pair in PAIRS])
+def test_every_size(shop: Shop, source: str, local: str) -> None:
+    for size in SIZES.values():
+        content = CONTENT[:size]
+        shop.put(source, "a/b c+ü.dat", content)
+        for facts in ({}, {"size": size}, {"size": size, "md5": hashlib.md5(content).hexdigest(), "by_content": True}):
+            shop.copy(source, local, **facts)
+            assert shop.got(local, "x/y") == content
+            shop[local].backend.remove("x/y")
+    shop.put(source, "a/b c+ü.dat", b"content")
+    for facts in ({"size": 8}, {"size": 7, "md5": hashlib.md5(b"another").hexdigest(), "by_content": True}):
+        with pytest.raises(ObjectError):
+            shop.copy(source, local, **facts)
+        assert shop[local].find("x/y") is None
+    shop[source].backend.remove("a/b c+ü.dat")
+    for facts in ({}, {"size": 7, "md5": hashlib.md5(b"content").hexdigest()}):
+        with pytest.raises(ObjectError, match="is missing"):
+            shop.copy(source, local, **facts)
+
+
+@pytest.mark.parametrize(("source", "local"), [("file", "seaweed"), ("file", "rclone"), ("rclone", "file")])
+@pytest.mark.parametrize("size", ["medium", "large"])
+def test_damaged_while_it_streams(shop: Shop, source: str, local: str, size: str) -> None:
+    """What is large is checked before its last bytes are sent: it never gets its name."""
+    content = CONTENT[: SIZES[size]]
+    shop.put(source, "a/b c+ü.dat", content[:-1] + b"?")
+    with pytest.raises(ObjectError, match="another content"):
+        shop.copy(source, local, size=len(content), md5=hashlib.md5(content).hexdigest(), by_content=True)
+    assert shop[local].find("x/y") is None
+
+
+def test_within_one_server(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the content comes through here."""
+    for source, local in (("file", "other_file"), ("seaweed", "other_seaweed")):
+        content = CONTENT[:2_000_000]
+        shop.put(source, "a/b c+ü.dat", content)
+        with monkeypatch.context() as patched:
+            patched.setattr(type(shop[local]), "write", None)
+            shop.copy(source, local, size=len(content))
+            shop[local].backend.remove("x/y")
+            shop.copy(source, local, size=len(content), md5=hashlib.md5(content).hexdigest())
+            assert shop.got(local, "x/y") == content
+            if source == "seaweed":
+                patched.setattr(s3, "WHOLE_COPY", 1_000_000)
+                patched.setattr(s3, "_md5_of", lambda reply: None)  # as of what was put there in parts
+                shop[local].backend.remove("x/y")
+                shop.put(source, "a/b c+ü.dat", CONTENT)
+                shop.copy(source, local, size=len(CONTENT))
+                assert shop.got(local, "x/y") == CONTENT
+
+
+def test_parts_that_were_left(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a killed process has uploaded of the same object is let go of, once it is old."""
+    files: Any = shop["seaweed"].backend.fs
+    full = shop["seaweed"].full("x/y")
+    bucket, _, key = full.partition("/")
+
+    def uploads() -> int:
+        return len(files.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=key).get("Uploads", []))
+
+    files.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
+    shop.put("file", "a/b c+ü.dat", CONTENT)
+    shop.copy("file", "seaweed")
+    assert uploads() == 1
+    monkeypatch.setattr(s3, "STALE", -60)
+    shop["seaweed"].backend.remove("x/y")
+    shop.copy("file", "seaweed")
+    assert uploads() == 0 and shop.got("seaweed", "x/y") == CONTENT
+
+
+def test_not_within_one_server_without_the_rights(shop: Shop) -> None:
+    """Who may write there, but not read here, is sent the bytes."""
+    own = shop.config.stores["other_seaweed"] | {"bucket": "nobody's"}
+    shop.put("seaweed", "a/b c+ü.dat", b"content")
+    other = s3.S3Store("other", type(shop["seaweed"].backend)(own))
+    assert not shop["seaweed"].copy_within(other, "a/b c+ü.dat", "x/y", Found(7))
+    other.close()
+
+
+def test_lines_that_break(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that breaks is taken up where it was; one that does not come back is told."""
+    monkeypatch.setattr(s3, "TRIES", 3)
+    proxy = Proxy("127.0.0.1", shop.buckets.local.port)
+    shop.config.stores["far"] = shop.config.stores["seaweed"] | {"endpoint": f"127.0.0.1:{proxy.port}"}
+    for source, local in (("far", "file"), ("file", "far")):
+        shop.put({"far": "seaweed"}.get(source, source), "a/b c+ü.dat", CONTENT)
+        with cut_again_and_again(proxy), contextlib.suppress(UnreachableError):
+            shop.copy(source, local)
+        found = shop[local].find("x/y")
+        assert found is None or found.size == len(CONTENT)
+        shop.copy(source, local)
+        assert shop.got({"far": "seaweed"}.get(local, local), "x/y") == CONTENT
+    proxy.close()
+    with pytest.raises(UnreachableError, match="'far'"):
+        shop["far"].find("x/y")
+
+
+@contextlib.contextmanager
+def cut_again_and_again(proxy: Proxy) -> Iterator[None]:
+    """Break all connections every few milliseconds."""
+    stop = threading.Event()
+
+    def cut() -> None:
+        while not stop.wait(0.05):
+            proxy.cut()
+            proxy.mend()
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        cutter.join()
+
+
+def test_two_writers_of_one_file(shop: Shop) -> None:
+    """One waits for the other; both end with the whole file."""
+    shop.put("rclone", "a/b c+ü.dat", CONTENT)
+    failures: list[LinkError] = []
+
+    def copy() -> None:
+        try:
+            shop.copy("rclone", "file", size=len(CONTENT))
+        except LinkError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=copy) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures and shop.got("file", "x/y") == CONTENT
+    assert not list((Path(shop.config.stores["file"]["location"]) / stores.STAGING).iterdir())
+
+
+def test_users_files_are_never_overwritten(shop: Shop) -> None:
+    """Where something else is, the copy goes beside it, and is found there again."""
+    for local in ("other_file", "seaweed"):
+        shop.put("file", "a/b c+ü.dat", b"theirs")
+        shop.put(local, "x/y", b"ours, and not theirs")
+        beside = shop.copy("file", local, free=True, size=6)
+        assert beside.local != "x/y" and beside.local == shop.copy("file", local, free=True, size=6).local
+        assert (shop.got(local, "x/y"), shop.got(local, beside.local)) == (b"ours, and not theirs", b"theirs")
+        shop.put(local, "x/y", b"theirs")
+        assert shop.copy("file", local, free=True, size=6).local == "x/y"
+
+
+def test_accounts_hide_their_secret(buckets: Buckets) -> None:
+    assert isinstance(buckets.source, Account) and buckets.source.secret_key not in repr(buckets.source)
