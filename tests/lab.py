@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import datajoint as dj
+import pymysql
 from fleet import TestServer
 
 
@@ -75,7 +76,7 @@ class Lab:
         """Remove everything whose name begins with the prefix, from running or restarted servers."""
         with ExitStack() as stack:
             for instance in self._open:
-                stack.callback(instance.connection.close)
+                stack.callback(_close, instance.connection)
             for server in {server.port: server for server in (self.source_server, self.local_server)}.values():
                 stack.callback(_clear, server, self.prefix)
 
@@ -103,6 +104,11 @@ class Lab:
 
     def _account(self, user: str) -> str:
         return user if self.kind == "postgresql" else f"{user}@'%'"
+
+
+def _close(connection: dj.Connection) -> None:
+    with suppress(pymysql.err.Error):  # a test has closed it
+        connection.close()
 
 
 def _clear(server: TestServer, prefix: str) -> None:

@@ -21,7 +21,7 @@ import pytest
 from crasher import Crasher, Mode, Order
 from figures import SOAK, Figures
 from lab import Lab
-from pipelines import declare, granted
+from pipelines import declare, granted, linked
 
 from link import State
 from link.states import HelperRow, state_of
@@ -148,7 +148,13 @@ class World:
 
     def again(self, scene: Scene) -> None:
         """The next run, here: as the scene's own."""
-        eval(scene.code, {"Session": self.linked})
+        if not scene.first_use:
+            eval(scene.code, {"Session": self.linked})
+            return
+        # A class that has been used before does not look whether its tables are there.
+        fresh = linked(self.lab, "Session")
+        eval(scene.code, {"Session": fresh})
+        fresh._ends.source_connection.close()
 
     def await_the_dead(self) -> None:
         """Wait until both servers have noticed that a child has gone, and rolled back what it had begun."""

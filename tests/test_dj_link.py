@@ -11,7 +11,9 @@ from typing import Any
 
 import datajoint as dj
 import pytest
+from buckets import Buckets
 from datajoint.utils import to_camel_case
+from filing import Stores, collected, fetched, fill, nothing_left_over, recordings
 from lab import Lab
 from older import declare_outbound as declare_older_outbound
 from older import keys, linked, older, outbound
@@ -159,6 +161,28 @@ def test_stores_are_named_local_first(lab: Lab, tmp_path: Any) -> None:
         Session()
     lab.local.config.stores = {"local_store": {"protocol": "file", "location": str(tmp_path)}}
     assert Session().pull().pulled == 3
+
+
+def test_files_come_along(lab: Lab, tmp_path: Path, buckets: Buckets) -> None:
+    """With all codecs, from one store to the other; what is deleted as requested frees its files."""
+    Stores(lab, tmp_path, buckets, "file", "file")
+    table = recordings(lab)
+    fill(lab, table, tmp_path)
+    Recording = older(lab, table, ours="theirs")
+    assert (Recording().pull("recording > 0").pulled, Recording().pull().pulled) == (3, 1)
+    assert fetched(Recording) == fetched(table)
+    assert fetched(Recording.Channel) == fetched(table.Channel)
+    with nothing_left_over(lab.local, lab.local_schema, "ours"):
+        pass
+
+    Outbound = outbound(lab, "Recording")
+    Outbound.DeletionRequested().insert((Outbound() & "recording = 1").keys())
+    Recording().refresh()
+    (Recording() & Recording().DeletionRequested()).delete()
+    assert [len(rows()) for rows in (Recording, Outbound, Outbound.DeletionApproved)] == [3, 4, 1]
+    report = collected(lab.local, lab.local_schema, "ours", dry_run=False)
+    assert report["deleted"] and not report["errors"]
+    assert fetched(Recording) == [row for row in fetched(table) if row["recording"] != 1]
 
 
 @pytest.mark.parametrize("stores", ["local", ["local"], {"local": 1}, {"one": "source", "two": "source"}])
