@@ -376,7 +376,7 @@ def test_a_helper_table_with_another_type_of_key(lab: Lab) -> None:
     lab.source_server.sql(f"CREATE TABLE {lab.helper_schema}.outbound (session bigint PRIMARY KEY)")
     if lab.kind == "postgresql":
         lab.source_server.sql(f"GRANT ALL ON {lab.helper_schema}.outbound TO {lab.link_user}")
-    refused(lab, HelperMismatchError, "column session: bigint, in the source table int")
+    refused(lab, HelperMismatchError, "column session: bigint, in the table session int")
 
 
 # --- local tables that do not fit

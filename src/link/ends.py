@@ -628,7 +628,7 @@ def _key_differences(referred: Table, table: Table) -> Iterator[str]:
         if name not in table.names:
             yield f"column {name}: missing"
         elif table[name].type != referred[name].type:
-            yield f"column {name}: {table[name].type}, in {referred.name} {referred[name].type}"
+            yield f"column {name}: {table[name].type}, in the table {referred.name} {referred[name].type}"
     if set(table.primary_key) != set(referred.primary_key):
         yield f"primary key: ({', '.join(table.primary_key)}), expected ({', '.join(referred.primary_key)})"
 
