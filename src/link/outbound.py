@@ -113,10 +113,9 @@ class Outbound:
         )
         return counts + [Count(HelperRow(*row[:3]), int(row[3]), int(row[4])) for row in rows]
 
-    def holds_everything(self, connection: Connection) -> bool:
-        """Whether no source row is left that nobody holds: a helper row is always of a source row."""
-        counts = (f"(SELECT COUNT(*) FROM {table})" for table in (self.rows.name, self.table))
-        return bool(connection.query(f"SELECT {' = '.join(counts)}")[0][0])
+    def count_source(self, connection: Connection) -> int:
+        """How many source rows there are: no fewer than helper rows, each of which is of one."""
+        return self.rows.count(connection, ("1 = 1", ()))
 
     # transitions
 

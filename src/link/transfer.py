@@ -89,7 +89,8 @@ def pull(
         ):
             if held or _unfinished(run, counts):
                 Transfer(run, where, result, files).move(bar, suppress_errors)
-            if fresh and (where or not run.outbound.holds_everything(run.home)):
+            held_rows = sum(count.entities for count in counts)
+            if fresh and (where or run.outbound.count_source(run.home) != held_rows):
                 Transfer(run, where, result, files, claim=EVERYTHING, limit=left()).move(bar, suppress_errors)
             # What the sessions of a lost run had sent may have been done only now.
             if run.former and _unfinished(run, run.recover()):
@@ -312,7 +313,8 @@ class Transfer:
         while limit > 0:
             size = min(self.chunk_rows, limit)
             upto, free = self.outbound.next_claim(self.run.home, self.where, within, size)
-            chunk = self._claim_with(self.run.home, Chunk(within.after, upto or within.upto), free)
+            expected = size if upto and free and not self.where else None
+            chunk = self._claim_with(self.run.home, Chunk(within.after, upto or within.upto), free, expected)
             yield from self._if_any(chunk)
             if upto is None:
                 return
@@ -327,17 +329,19 @@ class Transfer:
                 left, rows = ranges.left, self.chunk_rows
                 upto, free = self.outbound.next_claim(connection, self.where, left, rows)
                 ranges.left = Chunk(upto, left.upto) if upto else None
-            return self._claim_with(connection, Chunk(left.after, upto or left.upto), free)
+            expected = rows if upto and free and not self.where else None
+            return self._claim_with(connection, Chunk(left.after, upto or left.upto), free, expected)
         finally:
             idle.put(connection)
 
-    def _claim_with(self, connection: Connection, chunk: Chunk, free: bool) -> Chunk:
-        """Claim a range, of which may be known that nobody holds anything there."""
+    def _claim_with(self, connection: Connection, chunk: Chunk, free: bool, expected: int | None) -> Chunk:
+        """Claim a range, of which may be known that nobody holds anything there, and how many rows it has."""
         # Listed before it is claimed: whatever happens then, it is let go of in the end.
         self.waiting[chunk.after, chunk.upto] = chunk
         claimed = patiently(lambda: self.outbound.claim(connection, self.where, chunk, mixed=not free))
         chunk = replace(chunk, claimed=claimed)
-        return replace(chunk, whole=claimed > 0 and not self.outbound.has_others(connection, chunk))
+        whole = claimed > 0 and (claimed == expected or not self.outbound.has_others(connection, chunk))
+        return replace(chunk, whole=whole)
 
     def _if_any(self, chunk: Chunk) -> Iterator[Chunk]:
         if chunk.claimed:

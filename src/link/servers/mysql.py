@@ -357,6 +357,7 @@ class MySQL(Server):
     """A MySQL or MariaDB server."""
 
     driver_errors = (pymysql.MySQLError,)
+    claimers = 1
     by_index = "/*+ NO_SEMIJOIN(MATERIALIZATION) */ "
     # At READ COMMITTED, which sessions have for their claims, WITH CONSISTENT SNAPSHOT would be ignored in silence.
     begin_snapshot = (
