@@ -107,3 +107,8 @@ def test_the_types_are_those_of_the_code() -> None:
         kind = postgresql_types.kind_of(there, ())
         assert kind
         assert (mysql_types.declare(kind, False), mysql_types.declare(kind, True)) == (here, in_key or None), there
+
+
+def test_the_readme_shows_what_was_measured() -> None:
+    measured = (ROOT / "benchmarks/results/bench.md").read_text().strip()
+    assert measured in (ROOT / "README.md").read_text()

@@ -46,7 +46,7 @@ CHUNK_ROWS = 20_000
 CHUNK_BYTES = 64_000_000
 FIRST_CHUNK_ROWS = 16
 #: Blocks that wait between the reader and the local server.
-QUEUED_BLOCKS = 8
+QUEUED_BLOCKS = 3
 
 
 def pull(

@@ -21,8 +21,8 @@ from ..schema import Column, Table
 Key = tuple[Any, ...]
 Sql = tuple[str, tuple[Any, ...]]
 
-#: Rows travel in blocks of about this many bytes: large enough for the servers, small enough for the client.
-BLOCK_BYTES = 2_000_000
+#: Rows travel in blocks of about this many bytes: a chunk of small rows in one, for each waits for its answer.
+BLOCK_BYTES = 8_000_000
 
 
 class Form(NamedTuple):
