@@ -195,9 +195,12 @@ class LinkedMeta(TableMeta):
                     create_tables=False,
                 )
                 schema(cls, context={cls.__name__: cls})
-            except BaseException:
+            except BaseException as error:
                 cls._active = False
-                raise
+                ours = ends.local.translated(error) if isinstance(error, Exception) else error
+                if ours is error:
+                    raise
+                raise ours from error
 
 
 class Source(FreeTable):
