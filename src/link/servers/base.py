@@ -354,3 +354,29 @@ class Server(ABC):
     @abstractmethod
     def create_table(self, table: Table) -> list[str]:
         """The statements that create a local table."""
+
+    def _create_keyed(
+        self,
+        source: Table,
+        schema: str,
+        name: str,
+        referred: tuple[str, str],
+        columns: Mapping[str, Sequence[str]],
+    ) -> str:
+        """CREATE TABLE with the source's key, some columns, and a foreign key that nothing passes by."""
+        key = ", ".join(self.quote(k) for k in source.primary_key)
+        lines = [
+            *(self._key_definition(column) for column in source.key_columns),
+            *(self._helper_column(schema, *column) for column in columns.items()),
+            f"PRIMARY KEY ({key})",
+            f"FOREIGN KEY ({key}) REFERENCES {self.name(*referred)} ({key}) ON UPDATE RESTRICT ON DELETE RESTRICT",
+        ]
+        return f"CREATE TABLE {self.name(schema, name)} ({', '.join(lines)})"
+
+    @abstractmethod
+    def _key_definition(self, column: Column) -> str:
+        """A key column exactly as the source has it."""
+
+    @abstractmethod
+    def _helper_column(self, schema: str, name: str, labels: Sequence[str]) -> str:
+        """A column with labels, or a number."""

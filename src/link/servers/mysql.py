@@ -724,35 +724,18 @@ class MySQL(Server):
     def create_helper(
         self, source: Table, schema: str, name: str, columns: Mapping[str, Sequence[str]], comment: str
     ) -> list[str]:
-        return [self._create_keyed(source, schema, name, (source.schema, source.name), columns, comment)]
+        made = self._create_keyed(source, schema, name, (source.schema, source.name), columns)
+        return [f"{made} ENGINE=InnoDB COMMENT={_text(comment)}"]
 
     def create_helper_part(self, source: Table, schema: str, name: str, helper: str) -> list[str]:
-        return [self._create_keyed(source, schema, name, (schema, helper), {}, "")]
+        return [f"{self._create_keyed(source, schema, name, (schema, helper), {})} ENGINE=InnoDB"]
 
-    def _create_keyed(
-        self,
-        source: Table,
-        schema: str,
-        name: str,
-        referred: tuple[str, str],
-        columns: Mapping[str, Sequence[str]],
-        comment: str,
-    ) -> str:
-        key = ", ".join(self.quote(k) for k in source.primary_key)
-        lines = [
-            *(self._key_definition(column) for column in source.key_columns),
-            *(self._helper_column(*column) for column in columns.items()),
-            f"PRIMARY KEY ({key})",
-            f"FOREIGN KEY ({key}) REFERENCES {self.name(*referred)} ({key}) ON UPDATE RESTRICT ON DELETE RESTRICT",
-        ]
-        return f"CREATE TABLE {self.name(schema, name)} ({', '.join(lines)}) ENGINE=InnoDB COMMENT={_text(comment)}"
-
-    def _helper_column(self, name: str, labels: Sequence[str]) -> str:
+    def _helper_column(self, schema: str, name: str, labels: Sequence[str]) -> str:
         kind = f"ENUM({', '.join(map(_text, labels))})" if labels else "INT"
         return f"{self.quote(name)} {kind} NOT NULL DEFAULT {_text(labels[-1]) if labels else 0}"
 
     def add_helper_columns(self, schema: str, name: str, columns: Mapping[str, Sequence[str]]) -> list[str]:
-        added = ", ".join(f"ADD COLUMN {self._helper_column(*column)}" for column in columns.items())
+        added = ", ".join(f"ADD COLUMN {self._helper_column(schema, *column)}" for column in columns.items())
         return [f"ALTER TABLE {self.name(schema, name)} {added}"]
 
     def rename_columns(self, schema: str, name: str, columns: Mapping[str, str]) -> list[str]:

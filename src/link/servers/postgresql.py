@@ -553,23 +553,6 @@ class PostgreSQL(Server):
             self._grant_to_owner(source, schema, name),
         ]
 
-    def _create_keyed(
-        self,
-        source: Table,
-        schema: str,
-        name: str,
-        referred: tuple[str, str],
-        columns: Mapping[str, Sequence[str]],
-    ) -> str:
-        key = ", ".join(self.quote(k) for k in source.primary_key)
-        lines = [
-            *(self._key_definition(column) for column in source.key_columns),
-            *(self._helper_column(schema, *column) for column in columns.items()),
-            f"PRIMARY KEY ({key})",
-            f"FOREIGN KEY ({key}) REFERENCES {self.name(*referred)} ({key}) ON UPDATE RESTRICT ON DELETE RESTRICT",
-        ]
-        return f"CREATE TABLE {self.name(schema, name)} ({', '.join(lines)})"
-
     def _helper_column(self, schema: str, name: str, labels: Sequence[str]) -> str:
         kind = self._helper_enum(schema, labels) if labels else "integer"
         return f"{self.quote(name)} {kind} NOT NULL DEFAULT {_text(labels[-1]) if labels else 0}"
