@@ -37,7 +37,7 @@ def work(number: int, order: dict[str, Any]) -> Counter[str]:
 
     import datajoint as dj
 
-    from link import LinkError, run
+    from link import LinkError, UnreachableError, run
     from link.servers import BusyError
 
     logging.getLogger("link").setLevel(logging.CRITICAL)
@@ -55,7 +55,7 @@ def work(number: int, order: dict[str, Any]) -> Counter[str]:
         try:
             local = dj.Instance(**order["local"], use_tls=False, safemode=False)
         except Exception:  # DataJoint's own: it has not got as far as to tell that the connection was lost
-            counts["error UnreachableError"] += 1
+            counts["lost UnreachableError"] += 1
             continue
         try:
             table = linked(order, local)
@@ -70,8 +70,10 @@ def work(number: int, order: dict[str, Any]) -> Counter[str]:
                 counts["operations"] += 1
         except BusyError:
             counts["gave up waiting"] += 1
+        except (UnreachableError, dj.errors.LostConnectionError) as error:
+            counts[f"lost {type(error).__name__}"] += 1
         except (LinkError, dj.DataJointError) as error:
-            counts[f"error {type(error).__name__}"] += 1
+            counts[f"error {error!r}"] += 1
         except Exception:
             counts[f"unexpected {traceback.format_exc()}"] += 1
     return counts

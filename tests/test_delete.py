@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from lab import Lab
 from pipelines import contents, count_held, declare, everything, flag, granted, helper_rows, sessions, states, units
 from recorder import Statement
 
-from link import State
+from link import State, deletion
 from link.errors import TransactionError, TransferError
 
 
@@ -202,6 +203,26 @@ def test_deleted_behind_our_back(lab: Lab) -> None:
     assert Session.source.pull("session = 0").pulled == 1
     assert Session.source.pull().pulled == 1
     assert Session.source.status()[State.SHARED] == 10 and len(Session.Trial()) == 20
+
+
+def test_row_that_comes_meanwhile(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody adds a row to what is being deleted: what was selected goes, what came stays."""
+    Unit = granted(lab, units(lab, 10))
+    Unit.source.pull("unit <> 5")
+    keys_of = deletion._read_keys
+    insert = f"INSERT INTO {Unit.full_table_name} VALUES (5, 5 / 7.0)"
+    coming = threading.Thread(target=lambda: lab.local_server.sql(insert))
+
+    def meanwhile(*args: Any) -> Any:
+        keys = keys_of(*args)
+        coming.start()
+        coming.join(0.5)
+        return keys
+
+    monkeypatch.setattr(deletion, "_read_keys", meanwhile)
+    assert Unit().delete(prompt=False) == 9
+    coming.join()
+    assert list(Unit().to_arrays("unit")) == [5] and count_held(lab) == 0
 
 
 def test_not_a_part_of_what_is_selected(lab: Lab) -> None:

@@ -401,13 +401,13 @@ def test_local_server_lost_in_mid_delete(lab: Lab, wires: Wires, monkeypatch: py
     """Nothing is deleted, nothing marked; the error is this package's, and the next deletion works."""
     Session = wires.linked(sessions(lab, 10))
     Session.source.pull()
-    keys_of = deletion._local_keys
+    keys_of = deletion._read_keys
 
     def losing(*args: Any) -> Any:
         wires.cut(wires.local)
         return keys_of(*args)
 
-    monkeypatch.setattr(deletion, "_local_keys", losing)
+    monkeypatch.setattr(deletion, "_read_keys", losing)
     with pytest.raises(LinkError):
         Session().delete()
     monkeypatch.undo()

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
@@ -28,6 +28,7 @@ from pipelines import (
     granted,
     helper_rows,
     run_sql,
+    series,
     sessions,
     states,
     units,
@@ -250,6 +251,29 @@ def test_unheld_rows_are_compared(lab: Lab) -> None:
     assert result.differing == [{"subject": 1, "session": 1}, {"subject": 2, "session": 2}]
     assert contents(lab.local_server, lab.local_schema) == local
     assert count_held(lab) == 10
+
+
+def test_rows_that_arrive_meanwhile(lab: Lab) -> None:
+    """What a run that was taken for dead commits only now is kept, and stays held."""
+    table = units(lab, 4)
+    Unit = granted(lab, table)
+    Unit()
+    helper = f"{lab.helper_schema}.{lab.helper_table}"
+    lab.source_server.sql(
+        f"INSERT INTO {helper} (unit, process, _worker) SELECT unit, 'PULL', {DEAD} FROM {lab.source_schema}.unit"
+    )
+    insert = f"INSERT INTO {Unit.full_table_name} SELECT i, i / 7.0 FROM {series(4)} WHERE i"
+    lab.local_server.sql(f"{insert} = 0")
+    with closing(lab.local_server.connect_raw()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"{insert} IN (1, 2)")
+        committing = threading.Timer(1, lambda: cursor.execute("COMMIT"))
+        committing.start()
+        result = Unit.source.pull()
+        committing.join()
+    assert (result.pulled, result.shared, result.errors) == (1, 3, [])
+    assert set(unit_states(lab).values()) == {State.SHARED}
+    assert_same(lab, table)
 
 
 def test_rows_of_a_living_run_are_left_alone(lab: Lab) -> None:

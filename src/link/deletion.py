@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import datajoint as dj
@@ -73,19 +73,17 @@ def delete(ends: Ends, selected: dj.Table, execute: Callable[[], int], prompt: b
 def _begin(ends: Ends, run: Run, selected: dj.Table, execute: Callable[[], int]) -> list[Key]:
     """Delete locally, in a transaction that is left open; the keys of what is deleted.
 
-    Others may pull and delete here at the same time: have the same rows locked, or bring and take some meanwhile.
+    Others may pull and delete here at the same time, and have the same rows locked.
     """
-    try:
-        return patiently(lambda: _delete(ends, run, selected, execute))
-    except TransferError:
-        return patiently(lambda: _delete(ends, run, selected, execute))
+    return patiently(lambda: _delete(ends, run, selected, execute))
 
 
 def _delete(ends: Ends, run: Run, selected: dj.Table, execute: Callable[[], int]) -> list[Key]:
+    reading = run.rows.server.stable_read(f"SELECT {run.rows.selected} FROM {run.rows.name}{_where(selected)}")
     ends.local_connection.start_transaction()
     try:
         with _in_our_words(ends):
-            keys = _local_keys(run, selected)
+            keys = _read_keys(ends.local_connection, reading)
             count = execute()
         if count != len(keys):
             raise TransferError(
@@ -118,11 +116,11 @@ def _in_our_words(ends: Ends) -> Iterator[None]:
         raise ours from error
 
 
-def _local_keys(run: Run, selected: dj.Table) -> list[Key]:
-    rows = run.rows
-    return [
-        tuple(row) for row in selected.connection.query(f"SELECT {rows.selected} FROM {rows.name}{_where(selected)}")
-    ]
+def _read_keys(connection: dj.Connection, statements: Sequence[str]) -> list[Key]:
+    *before, select = statements
+    for statement in before:
+        connection.query(statement)
+    return [tuple(row) for row in connection.query(select)]
 
 
 def _where(selected: Any) -> str:

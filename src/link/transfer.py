@@ -485,7 +485,11 @@ class Transfer:
     # step 3 again, for a chunk that was refused: entities that are there already, or that the local server cannot hold
 
     def _load_carefully(self, chunk: Chunk, batch: Batch | None) -> int:
-        keys = self.outbound.keys(self.marking, "PULL", chunk)
+        keys = self._without_present(self.outbound.keys(self.marking, "PULL", chunk))
+        return self._load_range(chunk, keys, batch)
+
+    def _without_present(self, keys: Sequence[Key]) -> list[Key]:
+        """Those of the keys that are not local; the others are compared, and finished as they are."""
         present = self.run.present(keys)
         there_already = [key for key in keys if key in present]
         for key in self.run.differing(self.marking, there_already):
@@ -500,7 +504,7 @@ class Transfer:
         counted = min(len(there_already), self.result.pulled - self.result._finished) if self.run.former else 0
         self.result._finished += counted
         self.result.shared += len(there_already) - counted
-        return self._load_range(chunk, [key for key in keys if key not in present], batch)
+        return [key for key in keys if key not in present]
 
     def _load_range(self, chunk: Chunk, keys: Sequence[Key], known: Batch | None) -> int:
         if not keys:
@@ -515,6 +519,10 @@ class Transfer:
                 raise failure
             return patiently(lambda: self._load_collected(read, batch))
         except RowError as error:
+            # A lost session, or a run that was taken for dead, may have brought them just now: they stay held.
+            left = self._without_present(keys)
+            if len(left) < len(keys):
+                return self._load_range(chunk, left, known)
             if len(keys) == 1:
                 self._refuse(keys[0], error)
                 return 0

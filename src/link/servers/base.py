@@ -270,6 +270,13 @@ class Server(ABC):
         return condition
 
     @abstractmethod
+    def stable_read(self, select: str) -> tuple[str, ...]:
+        """A read, within a transaction just begun, of rows that a DELETE after it finds the very same.
+
+        Of several statements, the last returns the rows.
+        """
+
+    @abstractmethod
     def driving_join(self, first: str, second: str, on: str) -> str:
         """A join that reads ``first`` in its order and looks up ``second``."""
 

@@ -573,6 +573,10 @@ class MySQL(Server):
     def delete_listed(self, table: str, key_list: str, on: str, where: str) -> str:
         return f"DELETE {table} FROM {key_list} STRAIGHT_JOIN {table} ON {on} WHERE {where}"
 
+    def stable_read(self, select: str) -> tuple[str, ...]:
+        # Locks the gaps as well: nobody adds rows meanwhile.
+        return (f"{select} FOR UPDATE",)
+
     def driving_join(self, first: str, second: str, on: str) -> str:
         return f"{first} STRAIGHT_JOIN {second} ON {on}"
 

@@ -433,6 +433,10 @@ class PostgreSQL(Server):
         # Taken to be true of every other row. A guess of one row would compare each with all keys of the list.
         return f"CASE WHEN {condition} THEN TRUE END"
 
+    def stable_read(self, select: str) -> tuple[str, ...]:
+        # One snapshot for both: what others change meanwhile makes the DELETE fail, what they add it does not see.
+        return "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", select
+
     def driving_join(self, first: str, second: str, on: str) -> str:
         return f"{first} JOIN {second} ON {on}"
 
