@@ -49,12 +49,13 @@ def delete(ends: Ends, selected: dj.Table, execute: Callable[[], int], prompt: b
     with Run(ends) as run, _in_our_words(ends):
         run.recover()
         ends.local.revive()
-        keys = _begin(ends, run, selected, execute)
+        # Others may pull and delete here at the same time, and have the same rows locked.
+        keys = patiently(lambda: _delete(ends, run, selected, execute))
         count = len(keys)
         try:
             confirmed = count > 0 and (not prompt or user_choice("Commit deletes?", default="no") == "yes")
             if confirmed:
-                patiently(lambda: run.outbound.apply_to_keys(run.home, START_DELETE, keys))
+                run.apply(START_DELETE, keys)
         except BaseException:
             _roll_back(ends)
             raise
@@ -70,15 +71,8 @@ def delete(ends: Ends, selected: dj.Table, execute: Callable[[], int], prompt: b
     return count
 
 
-def _begin(ends: Ends, run: Run, selected: dj.Table, execute: Callable[[], int]) -> list[Key]:
-    """Delete locally, in a transaction that is left open; the keys of what is deleted.
-
-    Others may pull and delete here at the same time, and have the same rows locked.
-    """
-    return patiently(lambda: _delete(ends, run, selected, execute))
-
-
 def _delete(ends: Ends, run: Run, selected: dj.Table, execute: Callable[[], int]) -> list[Key]:
+    """Delete locally, in a transaction that is left open; the keys of what is deleted."""
     reading = run.rows.server.stable_read(f"SELECT {run.rows.selected} FROM {run.rows.name}{_where(selected)}")
     ends.local_connection.start_transaction()
     try:
@@ -151,7 +145,7 @@ def _commit(run: Run, connection: dj.Connection, keys: list[Key]) -> None:
     except Exception:
         # Only if it certainly did not commit: a hold too many is harmless, one too few is not.
         if run.present(keys) == set(keys):
-            patiently(lambda: run.outbound.apply_to_keys(run.home, CANCEL_DELETE, keys))
+            run.apply(CANCEL_DELETE, keys)
         raise
 
 

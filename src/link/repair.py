@@ -82,9 +82,9 @@ def _let_go(run: Run, where: str) -> None:
     unflagged = run.outbound.keys_where(run.home, UNFLAGGED, where)
     present = run.present(unflagged)
     keys = [*run.vanished(where), *(key for key in unflagged if key not in present)]
-    patiently(lambda: run.outbound.apply_to_keys(run.home, LET_GO, keys))
+    run.apply(LET_GO, keys)
     back = run.present(keys)
-    patiently(lambda: run.outbound.apply_to_keys(run.home, CANCEL_DELETE, sorted(back)))
+    run.apply(CANCEL_DELETE, sorted(back))
     run.release([key for key in keys if key not in back])
     logger.info("%s: released the holds of %d entities that are gone locally", run.name, len(keys) - len(back))
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import itertools
 import logging
 import queue
 import threading
@@ -45,6 +46,8 @@ logger = logging.getLogger("link")
 CHUNK_ROWS = 20_000
 CHUNK_BYTES = 64_000_000
 FIRST_CHUNK_ROWS = 16
+#: So many chunks are read before others are claimed meanwhile: from them is known how long rows are.
+_CHUNKS_TO_SIZE = 2
 #: Blocks that wait between the reader and the local server.
 QUEUED_BLOCKS = 3
 
@@ -151,12 +154,12 @@ def _hold_again(run: Run, counts: list[Count], result: PullResult, where: str, l
     outbound, deprecated, vanished = run.outbound, [], []
     if any(count.row == ("NONE", "FALSE", "TRUE") for count in counts):
         deprecated = outbound.keys_where(run.home, UNFLAGGED, where)[:limit]
-        patiently(lambda: outbound.apply_to_keys(run.home, REHOLD, deprecated))
+        run.apply(REHOLD, deprecated)
     if result.shared and run.may_differ(where, result.shared):
         vanished = run.vanished(where)[: None if limit is None else limit - len(deprecated)]
         if vanished:
             logger.warning("%s: %d shared entities are gone locally; pulling them again", run.name, len(vanished))
-        patiently(lambda: outbound.apply_to_keys(run.home, REFETCH, vanished))
+        run.apply(REFETCH, vanished)
         result.shared -= len(vanished)
     return bool(deprecated or vanished)
 
@@ -236,7 +239,9 @@ class Transfer:
     def move(self, bar: tqdm[NoReturn], suppress_errors: bool) -> None:
         """Move everything. On an error what was moved stays, and what was only claimed is let go."""
         source = self.run.ends.source
-        ahead = source.claimers if self.within is not None and self.limit is None else 0
+        # One session more than may claim: it looks where the next chunk ends.
+        ahead = source.claimers + 1 if self.within is not None and self.limit is None else 0
+        self.turns = threading.Semaphore(source.claimers)
         self.reading, self.marking, *self.claiming = self.run.open_together([source] * (2 + ahead))
         reader = threading.Thread(target=self._read, name="link-reader", daemon=True)
         with ThreadPoolExecutor(1, "link-marker") as self.marker:
@@ -300,9 +305,12 @@ class Transfer:
         idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         for connection in self.claiming:
             idle.put(connection)
+        for _ in range(_CHUNKS_TO_SIZE):
+            if chunk := self._claim_next(ranges, idle):
+                yield from self._if_any(chunk)
         under_way: collections.deque[Future[Chunk | None]] = collections.deque()
         with ThreadPoolExecutor(len(self.claiming), "link-claimer") as pool:
-            for _ in range(len(self.claiming) + 1):
+            for _ in self.claiming:
                 under_way.append(pool.submit(self._claim_next, ranges, idle))
             while under_way:
                 if chunk := under_way.popleft().result():
@@ -313,8 +321,9 @@ class Transfer:
         while limit > 0:
             size = min(self.chunk_rows, limit)
             upto, free = self.outbound.next_claim(self.run.home, self.where, within, size)
-            expected = size if upto and free and not self.where else None
-            chunk = self._claim_with(self.run.home, Chunk(within.after, upto or within.upto), free, expected)
+            chunk = self._claim_with(
+                self.run.home, Chunk(within.after, upto or within.upto), free, size if upto else None
+            )
             yield from self._if_any(chunk)
             if upto is None:
                 return
@@ -329,18 +338,19 @@ class Transfer:
                 left, rows = ranges.left, self.chunk_rows
                 upto, free = self.outbound.next_claim(connection, self.where, left, rows)
                 ranges.left = Chunk(upto, left.upto) if upto else None
-            expected = rows if upto and free and not self.where else None
-            return self._claim_with(connection, Chunk(left.after, upto or left.upto), free, expected)
+            return self._claim_with(connection, Chunk(left.after, upto or left.upto), free, rows if upto else None)
         finally:
             idle.put(connection)
 
-    def _claim_with(self, connection: Connection, chunk: Chunk, free: bool, expected: int | None) -> Chunk:
-        """Claim a range, of which may be known that nobody holds anything there, and how many rows it has."""
+    def _claim_with(self, connection: Connection, chunk: Chunk, free: bool, rows: int | None) -> Chunk:
+        """Claim a range; may be known of it that nobody holds anything there, and how many selected rows it has."""
         # Listed before it is claimed: whatever happens then, it is let go of in the end.
         self.waiting[chunk.after, chunk.upto] = chunk
-        claimed = patiently(lambda: self.outbound.claim(connection, self.where, chunk, mixed=not free))
+        with self.turns:
+            claimed = patiently(lambda: self.outbound.claim(connection, self.where, chunk, mixed=not free))
         chunk = replace(chunk, claimed=claimed)
-        whole = claimed > 0 and (claimed == expected or not self.outbound.has_others(connection, chunk))
+        all_known = free and not self.where and claimed == rows
+        whole = claimed > 0 and (all_known or not self.outbound.has_others(connection, chunk))
         return replace(chunk, whole=whole)
 
     def _if_any(self, chunk: Chunk) -> Iterator[Chunk]:
@@ -397,7 +407,7 @@ class Transfer:
             # The blocks of a chunk wait together for its files.
             bounds = [(QUEUED_BLOCKS * BLOCK_BYTES, size), (CHUNK_FILES, batch.count), (CHUNK_FILE_BYTES, batch.size)]
         fitting = [bound * rows // number for bound, number in bounds if number]
-        self.chunk_rows = max(1, min(4 * self.chunk_rows, *fitting, CHUNK_ROWS))
+        self.chunk_rows = max(1, min(16 * self.chunk_rows, *fitting, CHUNK_ROWS))
 
     def _put(self, item: Chunk | Batch | Block | _TableEnd | BaseException | None) -> None:
         while not self.stop.is_set():
@@ -432,11 +442,7 @@ class Transfer:
                 batch, failed = self._await_files(chunk)
                 for error in failed.values():
                     raise error
-            with self.run.local.transaction():
-                loaded = [self._load_table(here) for _, here in self.tables]
-                if batch:
-                    batch.rewrite(self.run.local)
-            return self._count(loaded)
+            return self._count(self._load_tables(batch))
         except (RowError, BusyError) as error:
             while self.ends_to_come:
                 with contextlib.suppress(RowError):  # of the reader, which has given up the chunk as well
@@ -459,8 +465,26 @@ class Transfer:
             self.waiting[chunk.after, chunk.upto] = chunk  # nothing of it is loaded: it is let go of
             raise
 
-    def _load_table(self, here: Table) -> int:
-        loaded = self.run.local.load(here, self._incoming(), self.form)
+    def _load_tables(self, batch: Batch | None) -> list[int]:
+        local = self.run.local
+        incoming: list[Iterator[Block]] = [self._incoming() for _ in self.tables]
+        alone = False
+        if local.server.loads_whole and len(self.tables) == 1 and not batch:
+            blocks = list(itertools.islice(incoming[0], 1))
+            if blocks and len(blocks[0].data) < BLOCK_BYTES:
+                blocks += itertools.islice(incoming[0], 1)
+                alone = len(blocks) == 1
+            incoming[0] = itertools.chain(blocks, incoming[0])
+        # One statement is a transaction by itself: over a long wire each of three would wait for its answer.
+        with contextlib.nullcontext() if alone else local.transaction():
+            tables = zip(self.tables, incoming, strict=True)
+            loaded = [self._load_table(here, blocks) for (_, here), blocks in tables]
+            if batch:
+                batch.rewrite(local)
+        return loaded
+
+    def _load_table(self, here: Table, blocks: Iterable[Block]) -> int:
+        loaded = self.run.local.load(here, blocks, self.form)
         if loaded != self.rows_sent:
             raise TransferError(
                 f"The local server took {loaded} of {self.rows_sent} rows of {here.schema}.{here.name}; nothing of the "

@@ -109,6 +109,11 @@ class Connection(ABC):
         for statement in self.server.begin_snapshot:
             self.execute(statement)
 
+    @contextmanager
+    def unwaiting(self) -> Iterator[None]:
+        """For a statement that looks at many rows: be busy soon where it would wait for those that it leaves alone."""
+        yield
+
     @abstractmethod
     def rollback(self) -> None:
         """Roll back; a connection that is gone has done so already."""
@@ -125,6 +130,8 @@ class Server(ABC):
     """
 
     begin_snapshot: ClassVar[tuple[str, ...]]
+    #: A block is loaded by one statement that takes all of its rows or none.
+    loads_whole: ClassVar[bool] = False
     #: Sessions that claim at once: the check of the foreign key is what takes the time.
     claimers: ClassVar[int] = 2
     #: After the SELECT in an EXISTS: look each row up in the index, and copy nothing aside.

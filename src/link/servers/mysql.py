@@ -17,7 +17,7 @@ import json
 import re
 import socket
 import ssl
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Literal, cast
@@ -201,6 +201,13 @@ class MySQLConnection(Connection):
             finally:
                 self._raw.encoding = encoding
 
+    @contextlib.contextmanager
+    def unwaiting(self) -> Iterator[None]:
+        # A DELETE locks every row that it looks at, one after the other.
+        self.execute("SET SESSION innodb_lock_wait_timeout = 1")
+        yield
+        self.execute("SET SESSION innodb_lock_wait_timeout = DEFAULT")
+
     def rollback(self) -> None:
         with contextlib.suppress(LinkError):
             self.execute("ROLLBACK")
@@ -357,6 +364,7 @@ class MySQL(Server):
     """A MySQL or MariaDB server."""
 
     driver_errors = (pymysql.MySQLError,)
+    loads_whole = True
     claimers = 1
     by_index = "/*+ NO_SEMIJOIN(MATERIALIZATION) */ "
     # At READ COMMITTED, which sessions have for their claims, WITH CONSISTENT SNAPSHOT would be ignored in silence.
