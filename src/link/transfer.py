@@ -45,9 +45,7 @@ logger = logging.getLogger("link")
 #: A chunk ends at this many rows or about this many bytes, whichever comes first.
 CHUNK_ROWS = 20_000
 CHUNK_BYTES = 64_000_000
-FIRST_CHUNK_ROWS = 16
-#: So many chunks are read before others are claimed meanwhile: from them is known how long rows are.
-_CHUNKS_TO_SIZE = 2
+FIRST_CHUNK_ROWS = 64
 #: Blocks that wait between the reader and the local server.
 QUEUED_BLOCKS = 3
 
@@ -93,7 +91,7 @@ def pull(
             if held or _unfinished(run, counts):
                 Transfer(run, where, result, files).move(bar, suppress_errors)
             held_rows = sum(count.entities for count in counts)
-            if fresh and (where or run.outbound.count_source(run.home) != held_rows):
+            if fresh and (where or not held_rows or run.outbound.count_source(run.home) != held_rows):
                 Transfer(run, where, result, files, claim=EVERYTHING, limit=left()).move(bar, suppress_errors)
             # What the sessions of a lost run had sent may have been done only now.
             if run.former and _unfinished(run, run.recover()):
@@ -305,9 +303,9 @@ class Transfer:
         idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         for connection in self.claiming:
             idle.put(connection)
-        for _ in range(_CHUNKS_TO_SIZE):
-            if chunk := self._claim_next(ranges, idle):
-                yield from self._if_any(chunk)
+        # The first is read before others are claimed: from it is known how long rows are.
+        if chunk := self._claim_next(ranges, idle):
+            yield from self._if_any(chunk)
         under_way: collections.deque[Future[Chunk | None]] = collections.deque()
         with ThreadPoolExecutor(len(self.claiming), "link-claimer") as pool:
             for _ in self.claiming:

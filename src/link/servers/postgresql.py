@@ -408,9 +408,11 @@ class PostgreSQL(Server):
     def key_checksum(self, columns: Sequence[tuple[Column, str]], alike: bool) -> str:
         if alike:
             # Sums of big integers are wider than these.
-            fields = ", ".join(reference for _, reference in columns)
             if all(column.type in _INTEGERS for column, _ in columns):
-                return f"SUM(hash_record_extended(ROW({fields}), 0))"
+                digest = "0"
+                for _, reference in columns:
+                    digest = f"hashint8extended({reference}::bigint, {digest})"
+                return f"SUM({digest})"
             fields = ", ".join(f"quote_literal({reference}::text)" for _, reference in columns)
             return f"SUM(hashtextextended(concat_ws(',', {fields}), 0))"
         fields = ", ".join(postgresql_types.summed(_kind(column), reference) for column, reference in columns)
