@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import builtins
 import logging
+import re
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import datajoint as dj
@@ -14,7 +16,7 @@ from lab import Lab
 from pipelines import contents, count_held, declare, everything, flag, granted, helper_rows, sessions, states, units
 from recorder import Statement
 
-from link import State, deletion
+from link import State, deletion, run
 from link.errors import TransactionError, TransferError
 
 
@@ -223,6 +225,58 @@ def test_row_that_comes_meanwhile(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> 
     assert Unit().delete(prompt=False) == 9
     coming.join()
     assert list(Unit().to_arrays("unit")) == [5] and count_held(lab) == 0
+
+
+def test_release_of_many(either: Lab, statements: list[Statement], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Much is let go of in one look at the helper table, and not more than was deleted."""
+    monkeypatch.setattr(run, "FEW", 5)
+    Unit = granted(either, units(either, 20))
+    Unit.source.pull()
+    flag(either, "unit = 1")
+    statements.clear()
+    assert (Unit & "unit < 12").delete(prompt=False) == 12
+    table = f"{either.helper_schema}.{either.helper_table}"
+    released = [s for s in statements if s.sql.startswith("DELETE") and table in re.sub('[`"]', "", s.sql)]
+    assert len([s for s in released if "JSON_TABLE" not in s.sql and "unnest" not in s.sql]) == len(released) > 0
+    found = states(either, "unit", "unit")
+    expected = {n: State.UNSHARED if n < 12 else State.SHARED for n in range(20)} | {1: State.DEPRECATED}
+    assert {unit: state for (unit,), state in found.items()} == expected
+
+
+def test_release_of_many_beside_a_lock(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An administrator has another helper row locked: nobody waits for that."""
+    monkeypatch.setattr(run, "FEW", 5)
+    monkeypatch.setattr(run, "TRIES", 1)
+    Unit = granted(lab, units(lab, 20))
+    Unit.source.pull()
+    with closing(lab.source_server.connect_raw()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"UPDATE {lab.helper_schema}.{lab.helper_table} SET is_flagged = 'TRUE' WHERE unit = 5")
+        assert (Unit & "unit <> 5").delete(prompt=False) == 19
+        cursor.execute("COMMIT")
+    assert [row[:2] for row in helper_rows(lab)] == [("NONE", "TRUE")]
+
+
+def test_release_of_many_beside_what_cannot_be_deleted(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an interrupted deletion has left, and something local depends on, stays held."""
+    monkeypatch.setattr(run, "FEW", 5)
+    Unit = granted(lab, units(lab, 20))
+    Unit.source.pull()
+    dead = "process = 'DELETE', _worker = 4711"
+    lab.source_server.sql(f"UPDATE {lab.helper_schema}.{lab.helper_table} SET {dead} WHERE unit = 3")
+    hidden = f"{lab.prefix}_hidden"
+    lab.local_server.sql(f"CREATE SCHEMA {hidden}")
+    try:
+        refers = f"FOREIGN KEY (unit) REFERENCES {lab.local_schema}.unit (unit)"
+        lab.local_server.sql(f"CREATE TABLE {hidden}.dependent (unit INT PRIMARY KEY, {refers})")
+        lab.local_server.sql(f"INSERT INTO {hidden}.dependent VALUES (3)")
+        assert (Unit & "unit <> 3").delete_quick(get_count=True) == 19
+        assert {k: s for (k,), s in states(lab, "unit", "unit").items() if s is not State.UNSHARED} == {
+            3: State.RECEIVED_DELETE
+        }
+    finally:
+        lab.local_server.sql(f"DROP TABLE {hidden}.dependent")
+        lab.local_server.sql(f"DROP SCHEMA {hidden}")
 
 
 def test_not_a_part_of_what_is_selected(lab: Lab) -> None:

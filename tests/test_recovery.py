@@ -34,7 +34,7 @@ from pipelines import (
     units,
 )
 
-from link import State, link, transfer
+from link import State, link, run, transfer
 from link.states import FLAGS, TABLE, HelperRow, state_of
 
 #: The number of a run whose lock nobody holds.
@@ -173,8 +173,10 @@ def test_pull_of_nothing_finishes_what_was_begun(lab: Lab, worker: str) -> None:
     assert unit_states(lab) == {case.unit: finished(case) for case in CASES}
 
 
-def test_delete_from_every_state(either: Lab) -> None:
+@pytest.mark.parametrize("few", [run.FEW, 1], ids=["by key", "at once"])
+def test_delete_from_every_state(either: Lab, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is local goes; what was being pulled is taken up by the next pull."""
+    monkeypatch.setattr(run, "FEW", few)
     Unit = constructed(either)
     Unit().delete(prompt=False)
     found = unit_states(either)

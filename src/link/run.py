@@ -246,20 +246,22 @@ class Run:
     def release(self, keys: Sequence[Key]) -> None:
         """Let go of entities that are gone locally: no hold is left, or a deprecated one where the source had asked."""
         remaining = len(keys)
-        if remaining > FEW and remaining > self.held // 4 and not self.stuck:
-            remaining -= self._release_marked()
         while remaining:
             # A flag may come between the two; the guards let no row through both, and the loop takes it up again.
-            done = self.apply(RELEASE, keys)
+            done = self._apply_to_marked(RELEASE, keys)
             if done < remaining:
-                done += self.apply(DEPRECATE, keys)
+                done += self._apply_to_marked(DEPRECATE, keys)
             remaining = remaining - done if done else 0
 
-    def _release_marked(self) -> int:
-        """Let go of whatever this run has marked as deleted: where that is much, quicker than key by key."""
-        with contextlib.suppress(BusyError), self.home.unwaiting():
-            return self.outbound.apply(self.home, RELEASE, EVERYTHING)
-        return 0
+    def _apply_to_marked(self, transition: Transition, keys: Sequence[Key]) -> int:
+        """Apply a transition to these keys, which are all that this run has marked as deleted.
+
+        Where they are many, one look at the whole table is quicker than to look up each.
+        """
+        if len(keys) > max(FEW, self.held // 4) and not self.stuck:
+            with contextlib.suppress(BusyError), self.home.unwaiting():
+                return self.outbound.apply(self.home, transition, EVERYTHING)
+        return self.apply(transition, keys)
 
     def settle(self) -> None:
         """Mark as deprecated what is flagged and not local."""

@@ -205,8 +205,10 @@ class MySQLConnection(Connection):
     def unwaiting(self) -> Iterator[None]:
         # A DELETE locks every row that it looks at, one after the other.
         self.execute("SET SESSION innodb_lock_wait_timeout = 1")
-        yield
-        self.execute("SET SESSION innodb_lock_wait_timeout = DEFAULT")
+        try:
+            yield
+        finally:
+            self.execute("SET SESSION innodb_lock_wait_timeout = DEFAULT")
 
     def rollback(self) -> None:
         with contextlib.suppress(LinkError):
