@@ -264,7 +264,7 @@ def test_release_of_many_beside_what_cannot_be_deleted(lab: Lab, monkeypatch: py
     Unit.source.pull()
     dead = "process = 'DELETE', _worker = 4711"
     lab.source_server.sql(f"UPDATE {lab.helper_schema}.{lab.helper_table} SET {dead} WHERE unit = 3")
-    hidden = f"{lab.prefix}_hidden"
+    hidden = f"hidden_{lab.prefix}"  # the local account has no rights there
     lab.local_server.sql(f"CREATE SCHEMA {hidden}")
     try:
         refers = f"FOREIGN KEY (unit) REFERENCES {lab.local_schema}.unit (unit)"
