@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -185,22 +186,21 @@ class LinkedMeta(TableMeta):
                 ends.entity  # noqa: B018 - declares
             cls._active = True
             try:
-                for name in ends.local_parts():
-                    part = to_camel_case(name[len(ends.spec.table_name) + 2 :])
-                    setattr(cls, part, type(part, (dj.Part,), {"definition": ...}))
-                schema = dj.Schema(
-                    ends.spec.local_schema,
-                    connection=ends.local_connection,
-                    create_schema=False,
-                    create_tables=False,
-                )
-                schema(cls, context={cls.__name__: cls})
-            except BaseException as error:
+                with ends.local.in_our_words():
+                    for name in ends.local_parts():
+                        part = to_camel_case(name[len(ends.spec.table_name) + 2 :])
+                        setattr(cls, part, type(part, (dj.Part,), {"definition": ...}))
+                    schema = dj.Schema(
+                        ends.spec.local_schema,
+                        connection=ends.local_connection,
+                        create_schema=False,
+                        create_tables=False,
+                    )
+                    schema(cls, context={cls.__name__: cls})
+                    cls().heading.attributes  # noqa: B018 - loads
+            except BaseException:
                 cls._active = False
-                ours = ends.local.translated(error) if isinstance(error, Exception) else error
-                if ours is error:
-                    raise
-                raise ours from error
+                raise
 
 
 class Source(FreeTable):
@@ -337,18 +337,13 @@ class Source(FreeTable):
 
     def _selection(self, *restrictions: Any) -> str:
         """The SQL condition of this query; DataJoint may have to ask the source for it."""
-        try:
+        in_our_words = self._ends.source.in_our_words
+        with contextlib.suppress(UnreachableError), in_our_words():
             return self._restricted(*restrictions)
-        except Exception as error:
-            lost = self._ends.source.translated(error)
-            if not isinstance(lost, UnreachableError):
-                raise lost from error
-        try:
+        with in_our_words():
             # On PostgreSQL DataJoint does not take up a lost connection by itself.
             self.connection.connect()
             return self._restricted(*restrictions)
-        except Exception as error:
-            raise self._ends.source.translated(error) from error
 
     def _restricted(self, *restrictions: Any) -> str:
         expression: Any = self

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import datajoint as dj
@@ -46,7 +46,7 @@ def delete(ends: Ends, selected: dj.Table, execute: Callable[[], int], prompt: b
     """
     ends.require_no_transaction("delete of")
     connection = ends.local_connection
-    with Run(ends) as run, _in_our_words(ends):
+    with Run(ends) as run, ends.local.in_our_words():
         run.recover()
         ends.local.revive()
         # Others may pull and delete here at the same time, and have the same rows locked.
@@ -76,7 +76,7 @@ def _delete(ends: Ends, run: Run, selected: dj.Table, execute: Callable[[], int]
     reading = run.rows.server.stable_read(f"SELECT {run.rows.selected} FROM {run.rows.name}{_where(selected)}")
     ends.local_connection.start_transaction()
     try:
-        with _in_our_words(ends):
+        with ends.local.in_our_words():
             keys = _read_keys(ends.local_connection, reading)
             count = execute()
         if count != len(keys):
@@ -96,18 +96,6 @@ def _roll_back(ends: Ends) -> None:
         ends.local_connection.cancel_transaction()
     with contextlib.suppress(Exception):
         ends.local.revive()  # a connection that was lost has rolled back
-
-
-@contextlib.contextmanager
-def _in_our_words(ends: Ends) -> Iterator[None]:
-    """What DataJoint's connection to the local server meets, as an error of this package."""
-    try:
-        yield
-    except Exception as error:
-        ours = ends.local.translated(error)
-        if ours is error:
-            raise
-        raise ours from error
 
 
 def _read_keys(connection: dj.Connection, statements: Sequence[str]) -> list[Key]:

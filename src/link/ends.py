@@ -192,10 +192,8 @@ class Ends:
         """DataJoint's heading of the source table, loaded once: its connection serves one thread at a time."""
         with self._lock:
             if self._heading is None:
-                try:
+                with self.source.in_our_words():
                     heading.attributes  # noqa: B018 - loads
-                except Exception as error:
-                    raise self.source.translated(error) from error
                 self._heading = heading
             return self._heading
 
@@ -203,7 +201,8 @@ class Ends:
         """DataJoint reads the schema's ``~lineage`` wherever it sees it, as with a right on the whole schema."""
         name = self.source_connection.adapter.make_full_table_name(table.schema, table.name)
         try:
-            FreeTable(self.source_connection, name).heading.attributes  # noqa: B018 - reads
+            with self.source.in_our_words():
+                FreeTable(self.source_connection, name).heading.attributes  # noqa: B018 - reads
         except AccessError as error:
             raise PrivilegeError(
                 f"DataJoint cannot read {table.schema}.{table.name} on the source server {self.source.where} as "
@@ -550,8 +549,9 @@ class Ends:
                 for name in here.names
                 if name in there.primary_key or any(name in fk.columns for fk in there.foreign_keys)
             ]
-        ensure_lineage_table(self.local_connection, entity.master.schema)
-        insert_lineages(self.local_connection, entity.master.schema, entries)
+        with self.local.in_our_words():
+            ensure_lineage_table(self.local_connection, entity.master.schema)
+            insert_lineages(self.local_connection, entity.master.schema, entries)
 
     def _origin(self, connection: Connection, table: Table, column: str, seen: tuple[ForeignKey, ...] = ()) -> str:
         for fk in table.foreign_keys:

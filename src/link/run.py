@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 import datajoint as dj
-from datajoint.errors import DataJointError
+from datajoint.errors import DataJointError, LostConnectionError
 from datajoint.table import FreeTable
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -210,13 +210,17 @@ class Run:
     def _delete_cascading(self, keys: Sequence[Key]) -> None:
         """Delete entities with what depends on them, as DataJoint does: it knows the dependents."""
         connection, master = self.ends.local_connection, self.entity.master
-        # A class that has not been used yet has not told DataJoint of its schema, in which dependents are sought.
-        dj.Schema(master.schema, connection=connection, create_schema=False, create_tables=False)
-        table = FreeTable(connection, connection.adapter.make_full_table_name(master.schema, master.name))
-        try:
-            (table & [self.as_dict(key) for key in keys]).delete(prompt=False)
-        except DataJointError as error:
-            logger.warning("%s: a deletion that was begun cannot be finished: %s", self.name, error)
+        with self.ends.local.in_our_words():
+            self.ends.local.revive()
+            # A class that has not been used yet has not told DataJoint of its schema, in which dependents are sought.
+            dj.Schema(master.schema, connection=connection, create_schema=False, create_tables=False)
+            table = FreeTable(connection, connection.adapter.make_full_table_name(master.schema, master.name))
+            try:
+                (table & [self.as_dict(key) for key in keys]).delete(prompt=False)
+            except LostConnectionError:
+                raise
+            except DataJointError as error:
+                logger.warning("%s: a deletion that was begun cannot be finished: %s", self.name, error)
 
     def apply(self, transition: Transition, keys: Sequence[Key]) -> int:
         """Apply a transition to the helper rows of these keys that its guard admits; how many.

@@ -162,11 +162,17 @@ class Server(ABC):
     def lasting_identity(self, connection: Connection) -> str | None:
         """What this server answers for as long as its data live; None where there is nothing of the kind."""
 
-    def translated(self, error: Exception) -> Exception:
-        """What DataJoint's own connection to this server met, in our words where it is the server's fault."""
-        if isinstance(error, LostConnectionError):
-            return UnreachableError(f"Lost the connection to {self.where} as {self.user!r}.", "Run the same again.")
-        return self.translate(error) if isinstance(error, self.driver_errors) else error
+    @contextmanager
+    def in_our_words(self) -> Iterator[None]:
+        """What DataJoint's own connection to this server meets, as an error of this package."""
+        try:
+            yield
+        except LostConnectionError as error:
+            raise UnreachableError(
+                f"Lost the connection to {self.where} as {self.user!r}.", "Run the same again."
+            ) from error
+        except self.driver_errors as error:
+            raise self.translate(error) from error
 
     def revive(self) -> None:
         """Connect DataJoint's own connection anew if it is lost; what was open on it is rolled back."""
