@@ -44,6 +44,17 @@ def test_what_is_not_copied_is_told(
     assert Unit.source.pull().pulled == 1
 
 
+def test_flag_by_update_in_datajoint(lab: Lab) -> None:
+    """In one step, during which the entity stays held."""
+    Unit = granted(lab, units(lab, 3))
+    Unit.source.pull()
+    helper_at_source(lab).update1({"unit": 1, "is_flagged": "TRUE"})
+    assert (Unit & Unit.source.flagged).delete(prompt=False) == 1
+    assert states(lab, "unit", "unit")[1,] is State.DEPRECATED
+    helper_at_source(lab).update1({"unit": 1, "is_flagged": "FALSE"})
+    assert Unit.source.pull().pulled == 1
+
+
 def test_flag_by_hand(lab: Lab) -> None:
     """The recipe that source administrators have always used."""
     Session = granted(lab, sessions(lab, 6))

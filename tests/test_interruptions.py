@@ -19,7 +19,7 @@ import pytest
 from figures import Figures
 from fleet import TestServer
 from lab import Lab
-from pipelines import assert_same, count_held, flag, granted, helper_rows, run_sql, sessions, states, units
+from pipelines import assert_same, count_held, flag, granted, helper_rows, run_sql, series, sessions, states, units
 from proxy import Proxy
 
 from link import LinkError, State, UnreachableError, deletion, run, transfer
@@ -451,6 +451,27 @@ def test_local_backup_restored(lab: Lab) -> None:
     assert found.pop((1, 1)) is State.TAINTED
     assert set(found.values()) == {State.SHARED}
     assert_same(lab, table, "trial")
+
+
+def test_cascade_of_a_table_that_is_not_linked(lab: Lab) -> None:
+    """A local table to which somebody has tied the linked one takes rows of it along: they are pulled again."""
+    table = units(lab, 10)
+    Unit = granted(lab, table)
+    Unit.source.pull()
+    probe = f"{lab.local_schema}.probe"
+    run_sql(
+        lab.local_server,
+        [
+            f"CREATE TABLE {probe} (unit INT PRIMARY KEY)",
+            f"INSERT INTO {probe} SELECT unit FROM {lab.local_schema}.unit",
+            f"ALTER TABLE {lab.local_schema}.unit ADD FOREIGN KEY (unit) REFERENCES {probe} (unit) ON DELETE CASCADE",
+            f"DELETE FROM {probe} WHERE unit < 4",
+        ],
+    )
+    assert Unit.source.status()[State.VANISHED] == 4
+    lab.local_server.sql(f"INSERT INTO {probe} SELECT i FROM {series(4)}")
+    assert Unit.source.pull().pulled == 4
+    assert_all_shared(lab, table, 10)
 
 
 def test_hands_on_the_helper_table(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import datajoint as dj
@@ -41,6 +42,22 @@ def test_pull_counts(lab: Lab) -> None:
     assert isinstance(again, PullResult)
     assert (again.pulled, again.shared, again.part_rows, again.bytes) == (0, 50, 0, 0)
     assert dict(Session.source.status()) == {state.value: 50 * (state is State.SHARED) for state in State}
+
+
+def test_log(lab: Lab, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line a chunk, one a run, and no credentials."""
+    for name in ("FIRST_CHUNK_ROWS", "CHUNK_ROWS"):
+        monkeypatch.setattr(transfer, name, 4)
+    Unit = granted(lab, units(lab, 10))
+    Unit()
+    with caplog.at_level(logging.DEBUG, "link"):
+        Unit.source.pull()
+        (Unit & "unit < 3").delete(prompt=False)
+    lines = [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "link"]
+    assert [level for level, _ in lines] == ["DEBUG"] * 3 + ["INFO"] * 2
+    assert all("4 copied, 4 finished" in line for _, line in lines[:2]) and "2 copied, 2 finished" in lines[2][1]
+    assert lines[3][1].startswith("Unit: pulled 10,") and lines[4][1].startswith("Unit: deleted 3 ")
+    assert lab.link_password not in caplog.text and lab.local_password not in caplog.text
 
 
 def test_nothing_to_pull(lab: Lab) -> None:

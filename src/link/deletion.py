@@ -66,6 +66,7 @@ def delete(ends: Ends, selected: dj.Table, execute: Callable[[], int], prompt: b
             return 0
         _commit(run, connection, keys)
         _release(ends, run, keys)
+    logger.info("%s: deleted %d entities here, and the source knows", ends.spec.class_name, count)
     if prompt:
         dj_logger.info("Delete committed.")
     return count

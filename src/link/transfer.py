@@ -621,14 +621,16 @@ class Transfer:
         if interrupted:  # perhaps in the middle of a statement: these sessions may be of no more use
             self.run.local, self.marking = self.run.open_together([self.run.ends.local, self.run.ends.source])
         for chunk in self.waiting.values():
-            keys = self.outbound.keys(self.marking, "PULL", chunk)
-            present = self.run.present(keys)
-            self._mark(ABANDON_PULL, [key for key in keys if key not in present])
+            self._let_go(chunk)
         for chunk in self.taken:
-            keys = self.outbound.keys(self.marking, "PULL", chunk)
-            present = self.run.present(keys)
-            self._mark(ABANDON_PULL, [key for key in keys if key not in present])
-            self._mark(FINISH_PULL, sorted(present))
+            self._mark(FINISH_PULL, sorted(self._let_go(chunk)))
+
+    def _let_go(self, chunk: Chunk) -> set[Key]:
+        """Let go of what is held in a chunk and not local; the keys of what is."""
+        keys = self.outbound.keys(self.marking, "PULL", chunk)
+        present = self.run.present(keys)
+        self._mark(ABANDON_PULL, [key for key in keys if key not in present])
+        return present
 
     def _mark(self, transition: Transition, keys: Sequence[Key]) -> int:
         return patiently(lambda: self.outbound.apply_to_keys(self.marking, transition, keys))
