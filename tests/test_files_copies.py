@@ -70,10 +70,10 @@ class Shop:
         self[name].backend.fs.invalidate_cache()
         return bytes(self[name].backend.get_buffer(path))
 
-    def copy(self, source: str, local: str, **facts: Any) -> Move:
+    def copy(self, source: str, local: str, thorough: bool = True, **facts: Any) -> Move:
         """Copy the object `a/b c+ü.dat` to `x/y`."""
         move = Move(Route(source, local, False, {}), "a/b c+ü.dat", "x/y", **facts)
-        return Copier(self[source], self[local], lambda number: None, thorough=True).carry(move)
+        return Copier(self[source], self[local], lambda number: None, thorough).carry(move)
 
     def close(self) -> None:
         """Close what was opened."""
@@ -125,6 +125,36 @@ def test_every_size(shop: Shop, source: str, local: str) -> None:
     for facts in ({}, {"size": 7, "md5": hashlib.md5(b"content").hexdigest()}):
         with pytest.raises(ObjectError, match="is missing"):
             shop.copy(source, local, **facts)
+
+
+@pytest.mark.parametrize("source", ["seaweed", "rclone"])
+def test_small_objects_take_one_request(shop: Shop, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading tells what there is to know of it: it need not be asked for, and is checked all the same."""
+    content = CONTENT[:1000]
+    shop.put(source, "a/b c+ü.dat", content)
+    methods: list[str] = []
+    send = s3.S3Store._send
+
+    def sending(self: s3.S3Store, method: str, *args: Any, **kwargs: Any) -> Any:
+        methods.append(method)
+        return send(self, method, *args, **kwargs)
+
+    monkeypatch.setattr(s3.S3Store, "_send", sending)
+    shop.copy(source, "file", thorough=False, size=1000)
+    assert methods == ["GET"] and shop.got("file", "x/y") == content
+    for size in (1, 999, 1001):
+        with pytest.raises(ObjectError, match=f"has 1,000 bytes, {size:,} were stored"):
+            shop.copy(source, "memory", thorough=False, size=size)
+    monkeypatch.setattr(s3, "_md5_of", lambda reply: "0" * 32)
+    with pytest.raises(ObjectError, match="another content"):
+        shop.copy(source, "memory", thorough=False, size=1000)
+    shop[source].backend.remove("a/b c+ü.dat")
+    with pytest.raises(ObjectError, match="is missing"):
+        shop.copy(source, "memory", thorough=False, size=1000)
+    shop.put(source, "a/b c+ü.dat", b"")
+    with pytest.raises(ObjectError, match="has 0 bytes, 1,000 were stored"):
+        shop.copy(source, "memory", thorough=False, size=1000)
+    assert shop["memory"].find("x/y") is None
 
 
 @pytest.mark.parametrize(("source", "local"), [("file", "seaweed"), ("file", "rclone"), ("rclone", "file")])

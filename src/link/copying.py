@@ -62,7 +62,7 @@ class Copier:
 
     def _expected(self, move: Move) -> Found:
         """Size and digest that the object must have, from what is stored of it; else from the source store."""
-        if move.md5 and move.size is not None:
+        if move.size is not None and (move.md5 or self._is_told(move)):
             return Found(move.size, move.md5)
         found = self._find(move.source)
         if found is None:
@@ -70,6 +70,11 @@ class Copier:
         if move.size not in (None, found.size):
             raise ObjectError(f"has {found.size:,} bytes, {move.size:,} were stored")
         return Found(found.size, move.md5 or found.md5)
+
+    def _is_told(self, move: Move) -> bool:
+        """Whether size and digest show when the object is read, and nothing depends on them before."""
+        plain = self.source.tells and not self.local.reaches(self.source)
+        return plain and not (move.free or move.by_content or self.thorough) and 0 < (move.size or 0) <= SMALL
 
     def _is_there(self, move: Move, expected: Found) -> bool:
         there = self._local(move.local)
@@ -114,8 +119,12 @@ class Copier:
     def _inspect(self, move: Move, expected: Found) -> None:
         """Look at the beginning of what may be copied without coming through here."""
         if move.inspect:
-            for head in Checked(self.source, move.source, min(expected.size, HEAD)).blocks():
-                move.inspect(head, expected.size)
+            with explained(self.source, move.source):
+                try:
+                    for head in self.source.read(move.source, 0, min(expected.size, HEAD)):
+                        move.inspect(head, expected.size)
+                except FileNotFoundError:
+                    raise ObjectError("is missing") from None
 
     def _require_right(self, move: Move) -> None:
         found = self._local(move.source)

@@ -29,7 +29,7 @@ from datajoint.storage import StorageBackend
 
 from .errors import StoreError, UnreachableError
 from .objects import ObjectError
-from .stores import BLOCK, SMALL, STALE, Checked, Found, Store
+from .stores import BLOCK, SMALL, STALE, Checked, Found, Store, Told
 
 T = TypeVar("T")
 
@@ -77,6 +77,8 @@ def _endpoint(backend: StorageBackend) -> str:
 
 class S3Store(Store):
     """A bucket, or a folder of it."""
+
+    tells = True
 
     def __init__(self, name: str, backend: StorageBackend) -> None:
         super().__init__(name, backend)
@@ -135,11 +137,11 @@ class S3Store(Store):
             if page.findtext("{*}IsTruncated") != "true":
                 return sorted(found)
 
-    def read(self, path: str, offset: int, length: int) -> Iterator[bytes]:
+    def read(self, path: str, offset: int, length: int, told: Told | None = None) -> Iterator[bytes]:
         end, failures = offset + length, 0
         while offset < end:
             try:
-                for block in self._get(path, offset, end):
+                for block in self._get(path, offset, end, told):
                     offset += len(block)
                     failures = 0
                     yield block
@@ -299,9 +301,11 @@ class S3Store(Store):
 
     # requests
 
-    def _get(self, path: str, offset: int, end: int) -> Iterator[bytes]:
+    def _get(self, path: str, offset: int, end: int, told: Told | None) -> Iterator[bytes]:
         response = self._send("GET", self.full(path), headers={"Range": f"bytes={offset}-{end - 1}"})
         try:
+            if told and response.status in (200, 206, 416):
+                told(_told(Reply(response.status, response.headers, b"")))
             if response.status in (404, 416):
                 raise FileNotFoundError(path)
             if response.status not in (200, 206):
@@ -432,6 +436,14 @@ def _md5_of(reply: Reply) -> str | None:
     encrypted = "aws:kms" in str(reply.headers.get("x-amz-server-side-encryption"))
     etag = _etag(reply)
     return etag if _PLAIN_MD5.fullmatch(etag) and not encrypted else None
+
+
+def _told(reply: Reply) -> Found:
+    """The whole object's size and digest, of a reply that has a part of it."""
+    whole = str(reply.headers.get("Content-Range") or "").rpartition("/")[2]
+    if not whole.isdecimal():  # all of it was sent, or it is empty and has no such part
+        whole = "0" if reply.status == 416 else reply.headers["Content-Length"]
+    return Found(int(whole), _md5_of(reply))
 
 
 def _said(reply: Reply) -> str:

@@ -15,7 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from datajoint.errors import DataJointError
 from datajoint.hash_registry import get_store_backend
@@ -44,6 +44,10 @@ class Found(NamedTuple):
 
     size: int
     md5: str | None = None
+
+
+#: Is told what is known of an object.
+Told = Callable[[Found], None]
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error
@@ -117,7 +121,7 @@ class Checked:
         return self._digests[self.size].hexdigest()
 
     def _read(self, offset: int, length: int) -> Iterator[bytes]:
-        blocks = self.store.read(self.path, offset, length)
+        blocks = self.store.read(self.path, offset, length, None if self.expected else self._hear)
         while True:
             # Said here whose fault it is: this is read in the middle of writing to another store.
             with explained(self.store, self.path):
@@ -128,6 +132,11 @@ class Checked:
             if block is None:
                 return
             yield block
+
+    def _hear(self, found: Found) -> None:
+        if found.size != self.size:
+            raise ObjectError(f"has {found.size:,} bytes, {self.size:,} were stored")
+        self.expected = found.md5
 
     def _check(self, found: str, head: bytes | None = None) -> None:
         if head is not None and self._inspect:
@@ -151,6 +160,8 @@ class Store(ABC):
         What DataJoint makes of the settings.
     """
 
+    tells: ClassVar[bool] = False
+
     def __init__(self, name: str, backend: StorageBackend) -> None:
         self.name, self.backend = name, backend
 
@@ -172,8 +183,11 @@ class Store(ABC):
         """The files in a folder, by their paths within it, with their sizes."""
 
     @abstractmethod
-    def read(self, path: str, offset: int, length: int) -> Iterator[bytes]:
-        """Bytes of an object, in blocks; FileNotFoundError if there is none."""
+    def read(self, path: str, offset: int, length: int, told: Told | None = None) -> Iterator[bytes]:
+        """Bytes of an object, in blocks; FileNotFoundError if there is none.
+
+        A store that :attr:`tells` lets ``told`` know first what :meth:`find` would find.
+        """
 
     @abstractmethod
     def write(self, path: str, content: Checked) -> None:
@@ -254,7 +268,7 @@ class FileStore(Store):
         found = (Path(folder, name) for folder, _, names in os.walk(root) for name in names)
         return sorted((file.relative_to(root).as_posix(), file.stat().st_size) for file in found)
 
-    def read(self, path: str, offset: int, length: int) -> Iterator[bytes]:
+    def read(self, path: str, offset: int, length: int, told: Told | None = None) -> Iterator[bytes]:
         with Path(self.full(path)).open("rb", buffering=0) as file:
             file.seek(offset)
             while length > 0 and (block := file.read(min(BLOCK, length))):
@@ -371,7 +385,7 @@ class AnyStore(Store):
         found = self.backend.fs.find(root, detail=True)
         return sorted((name[len(root) :], int(info["size"])) for name, info in found.items() if len(name) > len(root))
 
-    def read(self, path: str, offset: int, length: int) -> Iterator[bytes]:
+    def read(self, path: str, offset: int, length: int, told: Told | None = None) -> Iterator[bytes]:
         with self.backend.fs.open(self.full(path), "rb", block_size=SMALL, cache_type="readahead") as file:
             file.seek(offset)
             while length > 0 and (block := file.read(min(BLOCK, length))):
