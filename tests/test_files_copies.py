@@ -109,6 +109,7 @@ PAIRS = [
 
 @pytest.mark.parametrize(("source", "local"), PAIRS, ids=["-".join(pair) for pair in PAIRS])
 def test_every_size(shop: Shop, source: str, local: str) -> None:
+    facts: dict[str, Any]
     for size in SIZES.values():
         content = CONTENT[:size]
         shop.put(source, "a/b c+ü.dat", content)
