@@ -70,8 +70,9 @@ class Shop:
         self[name].backend.fs.invalidate_cache()
         return bytes(self[name].backend.get_buffer(path))
 
-    def copy(self, source: str, local: str, thorough: bool = True, **facts: Any) -> Move:
+    def copy(self, source: str, local: str, **facts: Any) -> Move:
         """Copy the object `a/b c+ü.dat` to `x/y`."""
+        thorough = facts.pop("thorough", True)
         move = Move(Route(source, local, False, {}), "a/b c+ü.dat", "x/y", **facts)
         return Copier(self[source], self[local], lambda number: None, thorough).carry(move)
 
@@ -109,7 +110,6 @@ PAIRS = [
 
 @pytest.mark.parametrize(("source", "local"), PAIRS, ids=["-".join(pair) for pair in PAIRS])
 def test_every_size(shop: Shop, source: str, local: str) -> None:
-    facts: dict[str, Any]
     for size in SIZES.values():
         content = CONTENT[:size]
         shop.put(source, "a/b c+ü.dat", content)
