@@ -103,9 +103,9 @@ class Copier:
 
     def _copy(self, move: Move, expected: Found) -> None:
         if self.local.reaches(self.source):
-            self._inspect(move, expected)
             with explained(self.local, move.local):
                 try:
+                    self._inspect(move, expected)
                     copied = self.local.copy_within(self.source, move.source, move.local, expected)
                 except FileNotFoundError:
                     raise ObjectError("is missing") from None
@@ -120,11 +120,8 @@ class Copier:
         """Look at the beginning of what may be copied without coming through here."""
         if move.inspect:
             with explained(self.source, move.source):
-                try:
-                    for head in self.source.read(move.source, 0, min(expected.size, HEAD)):
-                        move.inspect(head, expected.size)
-                except FileNotFoundError:
-                    raise ObjectError("is missing") from None
+                for head in self.source.read(move.source, 0, min(expected.size, HEAD)):
+                    move.inspect(head, expected.size)
 
     def _require_right(self, move: Move) -> None:
         found = self._local(move.source)

@@ -12,7 +12,7 @@ import logging
 import queue
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -112,6 +112,24 @@ def _comparable(value: Any, is_json: bool) -> Any:
     if is_json and value is not None:
         return json.dumps(json.loads(value, parse_int=Decimal, parse_float=Decimal), sort_keys=True, default=_number)
     return repr(value + 0.0) if isinstance(value, float) else value
+
+
+class Idle:
+    """Sessions that threads use by turns, each by one at a time."""
+
+    def __init__(self, connections: Iterable[Connection]) -> None:
+        self._queue: queue.SimpleQueue[Connection] = queue.SimpleQueue()
+        for connection in connections:
+            self._queue.put(connection)
+
+    @contextlib.contextmanager
+    def borrow(self) -> Iterator[Connection]:
+        """Wait for a session that nobody uses."""
+        connection = self._queue.get()
+        try:
+            yield connection
+        finally:
+            self._queue.put(connection)
 
 
 class Run:
@@ -228,16 +246,11 @@ class Run:
         Many go over two sessions at once.
         """
         lists = list(batches(keys))
-        idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
-        for connection in (self.home, *([self.second] if len(lists) > 1 else [])):
-            idle.put(connection)
+        idle = Idle([self.home, self.second] if len(lists) > 1 else [self.home])
 
         def apply(batch: Sequence[Key]) -> int:
-            connection = idle.get()
-            try:
+            with idle.borrow() as connection:
                 return patiently(lambda: self.outbound.apply_to_keys(connection, transition, batch))
-            finally:
-                idle.put(connection)
 
         with ThreadPoolExecutor(2, "link-marker") as pool:
             return sum(pool.map(apply, lists))

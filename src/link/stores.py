@@ -160,6 +160,7 @@ class Store(ABC):
         What DataJoint makes of the settings.
     """
 
+    #: Whether :meth:`read` tells what :meth:`find` would find.
     tells: ClassVar[bool] = False
 
     def __init__(self, name: str, backend: StorageBackend) -> None:

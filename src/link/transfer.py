@@ -35,7 +35,7 @@ from .keyed import EVERYTHING, Chunk
 from .objects import ObjectError
 from .outbound import SHARED, Count
 from .results import PullResult
-from .run import UNFLAGGED, Run, patiently, persistently
+from .run import UNFLAGGED, Idle, Run, patiently, persistently
 from .schema import Table
 from .servers import BLOCK_BYTES, Block, BusyError, Connection, Form, Key, RowError
 from .states import ABANDON_PULL, FINISH_PULL, REFETCH, REHOLD, Transition
@@ -299,10 +299,7 @@ class Transfer:
 
     def _claims_ahead(self, within: Chunk) -> Iterator[Chunk]:
         """Claim the next chunks while this one is read: most of a claim is the server's work on the foreign key."""
-        ranges = _Ranges(within)
-        idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
-        for connection in self.claiming:
-            idle.put(connection)
+        ranges, idle = _Ranges(within), Idle(self.claiming)
         # The first is read before others are claimed: from it is known how long rows are.
         if chunk := self._claim_next(ranges, idle):
             yield from self._if_any(chunk)
@@ -319,35 +316,34 @@ class Transfer:
         while limit > 0:
             size = min(self.chunk_rows, limit)
             upto, free = self.outbound.next_claim(self.run.home, self.where, within, size)
-            chunk = self._claim_with(
-                self.run.home, Chunk(within.after, upto or within.upto), free, size if upto else None
-            )
+            chunk = self._claim_up_to(self.run.home, within, upto, size, free)
             yield from self._if_any(chunk)
             if upto is None:
                 return
             within, limit = Chunk(upto, within.upto), limit - (chunk.claimed or 0)
 
-    def _claim_next(self, ranges: _Ranges, idle: queue.SimpleQueue[Connection]) -> Chunk | None:
-        connection = idle.get()
-        try:
+    def _claim_next(self, ranges: _Ranges, idle: Idle) -> Chunk | None:
+        with idle.borrow() as connection:
             with ranges.lock:
                 if self.stop.is_set() or ranges.left is None:
                     return None
                 left, rows = ranges.left, self.chunk_rows
                 upto, free = self.outbound.next_claim(connection, self.where, left, rows)
                 ranges.left = Chunk(upto, left.upto) if upto else None
-            return self._claim_with(connection, Chunk(left.after, upto or left.upto), free, rows if upto else None)
-        finally:
-            idle.put(connection)
+            return self._claim_up_to(connection, left, upto, rows, free)
 
-    def _claim_with(self, connection: Connection, chunk: Chunk, free: bool, rows: int | None) -> Chunk:
-        """Claim a range; may be known of it that nobody holds anything there, and how many selected rows it has."""
+    def _claim_up_to(self, connection: Connection, within: Chunk, upto: Key | None, rows: int, free: bool) -> Chunk:
+        """Claim a range up to a key, with so many rows of the selection to hold, or, without one, to its end.
+
+        Of a ``free`` range is known that nobody holds anything there.
+        """
+        chunk = Chunk(within.after, upto or within.upto)
         # Listed before it is claimed: whatever happens then, it is let go of in the end.
         self.waiting[chunk.after, chunk.upto] = chunk
         with self.turns:
             claimed = patiently(lambda: self.outbound.claim(connection, self.where, chunk, mixed=not free))
         chunk = replace(chunk, claimed=claimed)
-        all_known = free and not self.where and claimed == rows
+        all_known = free and upto is not None and not self.where and claimed == rows
         whole = claimed > 0 and (all_known or not self.outbound.has_others(connection, chunk))
         return replace(chunk, whole=whole)
 
