@@ -187,6 +187,8 @@ class LinkedMeta(TableMeta):
             cls._active = True
             try:
                 with ends.local.in_our_words():
+                    if not ends.local_connection.in_transaction:
+                        ends.local.revive()
                     for name in ends.local_parts():
                         part = to_camel_case(name[len(ends.spec.table_name) + 2 :])
                         setattr(cls, part, type(part, (dj.Part,), {"definition": ...}))

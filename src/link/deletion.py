@@ -46,25 +46,25 @@ def delete(ends: Ends, selected: dj.Table, execute: Callable[[], int], prompt: b
     """
     ends.require_no_transaction("delete of")
     connection = ends.local_connection
-    with Run(ends) as run, ends.local.in_our_words():
+    with Run(ends) as run:
         run.recover()
-        ends.local.revive()
-        # Others may pull and delete here at the same time, and have the same rows locked.
-        keys = patiently(lambda: _delete(ends, run, selected, execute))
-        count = len(keys)
-        try:
-            confirmed = count > 0 and (not prompt or user_choice("Commit deletes?", default="no") == "yes")
-            if confirmed:
-                run.apply(START_DELETE, keys)
-        except BaseException:
-            _roll_back(ends)
-            raise
-        if not confirmed:
-            connection.cancel_transaction()
-            if prompt:
-                dj_logger.warning("Delete cancelled" if count else "Nothing to delete.")
-            return 0
-        _commit(run, connection, keys)
+        with ends.local.in_one_session():
+            # Others may pull and delete here at the same time, and have the same rows locked.
+            keys = patiently(lambda: _delete(ends, run, selected, execute))
+            count = len(keys)
+            try:
+                confirmed = count > 0 and (not prompt or user_choice("Commit deletes?", default="no") == "yes")
+                if confirmed:
+                    run.apply(START_DELETE, keys)
+            except BaseException:
+                _roll_back(ends)
+                raise
+            if not confirmed:
+                connection.cancel_transaction()
+                if prompt:
+                    dj_logger.warning("Delete cancelled" if count else "Nothing to delete.")
+                return 0
+            _commit(run, connection, keys)
         _release(ends, run, keys)
     logger.info("%s: deleted %d entities here, and the source knows", ends.spec.class_name, count)
     if prompt:

@@ -228,8 +228,7 @@ class Run:
     def _delete_cascading(self, keys: Sequence[Key]) -> None:
         """Delete entities with what depends on them, as DataJoint does: it knows the dependents."""
         connection, master = self.ends.local_connection, self.entity.master
-        with self.ends.local.in_our_words():
-            self.ends.local.revive()
+        with self.ends.local.in_one_session():
             # A class that has not been used yet has not told DataJoint of its schema, in which dependents are sought.
             dj.Schema(master.schema, connection=connection, create_schema=False, create_tables=False)
             table = FreeTable(connection, connection.adapter.make_full_table_name(master.schema, master.name))

@@ -7,6 +7,7 @@ and reads and creates tables. A :class:`Connection` is one session on it. SQL te
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -174,6 +175,22 @@ class Server(ABC):
         except self.driver_errors as error:
             raise self.translate(error) from error
 
+    @contextmanager
+    def in_one_session(self) -> Iterator[None]:
+        """Let what is done on DataJoint's own connection fail when the connection is lost; in our words.
+
+        DataJoint would connect anew. It then tells of a transaction that is gone, but not while it reads definitions,
+        as it does between two statements of a deletion: the next would be kept, whatever became of the others.
+        """
+        connection: Any = self.dj
+        with self.in_our_words():
+            self.revive()
+            connection.query = functools.partial(connection.query, reconnect=False)
+            try:
+                yield
+            finally:
+                del connection.query
+
     def revive(self) -> None:
         """Connect DataJoint's own connection anew if it is lost; what was open on it is rolled back."""
         if not self.dj_lives():
@@ -181,8 +198,8 @@ class Server(ABC):
             self.dj._in_transaction = False
 
     def dj_lives(self) -> bool:
-        """Whether DataJoint's own connection is there, as far as is known."""
-        return bool(self.dj.is_connected)
+        """Whether DataJoint's own connection is there; its `is_connected` is true of one that is lost, too."""
+        return bool(self.dj.adapter.ping(self.dj._conn))
 
     driver_errors: ClassVar[tuple[type[Exception], ...]]
 

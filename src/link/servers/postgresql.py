@@ -299,8 +299,8 @@ class PostgreSQL(Server):
         return ServerError(f"{self.where}: {text}")
 
     def dj_lives(self) -> bool:
-        # DataJoint believes every connection to PostgreSQL alive, and does not connect again by itself.
-        return not cast(Any, self.dj._conn).closed
+        # After an error in a transaction the server does not answer a ping, but it is there.
+        return super().dj_lives() or not cast(Any, self.dj._conn).closed
 
     def check_version(self, connection: Connection) -> None:
         number, version = connection.query(
