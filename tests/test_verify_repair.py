@@ -14,7 +14,7 @@ from pipelines import assert_same, contents, everything, flag, granted, helper_r
 from recorder import Statement
 from test_recovery import CASES, constructed, finished, unit_states
 
-from link import State, repair, status, verify
+from link import State, repair, run, status, verify
 from link.states import HelperRow, state_of
 
 #: Two pairs of servers of different kinds, and one of two flavours.
@@ -23,7 +23,7 @@ MIXED = [("mysql", "postgresql"), ("postgresql", "mariadb"), ("mariadb", "mysql"
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (verify, repair, status):
+    for module in (verify, repair, status, run):
         monkeypatch.setattr(module, "FEW", 4)
 
 
@@ -52,6 +52,24 @@ def test_deep_status_sees_what_cancels_out(lab: Lab) -> None:
         assert (counts[State.SHARED], counts[State.VANISHED], counts[State.UNHELD]) == (9, 1, 1)
     restricted: Any = Unit.source & "unit < 5"
     assert restricted.status(deep=True)[State.SHARED] == 4
+
+
+def test_deep_status_reads_in_batches(lab: Lab, monkeypatch: pytest.MonkeyPatch, statements: list[Statement]) -> None:
+    """Keys are listed some at a time, of whatever state: memory is bounded."""
+    Unit = granted(lab, units(lab, 1000))
+    Unit.source.pull()
+    flag(lab, "unit < 450")
+    assert (Unit & "unit < 300").delete() == 300
+    lab.local_server.sql(f"DELETE FROM {Unit.full_table_name} WHERE unit >= 850")
+    for module in (status, run):
+        monkeypatch.setattr(module, "FEW", 100)
+    statements.clear()
+    counts = Unit.source.status(deep=True)
+    found = {state: count for state, count in counts.items() if count}
+    assert found == {"Deprecated": 300, "Tainted": 150, "Shared": 400, "Vanished": 150}
+    lists = [s.sql for s in statements if "ORDER BY" in s.sql]
+    assert len([sql for sql in lists if sql.endswith("LIMIT 100")]) == len(lists) >= 4 + 3 + 6 + 7
+    assert max(len(s.sql) for s in statements) < 5000
 
 
 # repair

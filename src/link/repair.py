@@ -79,9 +79,8 @@ def repair(
 
 def _let_go(run: Run, where: str) -> None:
     """Release what is held and not local, but for what another run has fetched again meanwhile."""
-    unflagged = run.outbound.keys_where(run.home, UNFLAGGED, where)
-    present = run.present(unflagged)
-    keys = [*run.vanished(where), *(key for key in unflagged if key not in present)]
+    unflagged = [key for _, gone in run.by_presence(UNFLAGGED, where) for key in gone]
+    keys = [*run.vanished(where), *unflagged]
     run.apply(LET_GO, keys)
     back = run.present(keys)
     run.apply(CANCEL_DELETE, sorted(back))

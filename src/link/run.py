@@ -281,10 +281,8 @@ class Run:
 
     def settle(self) -> None:
         """Mark as deprecated what is flagged and not local."""
-        flagged = self.outbound.keys_where(self.home, UNSETTLED)
-        present = self.present(flagged)
-        gone = [key for key in flagged if key not in present]
-        self.apply(SETTLE, gone)
+        for _, gone in self.by_presence(UNSETTLED):
+            self.apply(SETTLE, gone)
 
     # comparing both ends
 
@@ -292,11 +290,20 @@ class Run:
         """Those of the keys that are local, exactly as they are at the source."""
         return self.rows.existing(self.local, keys)
 
+    def by_presence(self, says: Condition, where: str = "") -> Iterator[tuple[list[Key], list[Key]]]:
+        """The keys of entities whose helper rows say this, in order and a batch at a time: the local ones, the others.
+
+        ``where`` selects source rows.
+        """
+        after: Key | None = None
+        while keys := self.outbound.keys_where(self.home, says, where, after, FEW):
+            present = self.present(keys)
+            yield [key for key in keys if key in present], [key for key in keys if key not in present]
+            after = keys[-1]
+
     def flagged(self, where: str = "") -> list[Key]:
         """The keys of a selection that the source wants deleted and that are local."""
-        flagged = self.outbound.keys_where(self.home, FLAGGED, where)
-        present = self.present(flagged)
-        return [key for key in flagged if key in present]
+        return [key for here, _ in self.by_presence(FLAGGED, where) for key in here]
 
     def may_differ(self, where: str, shared: int) -> bool:
         """Whether the local keys may not be those that are held, as far as counts and checksums tell.
@@ -311,13 +318,7 @@ class Run:
 
     def vanished(self, where: str = "") -> list[Key]:
         """The shared entities of a selection that are not local."""
-        gone: list[Key] = []
-        after: Key | None = None
-        while keys := self.outbound.keys_where(self.home, SHARED, where, after, FEW):
-            present = self.present(keys)
-            gone += [key for key in keys if key not in present]
-            after = keys[-1]
-        return gone
+        return [key for _, gone in self.by_presence(SHARED, where) for key in gone]
 
     def local_keys(self, after: Key | None, limit: int) -> list[Key]:
         """The local keys that follow ``after``, in order."""

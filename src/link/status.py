@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from .ends import Ends
-from .outbound import UNFINISHED
+from .outbound import SHARED, UNFINISHED
 from .results import Status
 from .run import DEPRECATED, FEW, UNFLAGGED, UNSETTLED, Run
 from .servers import Key
@@ -29,12 +29,12 @@ def status(ends: Ends, where: str = "", *, deep: bool = False) -> Status:
             _look_up(run, condition, where, counts)
         differ = deep or run.may_differ(where, counts[State.SHARED])
         if differ:
-            gone = len(run.vanished(where))
+            gone = sum(len(gone) for _, gone in run.by_presence(SHARED, where))
             counts[State.SHARED] -= gone
             counts[State.VANISHED] += gone
         if differ and not where:
             _count_unheld(run, counts)
-            back = len(run.present(run.outbound.keys_where(run.home, DEPRECATED)))
+            back = sum(len(here) for here, _ in run.by_presence(DEPRECATED))
             counts[State.DEPRECATED] -= back
             counts[State.TAINTED] += back
     return Status(counts, f"{ends.spec.class_name}: entities by state")
@@ -44,12 +44,11 @@ def _look_up(run: Run, condition: Condition, where: str, counts: Counter[State])
     for process in condition["process"]:
         for flagged in condition.get("is_flagged", FLAGS):
             exact = {**condition, "process": (process,), "is_flagged": (flagged,)}
-            keys = run.outbound.keys_where(run.home, exact, where)
-            present = run.present(keys)
-            for key in keys:
-                state = state_of(True, HelperRow(process, flagged, "FALSE"), key in present)
-                assert state
-                counts[state] += 1
+            for keys in run.by_presence(exact, where):
+                for local, some in zip((True, False), keys, strict=True):
+                    state = state_of(True, HelperRow(process, flagged, "FALSE"), local)
+                    assert state
+                    counts[state] += len(some)
 
 
 def _count_unheld(run: Run, counts: Counter[State]) -> None:

@@ -73,7 +73,8 @@ def _verify_batch(run: Run, keys: list[Key], result: VerifyResult) -> None:
     still_shared = set(run.still_shared(keys))
     result.differing += [run.as_dict(key) for key in run.differing(run.home, suspects) if key in still_shared]
     gone = [key for key in keys if key not in present and key in still_shared]
-    result.missing += [run.as_dict(key) for key in gone if key not in run.present(gone)]
+    back = run.present(gone)
+    result.missing += [run.as_dict(key) for key in gone if key not in back]
 
 
 def _digests(run: Run, connection: Connection, keys: list[Key]) -> list[tuple[int, int]]:
