@@ -195,10 +195,7 @@ STEPS = (
         helper = lab_a.Schema("link_lab_b", create_schema=False, create_tables=False)
         RecordingOutbound = helper.get_table("recording_outbound")
         key = {"experiment": 1, "second": 2}
-        row = (RecordingOutbound & key).fetch1()
-        (RecordingOutbound & row).delete(prompt=False)
-        row["is_flagged"] = "TRUE"
-        RecordingOutbound.insert1(row)
+        RecordingOutbound.update1({**key, "is_flagged": "TRUE"})
         """,
     ),
     Step(
