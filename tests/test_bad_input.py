@@ -29,7 +29,7 @@ from link import (
     UnreachableError,
     UnsupportedServerError,
 )
-from link.servers import Connection, server_for
+from link.servers import DEFAULT_PORTS, Connection, server_for
 
 MYSQLS = pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
 POSTGRESQL = pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
@@ -97,7 +97,7 @@ def test_unreachable_source(lab: Lab) -> None:
         f"{backend}://nowhere.invalid:77": "nowhere.invalid:77",
     }
     for host, where in hosts.items():
-        error = refused(lab, UnreachableError, "Check host and port", host=host)
+        error = refused(lab, UnreachableError, "Check host, port and backend", host=host)
         assert where in error.what
         assert repr(lab.link_user) in error.what
 
@@ -148,6 +148,13 @@ def test_a_socket_folder_is_a_host(lab: Lab) -> None:
 @MYSQLS
 def test_a_postgresql_backend_for_a_mysql_server(lab: Lab) -> None:
     refused(lab, UnreachableError, "SSL negotiation|server closed the connection", backend="postgresql")
+
+
+@POSTGRESQL
+def test_a_mysql_backend_for_a_postgresql_server(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told at the port where such servers are; a client of MySQL would wait there."""
+    monkeypatch.setitem(DEFAULT_PORTS, "postgresql", lab.source_server.port)
+    refused(lab, ConfigError, "is a PostgreSQL server.\n  → Say so with backend='postgresql'", backend="mysql")
 
 
 @POSTGRESQL

@@ -10,8 +10,6 @@ from filing import Stores, Where, backend, collected, fetched, fill, listed, not
 from lab import Lab
 from pipelines import granted
 
-from link import ConfigError
-
 
 @pytest.mark.parametrize(("source", "local"), [("file", "file"), ("file", "s3"), ("s3", "file"), ("s3", "s3")])
 def test_every_codec(lab: Lab, tmp_path: Path, buckets: Buckets, source: Where, local: Where) -> None:
@@ -67,8 +65,6 @@ def test_progress_and_counts(lab: Lab, tmp_path: Path, buckets: Buckets, capsys:
     table = recordings(lab)
     fill(lab, table, tmp_path, rows=2)
     Recording = granted(lab, table, stores={"theirs": "ours"})
-    with pytest.raises(ConfigError, match="transfers must be at least 1"):
-        Recording.source.pull(transfers=0)
     result = Recording.source.pull(display_progress=True, transfers=2)
     # Of the first recording one file, of the second seven; of each channel an array, of every second one more.
     assert result.files == 14

@@ -26,7 +26,7 @@ from pipelines import (
 from recorder import Statement
 
 from link import PullResult, State, transfer
-from link.errors import LinkError
+from link.errors import ConfigError, LinkError
 
 
 def test_pull_counts(lab: Lab) -> None:
@@ -369,6 +369,13 @@ def test_restrictions(lab: Lab) -> None:
     check(table & dj.Top(3, "session DESC"), on=source & dj.Top(3, "session DESC"))
     assert source.pull([], dry_run=True).pulled == source.pull(dj.Top(0)).pulled == source.pull([]).pulled == 0
     check(table())
+
+
+@pytest.mark.parametrize("option", ["max_calls", "processes", "transfers"])
+def test_less_than_nothing(lab: Lab, option: str) -> None:
+    Session = granted(lab, sessions(lab, 5))
+    with pytest.raises(ConfigError, match=f"{option} must be at least [01], not -1"):
+        Session.source.pull(**{option: -1})
 
 
 def test_max_calls(lab: Lab) -> None:

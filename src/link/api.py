@@ -266,8 +266,13 @@ class Source(FreeTable):
         LinkError
             The source cannot be reached, a right is missing, tables do not fit.
         """
-        if transfers < 1:
-            raise ConfigError(f"transfers must be at least 1, not {transfers!r}.")
+        for name, value, least in (
+            ("transfers", transfers, 1),
+            ("processes", processes, 1),
+            ("max_calls", max_calls, 0),
+        ):
+            if value is not None and value < least:
+                raise ConfigError(f"{name} must be at least {least}, not {value!r}.")
         where = self._selection(*restrictions)
         if (processes > 1 or executor) and not dry_run:
             return parallel.pull(

@@ -10,6 +10,8 @@ import functools
 import hashlib
 import logging
 import re
+import socket
+import struct
 import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,6 +50,8 @@ SOURCE_RIGHTS = ("SELECT", "REFERENCES")
 HELPER_RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 SURPLUS_RIGHTS = ("INSERT", "UPDATE", "DELETE")
 
+#: PostgreSQL's SSLRequest: its length and its code (documentation, "Message Formats").
+_SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 #: How the comment of a helper table begins.
 _SERVES = "datajoint-link"
 
@@ -652,6 +656,11 @@ def connected(
     """
     backend = address.backend or backend
     port = address.port or DEFAULT_PORTS[backend]
+    if backend == "mysql" and port == DEFAULT_PORTS["postgresql"] and _is_postgresql(address.host, port):
+        raise ConfigError(
+            f"The source server {address.host}:{port} is a PostgreSQL server.",
+            f"Say so with backend='postgresql', or in the URL: postgresql://{address.host}:{port}.",
+        )
     try:
         instance = dj.Instance(
             address.host,
@@ -669,6 +678,14 @@ def connected(
     return instance.connection
 
 
+def _is_postgresql(host: str, port: int) -> bool:
+    """Whether a server answers PostgreSQL's question for TLS; a client of MySQL waits for a greeting, for a minute."""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=5) as wire:
+        wire.sendall(_SSL_REQUEST)
+        return wire.recv(1) in (b"S", b"N")
+    return False
+
+
 def _refused(error: Exception, where: str, user: str, password: str) -> LinkError:
     """What DataJoint's connection attempt met, in our words."""
     text = str(error).strip().replace(password, "***")
@@ -684,5 +701,5 @@ def _refused(error: Exception, where: str, user: str, password: str) -> LinkErro
         )
     return UnreachableError(
         f"Cannot connect to the source server {where} as {user!r}: {text}",
-        "Check host and port, and that the server runs and can be reached from here.",
+        "Check host, port and backend, and that the server runs and can be reached from here.",
     )
