@@ -383,6 +383,7 @@ class Machine(RuleBasedStateMachine):
             "pull": lambda model: model.pull(second),
             "delete": lambda model: model.delete(second),
         }.get(what, lambda model: model.flag(second, what))
+        undone = self._brought_back(first) & set(second) if what == "delete" else set()
         ends[0].pull(first)
         other(ends[0])
         other(ends[1])
@@ -392,12 +393,22 @@ class Machine(RuleBasedStateMachine):
         assert found.source == self.model.source
         for key, state in found.states().items():
             allowed = {end.states().get(key) for end in ends}
+            contents = [end.local.get(key) for end in ends]
             if what == "TRUE" and key in second:
                 allowed |= {State.TAINTED, State.DEPRECATED}
+            if key in undone:
+                allowed.add(State.SHARED)
+                contents.append(found.source[key])
             assert state in allowed, (key, state, allowed, found)
-            assert found.local.get(key) in [end.local.get(key) for end in ends] or state is State.DEPRECATED
+            assert found.local.get(key) in contents or state is State.DEPRECATED
         self.model = found
         self.figures.add("interleavings of two workers", self.kind)
+
+    def _brought_back(self, chosen: Sequence[int]) -> set[int]:
+        """What a pull copies although it is local: gone when it is loaded, it comes back."""
+        unfinished = {key for key, row in self.model.helper.items() if row.process == "PULL"}
+        unheld = self.model.source.keys() & set(chosen) - self.model.helper.keys()
+        return self.model.local.keys() & (unfinished | unheld)
 
     def _interleave(self, place: str, first: Sequence[int], what: str, second: Sequence[int]) -> None:
         owner, name = PLACES[place]

@@ -142,10 +142,10 @@ def test_worker_that_dies(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     Session = granted(lab, table)
     begin, parent = transfer.Transfer._finish, os.getpid()
 
-    def die(self: Any, chunk: Any, moved: int) -> None:
+    def die(self: Any, *args: Any) -> None:
         if os.getpid() != parent and self.within.after and self.within.after > (4,):
             os.kill(os.getpid(), signal.SIGKILL)
-        begin(self, chunk, moved)
+        begin(self, *args)
 
     with monkeypatch.context() as patched:
         patched.setattr(transfer.Transfer, "_finish", die)

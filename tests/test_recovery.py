@@ -278,6 +278,46 @@ def test_rows_that_arrive_meanwhile(lab: Lab) -> None:
     assert_same(lab, table)
 
 
+@pytest.mark.parametrize("found", ["unfinished", "unfinished, with one flagged", "unheld"])
+def test_rows_that_are_deleted_meanwhile(lab: Lab, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a pull finds here and has read when it is deleted is brought back, and held."""
+    table = sessions(lab, 6)
+    Session = granted(lab, table)
+    Session.source.pull("session < 3")
+    helper = f"{lab.helper_schema}.{lab.helper_table}"
+    if found == "unheld":
+        lab.source_server.sql(f"DELETE FROM {helper} WHERE session IN (0, 2)")
+    else:
+        lab.source_server.sql(f"UPDATE {helper} SET process = 'PULL', _worker = {DEAD} WHERE session IN (0, 2)")
+    if "flagged" in found:
+        run_sql(
+            lab.local_server,
+            [f"DELETE FROM {lab.local_schema}.session{part} WHERE session = 2" for part in ("__trial", "")],
+        )
+        flag(lab, "session = 2")
+    load = transfer.Transfer._load_table
+    chosen = [0] if "flagged" in found else [0, 2]
+
+    def meanwhile(self: Any, here: Any, blocks: Any) -> int:
+        blocks = list(blocks)
+        if chosen:
+            assert (Session & [{"session": session} for session in chosen]).delete() == len(chosen)
+            chosen.clear()
+        return load(self, here, blocks)
+
+    monkeypatch.setattr(transfer.Transfer, "_load_table", meanwhile)
+    Session.source.pull("session = 2" if found == "unheld" else "session = 4")
+    expected = dict.fromkeys(range(6), State.UNSHARED) | {0: State.SHARED, 1: State.SHARED, 2: State.SHARED}
+    if found == "unheld":
+        expected[0] = State.UNSHARED
+    else:
+        expected[4] = State.SHARED
+    if "flagged" in found:
+        expected[2] = State.DEPRECATED
+    assert {key[1]: state for key, state in states(lab, "session", "subject", "session").items()} == expected
+    assert Session.source.verify()
+
+
 def test_rows_of_a_living_run_are_left_alone(lab: Lab) -> None:
     """Another run's unfinished rows are its own as long as its connection lives."""
     Unit = granted(lab, units(lab, 10))

@@ -18,14 +18,15 @@ KEY_BYTES_PER_STATEMENT = 2_000_000
 class Chunk:
     """The entities whose keys lie in (``after``, ``upto``], in the order of their server; None for an open end.
 
-    ``claimed`` counts the keys that a run has claimed there; None for those that it found unfinished. ``whole`` if the
-    source has no others there.
+    ``claimed`` counts what a run has to copy there, ``whole`` if the source has nothing else there. ``keys`` are those
+    of what it found unfinished, which need not be of its own selection.
     """
 
     after: Key | None
     upto: Key | None
-    claimed: int | None = None
+    claimed: int = 0
     whole: bool = False
+    keys: tuple[Key, ...] = ()
 
 
 EVERYTHING = Chunk(None, None)

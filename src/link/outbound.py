@@ -272,13 +272,9 @@ class Outbound:
 
     # reading
 
-    def next_unfinished(self, connection: Connection, after: Key | None, offset: int) -> Key | None:
-        """The key ``offset`` rows further on among the rows that this run has yet to copy."""
-        return self.helper.key_at(connection, self._mine("PULL", Chunk(after, None)), offset)
-
-    def keys(self, connection: Connection, process: str, chunk: Chunk) -> list[Key]:
-        """The keys of this run's rows in a process."""
-        return self.helper.keys(connection, self._mine(process, chunk))
+    def keys(self, connection: Connection, process: str, chunk: Chunk, limit: int | None = None) -> list[Key]:
+        """The keys of this run's rows in a process, in order."""
+        return self.helper.keys(connection, self._mine(process, chunk), limit)
 
     def keys_where(
         self,
@@ -310,7 +306,7 @@ class Outbound:
 
     def has_others(self, connection: Connection, chunk: Chunk) -> bool:
         """Whether the source has more rows in a chunk than were claimed."""
-        return self.rows.key_at(connection, self.rows.within(chunk), chunk.claimed or 0) is not None
+        return self.rows.key_at(connection, self.rows.within(chunk), chunk.claimed) is not None
 
     def all_rows(self, table: Table, chunk: Chunk) -> Sql:
         """FROM ... ORDER BY: all rows of a source table that belong to the entities of a chunk."""

@@ -230,6 +230,8 @@ class Transfer:
         self.queue: queue.Queue[Chunk | Batch | Block | _TableEnd | BaseException | None] = queue.Queue(QUEUED_BLOCKS)
         self.ahead = threading.Semaphore(AHEAD)
         self.ends_to_come = 0
+        #: How many of the chunk in hand have been finished or let go of one by one.
+        self.marked = 0
         self.stop = threading.Event()
         self.unsettled: list[Chunk] = []
         self.taken: list[Chunk] = []
@@ -248,7 +250,7 @@ class Transfer:
                 for chunk in iter(self._next_chunk, None):
                     moved = self._load(chunk)
                     self._await_finish()
-                    self.finishing = self.marker.submit(self._finish, chunk, moved)
+                    self.finishing = self.marker.submit(self._finish, chunk, moved, self.marked)
                     bar.update(moved)
                     if self.result.errors and not suppress_errors:
                         break
@@ -291,11 +293,11 @@ class Transfer:
     def _unfinished(self) -> Iterator[Chunk]:
         after: Key | None = None
         while True:
-            upto = self.outbound.next_unfinished(self.run.home, after, self.chunk_rows - 1)
-            yield Chunk(after, upto)
-            if upto is None:
+            keys = self.outbound.keys(self.run.home, "PULL", Chunk(after, None), self.chunk_rows)
+            if not keys:
                 return
-            after = upto
+            yield Chunk(after, keys[-1], len(keys), keys=tuple(keys))
+            after = keys[-1]
 
     def _claims_ahead(self, within: Chunk) -> Iterator[Chunk]:
         """Claim the next chunks while this one is read: most of a claim is the server's work on the foreign key."""
@@ -320,7 +322,7 @@ class Transfer:
             yield from self._if_any(chunk)
             if upto is None:
                 return
-            within, limit = Chunk(upto, within.upto), limit - (chunk.claimed or 0)
+            within, limit = Chunk(upto, within.upto), limit - chunk.claimed
 
     def _claim_next(self, ranges: _Ranges, idle: Idle) -> Chunk | None:
         with idle.borrow() as connection:
@@ -418,7 +420,7 @@ class Transfer:
         assert item is None or isinstance(item, Chunk)
         if item:
             self.waiting.pop((item.after, item.upto), None)
-            self.ends_to_come = len(self.tables)
+            self.ends_to_come, self.marked = len(self.tables), 0
         return item
 
     def _get(self) -> Chunk | Batch | Block | _TableEnd | None:
@@ -577,17 +579,24 @@ class Transfer:
 
     finishing: Future[None] | None = None
 
-    def _finish(self, chunk: Chunk, moved: int) -> None:
+    def _finish(self, chunk: Chunk, moved: int, marked: int) -> None:
         finished = patiently(lambda: self.outbound.apply(self.marking, FINISH_PULL, chunk))
         logger.debug("%s: chunk up to %s: %d copied, %d finished", self.run.name, chunk.upto, moved, finished)
         if finished > moved:
             self.unsettled.append(chunk)
         self.result._finished += moved
-        if finished < moved:
-            # This run was taken for dead: its rows were adopted, and may have been released. Never leave them unheld.
-            logger.warning("%s: another run took over %d entities of this one", self.run.name, moved - finished)
+        if (missing := chunk.claimed - marked - finished) > 0:
+            # Another run has deleted them, or has adopted them since this one was taken for dead. They may have been
+            # released before they were loaded here: never leave them unheld.
+            logger.warning("%s: another run took over %d entities of this one", self.run.name, missing)
             self.taken.append(chunk)
-            patiently(lambda: self.outbound.claim(self.marking, self.where, chunk))
+            patiently(functools.partial(self._take_back, chunk))
+
+    def _take_back(self, chunk: Chunk) -> None:
+        if chunk.keys:
+            self.outbound.claim_keys(self.marking, "", chunk.keys)
+        else:
+            self.outbound.claim(self.marking, self.where, chunk)
 
     def _settle(self) -> None:
         """More was finished than was copied: what has been flagged meanwhile. Anything else shall not go unnoticed."""
@@ -629,4 +638,6 @@ class Transfer:
         return present
 
     def _mark(self, transition: Transition, keys: Sequence[Key]) -> int:
-        return patiently(lambda: self.outbound.apply_to_keys(self.marking, transition, keys))
+        marked = patiently(lambda: self.outbound.apply_to_keys(self.marking, transition, keys))
+        self.marked += marked
+        return marked
