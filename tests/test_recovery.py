@@ -9,6 +9,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -460,6 +461,21 @@ def test_processes_pull_at_once(lab: Lab) -> None:
         assert sum(pipe.recv() for _, pipe in (first, second)) == number
     assert helper_rows(lab) == [("NONE", "FALSE", "FALSE")] * number
     assert_same(lab, table, "trial")
+
+
+def test_threads_pull_and_delete_at_once(lab: Lab) -> None:
+    """DataJoint's connection serves one thread at a time: deletions take turns, and pulls go on meanwhile."""
+    table = sessions(lab, 300)
+    Session = granted(lab, table)
+    Session.source.pull("session < 150")
+    with ThreadPoolExecutor(4) as pool:
+        deleted = [pool.submit((Session & f"MOD(session, 10) = {digit} AND session < 150").delete) for digit in range(8)]
+        pulled = [pool.submit(Session.source.pull, f"MOD(session, 3) = {rest} AND session >= 150") for rest in range(3)]
+    assert [future.result() for future in deleted] == [15] * 8
+    assert sum(future.result().pulled for future in pulled) == 150
+    found = Counter(states(lab, "session", "subject", "session").values())
+    assert found == {State.SHARED: 180, State.UNSHARED: 120}
+    assert len(Session.Trial()) == 360
 
 
 @pytest.mark.parametrize("old", ["shared helper table", "old helper table", "older interface"])

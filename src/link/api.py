@@ -187,7 +187,7 @@ class LinkedMeta(TableMeta):
             cls._active = True
             try:
                 with ends.local.in_our_words():
-                    if not ends.local_connection.in_transaction:
+                    if not ends.local.in_transaction():
                         ends.local.revive()
                     for name in ends.local_parts():
                         part = to_camel_case(name[len(ends.spec.table_name) + 2 :])

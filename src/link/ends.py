@@ -141,7 +141,7 @@ class Ends:
 
     def require_no_transaction(self, what: str) -> None:
         """Raise TransactionError inside a transaction on the local connection."""
-        if self.local_connection.in_transaction and self.local.dj_lives():
+        if self.local.in_transaction():
             raise TransactionError(
                 f"{what} {self.spec.class_name} was called inside an open transaction on the local connection.",
                 "Leave the transaction first: the source could not be told whether it commits.",

@@ -8,6 +8,7 @@ and reads and creates tables. A :class:`Connection` is one session on it. SQL te
 from __future__ import annotations
 
 import functools
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ Sql = tuple[str, tuple[Any, ...]]
 
 #: Rows travel in blocks of about this many bytes: a chunk of small rows in one, for each waits for its answer.
 BLOCK_BYTES = 8_000_000
+#: DataJoint's connections serve one thread at a time.
+_TURN = threading.RLock()
 
 
 class Form(NamedTuple):
@@ -181,15 +184,25 @@ class Server(ABC):
 
         DataJoint would connect anew. It then tells of a transaction that is gone, but not while it reads definitions,
         as it does between two statements of a deletion: the next would be kept, whatever became of the others.
+        Threads take turns.
         """
         connection: Any = self.dj
-        with self.in_our_words():
+        with _TURN, self.in_our_words():
             self.revive()
             connection.query = functools.partial(connection.query, reconnect=False)
             try:
                 yield
             finally:
                 del connection.query
+
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open on DataJoint's own connection, but for a deletion's in another thread."""
+        if not _TURN.acquire(blocking=False):
+            return False
+        try:
+            return bool(self.dj.in_transaction) and self.dj_lives()
+        finally:
+            _TURN.release()
 
     def revive(self) -> None:
         """Connect DataJoint's own connection anew if it is lost; what was open on it is rolled back."""
