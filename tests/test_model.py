@@ -384,6 +384,7 @@ class Machine(RuleBasedStateMachine):
             "delete": lambda model: model.delete(second),
         }.get(what, lambda model: model.flag(second, what))
         undone = self._brought_back(first) & set(second) if what == "delete" else set()
+        released = {key for key, row in self.model.helper.items() if row.process == "DELETE"}
         ends[0].pull(first)
         other(ends[0])
         other(ends[1])
@@ -396,6 +397,8 @@ class Machine(RuleBasedStateMachine):
             contents = [end.local.get(key) for end in ends]
             if what == "TRUE" and key in second:
                 allowed |= {State.TAINTED, State.DEPRECATED}
+            if key in released and key in first:
+                allowed.add(State.SHARED)  # there was nothing to flag between its release and its pull
             if key in undone:
                 allowed.add(State.SHARED)
                 contents.append(found.source[key])
