@@ -468,11 +468,11 @@ def test_threads_pull_and_delete_at_once(lab: Lab) -> None:
     table = sessions(lab, 300)
     Session = granted(lab, table)
     Session.source.pull("session < 150")
+    doomed = [f"MOD(session, 10) = {digit} AND session < 150" for digit in range(8)]
+    wanted = [f"MOD(session, 3) = {rest} AND session >= 150" for rest in range(3)]
     with ThreadPoolExecutor(4) as pool:
-        deleted = [
-            pool.submit((Session & f"MOD(session, 10) = {digit} AND session < 150").delete) for digit in range(8)
-        ]
-        pulled = [pool.submit(Session.source.pull, f"MOD(session, 3) = {rest} AND session >= 150") for rest in range(3)]
+        deleted = [pool.submit((Session & condition).delete) for condition in doomed]
+        pulled = [pool.submit(Session.source.pull, condition) for condition in wanted]
     assert [future.result() for future in deleted] == [15] * 8
     assert sum(future.result().pulled for future in pulled) == 150
     found = Counter(states(lab, "session", "subject", "session").values())
