@@ -23,7 +23,6 @@ from lab import Lab
 from pipelines import (
     assert_same,
     count_held,
-    declare,
     flag,
     granted,
     helper_rows,
@@ -34,6 +33,7 @@ from pipelines import (
     units,
 )
 from proxy import Proxy
+from test_crash import NUMBER, declare_sessions
 
 from link import State, UnreachableError, deletion, run, transfer
 from link.servers import Block, BusyError, mysql, postgresql
@@ -415,24 +415,11 @@ def test_local_server_lost_in_mid_delete(lab: Lab, wires: Wires, monkeypatch: py
 
     DataJoint takes no notice of a lost connection while it reads lineage, and goes on with a new one.
     """
-
-    class Session(dj.Manual):
-        definition = "session: int32"
-
-        class Event(dj.Part):
-            definition = "-> master\nevent: int32"
-
-        class Trial(dj.Part):
-            definition = "-> master\ntrial: int32"
-
-    table = declare(lab, Session)
-    table.insert({"session": n} for n in range(10))
-    table.Event.insert({"session": n, "event": m} for n in range(10) for m in range(2))
-    table.Trial.insert({"session": n, "trial": m} for n in range(10) for m in range(2))
+    table = declare_sessions(lab)
     linked = wires.linked(table)
     linked.source.pull()
     wires.cut(wires.local)
-    assert len(linked()) == 10
+    assert len(linked()) == NUMBER
     query = dj.Connection.query
     statements: list[str] = []
     last = 0
@@ -453,7 +440,7 @@ def test_local_server_lost_in_mid_delete(lab: Lab, wires: Wires, monkeypatch: py
         except UnreachableError:
             assert_same(lab, table, "event", "trial")
             is_marked = statements[last - 1] == "COMMIT"
-            assert helper_rows(lab) == [("DELETE" if is_marked else "NONE", "FALSE", "FALSE")] * 10
+            assert helper_rows(lab) == [("DELETE" if is_marked else "NONE", "FALSE", "FALSE")] * NUMBER
         else:
             break
     assert last > len(statements)

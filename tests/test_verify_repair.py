@@ -23,7 +23,7 @@ MIXED = [("mysql", "postgresql"), ("postgresql", "mariadb"), ("mariadb", "mysql"
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (verify, repair, status, run):
+    for module in (repair, status, run):
         monkeypatch.setattr(module, "FEW", 4)
 
 
@@ -210,7 +210,7 @@ def test_verify_blocks_nobody(
     """Rows are edited and pulled in the middle of it, at once; it takes no locks and opens no transaction."""
     Session = granted(lab, sessions(lab, 50))
     Session.source.pull("session < 40")
-    monkeypatch.setattr(verify, "FEW", 10)
+    monkeypatch.setattr(run, "FEW", 10)
     compare, waits, batches = verify._verify_batch, [], iter(range(100))
 
     def meanwhile(run: Any, keys: Any, result: Any) -> None:
@@ -238,7 +238,7 @@ def test_verify_reads_in_batches(lab: Lab, monkeypatch: pytest.MonkeyPatch, stat
     """No statement is about more keys than a batch has: memory is bounded, whatever the table's size."""
     Unit = granted(lab, units(lab, 1000))
     Unit.source.pull()
-    monkeypatch.setattr(verify, "FEW", 100)
+    monkeypatch.setattr(run, "FEW", 100)
     lab.local_server.sql(f"UPDATE {Unit.full_table_name} SET depth = 0 WHERE unit = 555")
     statements.clear()
     assert Unit.source.verify().differing == [{"unit": 555}]

@@ -295,10 +295,15 @@ class Run:
 
         ``where`` selects source rows.
         """
-        after: Key | None = None
-        while keys := self.outbound.keys_where(self.home, says, where, after, FEW):
+        for keys in self.listed(says, where):
             present = self.present(keys)
             yield [key for key in keys if key in present], [key for key in keys if key not in present]
+
+    def listed(self, says: Condition, where: str = "") -> Iterator[list[Key]]:
+        """The keys of the helper rows that say this, in order and a batch at a time."""
+        after: Key | None = None
+        while keys := self.outbound.keys_where(self.home, says, where, after, FEW):
+            yield keys
             after = keys[-1]
 
     def flagged(self, where: str = "") -> list[Key]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from .ends import Ends
 from .outbound import SHARED
-from .run import FEW, Run
+from .run import Run
 from .servers import Connection, Key
 
 logger = logging.getLogger("link")
@@ -53,10 +53,8 @@ def verify(ends: Ends, where: str = "") -> VerifyResult:
     """Compare the shared entities that ``where`` selects; see :meth:`link.Source.verify`."""
     started, result = time.monotonic(), VerifyResult()
     with Run(ends) as run:
-        after: Key | None = None
-        while keys := run.outbound.keys_where(run.home, SHARED, where, after, FEW):
+        for keys in run.listed(SHARED, where):
             _verify_batch(run, keys, result)
-            after = keys[-1]
     result.seconds = time.monotonic() - started
     logger.info("%s: %r", ends.spec.class_name, result)
     return result
