@@ -227,7 +227,7 @@ def _hook_psycopg2(trap: Trap) -> None:
 
 
 def _hook_files(trap: Trap) -> None:
-    from link import stores
+    from link.files import stores
 
     checked: Any = stores.Checked
     blocks = checked.blocks
@@ -278,7 +278,7 @@ class Linked:
 
     def connect(self, trap: Trap) -> None:
         """Give this process connections of its own, through relays where they are to be cut."""
-        connections = [self.session._ends.source_connection, self.local.connection]
+        connections = [self.session._link.connect_source().connection, self.local.connection]
         for connection in connections:
             # Kept: the driver would say goodbye on the parent's session.
             self.inherited.append(connection._conn)
@@ -314,10 +314,11 @@ def obey(order: Order, known: Linked) -> dict[str, Any]:
     """Do in this process what was ordered."""
     import datajoint as dj
 
-    from link import LinkError, run, transfer
+    from link import LinkError
+    from link.work import claims, run
 
     # Three chunks of the twelve entities; and no patience with servers that are there all the time.
-    transfer.FIRST_CHUNK_ROWS = transfer.CHUNK_ROWS = 5
+    claims.FIRST_CHUNK_ROWS = claims.CHUNK_ROWS = 5
     run.PAUSES = (0.02,) * 7
     trap = Trap(order)
     hook(trap)

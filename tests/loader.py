@@ -37,8 +37,8 @@ def work(number: int, order: dict[str, Any]) -> Counter[str]:
 
     import datajoint as dj
 
-    from link import LinkError, UnreachableError, run
-    from link.servers import BusyError
+    from link import LinkError, LockedError, UnreachableError
+    from link.work import run
 
     logging.getLogger("link").setLevel(logging.CRITICAL)
     # The servers are there all the time, it is only connections that are lost.
@@ -68,7 +68,7 @@ def work(number: int, order: dict[str, Any]) -> Counter[str]:
                 else:
                     counts["deleted"] += (table() & chosen).delete()
                 counts["operations"] += 1
-        except BusyError:
+        except LockedError:
             counts["gave up waiting"] += 1
         except (UnreachableError, dj.errors.LostConnectionError) as error:
             counts[f"lost {type(error).__name__}"] += 1

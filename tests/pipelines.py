@@ -12,7 +12,7 @@ from fleet import TestServer
 from lab import Lab
 
 from link import link
-from link.states import HelperRow, State, state_of
+from link.model.states import HelperRow, State, state_of
 
 Contents = dict[str, list[str]]
 

@@ -7,6 +7,7 @@ import re
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import datajoint as dj
@@ -29,7 +30,8 @@ from link import (
     UnreachableError,
     UnsupportedServerError,
 )
-from link.servers import DEFAULT_PORTS, Connection, server_for
+from link.model.backends import BACKENDS
+from link.servers.sites import site_of
 
 MYSQLS = pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
 POSTGRESQL = pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
@@ -153,7 +155,7 @@ def test_a_postgresql_backend_for_a_mysql_server(lab: Lab) -> None:
 @POSTGRESQL
 def test_a_mysql_backend_for_a_postgresql_server(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Told at the port where such servers are; a client of MySQL would wait there."""
-    monkeypatch.setitem(DEFAULT_PORTS, "postgresql", lab.source_server.port)
+    monkeypatch.setitem(BACKENDS, "postgresql", replace(BACKENDS["postgresql"], port=lab.source_server.port))
     refused(lab, ConfigError, "is a PostgreSQL server.\n  → Say so with backend='postgresql'", backend="mysql")
 
 
@@ -172,33 +174,29 @@ def test_a_local_connection_of_another_kind(lab: Lab, connection: Any) -> None:
     refused(lab, ConfigError, "connection=dj.Instance", connection=connection)
 
 
-def test_an_old_server(lab: Lab) -> None:
+def test_an_old_server(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {
         "mysql": ("5.7.44-log", "8.0.36"),
         "mariadb": ("10.5.23-MariaDB-log", "10.6.16-MariaDB"),
         "postgresql": ("13.14", "14.0"),
     }
     old, new = versions[lab.kind]
-    server = server_for(lab.source.connection)
-    real = server.connect()
+    site = site_of(lab.source.connection)
+    with site.session() as session:
+        query = session.query
 
-    class Answering(type(real)):  # type: ignore[misc]
-        """A session whose server says that it is of another version."""
+        def answering(sql: str, args: Any = ()) -> list[tuple[Any, ...]]:
+            """As a server that says that it is of another version."""
+            if "version()" not in sql.lower() and "server_version" not in sql:
+                return query(sql, args)
+            return [(said,)] if lab.kind != "postgresql" else [(_number(said), said)]
 
-        version = old
-
-        def query(self, sql: str, args: Any = ()) -> list[tuple[Any, ...]]:
-            if "version" not in sql.lower():
-                return list(super().query(sql, args))
-            return [(self.version,)] if lab.kind != "postgresql" else [(_number(self.version), self.version)]
-
-    connection: Connection = Answering(server)
-    with pytest.raises(UnsupportedServerError, match=old):
-        server.check_version(connection)
-    Answering.version = new
-    server.check_version(connection)
-    for opened in (connection, real):
-        opened.close()
+        monkeypatch.setattr(session, "query", answering)
+        said = old
+        with pytest.raises(UnsupportedServerError, match=old):
+            site.read_facts(session)
+        said = new
+        assert site.read_facts(session).version == new
 
 
 def _number(version: str) -> str:

@@ -11,13 +11,15 @@ import pytest
 from lab import Lab
 from typer.testing import CliRunner
 
-from link import cli, grants
+from link import cli
+from link.admin import grants
+from link.servers.rights import PASSWORD_PLACEHOLDER, Access
 
 NAMED = ["grants", "--schema", "ephys", "--table", "Unit", "--helper-schema", "link_lab_b"]
 
 
 def test_grants_prints_what_the_function_returns() -> None:
-    access = grants.Access(
+    access = Access(
         source_schema="ephys",
         tables=["unit", "#area", "unit__waveform"],
         helper_schema="link_lab_b",
@@ -43,7 +45,7 @@ def test_the_helper_tables_have_proposed_names_and_missing_parts_are_mentioned()
 def test_a_generated_password_replaces_the_placeholder() -> None:
     result = CliRunner().invoke(cli.app, [*NAMED, "--generate-password"])
     assert "IDENTIFIED BY '" in result.stdout
-    assert grants.PASSWORD_PLACEHOLDER not in result.stdout
+    assert PASSWORD_PLACEHOLDER not in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ NAMES = ("source", "helper", "outbound", "here")
 def spec(host: str = "db.lab.org", helper_table: str = "outbound", **changes: Any) -> LinkSpec:
     """A spec of usable arguments but for `changes`."""
     schemas = {"source_schema": "source", "helper_schema": "helper", "local_schema": "here"}
-    options = dict.fromkeys(("stores", "backend", "database", "port", "use_tls"))
+    options: dict[str, Any] = dict.fromkeys(("stores", "backend", "database", "port", "use_tls"))
     for name in schemas:
         schemas[name] = changes.pop(name, schemas[name])
     return make_spec("Unit", host, schemas, helper_table, **(options | changes))

@@ -16,10 +16,11 @@ from pipelines import assert_same, everything, helper_rows, run_sql, sessions
 from pipelines import linked as linked_by_link
 from test_dj_link import session_keys
 
-from link import HelperMismatchError, LinkError, NotFoundError, convert
-from link.config import older_spec
-from link.ends import Ends
-from link.servers import Connection
+from dj_link import convert
+from dj_link.settings import older_spec
+from link import HelperMismatchError, LinkError, NotFoundError
+from link.ends.linking import Link
+from link.servers.session import Session as ServerSession
 
 NUMBER = 9
 #: Of the sessions that `scene` makes.
@@ -58,10 +59,10 @@ def states(table: Any) -> dict[str, int]:
     return {state: n for state, n in table.source.status(deep=True).items() if n}
 
 
-def ends(lab: Lab) -> Ends:
+def ends(lab: Lab) -> Link:
     """Both ends of the link, as the command has them."""
     spec = older_spec("Session", None, lab.source_schema, lab.helper_schema, lab.local_schema)
-    return Ends(spec, lab.local, source=lab.link_instance())
+    return Link(spec, lab.local, lab.link_instance())
 
 
 def by_link(lab: Lab) -> Any:
@@ -129,7 +130,7 @@ def broken_off(monkeypatch: pytest.MonkeyPatch, before: int) -> Iterator[list[st
     """Let no more than so many statements of a conversion through."""
     sent: list[str] = []
     with monkeypatch.context() as patch:
-        for kind in Connection.__subclasses__():
+        for kind in ServerSession.__subclasses__():
             execute: Any = kind.execute
 
             def counting(self: Any, sql: str, args: Any = (), execute: Any = execute) -> int:
@@ -188,8 +189,8 @@ def test_a_request_in_the_middle_is_not_lost(lab: Lab, monkeypatch: pytest.Monke
 def test_not_while_something_runs(lab: Lab) -> None:
     scene(lab)
     before = everything(lab)
-    running = ends(lab).outbound()
-    with_connection = ends(lab).source.connect()
+    running = ends(lab).open().holds.numbered()
+    with_connection = ends(lab).connect_source().open()
     running.enlist(with_connection)
     lab.source_server.sql(
         f"UPDATE {lab.helper_schema}.session_outbound SET _worker = %s WHERE session = 4", running.worker

@@ -24,7 +24,7 @@ from lab import Lab
 from pipelines import declare, granted, linked
 
 from link import State
-from link.states import HelperRow, state_of
+from link.model.states import HelperRow, state_of
 
 NUMBER = 12
 #: The number of a run whose lock nobody holds.
@@ -154,7 +154,7 @@ class World:
         # A class that has been used before does not look whether its tables are there.
         fresh = linked(self.lab, "Session")
         eval(scene.code, {"Session": fresh})
-        fresh._ends.source_connection.close()
+        fresh._link.connect_source().connection.close()
 
     def await_the_dead(self) -> None:
         """Wait until both servers have noticed that a child has gone, and rolled back what it had begun."""

@@ -16,8 +16,9 @@ from lab import Lab
 from pipelines import contents, count_held, declare, everything, flag, granted, helper_rows, sessions, states, units
 from recorder import Statement
 
-from link import State, deletion, run
+from link import State
 from link.errors import TransactionError, TransferError
+from link.work import comparing, deletion, retry
 
 
 class Prompts:
@@ -229,7 +230,7 @@ def test_row_that_comes_meanwhile(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_release_of_many(either: Lab, statements: list[Statement], monkeypatch: pytest.MonkeyPatch) -> None:
     """Much is let go of in one look at the helper table, and not more than was deleted."""
-    monkeypatch.setattr(run, "FEW", 5)
+    monkeypatch.setattr(comparing, "FEW", 5)
     Unit = granted(either, units(either, 20))
     Unit.source.pull()
     flag(either, "unit = 1")
@@ -245,8 +246,8 @@ def test_release_of_many(either: Lab, statements: list[Statement], monkeypatch: 
 
 def test_release_of_many_beside_a_lock(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """An administrator has another helper row locked: nobody waits for that."""
-    monkeypatch.setattr(run, "FEW", 5)
-    monkeypatch.setattr(run, "TRIES", 1)
+    monkeypatch.setattr(comparing, "FEW", 5)
+    monkeypatch.setattr(retry, "TRIES", 1)
     Unit = granted(lab, units(lab, 20))
     Unit.source.pull()
     with closing(lab.source_server.connect_raw()) as other, other.cursor() as cursor:
@@ -259,7 +260,7 @@ def test_release_of_many_beside_a_lock(lab: Lab, monkeypatch: pytest.MonkeyPatch
 
 def test_release_of_many_beside_what_cannot_be_deleted(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an interrupted deletion has left, and something local depends on, stays held."""
-    monkeypatch.setattr(run, "FEW", 5)
+    monkeypatch.setattr(comparing, "FEW", 5)
     Unit = granted(lab, units(lab, 20))
     Unit.source.pull()
     dead = "process = 'DELETE', _worker = 4711"

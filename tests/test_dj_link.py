@@ -21,6 +21,7 @@ from pipelines import assert_same, everything, run_sql, sessions
 from recorder import Statement
 
 from dj_link import LazySchema, Link, LinkedTable
+from dj_link.layout import DJ_LINK
 from link import (
     ConfigError,
     CredentialsError,
@@ -31,7 +32,6 @@ from link import (
     TransactionError,
     UnreachableError,
 )
-from link.layouts import DJ_LINK
 
 
 def session_keys(*numbers: int) -> list[dict[str, Any]]:
@@ -156,7 +156,7 @@ def test_stores_are_named_local_first(lab: Lab, tmp_path: Any) -> None:
     """The mapping is handed on the other way round, and its local stores must be configured."""
     table = sessions(lab, 3)
     Session = older(lab, table, local_store="source_store")
-    assert Session._ends.spec.stores == {"source_store": "local_store"}
+    assert Session._link.spec.stores == {"source_store": "local_store"}
     with pytest.raises(StoreError, match="local_store"):
         Session()
     lab.local.config.stores = {"local_store": {"protocol": "file", "location": str(tmp_path)}}

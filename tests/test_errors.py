@@ -7,15 +7,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
+from fleet import TestServer
 from lab import Lab
 from linking import admin, declare_session, linked
 
-from link import UnreachableError
-from link.servers import Block, Form
+import link
+from link import LinkError, UnreachableError
+from link.servers.session import Block, Form
+from link.signals import BusyError, RowError
 
 ROWS = 100_000
 CHILD = """
@@ -127,9 +131,9 @@ def test_ctrl_c_twice_in_a_row(lab: Lab) -> None:
 
 def test_an_error_of_the_reader_is_not_hidden_by_the_loader(lab: Lab) -> None:
     declare_session(lab)
-    ends = linked(lab)._ends
-    here = ends.entity.master
-    form = Form(ends.local.language_from(ends.source))
+    ends = linked(lab)._link.open()
+    here = ends.mapping.local.master
+    form = Form(ends.local.dialect.language_from(ends.source.dialect))
 
     def broken_off(error: BaseException) -> Iterator[Block]:
         yield from ()
@@ -137,9 +141,69 @@ def test_an_error_of_the_reader_is_not_hidden_by_the_loader(lab: Lab) -> None:
 
     for error in (UnreachableError("The source is gone."), KeyboardInterrupt()):
         with (
-            closing(ends.local.connect()) as connection,
+            closing(ends.local.open()) as connection,
             pytest.raises(type(error)) as raised,
             connection.transaction(),
         ):
             connection.load(here, broken_off(error), form)
         assert raised.value is error
+
+
+# what modules tell one another, and no user
+
+
+def refusing(lab: Lab, event: str, table: str) -> None:
+    """A trigger at the source that says no to a change of a table."""
+    if lab.kind == "postgresql":
+        lab.source_server.sql(
+            f"CREATE FUNCTION {lab.helper_schema}.refuse() RETURNS trigger LANGUAGE plpgsql "
+            "AS $$ BEGIN RAISE EXCEPTION 'not today'; END $$"
+        )
+        lab.source_server.sql(
+            f"CREATE TRIGGER refuse BEFORE {event} ON {table} "
+            f"FOR EACH ROW EXECUTE FUNCTION {lab.helper_schema}.refuse()"
+        )
+    else:
+        lab.source_server.sql(
+            f"CREATE TRIGGER {lab.helper_schema}.refuse BEFORE {event} ON {table} FOR EACH ROW "
+            "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not today'"
+        )
+
+
+OPERATIONS: dict[str, tuple[str, Callable[[Any], object]]] = {
+    "pull": ("INSERT", lambda table: table.source.pull()),
+    "delete": ("UPDATE", lambda table: table().delete(prompt=False)),
+    "delete_quick": ("UPDATE", lambda table: table().delete_quick()),
+    "repair": ("UPDATE", lambda table: table.source.repair(dry_run=False)),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_what_the_source_refuses_is_an_error_of_the_tree(lab: Lab, operation: str) -> None:
+    """A trigger of the source's people says no: the user gets its words, and an error that she can import."""
+    event, operate = OPERATIONS[operation]
+    declare_session(lab)
+    table = linked(lab)
+    table()
+    if event == "UPDATE":
+        table.source.pull()
+        lab.source_server.sql(f"UPDATE {lab.helper_schema}.{lab.helper_table} SET process = 'PULL' WHERE session = 1")
+    refusing(lab, event, f"{lab.helper_schema}.{lab.helper_table}")
+    with pytest.raises(LinkError, match="not today") as raised:
+        operate(table)
+    assert type(raised.value).__name__ in link.__all__
+    assert not isinstance(raised.value, (RowError, BusyError))
+
+
+def test_a_query_at_a_stopped_source_is_told_in_our_words(lab: Lab, source_server: TestServer) -> None:
+    """What DataJoint's own connection meets while the source is browsed."""
+    declare_session(lab)
+    table = linked(lab)
+    assert len(table.source) == 3
+    source_server.stop()
+    for browse in (len, lambda source: source.to_dicts(), lambda source: source.pull(), repr):
+        with pytest.raises(LinkError) as raised:
+            browse(table.source & "session < 2")
+        assert type(raised.value).__name__ in link.__all__, raised.value
+    source_server.start()
+    assert len(table.source & "session < 2") == 2

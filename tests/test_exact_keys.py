@@ -14,8 +14,11 @@ from lab import Lab
 from oracle import LABELS, TEXTS, Type
 from pipelines import linked
 
-from link import transfer
-from link.run import Run
+from link.model.ranges import ALL
+from link.servers.keyed import Segment
+from link.work import claims
+from link.work.comparing import Comparison
+from link.work.run import Run
 
 #: Texts that differ under every collation.
 PLAIN_TEXTS = tuple(text for text in TEXTS if text not in ("A", ""))
@@ -117,8 +120,8 @@ def tables(source: str, local: str) -> list[dict[str, Keys]]:
 
 def test_every_key_is_found_again(mixed: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = mixed
-    monkeypatch.setattr(transfer, "FIRST_CHUNK_ROWS", 5)
-    monkeypatch.setattr(transfer, "CHUNK_ROWS", 5)
+    monkeypatch.setattr(claims, "FIRST_CHUNK_ROWS", 5)
+    monkeypatch.setattr(claims, "CHUNK_ROWS", 5)
     oracle.create_enum(lab.source_server, lab.source_schema)
     failures = {}
     for n, keys in enumerate(tables(lab.kind, lab.local_kind)):
@@ -168,12 +171,12 @@ def check(lab: Lab, name: str, keys: dict[str, Keys]) -> None:
     assert shown(Thing) == {"Shared": len(rows)}
     again = Thing.source.pull()
     assert (again.pulled, again.shared) == (0, len(rows))
-    with Run(Thing._ends) as run:
-        everything = run.local_keys(None, 1000)
+    with Run(Thing._link.open()) as run:
+        everything, both = Segment(run.rows).keys(run.local, 1000), Comparison(run)
         assert len(everything) == len(rows)
-        assert run.present(everything) == set(everything)
-        assert run.differing(run.home, everything) == []
-        assert not run.may_differ("", 0)
+        assert both.present(everything) == set(everything)
+        assert both.differing(everything) == []
+        assert not both.may_differ(ALL, 0)
 
     helper, local = f"{lab.helper_schema}.{lab.helper_table}", f"{lab.local_schema}.{table}"
     last = " AND ".join(

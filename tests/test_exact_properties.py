@@ -27,8 +27,10 @@ from lab import Lab
 from oracle import LABELS, TEXTS, Type
 from pipelines import count_held, linked
 
-from link import transfer
-from link.run import Run
+from link.servers.keyed import Segment
+from link.work import claims
+from link.work.comparing import Comparison
+from link.work.run import Run
 
 T = TypeVar("T")
 Values = st.SearchStrategy[Any]
@@ -708,11 +710,11 @@ class Checked:
         states = {state: n for state, n in linked_class().source.status().items() if n}
         wanted = {"Shared": len(shared), "Unshared": ENTITIES - len(shared)}
         self.fail(states != {state: n for state, n in wanted.items() if n}, f"{states} instead of {wanted}")
-        with Run(linked_class._ends) as run:
-            keys = run.local_keys(None, 1000)
+        with Run(linked_class._link.open()) as run:
+            keys, both = Segment(run.rows).keys(run.local, 1000), Comparison(run)
             self.fail(len(keys) != len(shared), f"{len(keys)} keys instead of {len(shared)}")
-            self.fail(run.present(keys) != set(keys), f"not found again: {set(keys) - run.present(keys)}")
-            different = run.differing(run.home, keys)
+            self.fail(both.present(keys) != set(keys), f"not found again: {set(keys) - both.present(keys)}")
+            different = both.differing(keys)
             self.fail(bool(different), f"said to differ: {different}")
         again = linked_class().source.pull(suppress_errors=True)
         self.fail((again.pulled, again.shared) != (0, len(shared)), f"pulled again: {again}")
@@ -767,8 +769,8 @@ def test_pipelines_arrive(mixed: Lab, figures: Figures, monkeypatch: pytest.Monk
     @PROFILE
     @given(pipelines(lab.kind, lab.local_kind))
     def arrives(example: Pipeline) -> None:
-        monkeypatch.setattr(transfer, "FIRST_CHUNK_ROWS", example.chunk_rows)
-        monkeypatch.setattr(transfer, "CHUNK_ROWS", example.chunk_rows)
+        monkeypatch.setattr(claims, "FIRST_CHUNK_ROWS", example.chunk_rows)
+        monkeypatch.setattr(claims, "CHUNK_ROWS", example.chunk_rows)
         checked = Checked(lab, f"Thing{next(numbers)}", example)
         assert checked.check() == []
         figures.add("values compared", f"{lab.kind} to {lab.local_kind}", checked.values)

@@ -9,7 +9,8 @@ from lab import Lab
 from oracle import TYPES
 from pipelines import count_held, linked
 
-from link.run import Run
+from link.work.comparing import Comparison
+from link.work.run import Run
 
 
 def test_every_value_arrives_or_is_refused(mixed: Lab) -> None:
@@ -50,6 +51,6 @@ def test_every_value_arrives_or_is_refused(mixed: Lab) -> None:
     assert {state: n for state, n in status.items() if n} == {"Shared": len(here)} | (
         {"Unshared": len(expected)} if expected else {}
     )
-    with Run(Thing._ends) as run:
+    with Run(Thing._link.open()) as run:
         keys = [(k,) for k in here]
-        assert run.differing(run.home, keys) == []
+        assert Comparison(run).differing(keys) == []

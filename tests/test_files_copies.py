@@ -19,10 +19,13 @@ from datajoint.storage_adapter import StorageAdapter
 from fsspec.implementations.memory import MemoryFileSystem
 from proxy import Proxy
 
-from link import LinkError, UnreachableError, s3, stores
-from link.copying import Copier
-from link.objects import Move, ObjectError, Route
-from link.stores import Found, Store, open_store
+from link import LinkError, UnreachableError
+from link.files import s3, stores
+from link.files.copying import Copier
+from link.files.objects import Move, ObjectError
+from link.files.opening import open_store
+from link.files.routes import Route
+from link.files.stores import Found, Store
 
 
 class _Memory(StorageAdapter):

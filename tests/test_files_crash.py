@@ -17,7 +17,8 @@ from filing import Stores, backend, collected, fetched, insert, listed
 from lab import Lab
 from pipelines import count_held, declare, granted, helper_rows
 
-from link import parallel, stores
+from link.files import stores
+from link.work import parallel
 
 NUMBER = 12
 

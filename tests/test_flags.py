@@ -11,8 +11,9 @@ import pytest
 from lab import Lab
 from pipelines import assert_same, everything, flag, granted, helper_rows, sessions, states, units
 
-from link import State, transfer
-from link.keyed import Chunk
+from link import State
+from link.model.ranges import Chunk
+from link.work import reader
 
 REFUSALS = (pymysql.MySQLError, psycopg2.Error)
 
@@ -29,15 +30,15 @@ def test_what_is_not_copied_is_told(
     """A flag that comes before an entity is read and goes before it is finished leaves it held and not local."""
     Unit = granted(lab, units(lab, 4))
     Unit.source.pull("unit = 1")
-    read = transfer.Transfer._read_chunk
+    read = reader.Reader._read
 
-    def reading(self: transfer.Transfer, chunk: Chunk) -> None:
+    def reading(self: reader.Reader, chunk: Chunk) -> None:
         flag(lab, "unit = 2")
         read(self, chunk)
         flag(lab, "unit = 2", "FALSE")
 
     with monkeypatch.context() as patched:
-        patched.setattr(transfer.Transfer, "_read_chunk", reading)
+        patched.setattr(reader.Reader, "_read", reading)
         assert Unit.source.pull().pulled == 2
     assert "1 entities are held and were not copied, {'unit': 2} among them" in caplog.text
     assert states(lab, "unit", "unit")[2,] == State.VANISHED

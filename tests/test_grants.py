@@ -12,9 +12,7 @@ import pytest
 from fleet import TestServer
 from lab import Lab
 
-from link.errors import ConfigError, NotFoundError
-from link.grants import (
-    Access,
+from link.admin.grants import (
     grant_statements,
     grants,
     helper_name,
@@ -25,6 +23,8 @@ from link.grants import (
     revoke_statements,
     table_name,
 )
+from link.errors import ConfigError, NotFoundError
+from link.servers.rights import Access
 
 EPHYS = Access(
     source_schema="lab_ephys",

@@ -35,8 +35,10 @@ from pipelines import (
 from proxy import Proxy
 from test_crash import NUMBER, declare_sessions
 
-from link import State, UnreachableError, deletion, run, transfer
-from link.servers import Block, BusyError, mysql, postgresql
+from link import LockedError, State, UnreachableError
+from link.servers import mysql_session, postgresql_session
+from link.servers.session import Block
+from link.work import claims, deletion, loader, retry, run
 
 REST = ("NONE", "FALSE", "FALSE")
 
@@ -45,19 +47,21 @@ REST = ("NONE", "FALSE", "FALSE")
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten chunks of a hundred rows, in blocks of a few rows."""
     for name in ("FIRST_CHUNK_ROWS", "CHUNK_ROWS"):
-        monkeypatch.setattr(transfer, name, 10)
-    for connection in (mysql.MySQLConnection, postgresql.PostgreSQLConnection):
+        monkeypatch.setattr(claims, name, 10)
+    for connection in (mysql_session.MySQLSession, postgresql_session.PostgreSQLSession):
         monkeypatch.setattr(connection, "block_bytes", 100)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sessions wait for a lock for one second, and try three times; lost servers are given up at once."""
-    monkeypatch.setattr(run, "TRIES", 3)
+    monkeypatch.setattr(retry, "TRIES", 3)
     monkeypatch.setattr(run, "PAUSES", (0.01, 0.1))
     for name in ("_SESSION", "_SESSION_MARIADB"):
-        monkeypatch.setattr(mysql, name, getattr(mysql, name) + ", SESSION innodb_lock_wait_timeout = 1")
-    monkeypatch.setattr(postgresql, "_SESSION", postgresql._SESSION.replace("'50s'", "'1s'"))
+        monkeypatch.setattr(
+            mysql_session, name, getattr(mysql_session, name) + ", SESSION innodb_lock_wait_timeout = 1"
+        )
+    monkeypatch.setattr(postgresql_session, "_SESSION", postgresql_session._SESSION.replace("'50s'", "'1s'"))
 
 
 class Wires:
@@ -99,14 +103,14 @@ def wires(lab: Lab) -> Iterator[Wires]:
 
 def at_chunk(monkeypatch: pytest.MonkeyPatch, number: int, action: Callable[[], object]) -> None:
     """Do something just before the n-th chunk is loaded."""
-    load, chunks = transfer.Transfer._load, iter(range(1, 10_000))
+    load, chunks = loader.Loader.load, iter(range(1, 10_000))
 
-    def wrapped(self: Any, chunk: Any) -> int:
+    def wrapped(self: Any, reading: Any) -> int:
         if next(chunks) == number:
             action()
-        return load(self, chunk)
+        return load(self, reading)
 
-    monkeypatch.setattr(transfer.Transfer, "_load", wrapped)
+    monkeypatch.setattr(loader.Loader, "load", wrapped)
 
 
 def assert_all_shared(lab: Lab, table: Any, number: int, *parts: str) -> None:
@@ -183,7 +187,7 @@ def test_cut_in_mid_statement(lab: Lab, wires: Wires, monkeypatch: pytest.Monkey
 
 
 def link_class(lab: Lab) -> Any:
-    return postgresql.PostgreSQLConnection if lab.kind == "postgresql" else mysql.MySQLConnection
+    return postgresql_session.PostgreSQLSession if lab.kind == "postgresql" else mysql_session.MySQLSession
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -275,8 +279,8 @@ def test_connections_notice_a_dead_peer(lab: Lab) -> None:
     """The options that make the system ask whether the other end is there, on every session of a run."""
     Unit = granted(lab, units(lab, 1))
     Unit()
-    for server in (Unit._ends.source, Unit._ends.local):
-        with closing(server.connect()) as connection:
+    for server in (Unit._link.connect_source(), Unit._link.connect_local()):
+        with closing(server.open()) as connection:
             raw = connection._raw
             number = raw.fileno() if lab.kind == "postgresql" else raw._sock.fileno()
             with socket.fromfd(number, socket.AF_INET, socket.SOCK_STREAM) as wire:
@@ -321,7 +325,7 @@ def test_locked_helper_row(lab: Lab) -> None:
     with closing(lab.source_server.connect_raw()) as other, other.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute(f"UPDATE {helper} SET is_flagged = 'TRUE' WHERE unit = 3")
-        with pytest.raises(BusyError):
+        with pytest.raises(LockedError, match="Another session holds the same rows"):
             (Unit & "unit < 5").delete()
         assert len(Unit()) == 10
         timer = threading.Timer(1.5, lambda: cursor.execute("COMMIT"))
@@ -341,7 +345,7 @@ def test_locked_source_row(lab: Lab) -> None:
     with closing(lab.source_server.connect_raw()) as other, other.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute(f"SELECT * FROM {lab.source_schema}.unit WHERE unit = 55 FOR UPDATE")
-        with pytest.raises(BusyError):
+        with pytest.raises(LockedError, match="Another session holds the same rows"):
             Unit.source.pull()
         timer = threading.Timer(1.5, lambda: cursor.execute("COMMIT"))
         timer.start()

@@ -28,8 +28,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from lab import Lab
 from pipelines import declare, granted, helper
 
-from link import State, outbound, run, transfer
-from link.states import HelperRow, state_of
+from link import State
+from link.holds.holds import Holds
+from link.model.states import HelperRow, state_of
+from link.work import claims, loader, marker, run
 
 #: The number of a run whose lock nobody holds.
 DEAD = 4711
@@ -218,9 +220,9 @@ class Pause:
 
 
 PLACES = {
-    "claim": (outbound.Outbound, "claim"),
-    "load": (transfer.Transfer, "_load"),
-    "finish": (transfer.Transfer, "_finish"),
+    "claim": (Holds, "claim"),
+    "load": (loader.Loader, "load"),
+    "finish": (marker.Marker, "_finish"),
 }
 
 items = st.sampled_from(list(ITEMS))
@@ -465,8 +467,8 @@ def restriction(chosen: Sequence[int]) -> str:
 @pytest.mark.timeout(7200 if SOAK else 300)
 def test_random_sequences(either: Lab, figures: Figures, monkeypatch: pytest.MonkeyPatch) -> None:
     # Chunks of two, so that there is something between them.
-    monkeypatch.setattr(transfer, "FIRST_CHUNK_ROWS", 2)
-    monkeypatch.setattr(transfer, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(claims, "FIRST_CHUNK_ROWS", 2)
+    monkeypatch.setattr(claims, "CHUNK_ROWS", 2)
     monkeypatch.setattr(run, "PAUSES", ())
     with ExitStack() as stack:
         body = {"world": World(either, stack), "figures": figures}

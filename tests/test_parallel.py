@@ -17,7 +17,8 @@ from lab import Lab
 from pipelines import assert_same, granted, helper_rows, run_sql, sessions, units
 from provision import KINDS
 
-from link import TransferError, parallel, transfer
+from link import TransferError
+from link.work import marker, parallel
 
 REST = ("NONE", "FALSE", "FALSE")
 
@@ -140,15 +141,15 @@ def test_worker_that_dies(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A killed worker ends the pull with an error; the next pull goes on."""
     table = sessions(lab, 1000)
     Session = granted(lab, table)
-    begin, parent = transfer.Transfer._finish, os.getpid()
+    begin, parent = marker.Marker._finish, os.getpid()
 
     def die(self: Any, *args: Any) -> None:
-        if os.getpid() != parent and self.within.after and self.within.after > (4,):
+        if os.getpid() != parent and args[0].after and args[0].after > (4,):
             os.kill(os.getpid(), signal.SIGKILL)
         begin(self, *args)
 
     with monkeypatch.context() as patched:
-        patched.setattr(transfer.Transfer, "_finish", die)
+        patched.setattr(marker.Marker, "_finish", die)
         with pytest.raises(TransferError, match="worker"):
             Session.source.pull(processes=2)
     Session.source.pull(processes=2)

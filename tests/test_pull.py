@@ -25,8 +25,9 @@ from pipelines import (
 )
 from recorder import Statement
 
-from link import PullResult, State, transfer
+from link import PullResult, State
 from link.errors import ConfigError, LinkError
+from link.work import claims
 
 
 def test_pull_counts(lab: Lab) -> None:
@@ -47,7 +48,7 @@ def test_pull_counts(lab: Lab) -> None:
 def test_log(lab: Lab, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line a chunk, one a run, and no credentials."""
     for name in ("FIRST_CHUNK_ROWS", "CHUNK_ROWS"):
-        monkeypatch.setattr(transfer, name, 4)
+        monkeypatch.setattr(claims, name, 4)
     Unit = granted(lab, units(lab, 10))
     Unit()
     with caplog.at_level(logging.DEBUG, "link"):
@@ -166,8 +167,8 @@ def check_key(
     by_datajoint: bool = True,
 ) -> None:
     """Every operation, in chunks of two entities, finds just the entities that it should."""
-    monkeypatch.setattr(transfer, "FIRST_CHUNK_ROWS", 2)
-    monkeypatch.setattr(transfer, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(claims, "FIRST_CHUNK_ROWS", 2)
+    monkeypatch.setattr(claims, "CHUNK_ROWS", 2)
     key, number = ", ".join(names), len(values)
     parts = f"INSERT INTO {table.Part.full_table_name} SELECT {key}, 0 FROM {table.full_table_name}"
     lab.source_server.sql(parts)
@@ -489,8 +490,8 @@ def kind_of(lab: Lab, statement: Statement) -> str | None:
 def test_statements_do_not_grow_with_rows(
     lab: Lab, statements: list[Statement], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "FIRST_CHUNK_ROWS", 20_000)
-    monkeypatch.setattr(transfer, "CHUNK_ROWS", 20_000)
+    monkeypatch.setattr(claims, "FIRST_CHUNK_ROWS", 20_000)
+    monkeypatch.setattr(claims, "CHUNK_ROWS", 20_000)
     table = sessions(lab, 10_100, trials=1)
     Session = granted(lab, table)
     Session.source.pull("session = 0")

@@ -35,8 +35,9 @@ from pipelines import (
     units,
 )
 
-from link import State, link, run, transfer
-from link.states import FLAGS, TABLE, HelperRow, state_of
+from link import State, link
+from link.model.states import FLAGS, TABLE, HelperRow, state_of
+from link.work import claims, comparing, loader
 
 #: The number of a run whose lock nobody holds.
 DEAD = 4711
@@ -174,10 +175,10 @@ def test_pull_of_nothing_finishes_what_was_begun(lab: Lab, worker: str) -> None:
     assert unit_states(lab) == {case.unit: finished(case) for case in CASES}
 
 
-@pytest.mark.parametrize("few", [run.FEW, 1], ids=["by key", "at once"])
+@pytest.mark.parametrize("few", [comparing.FEW, 1], ids=["by key", "at once"])
 def test_delete_from_every_state(either: Lab, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is local goes; what was being pulled is taken up by the next pull."""
-    monkeypatch.setattr(run, "FEW", few)
+    monkeypatch.setattr(comparing, "FEW", few)
     Unit = constructed(either)
     Unit().delete(prompt=False)
     found = unit_states(either)
@@ -296,17 +297,17 @@ def test_rows_that_are_deleted_meanwhile(lab: Lab, found: str, monkeypatch: pyte
             [f"DELETE FROM {lab.local_schema}.session{part} WHERE session = 2" for part in ("__trial", "")],
         )
         flag(lab, "session = 2")
-    load = transfer.Transfer._load_table
+    load = loader.Loader._load
     chosen = [0] if "flagged" in found else [0, 2]
 
-    def meanwhile(self: Any, here: Any, blocks: Any) -> int:
+    def meanwhile(self: Any, here: Any, blocks: Any, reading: Any) -> int:
         blocks = list(blocks)
         if chosen:
             assert (Session & [{"session": session} for session in chosen]).delete() == len(chosen)
             chosen.clear()
-        return load(self, here, blocks)
+        return load(self, here, blocks, reading)
 
-    monkeypatch.setattr(transfer.Transfer, "_load_table", meanwhile)
+    monkeypatch.setattr(loader.Loader, "_load", meanwhile)
     Session.source.pull("session = 2" if found == "unheld" else "session = 4")
     expected = dict.fromkeys(range(6), State.UNSHARED) | {0: State.SHARED, 1: State.SHARED, 2: State.SHARED}
     if found == "unheld":
@@ -323,8 +324,8 @@ def test_rows_of_a_living_run_are_left_alone(lab: Lab) -> None:
     """Another run's unfinished rows are its own as long as its connection lives."""
     Unit = granted(lab, units(lab, 10))
     Unit()
-    outbound = Unit._ends.outbound()
-    other = Unit._ends.source.connect()
+    outbound = Unit._link.open().holds.numbered()
+    other = Unit._link.connect_source().open()
     try:
         outbound.enlist(other)
         helper = f"{lab.helper_schema}.{lab.helper_table}"
@@ -362,7 +363,7 @@ class Child(NamedTuple):
 def pull_when_told(pipe: Connection, names: list[str], local: dict[str, Any], account: dict[str, str], n: int) -> None:
     """What a child does."""
     os.environ |= account
-    transfer.FIRST_CHUNK_ROWS, transfer.CHUNK_ROWS = 100, n
+    claims.FIRST_CHUNK_ROWS, claims.CHUNK_ROWS = 100, n
     warnings.simplefilter("ignore")
     instance = dj.Instance(use_tls=False, **local)
     Session: Any = link(names[0], *names[1:], connection=instance, use_tls=False)(type("Session", (), {}))
@@ -483,7 +484,7 @@ def test_threads_pull_and_delete_at_once(lab: Lab) -> None:
 @pytest.mark.parametrize("old", ["shared helper table", "old helper table", "older interface"])
 def test_threads_pull_at_once(lab: Lab, old: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.older = old == "older interface"
-    monkeypatch.setattr(transfer, "CHUNK_ROWS", 300)
+    monkeypatch.setattr(claims, "CHUNK_ROWS", 300)
     number = 3000
     table = units(lab, number)
     Unit = granted(lab, table)

@@ -6,8 +6,8 @@ from itertools import product
 
 import pytest
 
-from link import states
-from link.states import FLAGS, PROCESSES, TABLE, HelperRow, State, Transition, state_of
+from link.model import states
+from link.model.states import FLAGS, PROCESSES, TABLE, HelperRow, State, Transition, state_of
 
 HELPER_ROWS = [HelperRow(*values) for values in product(PROCESSES, FLAGS, FLAGS)]
 

@@ -14,8 +14,9 @@ from pipelines import assert_same, contents, everything, flag, granted, helper_r
 from recorder import Statement
 from test_recovery import CASES, constructed, finished, unit_states
 
-from link import State, repair, run, status, verify
-from link.states import HelperRow, state_of
+from link import State
+from link.model.states import HelperRow, state_of
+from link.work import comparing, verify
 
 #: Two pairs of servers of different kinds, and one of two flavours.
 MIXED = [("mysql", "postgresql"), ("postgresql", "mariadb"), ("mariadb", "mysql")]
@@ -23,8 +24,7 @@ MIXED = [("mysql", "postgresql"), ("postgresql", "mariadb"), ("mariadb", "mysql"
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (repair, status, run):
-        monkeypatch.setattr(module, "FEW", 4)
+    monkeypatch.setattr(comparing, "FEW", 4)
 
 
 # status
@@ -61,8 +61,7 @@ def test_deep_status_reads_in_batches(lab: Lab, monkeypatch: pytest.MonkeyPatch,
     flag(lab, "unit < 450")
     assert (Unit & "unit < 300").delete() == 300
     lab.local_server.sql(f"DELETE FROM {Unit.full_table_name} WHERE unit >= 850")
-    for module in (status, run):
-        monkeypatch.setattr(module, "FEW", 100)
+    monkeypatch.setattr(comparing, "FEW", 100)
     statements.clear()
     counts = Unit.source.status(deep=True)
     found = {state: count for state, count in counts.items() if count}
@@ -210,11 +209,11 @@ def test_verify_blocks_nobody(
     """Rows are edited and pulled in the middle of it, at once; it takes no locks and opens no transaction."""
     Session = granted(lab, sessions(lab, 50))
     Session.source.pull("session < 40")
-    monkeypatch.setattr(run, "FEW", 10)
+    monkeypatch.setattr(comparing, "FEW", 10)
     compare, waits, batches = verify._verify_batch, [], iter(range(100))
 
-    def meanwhile(run: Any, keys: Any, result: Any) -> None:
-        compare(run, keys, result)
+    def meanwhile(both: Any, keys: Any, result: Any) -> None:
+        compare(both, keys, result)
         started = time.monotonic()
         number = next(batches)
         with closing(lab.source_server.connect_raw()) as other, other.cursor() as cursor:
@@ -238,13 +237,29 @@ def test_verify_reads_in_batches(lab: Lab, monkeypatch: pytest.MonkeyPatch, stat
     """No statement is about more keys than a batch has: memory is bounded, whatever the table's size."""
     Unit = granted(lab, units(lab, 1000))
     Unit.source.pull()
-    monkeypatch.setattr(run, "FEW", 100)
+    monkeypatch.setattr(comparing, "FEW", 100)
     lab.local_server.sql(f"UPDATE {Unit.full_table_name} SET depth = 0 WHERE unit = 555")
     statements.clear()
     assert Unit.source.verify().differing == [{"unit": 555}]
     lists = [s for s in statements if "LIMIT 100" in s.sql]
     assert len(lists) == 11
     assert max(len(s.sql) for s in statements) < 5000
+
+
+def test_shared_is_the_same_to_all(lab: Lab) -> None:
+    """Held, at rest, not flagged, local: that a helper row says of a past deletion changes nothing."""
+    table = units(lab, 6)
+    Unit = granted(lab, table)
+    Unit.source.pull()
+    helper = f"{lab.helper_schema}.{lab.helper_table}"
+    lab.source_server.sql(f"UPDATE {helper} SET is_deprecated = 'TRUE' WHERE unit IN (2, 3)")
+    lab.local_server.sql(f"UPDATE {Unit.full_table_name} SET depth = -1 WHERE unit = 2")
+    lab.local_server.sql(f"DELETE FROM {Unit.full_table_name} WHERE unit = 3")
+    assert {state: n for state, n in Unit.source.status().items() if n} == {"Shared": 5, "Vanished": 1}
+    verified = Unit.source.verify()
+    assert (verified.compared, verified.differing, verified.missing) == (6, [{"unit": 2}], [{"unit": 3}])
+    assert Unit.source.repair(dry_run=False, vanished="release").actions[State.VANISHED][0] == 1
+    assert {state: n for state, n in Unit.source.status().items() if n} == {"Unshared": 1, "Shared": 5}
 
 
 def test_what_to_do_about_edits(lab: Lab) -> None:

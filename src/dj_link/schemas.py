@@ -8,10 +8,10 @@ from types import FrameType
 from typing import Any, cast
 
 import datajoint as dj
+from link.servers.sites import source_site
 
 from link.config import credentials, parse_host, require_schema_name
-from link.ends import connected
-from link.errors import ConfigError
+from link.host import connection_of
 
 
 class LazySchema:
@@ -61,11 +61,8 @@ class LazySchema:
         if host is not None and connection is not None:
             raise ValueError("LazySchema takes host= or connection=, not both.")
         require_schema_name("schema_name", schema_name)
-        if connection is not None and not isinstance(getattr(connection, "connection", connection), dj.Connection):
-            raise ConfigError(
-                f"connection= must be a dj.Instance or a dj.Connection, not {type(connection).__name__}.",
-                "For example: connection=dj.Instance(host, user, password).",
-            )
+        if connection is not None:
+            connection_of(connection)  # raises for what is none
         self.schema_name = schema_name
         self.context = context
         self.create_schema = create_schema
@@ -76,12 +73,13 @@ class LazySchema:
     @functools.cached_property
     def connection(self) -> dj.Connection:
         """The connection to the server, made when it is first needed."""
-        if self.address is not None:
-            return connected(self.address, credentials(), dj.config["database.use_tls"], dj.config["database.backend"])
-        connection: dj.Connection = (
-            dj.conn() if self._given is None else getattr(self._given, "connection", self._given)
+        if self.address is None:
+            return connection_of(self._given)
+        # Kept, so that whoever links tables of that server shares the connection.
+        self._site = source_site(
+            self.address, credentials(), dj.config["database.use_tls"], dj.config["database.backend"]
         )
-        return connection
+        return self._site.connection
 
     @functools.cached_property
     def schema(self) -> Any:

@@ -7,12 +7,13 @@ from typing import Any
 
 import link.api
 from link import PullResult
-from link.config import older_spec, swapped_stores
-from link.ends import Ends
+from link.ends.linking import Link as EndsLink
 from link.errors import ConfigError
-from link.requests import refresh
+from link.signals import final
 
+from .requested import refresh
 from .schemas import LazySchema
+from .settings import older_spec, swapped_stores
 
 
 class Source(link.api.Source):
@@ -68,7 +69,8 @@ class LinkedTable(link.api.LinkedTable):
         LinkError
             The source cannot be reached, or this was called inside an open local transaction.
         """
-        refresh(self._ends)
+        with final():
+            refresh(self._link.open())
 
 
 class Link:
@@ -114,13 +116,16 @@ class Link:
     def __call__(self, cls: type) -> Any:
         """Decorate a class, and return a subclass of :class:`LinkedTable`."""
         link.api.require_table_class(cls, "@Link")
-        names = (self._source.schema_name, None, self._local.schema_name)
-        ends = Ends(
-            older_spec(cls.__name__, self._source.address, *names, self._stores),
-            self._local,
-            link.api.parts_named(cls),
-            source=None if self._source.address else self._source,
+        spec = older_spec(
+            cls.__name__,
+            self._source.address,
+            self._source.schema_name,
+            None,
+            self._local.schema_name,
+            self._stores,
+            parts_named=link.api.parts_named(cls),
             create_schema=self._local.create_schema,
             create_tables=self._local.create_tables,
         )
-        return link.api.linked_class(cls, ends, LinkedTable)
+        made = EndsLink(spec, self._local, None if self._source.address else self._source)
+        return link.api.linked_class(cls, made, LinkedTable)

@@ -15,6 +15,7 @@ from .errors import (
     HelperMismatchError,
     LinkError,
     LocalMismatchError,
+    LockedError,
     LoginError,
     NotFoundError,
     PrivilegeError,
@@ -25,10 +26,8 @@ from .errors import (
     UnreachableError,
     UnsupportedServerError,
 )
-from .repair import RepairResult
-from .results import PullResult, Status
-from .states import State
-from .verify import VerifyResult
+from .model.results import PullResult, RepairResult, Status, VerifyResult
+from .model.states import State
 
 __version__ = _version("datajoint-link")
 
@@ -40,6 +39,7 @@ __all__ = [
     "LinkError",
     "LinkedTable",
     "LocalMismatchError",
+    "LockedError",
     "LoginError",
     "NotFoundError",
     "PrivilegeError",

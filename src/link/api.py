@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -10,19 +9,25 @@ from concurrent.futures import Executor
 from typing import Any, Literal, NoReturn, cast
 
 import datajoint as dj
-from datajoint.table import FreeTable
-from datajoint.user_tables import TableMeta
-from datajoint.utils import from_camel_case, is_camel_case, to_camel_case
 
-from . import deletion, parallel, transfer
+from . import host
 from .config import LocalStore, make_spec
-from .ends import Ends
-from .errors import ConfigError, LinkError, UnreachableError
-from .repair import RepairResult, repair
-from .results import PullResult, Status
-from .run import Run
-from .status import status
-from .verify import VerifyResult, verify
+from .ends.linking import Link
+from .errors import ConfigError, LinkError
+from .host import FreeTable, TableMeta
+from .model.ranges import Selection
+from .model.results import PullResult, RepairResult, Status, VerifyResult
+from .model.schema import part_class, part_name, part_of_class
+from .selections import selection_of
+from .signals import final
+from .work import parallel
+from .work.comparing import Comparison
+from .work.deletion import delete
+from .work.pull import pull
+from .work.repair import repair
+from .work.run import Run
+from .work.status import status
+from .work.verify import verify
 
 
 def link(
@@ -108,15 +113,16 @@ def link(
             database=database,
             port=port,
             use_tls=use_tls,
+            parts_named=parts_named(cls),
         )
-        return linked_class(cls, Ends(spec, connection, parts_named(cls)), LinkedTable)
+        return linked_class(cls, Link(spec, connection), LinkedTable)
 
     return decorate
 
 
 def require_table_class(cls: object, decorator: str) -> None:
     """Raise ConfigError for what cannot be decorated."""
-    if not isinstance(cls, type) or not is_camel_case(cls.__name__):
+    if not isinstance(cls, type) or not host.is_camel_case(cls.__name__):
         raise ConfigError(
             f"{decorator} decorates a class whose name is the source table's in CamelCase, not {cls!r}.",
             "For example: class Unit: pass",
@@ -128,16 +134,16 @@ def parts_named(cls: type) -> frozenset[str]:
     return frozenset(n for n, v in vars(cls).items() if isinstance(v, type) and issubclass(v, dj.Part))
 
 
-def linked_class(cls: type, ends: Ends, kind: type[LinkedTable]) -> Any:
+def linked_class(cls: type, link: Link, kind: type[LinkedTable]) -> Any:
     """A linked table of some kind with the name, docstring and methods of the decorated class."""
-    left_out = {"__dict__", "__weakref__", "definition", *ends.parts_named}
+    left_out = {"__dict__", "__weakref__", "definition", *link.spec.parts_named}
     body = {name: value for name, value in vars(cls).items() if name not in left_out}
     mixins = tuple(base for base in cls.__bases__ if base is not object and not issubclass(base, dj.Table))
     body |= {
-        "_ends": ends,
+        "_link": link,
         "_active": False,
         "_activation": threading.RLock(),
-        "database": ends.spec.local_schema,
+        "database": link.spec.local_schema,
     }
     return LinkedMeta(cls.__name__, (*mixins, kind), body)
 
@@ -145,7 +151,7 @@ def linked_class(cls: type, ends: Ends, kind: type[LinkedTable]) -> Any:
 class LinkedMeta(TableMeta):
     """Connects a linked class when it is first used, not when it is made."""
 
-    _ends: Ends
+    _link: Link
     _active: bool
     _activation: Any
 
@@ -155,7 +161,7 @@ class LinkedMeta(TableMeta):
 
     def __getattr__(cls, name: str) -> Any:
         # Part tables are attributes of the class, known once the local tables are; a pull may have added one.
-        if name[:1].isupper() and "_ends" in cls.__dict__ and (not cls._active or cls._has_new_part(name)):
+        if name[:1].isupper() and "_link" in cls.__dict__ and (not cls._active or cls._has_new_part(name)):
             cls._active = False
             cls._activate()
             return getattr(cls, name)
@@ -164,56 +170,58 @@ class LinkedMeta(TableMeta):
     @property
     def connection(cls) -> dj.Connection:
         """The connection to the local server."""
-        connection: dj.Connection = cls._ends.local_connection
-        return connection
+        return cls._link.connect_here()
 
     @property
     def full_table_name(cls) -> str:
         """The local table's quoted full name."""
-        adapter = cls._ends.local_connection.adapter
-        return str(adapter.make_full_table_name(cls._ends.spec.local_schema, cls.table_name))
+        return host.full_name(cls.connection, cls._link.spec.local_schema, cls.table_name)
 
     def _has_new_part(cls, name: str) -> bool:
-        return f"{cls._ends.spec.table_name}__{from_camel_case(name)}" in cls._ends.local_parts()
+        return part_of_class(cls._link.spec.table_name, name) in cls._link.local_parts()
 
     def _activate(cls) -> None:
         """Bind the class to the local tables; declare them if they are not there. Only that needs the source."""
-        with cls._activation:
+        with cls._activation, final():
             if cls._active:
                 return
-            ends = cls._ends
-            if not ends.declared:
-                ends.entity  # noqa: B018 - declares
+            if not cls._link.is_declared():
+                cls._link.open()
             cls._active = True
             try:
-                with ends.local.in_our_words():
-                    if not ends.local.in_transaction():
-                        ends.local.revive()
-                    for name in ends.local_parts():
-                        part = to_camel_case(name[len(ends.spec.table_name) + 2 :])
-                        setattr(cls, part, type(part, (dj.Part,), {"definition": ...}))
-                    schema = dj.Schema(
-                        ends.spec.local_schema,
-                        connection=ends.local_connection,
-                        create_schema=False,
-                        create_tables=False,
-                    )
-                    schema(cls, context={cls.__name__: cls})
-                    cls().heading.attributes  # noqa: B018 - loads
+                cls._bind()
             except BaseException:
                 cls._active = False
                 raise
+
+    def _bind(cls) -> None:
+        local, master = cls._link.connect_local(), cls._link.spec.table_name
+        with local.in_our_words():
+            if not local.in_transaction():
+                local.revive()
+            for name in cls._link.local_parts():
+                part = part_class(master, name)
+                setattr(cls, part, type(part, (dj.Part,), {"definition": ...}))
+            schema = dj.Schema(
+                cls._link.spec.local_schema,
+                connection=local.connection,
+                create_schema=False,
+                create_tables=False,
+            )
+            schema(cls, context={cls.__name__: cls})
+            host.load_heading(cls())
 
 
 class Source(FreeTable):
     """What the source has: a DataJoint query that can be restricted, previewed, fetched, and pulled."""
 
-    def __init__(self, ends: Ends) -> None:
-        master = ends.source_entity.master
-        connection = ends.source_connection
-        cast(Any, super()).__init__(connection, connection.adapter.make_full_table_name(master.schema, master.name))
-        self._ends = ends
-        cast(Any, self)._heading = ends.source_heading(cast(Any, self)._heading)
+    def __init__(self, link: Link) -> None:
+        with final():
+            master, site = link.find_source().master, link.connect_source()
+            heading = link.read_heading()
+        cast(Any, super()).__init__(site.connection, host.full_name(site.connection, master.schema, master.name))
+        self._link = link
+        host.set_heading(self, heading)
 
     def pull(
         self,
@@ -273,34 +281,36 @@ class Source(FreeTable):
         ):
             if value is not None and value < least:
                 raise ConfigError(f"{name} must be at least {least}, not {value!r}.")
-        where = self._selection(*restrictions)
-        if (processes > 1 or executor) and not dry_run:
-            return parallel.pull(
-                self._ends,
-                where,
-                workers=processes if processes > 1 else os.cpu_count() or 1,
-                executor=executor,
+        with final():
+            selection, ends = self._selection(*restrictions), self._link.open()
+            if (processes > 1 or executor) and not dry_run:
+                return parallel.pull(
+                    ends,
+                    selection,
+                    workers=processes if processes > 1 else os.cpu_count() or 1,
+                    executor=executor,
+                    display_progress=display_progress,
+                    max_calls=max_calls,
+                    suppress_errors=suppress_errors,
+                    transfers=transfers,
+                )
+            return pull(
+                ends,
+                selection,
                 display_progress=display_progress,
                 max_calls=max_calls,
+                dry_run=dry_run,
                 suppress_errors=suppress_errors,
                 transfers=transfers,
             )
-        return transfer.pull(
-            self._ends,
-            where,
-            display_progress=display_progress,
-            max_calls=max_calls,
-            dry_run=dry_run,
-            suppress_errors=suppress_errors,
-            transfers=transfers,
-        )
 
     @property
     def flagged(self) -> list[dict[str, Any]]:
         """The primary keys that the source wants deleted and that are local, as a restriction."""
-        where = self._selection()
-        with Run(self._ends) as run:
-            return [run.as_dict(key) for key in run.flagged(where)]
+        with final():
+            selection = self._selection()
+            with Run(self._link.open()) as run:
+                return [run.as_dict(key) for key in Comparison(run).flagged(selection)]
 
     def status(self, deep: bool = False) -> Status:
         """Count the selected entities by state; prints as a small table.
@@ -310,7 +320,8 @@ class Source(FreeTable):
         deep : bool
             Look up every key on both servers, rather than compare checksums of the keys.
         """
-        return status(self._ends, self._selection(), deep=deep)
+        with final():
+            return status(self._link.open(), self._selection(), deep=deep)
 
     def repair(self, dry_run: bool = True, vanished: Literal["refetch", "release"] = "refetch") -> RepairResult:
         """Bring to rest every selected entity that is not: what an interrupted run, a backup or a hand left behind.
@@ -327,7 +338,8 @@ class Source(FreeTable):
         RepairResult
             What was done, or would be; prints as a small table.
         """
-        return repair(self._ends, self._selection(), dry_run=dry_run, vanished=vanished)
+        with final():
+            return repair(self._link.open(), self._selection(), dry_run=dry_run, vanished=vanished)
 
     def verify(self) -> VerifyResult:
         """Prove that the selected shared entities, parts included, are the same on both servers.
@@ -340,30 +352,23 @@ class Source(FreeTable):
         VerifyResult
             The keys that differ; true when there are none.
         """
-        return verify(self._ends, self._selection())
+        with final():
+            return verify(self._link.open(), self._selection())
 
-    def _selection(self, *restrictions: Any) -> str:
-        """The SQL condition of this query; DataJoint may have to ask the source for it."""
-        in_our_words = self._ends.source.in_our_words
-        with contextlib.suppress(UnreachableError), in_our_words():
-            return self._restricted(*restrictions)
-        with in_our_words():
-            # On PostgreSQL DataJoint does not take up a lost connection by itself.
-            self.connection.connect()
-            return self._restricted(*restrictions)
-
-    def _restricted(self, *restrictions: Any) -> str:
+    def _selection(self, *restrictions: Any) -> Selection:
+        """What this query selects; DataJoint may have to ask the source for it."""
         expression: Any = self
-        for restriction in restrictions:
-            expression = expression & restriction
-        return deletion.selection(expression)
+        with self._link.connect_source().in_our_words():
+            for restriction in restrictions:
+                expression = expression & restriction
+            return selection_of(expression)
 
     def __repr__(self) -> str:
         return str(cast(Any, super(FreeTable, self)).__repr__())
 
     def _read_only(self, *_: Any, **__: Any) -> NoReturn:
         raise LinkError(
-            f"The source of {self._ends.spec.class_name} is read-only from here.",
+            f"The source of {self._link.spec.class_name} is read-only from here.",
             "Delete local rows with (Table() & ...).delete(); rows at the source are its own lab's.",
         )
 
@@ -375,13 +380,13 @@ class _SourceOf:
     """``Table.source`` and ``Table().source``."""
 
     def __get__(self, instance: Any, owner: type[LinkedTable]) -> Source:
-        return owner._source_class(owner._ends)
+        return owner._source_class(owner._link)
 
 
 class LinkedTable(dj.Manual, metaclass=LinkedMeta):
     """A local table whose rows come from a source table: an ordinary DataJoint table otherwise."""
 
-    _ends: Ends
+    _link: Link
     _active = True
     _source_class: type[Source] = Source
     source = _SourceOf()
@@ -417,11 +422,11 @@ class LinkedTable(dj.Manual, metaclass=LinkedMeta):
         TransactionError
             Called inside an open transaction.
         """
-        if f"{self.table_name}__" in str(cast(Any, self).where_clause()):
+        if part_name(self.table_name, "") in host.where_clause(self):
             # DataJoint deletes from the parts first: a restriction by one of them would select nothing after that.
             by_keys = type(self)() & cast(Any, self).keys()
             return int(cast(Any, by_keys).delete(transaction, prompt, part_integrity))
-        prompt = self.connection._config["safemode"] if prompt is None else prompt
+        prompt = host.safemode(self.connection) if prompt is None else prompt
 
         def execute() -> int:
             if prompt:
@@ -429,7 +434,8 @@ class LinkedTable(dj.Manual, metaclass=LinkedMeta):
                     dj.logger.info(f"{table.full_table_name} ({len(table)} tuples)")
             return int(super(LinkedTable, self).delete(transaction=False, prompt=False, part_integrity=part_integrity))
 
-        return deletion.delete(self._ends, self, execute, prompt)
+        with final():
+            return delete(self._link.open(), selection_of(self), execute, prompt)
 
     def delete_quick(self, get_count: bool = False) -> int | None:
         """Delete local rows without a prompt and without dependents, and release them at the source.
@@ -439,12 +445,13 @@ class LinkedTable(dj.Manual, metaclass=LinkedMeta):
         get_count : bool
             Return the number of rows deleted.
         """
-        if self._top is not None:
-            return cast(Any, type(self)() & self.keys()).delete_quick(get_count)
-        count = deletion.delete(
-            self._ends,
-            self,
-            lambda: int(cast(Any, super(LinkedTable, self)).delete_quick(get_count=True)),
-            prompt=False,
-        )
+        if host.is_limited(self):
+            by_keys: LinkedTable = type(self)() & cast(Any, self).keys()
+            return by_keys.delete_quick(get_count)
+
+        def execute() -> int:
+            return int(cast(Any, super(LinkedTable, self)).delete_quick(get_count=True))
+
+        with final():
+            count = delete(self._link.open(), selection_of(self), execute, prompt=False)
         return count if get_count else None

@@ -29,7 +29,7 @@ def main() -> None:
         with _logs_on_stderr():
             app()
     except Exception as error:
-        from datajoint.errors import DataJointError
+        from .host import DataJointError
 
         if not isinstance(error, DataJointError):
             raise
@@ -95,21 +95,22 @@ def _grants(
     revoke: Annotated[bool, typer.Option(help="Print what takes the rights back.")] = False,
 ) -> None:
     """Print the SQL for a new link user, to be run by the administrator of the source server."""
-    from . import grants
+    from .admin import grants
+    from .servers.rights import PASSWORD_PLACEHOLDER, Access
 
     if generate_password and (existing_user or revoke):
         raise typer.BadParameter("--generate-password is for a new user only.")
     if helper_table and len(helper_table) != len(table):
         raise typer.BadParameter("Give one --helper-table for each --table, in the same order, or none.")
     address = _address(host)
-    access = grants.Access(
+    access = Access(
         source_schema=schema,
         tables=[*table, *(part or [])],
         helper_schema=helper_schema,
         helper_tables=helper_table or [grants.helper_name(name) for name in table],
         user=user,
         client_host=client_host,
-        password=grants.random_password() if generate_password else grants.PASSWORD_PLACEHOLDER,
+        password=grants.random_password() if generate_password else PASSWORD_PLACEHOLDER,
         database=database or (address.database if address else None),
         new_user=not existing_user,
     )
@@ -134,7 +135,7 @@ def _administrator() -> Credentials:
     # Prompts go to stderr, so that the SQL alone can be redirected into a file.
     user = os.environ.get("DJ_USER") or typer.prompt("Administrator", err=True)
     password = os.environ.get("DJ_PASS") or typer.prompt(f"Password of {user}", hide_input=True, err=True)
-    return Credentials(user, password)
+    return Credentials(user, password, "administrator", "DJ_USER and DJ_PASS")
 
 
 @app.command("convert")
@@ -149,12 +150,13 @@ def _convert(
     dry_run: Annotated[bool, typer.Option(help="Only say what would be done.")] = True,
 ) -> None:
     """Convert a link of dj_link, in place, to one of @link."""
-    from . import convert
-    from .config import older_spec
-    from .ends import Ends
+    from dj_link.convert import convert
+    from dj_link.settings import older_spec
+
+    from .ends.linking import Link
 
     spec = older_spec(table, _address(host), schema, outbound_schema, local_schema)
-    print(repr(convert.convert(Ends(spec), dry_run=dry_run)))
+    print(repr(convert(Link(spec), dry_run=dry_run)))
 
 
 @app.command("demo")

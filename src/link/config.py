@@ -13,21 +13,23 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from datajoint.utils import from_camel_case
-
 from .errors import ConfigError, CredentialsError
-from .layouts import DJ_LINK, LINK, Layout
-
-BACKENDS = ("mysql", "postgresql")
-_SCHEMES = {"mysql": "mysql", "mariadb": "mysql", "postgresql": "postgresql", "postgres": "postgresql"}
+from .host import from_camel_case
+from .model.backends import BACKENDS
+from .model.layouts import LINK, Layout
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """The link user's account on the source server; the password never shows."""
+    """An account on the source server, the link user's unless it is said otherwise; the password never shows.
+
+    ``role`` and ``told_by`` are for messages: what the account is, and where user and password were read.
+    """
 
     user: str
     password: str = field(repr=False)
+    role: str = "link user"
+    told_by: str = "LINK_USER and LINK_PASS"
 
 
 def credentials() -> Credentials:
@@ -47,23 +49,6 @@ def credentials() -> Credentials:
             "in Python, before the first use: os.environ['LINK_USER'] = ...",
         )
     return Credentials(os.environ["LINK_USER"], os.environ["LINK_PASS"])
-
-
-def outbound_schema() -> str:
-    """Read ``LINK_OUTBOUND``.
-
-    Raises
-    ------
-    ConfigError
-        It is not set.
-    """
-    name = os.environ.get("LINK_OUTBOUND")
-    if not name:
-        raise ConfigError(
-            "The environment variable LINK_OUTBOUND is not set: the schema of the outbound tables at the source.",
-            "In a shell: export LINK_OUTBOUND=...; in Python, before the first use: os.environ['LINK_OUTBOUND'] = ...",
-        )
-    return name
 
 
 @dataclass(frozen=True)
@@ -89,7 +74,7 @@ def parse_host(host: str) -> Address:
     if "://" in host:
         return _parse_url(host)
     if host.startswith("/"):
-        return Address(host, backend="postgresql")
+        return Address(host, backend=next(name for name, kind in BACKENDS.items() if kind.has_socket_folders))
     if "@" in host:
         raise _credentials_in("host")
     name, colon, port = host.rpartition(":")
@@ -108,11 +93,12 @@ def _parse_url(url: str) -> Address:
         raise ConfigError("The port in the URL of the source server is not a number.") from None
     if parts.username or parts.password:
         raise _credentials_in("URL")
-    if parts.scheme not in _SCHEMES or not parts.hostname or parts.query or parts.fragment:
+    backend = next((name for name, kind in BACKENDS.items() if parts.scheme in kind.schemes), None)
+    if backend is None or not parts.hostname or parts.query or parts.fragment:
         raise ConfigError(f"Cannot read the URL {url!r}.", "Use postgresql://host:port/database or mysql://host:port.")
     if ":" in parts.hostname:
         raise ConfigError(f"DataJoint does not connect to IPv6 addresses such as {parts.hostname}.", "Use a host name.")
-    return Address(parts.hostname, port, _SCHEMES[parts.scheme], parts.path.strip("/") or None)
+    return Address(parts.hostname, port, backend, parts.path.strip("/") or None)
 
 
 def _credentials_in(what: str) -> ConfigError:
@@ -163,17 +149,30 @@ def names_of(store: str, local: LocalStore) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class LinkSpec:
-    """Everything that identifies one link; without a helper schema it is the one that ``LINK_OUTBOUND`` names."""
+    """Everything that identifies one link, and how its class wants it.
+
+    Attributes
+    ----------
+    store_pairs : tuple
+        Each store of the source, with what ``stores=`` gives for it.
+    parts_named : frozenset of str
+        Part classes that the body of the decorated class names; each must be there.
+    create_schema, create_tables : bool
+        Whether the local schema, and the local tables, may be created where they are missing.
+    """
 
     class_name: str
     address: Address
     source_schema: str
-    helper_schema: str | None
+    helper_schema: str
     helper_table: str
     local_schema: str
     store_pairs: tuple[tuple[str, LocalStore], ...]
     use_tls: bool | Mapping[str, Any] | None
     layout: Layout = LINK
+    parts_named: frozenset[str] = field(default=frozenset(), compare=False)
+    create_schema: bool = field(default=True, compare=False)
+    create_tables: bool = field(default=True, compare=False)
 
     @property
     def stores(self) -> Mapping[str, LocalStore]:
@@ -183,7 +182,11 @@ class LinkSpec:
     @property
     def table_name(self) -> str:
         """The local table's name; at the source the same behind the prefix of its tier."""
-        return str(from_camel_case(self.class_name))
+        return from_camel_case(self.class_name)
+
+    def find_helper_schema(self) -> str:
+        """The schema of the helper table; asked for when it is first needed."""
+        return self.helper_schema
 
 
 def make_spec(
@@ -197,6 +200,7 @@ def make_spec(
     database: str | None,
     port: int | None,
     use_tls: bool | Mapping[str, Any] | None,
+    parts_named: frozenset[str] = frozenset(),
 ) -> LinkSpec:
     """Check the arguments of ``@link`` as far as that goes without a server.
 
@@ -206,7 +210,7 @@ def make_spec(
         An argument is of the wrong kind, or two contradict each other.
     """
     address = parse_host(host)
-    if backend is not None and backend not in BACKENDS:
+    if backend is not None and (not isinstance(backend, str) or backend not in BACKENDS):
         raise ConfigError(f"backend={backend!r} is not known.", "Use 'mysql' (also for MariaDB) or 'postgresql'.")
     for what, name in {**schemas, "helper_table": helper_table}.items():
         if not isinstance(name, str) or not name:
@@ -229,7 +233,7 @@ def make_spec(
         _agree("backend", backend, address.backend),
         _agree("database", database, address.database),
     )
-    if address.backend == "mysql" and address.database:
+    if address.database and address.backend and not BACKENDS[address.backend].has_databases:
         raise ConfigError(f"database={address.database!r} is for PostgreSQL; on MySQL the schemas are the databases.")
     return LinkSpec(
         class_name=class_name,
@@ -241,6 +245,7 @@ def make_spec(
         # DataJoint writes the default store as an empty name, and configures it as "default".
         store_pairs=tuple(("" if name == "default" else name, store) for name, store in (stores or {}).items()),
         use_tls=use_tls,
+        parts_named=parts_named,
     )
 
 
@@ -253,52 +258,12 @@ def _is_local_store(store: object) -> bool:
     return pair or isinstance(store, (str, Reference))
 
 
-def swapped_stores(stores: Mapping[str, str] | None) -> dict[str, str]:
-    """The stores of the older interface, which names the local one first, as ``@link`` has them.
-
-    Raises
-    ------
-    ConfigError
-        They cannot be mapped the other way round.
-    """
-    stores = {} if stores is None else stores
-    if not _is_mapping_of_names(stores) or len(set(stores.values())) < len(stores):
-        raise ConfigError('stores must map one name to one name: stores={"local_store": "source_store"}.')
-    return {there: here for here, there in stores.items()}
-
-
-def older_spec(
-    class_name: str,
-    address: Address | None,
-    source_schema: str,
-    helper_schema: str | None,
-    local_schema: str,
-    stores: Mapping[str, str] | None = None,
-) -> LinkSpec:
-    """What the older interface says of a link, with its outbound table; ``stores`` as for ``@link``."""
-    return LinkSpec(
-        class_name=class_name,
-        address=address or Address(""),
-        source_schema=source_schema,
-        helper_schema=helper_schema,
-        helper_table=str(from_camel_case(f"{class_name}Outbound")),
-        local_schema=local_schema,
-        store_pairs=tuple((stores or {}).items()),
-        use_tls=None,
-        layout=DJ_LINK,
-    )
-
-
 def require_schema_name(what: str, name: object) -> None:
     """Raise ConfigError for a schema that DataJoint cannot read."""
     if not isinstance(name, str) or not name:
         raise ConfigError(f"{what} must be a name, not {name!r}.")
     if re.search(r"[\s.%`\"]", name):
         raise ConfigError(f"{what}={name!r}: DataJoint reads no schemas with such characters.")
-
-
-def _is_mapping_of_names(stores: object) -> bool:
-    return isinstance(stores, Mapping) and all(isinstance(n, str) for pair in stores.items() for n in pair)
 
 
 def _agree(what: str, argument: Any, from_host: Any) -> Any:
@@ -309,4 +274,4 @@ def _agree(what: str, argument: Any, from_host: Any) -> Any:
 
 def _table_name(name: str) -> str:
     """A class name and a table name both mean the same table."""
-    return str(from_camel_case(name)) if re.fullmatch(r"[A-Z][A-Za-z0-9]*", name) else name
+    return from_camel_case(name) if re.fullmatch(r"[A-Z][A-Za-z0-9]*", name) else name

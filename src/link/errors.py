@@ -11,6 +11,7 @@
         │   ├── UnreachableError            cannot connect, or the connection was lost
         │   ├── LoginError                  wrong user or password
         │   ├── PrivilegeError              a right is missing; the GRANT is in the message
+        │   ├── LockedError                 another session has held the same rows for too long
         │   └── UnsupportedServerError      a version or backend this package does not speak
         ├── DefinitionError             tables that do not fit each other
         │   ├── NotFoundError               no such schema or table; the nearest names are in the message
@@ -24,7 +25,7 @@ Every message says what happened, where (server, table, key) and what to do abou
 
 from __future__ import annotations
 
-from datajoint.errors import DataJointError
+from datajoint import DataJointError
 
 
 class LinkError(DataJointError):
@@ -74,6 +75,10 @@ class LoginError(ServerError):
 
 class PrivilegeError(ServerError):
     """The account lacks a right; the message holds the GRANT that gives it."""
+
+
+class LockedError(ServerError):
+    """Another session has held the same rows for longer than is waited for; nothing is lost, and it may be repeated."""
 
 
 class UnsupportedServerError(ServerError):

@@ -6,12 +6,13 @@ import json
 import re
 from decimal import Decimal
 
-from ..kinds import Default, Kind, marker
+from ..model.kinds import Default, Kind, marker
 
 _INTEGERS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 _TEXTS = {"tinytext": 255, "text": 65_535, "mediumtext": 16_777_215, "longtext": None}
 _BLOBS = {"tinyblob": 255, "blob": 65_535, "mediumblob": 16_777_215, "longblob": None}
 _DECLARED_INTEGERS = {8: "tinyint", 16: "smallint", 24: "mediumint", 32: "int", 64: "bigint"}
+_LONG = re.compile("(medium|long)?(blob|text)|json")
 #: Text up to so many characters becomes VARCHAR: four bytes each must fit into a row.
 _LONGEST_VARCHAR = 4096
 #: What a number that MySQL rounds has: 16 digits, or an exponent among those where DOUBLE loses digits, or ends.
@@ -50,6 +51,11 @@ def kind_of(sql_type: str, comment: str, mariadb: bool) -> Kind | None:
     if name == "enum":
         return Kind("enum", labels=_labels(sql_type))
     return {"json": Kind("json"), "date": Kind("date"), "year": Kind("integer", 16)}.get(name)
+
+
+def is_long(sql_type: str) -> bool:
+    """Whether values of a type may be long, and are kept beside their rows."""
+    return bool(_LONG.fullmatch(sql_type))
 
 
 _ESCAPES = {"0": "\0", "n": "\n", "r": "\r", "t": "\t", "b": "\b", "Z": "\x1a"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 
-from ..kinds import Default, Kind
+from ..model.kinds import Default, Kind
 
 _INTEGERS = {"smallint": 16, "integer": 32, "bigint": 64}
 _SIMPLE = {

@@ -1,0 +1,167 @@
+"""The SQL that a source administrator runs to let a link user in, and to let it out again.
+
+Nothing here changes a server: the text is printed, read by a human and run by a human. The statements are those of
+:mod:`link.servers.rights`; here tables are looked up, and the script is put together.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..config import Address, Credentials
+from ..errors import ConfigError, NotFoundError
+from ..host import from_camel_case
+from ..model.backends import BACKENDS
+from ..model.schema import TIER_PREFIXES, nearest, part_name, part_names
+from ..servers.connecting import connect
+from ..servers.rights import Access, Statement
+from ..servers.sites import rights_for
+
+#: What a person may leave out.
+DEFAULT_BACKEND = next(iter(BACKENDS))
+
+
+def grants(
+    access: Access,
+    *,
+    backend: str | None = None,
+    address: Address | None = None,
+    administrator: Credentials | None = None,
+    revoke: bool = False,
+) -> str:
+    """Return the script that gives `access`, or takes it back.
+
+    Parameters
+    ----------
+    access : Access
+        Its tables may be class names; they are looked up if an address is given.
+    backend : str, optional
+        ``"mysql"`` (MariaDB as well) or ``"postgresql"``; default: what the address says, else ``"mysql"``.
+    address, administrator : optional
+        The source server and an account there that sees all tables of the source schema.
+    revoke : bool
+        Whether to take back.
+
+    Raises
+    ------
+    ConfigError
+        If a name cannot be one on this kind of server.
+    NotFoundError
+        If there is no such schema or table.
+    """
+    backend = backend or (address.backend if address else None) or DEFAULT_BACKEND
+    if address is not None and administrator is not None:
+        access = _looked_up(access, backend, address, administrator)
+    named = replace(
+        access,
+        tables=list(dict.fromkeys(map(table_name, access.tables))),
+        helper_tables=list(map(table_name, access.helper_tables)),
+    )
+    return render((revoke_statements if revoke else grant_statements)(named, backend))
+
+
+def grant_statements(access: Access, backend: str) -> list[Statement]:
+    """Return what gives `access`, for ``"mysql"`` (MariaDB as well) or ``"postgresql"``."""
+    return rights_for(backend).let_in(access)
+
+
+def revoke_statements(access: Access, backend: str) -> list[Statement]:
+    """Return what takes `access` back; no helper row, thus no hold, is lost by it."""
+    return rights_for(backend).let_out(access)
+
+
+def render(statements: Iterable[Statement]) -> str:
+    """Return the statements as a script, with the reasons and the optional statements as comments."""
+    lines: list[str] = []
+    for statement in statements:
+        if statement.why:
+            lines += _comment(statement.why)
+        lines += _comment(f"{statement.sql};") if statement.optional else [f"{statement.sql};"]
+    return "\n".join(lines) + "\n"
+
+
+def required_sql(statements: Iterable[Statement]) -> list[str]:
+    """Return the statements that are not optional, ready to be executed one by one."""
+    return [statement.sql for statement in statements if not statement.optional]
+
+
+def random_password() -> str:
+    """Return a password of 32 characters from an alphabet that needs no quoting anywhere."""
+    return secrets.token_urlsafe(24)
+
+
+def table_name(name: str) -> str:
+    """Return the table name for a class name (``Unit``, ``Unit.Waveform``), a table name as it is.
+
+    Without a look at the server a class is taken for a manual table, as only there the names agree.
+    """
+    if not name[:1].isupper():
+        return name
+    master, _, part = name.partition(".")
+    return part_name(from_camel_case(master), from_camel_case(part)) if part else from_camel_case(master)
+
+
+def helper_name(table: str) -> str:
+    """Return the helper table's name that is proposed for a source table."""
+    return f"{table_name(table).lstrip('#_')}_outbound"
+
+
+def look_up(connection: Any, backend: str, schema: str, names: Iterable[str]) -> list[str]:
+    """Find the tables that class or table names stand for, each followed by all of its part tables.
+
+    Parameters
+    ----------
+    connection : datajoint.Connection
+        To the source server, as its administrator.
+    backend : str
+        ``"mysql"`` or ``"postgresql"``.
+    schema : str
+        The source schema.
+    names : iterable of str
+        Class names (``Unit``, of any tier) or table names (``#lookup``, ``_imported``, ``__computed``).
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such schema or table.
+    ConfigError
+        If a class name fits tables of several tiers.
+    """
+    present = [str(row[0]) for row in connection.query(rights_for(backend).tables_query, (schema,))]
+    if not present:
+        raise NotFoundError(
+            f"The schema {schema!r} does not exist on the server, or has no tables.",
+            "Check its name, and on PostgreSQL the name of the database.",
+        )
+    found: list[str] = []
+    for name in names:
+        master = _resolve(name, present, schema)
+        found += [master, *part_names(master, present)]
+    return list(dict.fromkeys(found))
+
+
+def _looked_up(access: Access, backend: str, address: Address, administrator: Credentials) -> Access:
+    connection = connect(replace(address, database=access.database), administrator, None, backend)
+    try:
+        return replace(access, tables=look_up(connection, backend, access.source_schema, access.tables))
+    finally:
+        connection.close()
+
+
+def _resolve(name: str, present: Sequence[str], schema: str) -> str:
+    wanted = table_name(name)
+    tiers = TIER_PREFIXES if name[:1].isupper() else ("",)
+    fitting = [tier + wanted for tier in tiers if tier + wanted in present]
+    if len(fitting) > 1:
+        raise ConfigError(f"{name!r} fits several tables of {schema!r}: {', '.join(fitting)}.", "Give the table name.")
+    if not fitting:
+        raise NotFoundError(f"There is no table {name!r} in the schema {schema!r}.", nearest(wanted, present))
+    return fitting[0]
+
+
+def _comment(text: str) -> list[str]:
+    # By splitlines, as a line break inside a name must not end the comment
+    return [f"-- {line}" for line in text.splitlines()]

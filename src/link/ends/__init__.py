@@ -1,0 +1,1 @@
+"""Both ends of a link: found, checked against each other, declared."""

@@ -1,0 +1,140 @@
+"""One link from what it was given to its ends: connected when first needed, checked before anything is created."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import Any
+
+import datajoint as dj
+
+from .. import host
+from ..config import LinkSpec, credentials
+from ..files.columns import relabelled
+from ..files.routes import Routes
+from ..holds.helper import provide_helper
+from ..holds.parts import holds_of
+from ..model.schema import Group, part_names
+from ..servers.site import Site
+from ..servers.sites import site_of, source_site
+from .ends import Ends
+from .lineage import origins
+from .local import declare
+from .source import find_source
+
+
+class Link:
+    """One link of a source table to a local table. Making one connects nowhere; each method says what it does.
+
+    Parameters
+    ----------
+    spec : LinkSpec
+        What ``@link`` was given.
+    connection : datajoint.Instance or datajoint.Connection, optional
+        The local side; DataJoint's own connection where there is none.
+    source : datajoint.Connection, or whatever has one as its ``connection``, optional
+        The source side, where it is not to be connected to as the link user of the environment.
+    """
+
+    def __init__(self, spec: LinkSpec, connection: Any = None, source: Any = None) -> None:
+        self.spec = spec
+        self._given = connection
+        self._given_source = source
+        self._lock = threading.RLock()
+        self._connection: dj.Connection | None = None
+        self._local: Site | None = None
+        self._source: Site | None = None
+        self._group: Group | None = None
+        self._heading: host.Heading | None = None
+        self._ends: Ends | None = None
+
+    def connect_here(self) -> dj.Connection:
+        """DataJoint's connection to the local server."""
+        with self._lock:
+            if self._connection is None:
+                self._connection = host.connection_of(self._given)
+            return self._connection
+
+    def connect_local(self) -> Site:
+        """The local server."""
+        with self._lock:
+            if self._local is None:
+                self._local = site_of(self.connect_here())
+            return self._local
+
+    def connect_source(self) -> Site:
+        """The source server, as the link user: shared with all links to the same server and account."""
+        with self._lock:
+            if self._source is None:
+                if self._given_source is not None:
+                    self._source = site_of(host.connection_of(self._given_source))
+                else:
+                    backend = host.backend(self.connect_here())
+                    self._source = source_site(self.spec.address, credentials(), self.spec.use_tls, backend)
+            return self._source
+
+    def find_source(self) -> Group:
+        """The source's tables, checked for the rights that a link needs; asks the source only, and changes nothing."""
+        with self._lock:
+            if self._group is None:
+                self._group = find_source(self.connect_source(), self.spec)
+            return self._group
+
+    def read_heading(self) -> host.Heading:
+        """DataJoint's heading of the source table, which tells where each attribute comes from."""
+        with self._lock:
+            if self._heading is None:
+                self._heading = self._read_heading()
+            return self._heading
+
+    def _read_heading(self) -> host.Heading:
+        site, master = self.connect_source(), self.find_source().master
+        with site.turn, site.in_our_words():
+            heading = host.load_heading(host.free_table(site.connection, master.schema, master.name))
+        if not host.has_lineage(heading):
+            # The account does not see what DataJoint has written down of it.
+            with site.catalogue() as catalogue:
+                host.set_lineage(heading, origins(catalogue, master, master.names))
+        return heading
+
+    def is_declared(self) -> bool:
+        """Whether the local table is there; asks the local server only."""
+        return self.spec.table_name in self._local_tables()
+
+    def local_parts(self) -> list[str]:
+        """The names of the local part tables; asks the local server only."""
+        return part_names(self.spec.table_name, self._local_tables())
+
+    def _local_tables(self) -> list[str]:
+        with self.connect_local().catalogue() as catalogue:
+            return catalogue.tables(self.spec.local_schema)
+
+    def open(self) -> Ends:
+        """Both ends, checked against each other; local tables and helper table are created where they are missing.
+
+        Raises
+        ------
+        LinkError
+            Whatever does not fit. Nothing has been changed then on either server.
+        """
+        with self._lock:
+            if self._ends is None:
+                self._ends = self._open()
+            return self._ends
+
+    def _open(self) -> Ends:
+        spec, local = self.spec, self.connect_local()
+        routes = Routes(local.connection, spec.stores)
+        routes.require_configured()
+        source, group = self.connect_source(), self.find_source()
+        routes.require_named(group)
+        mapping, helper = declare(
+            source,
+            local,
+            spec,
+            group,
+            functools.partial(relabelled, local_names=routes.local_names),
+            functools.partial(provide_helper, source, local, spec, group.master),
+        )
+        holds = holds_of(source.dialect, group.master, helper, spec.layout)
+        return Ends(spec, source, local, mapping, holds, routes)

@@ -1,0 +1,396 @@
+"""Stores as copies need them: what is there, read in blocks from anywhere, written so that nothing half is ever seen.
+
+DataJoint's own :class:`datajoint.storage.StorageBackend` says where a path lies and, for stores of most kinds, does the
+reading and writing. Files on this machine and S3 have ways of their own: to write durably or by parts, to tell a
+digest without reading, and to copy within one system without a detour through here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from .. import host
+from ..errors import LinkError, StoreError, UnreachableError
+from ..host import StorageBackend
+from .objects import HEAD, ObjectError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+#: Objects are read in blocks of so many bytes, up to :data:`SMALL` at once.
+BLOCK = 1 << 20
+SMALL = 4 << 20
+#: Where files are written before they are whole, in the folder of a store.
+STAGING = ".datajoint-link"
+#: What a process left there that was killed is removed after so many seconds.
+STALE = 86_400
+
+
+class Found(NamedTuple):
+    """An object that is there: its size and, where the store knows it without reading, its MD5 digest."""
+
+    size: int
+    md5: str | None = None
+
+
+#: Is told what is known of an object.
+Told = Callable[[Found], None]
+
+
+class Cancelled(Exception):  # noqa: N818 - not an error
+    """The pull is over before the copy is."""
+
+
+class Checked:
+    """An object's bytes on their way: the last of them are not given before all of them are known to be right.
+
+    Parameters
+    ----------
+    store : Store
+        Where it is.
+    path : str
+        Its path there.
+    size : int
+        The size that it must have.
+    md5 : str or None
+        The digest that it must have.
+    inspect : callable or None
+        Looks at the first bytes and the size.
+    progress : callable
+        Is told of numbers of bytes; may raise :class:`Cancelled`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        path: str,
+        size: int,
+        md5: str | None = None,
+        inspect: Callable[[bytes, int], None] | None = None,
+        progress: Callable[[int], None] = lambda number: None,
+    ) -> None:
+        self.store, self.path, self.size, self.expected = store, path, size, md5
+        self._inspect, self._progress = inspect, progress
+        self._digests = {0: hashlib.md5(usedforsecurity=False)}
+        self._told = 0
+
+    def blocks(self, offset: int = 0, length: int | None = None, receiver_checks: bool = False) -> Iterator[bytes]:
+        """The bytes from an offset on, at which some earlier call ended; as often as it takes.
+
+        The digest need not be taken here where the receiver refuses another one than it was told.
+        """
+        end = self.size if length is None else min(self.size, offset + length)
+        at, digest = offset, self._digests[offset].copy()
+        if not self.size:
+            self._check(digest.hexdigest(), b"")
+        for block in self._read(offset, end - offset) if end > offset else ():
+            if not at and self._inspect:
+                self._inspect(block[:HEAD], self.size)
+            at += len(block)
+            if not receiver_checks:
+                digest.update(block)
+                if at == end:
+                    self._digests[end] = digest
+                if at == self.size:
+                    self._check(digest.hexdigest())
+            self._tell(at)
+            yield block
+        if at != end:
+            raise ObjectError(f"ends after {at:,} of {self.size:,} bytes")
+
+    def whole(self) -> bytes:
+        """All bytes."""
+        return b"".join(self.blocks())
+
+    @property
+    def md5(self) -> str:
+        """The digest of what was read; of everything, once it has been."""
+        return self._digests[self.size].hexdigest()
+
+    def _read(self, offset: int, length: int) -> Iterator[bytes]:
+        blocks = self.store.read(self.path, offset, length, None if self.expected else self._hear)
+        while True:
+            # Said here whose fault it is: this is read in the middle of writing to another store.
+            with explained(self.store, self.path):
+                try:
+                    block = next(blocks, None)
+                except FileNotFoundError:
+                    raise ObjectError("is missing") from None
+            if block is None:
+                return
+            yield block
+
+    def _hear(self, found: Found) -> None:
+        if found.size != self.size:
+            raise ObjectError(f"has {found.size:,} bytes, {self.size:,} were stored")
+        self.expected = found.md5
+
+    def _check(self, found: str, head: bytes | None = None) -> None:
+        if head is not None and self._inspect:
+            self._inspect(head, self.size)
+        if self.expected and found != self.expected:
+            raise ObjectError(f"has another content than was stored: its MD5 is {found}, expected {self.expected}")
+
+    def _tell(self, at: int) -> None:
+        self._progress(at - self._told)
+        self._told = at
+
+
+class Store(ABC):
+    """One store.
+
+    Parameters
+    ----------
+    name : str
+        Its name in the settings.
+    backend : StorageBackend
+        What DataJoint makes of the settings.
+    """
+
+    #: Whether :meth:`read` tells what :meth:`find` would find.
+    tells: ClassVar[bool] = False
+
+    def __init__(self, name: str, backend: StorageBackend) -> None:
+        self.name, self.backend = name, backend
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Where it is, whatever its name."""
+        return self.backend.protocol, self.full("").rstrip("/")
+
+    def full(self, path: str) -> str:
+        """A path as the store's system has it."""
+        return host.path_in(self.backend, path)
+
+    @abstractmethod
+    def find(self, path: str) -> Found | None:
+        """The object at a path, if there is one; a folder is none."""
+
+    @abstractmethod
+    def files(self, path: str) -> list[tuple[str, int]]:
+        """The files in a folder, by their paths within it, with their sizes."""
+
+    @abstractmethod
+    def read(self, path: str, offset: int, length: int, told: Told | None = None) -> Iterator[bytes]:
+        """Bytes of an object, in blocks; FileNotFoundError if there is none.
+
+        A store that :attr:`tells` lets ``told`` know first what :meth:`find` would find.
+        """
+
+    @abstractmethod
+    def write(self, path: str, content: Checked) -> None:
+        """Store an object, which is not seen before it is complete."""
+
+    def reaches(self, source: Store) -> bool:
+        """Whether an object of another store may be copied without reading it here."""
+        return False
+
+    def copy_within(self, source: Any, source_path: str, path: str, found: Found) -> bool:
+        """Copy an object of a store that this one :meth:`reaches`, if that proves that the copy is right."""
+        return False
+
+    def make_folder(self, path: str) -> None:  # noqa: B027 - most have nothing to make
+        """Make a folder, where folders are something."""
+
+    def md5(self, path: str) -> str:
+        """The digest of an object, by reading it where nobody knows it."""
+        found = self.find(path)
+        if found is None:
+            raise FileNotFoundError(path)
+        if found.md5:
+            return found.md5
+        digest = hashlib.md5(usedforsecurity=False)
+        for block in self.read(path, 0, found.size):
+            digest.update(block)
+        return digest.hexdigest()
+
+    def require_there(self) -> None:  # noqa: B027
+        """Raise StoreError if nothing can be there at all."""
+
+    def tidy(self) -> None:  # noqa: B027
+        """Remove what dead processes have begun to write."""
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of connections."""
+
+
+class FileStore(Store):
+    """A folder on this machine."""
+
+    def find(self, path: str) -> Found | None:
+        full = Path(self.full(path))
+        return Found(full.stat().st_size) if full.is_file() else None
+
+    def files(self, path: str) -> list[tuple[str, int]]:
+        root = Path(self.full(path))
+        found = (Path(folder, name) for folder, _, names in os.walk(root) for name in names)
+        return sorted((file.relative_to(root).as_posix(), file.stat().st_size) for file in found)
+
+    def read(self, path: str, offset: int, length: int, told: Told | None = None) -> Iterator[bytes]:
+        with Path(self.full(path)).open("rb", buffering=0) as file:
+            file.seek(offset)
+            while length > 0 and (block := file.read(min(BLOCK, length))):
+                length -= len(block)
+                yield block
+
+    def write(self, path: str, content: Checked) -> None:
+        with self._written(path) as file:
+            for block in content.blocks():
+                file.write(block)
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        return self.backend.protocol, str(Path(self.full("")).resolve())
+
+    def reaches(self, source: Store) -> bool:
+        return isinstance(source, FileStore) and hasattr(os, "copy_file_range")
+
+    def copy_within(self, source: FileStore, source_path: str, path: str, found: Found) -> bool:
+        try:
+            with self._written(path) as file, Path(source.full(source_path)).open("rb", buffering=0) as origin:
+                left = found.size
+                while left > 0 and (copied := os.copy_file_range(origin.fileno(), file.fileno(), left)):
+                    left -= copied
+                if left:
+                    raise OSError(errno.EXDEV, "not all was copied")
+                if found.md5:
+                    _require_md5(file, found.md5)
+        except OSError as error:
+            if error.errno in (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM):
+                return False  # other filesystems, or one that cannot: through here
+            raise
+        return True
+
+    def make_folder(self, path: str) -> None:
+        Path(self.full(path)).mkdir(parents=True, exist_ok=True)
+
+    def tidy(self) -> None:
+        staging = Path(self.full(STAGING))
+        for left in staging.glob("*") if staging.is_dir() else ():
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > STALE:
+                    left.unlink()
+
+    @contextlib.contextmanager
+    def _written(self, path: str) -> Iterator[Any]:
+        """A file that gets its name when it is complete, on the disk; of two who write the same, one waits."""
+        final, staging = Path(self.full(path)), Path(self.full(STAGING))
+        staging.mkdir(exist_ok=True)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        part = staging / hashlib.sha256(path.encode()).hexdigest()[:32]
+        with _locked(part) as file:
+            file.truncate(0)
+            try:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                part.replace(final)
+                _sync_folder(final.parent)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[Any]:
+    """Open a file for reading and writing that nobody else writes."""
+    while True:
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0) as file:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_at(file, path):
+                yield file
+                return
+            # Who had it has given it its name by now.
+
+
+def _is_at(file: Any, path: Path) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _require_md5(file: Any, expected: str) -> None:
+    file.seek(0)
+    digest = hashlib.md5(usedforsecurity=False)
+    while block := file.read(BLOCK):
+        digest.update(block)
+    if digest.hexdigest() != expected:
+        raise ObjectError(f"has another content than was stored: its MD5 is {digest.hexdigest()}, expected {expected}")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class AnyStore(Store):
+    """A store of any kind that DataJoint has a filesystem for."""
+
+    def find(self, path: str) -> Found | None:
+        try:
+            info = self.backend.fs.info(self.full(path))
+        except FileNotFoundError:
+            return None
+        return Found(int(info["size"])) if info["type"] == "file" else None
+
+    def files(self, path: str) -> list[tuple[str, int]]:
+        root = self.full(path).rstrip("/") + "/"
+        found = self.backend.fs.find(root, detail=True)
+        return sorted((name[len(root) :], int(info["size"])) for name, info in found.items() if len(name) > len(root))
+
+    def read(self, path: str, offset: int, length: int, told: Told | None = None) -> Iterator[bytes]:
+        with self.backend.fs.open(self.full(path), "rb", block_size=SMALL, cache_type="readahead") as file:
+            file.seek(offset)
+            while length > 0 and (block := file.read(min(BLOCK, length))):
+                length -= len(block)
+                yield block
+
+    def write(self, path: str, content: Checked) -> None:
+        fs = self.backend.fs
+        if content.size <= SMALL:
+            data = content.whole()
+            fs.makedirs(self.full(path).rpartition("/")[0], exist_ok=True)
+            fs.pipe_file(self.full(path), data)
+            return
+        part = self.full(f"{STAGING}/{hashlib.sha256(path.encode()).hexdigest()[:32]}")
+        fs.makedirs(part.rpartition("/")[0], exist_ok=True)
+        with fs.open(part, "wb", block_size=2 * SMALL) as file:
+            for block in content.blocks():
+                file.write(block)
+        fs.makedirs(self.full(path).rpartition("/")[0], exist_ok=True)
+        fs.mv(part, self.full(path))
+
+
+@contextlib.contextmanager
+def explained(store: Store, path: str) -> Iterator[None]:
+    """Say in our words what a store's system refuses."""
+    try:
+        yield
+    except (LinkError, Cancelled, FileNotFoundError):
+        raise
+    except PermissionError as error:
+        raise StoreError(
+            f"The store {store.name!r} does not let us at {path}: {error}",
+            f"Check the rights and credentials of dj.config.stores[{store.name!r}].",
+        ) from error
+    except ConnectionError as error:
+        raise UnreachableError(
+            f"Lost the connection to the store {store.name!r} at {path}: {error}", "Run the same again: it goes on."
+        ) from error
+    except OSError as error:
+        raise StoreError(f"The store {store.name!r} failed at {path}: {error}") from error

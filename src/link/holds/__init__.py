@@ -1,0 +1,1 @@
+"""The holds at the source: the helper table, and every statement on it."""

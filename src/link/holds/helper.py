@@ -1,0 +1,233 @@
+"""The helper table at the source: found and checked against the source table, created or completed where it must be.
+
+Nothing else is ever created at the source, but for its schema, where the account may.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+
+from ..config import LinkSpec
+from ..errors import (
+    ConfigError,
+    DefinitionError,
+    HelperMismatchError,
+    PrivilegeError,
+    ServerError,
+    UnreachableError,
+)
+from ..model.layouts import WORKER, Layout
+from ..model.schema import Table, part_name
+from ..servers.catalogue import Catalogue
+from ..servers.session import Session, lock_number
+from ..servers.site import Site
+
+HELPER_RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
+#: How the comment of a helper table begins.
+_SERVES = "datajoint-link"
+
+
+def provide_helper(source: Site, local: Site, spec: LinkSpec, table: Table) -> Table:
+    """The helper table of a link, with its part tables, checked; created where it is missing.
+
+    Parameters
+    ----------
+    source, local : Site
+        Both ends.
+    spec : LinkSpec
+        What the link was given.
+    table : Table
+        The master table at the source.
+
+    Raises
+    ------
+    HelperMismatchError
+        There is a table of that name which is no helper table of this link.
+    PrivilegeError
+        A right is missing.
+    """
+    with source.session() as session:
+        return _Provider(source, local, spec, session).provide(table)
+
+
+class _Provider:
+    """Finds or makes one helper table, through one session at the source."""
+
+    def __init__(self, source: Site, local: Site, spec: LinkSpec, session: Session) -> None:
+        self.source, self.spec, self.session = source, spec, session
+        self.catalogue: Catalogue = source.catalogue_type(session)
+        self.schema, self.name, self.layout = spec.find_helper_schema(), spec.helper_table, spec.layout
+        self.parts = [part_name(self.name, suffix) for suffix in self.layout.parts.values()]
+        self.serves = served_table(local, spec)
+        self.local = local
+
+    def provide(self, source: Table) -> Table:
+        if not {self.name, *self.parts} <= set(self.catalogue.tables(self.schema)):
+            self._create(source)
+        helper = self._read(self.name)
+        check_helper(source, helper, self.layout, f"on the source server {self.source.address}")
+        for part in self.parts:
+            _check_part(helper, self._read(part))
+        self._check_served(helper)
+        return self._completed(helper)
+
+    def _read(self, name: str) -> Table:
+        table = self.catalogue.table(self.schema, name)
+        require_rights(self.source, self.catalogue, table, HELPER_RIGHTS)
+        return table
+
+    def _create(self, source: Table) -> None:
+        """Create the helper table, and its part tables, as far as they are missing."""
+        require_lengths(self.source, self.schema, self.name, *self.parts)
+        failed = f"Cannot create the helper table {self.schema}.{self.name} at the source"
+        # Links may well be used for the first time at once: the others wait, and find the schema and its types there.
+        self.session.lock((lock_number(self.schema), 0), wait=True)
+        try:
+            with self.session.transaction():
+                for statement in self._creating(source):
+                    self.session.execute(statement)
+        except PrivilegeError as error:
+            hint = self.source.grant_helper_hint(self.schema, self.name)
+            raise PrivilegeError(f"{failed}: {error.what}", hint) from error
+        except UnreachableError:
+            raise
+        except ServerError as error:
+            # Another process may just have done the same.
+            if not {self.name, *self.parts} <= set(self.catalogue.tables(self.schema)):
+                raise DefinitionError(f"{failed}: {error.what}") from error
+
+    def _creating(self, source: Table) -> Iterator[str]:
+        define = self.source.definitions
+        if not self.catalogue.has_schema(self.schema):
+            yield define.create_schema(self.schema)
+        there = self.catalogue.tables(self.schema)
+        if self.name not in there:
+            columns: dict[str, tuple[str, ...]] = {**self.layout.labels, WORKER: ()}
+            yield from define.create_helper(source, self.schema, self.name, columns, self.serves)
+        for part in self.parts:
+            if part not in there:
+                yield from define.create_helper_part(source, self.schema, part, self.name)
+
+    def _check_served(self, helper: Table) -> None:
+        # Two copies behind one hold: the first to delete would release it for both.
+        served = helper.comment
+        if served.startswith(f"{_SERVES} ") and self.serves != _SERVES and served != self.serves:
+            raise HelperMismatchError(
+                f"The helper table {helper.schema}.{helper.name} on the source server {self.source.address} serves "
+                f"another local table than {self.spec.local_schema}.{self.spec.table_name} on {self.local.address}.",
+                f"{self.layout.elsewhere} If the local server was moved or restored and this is the same "
+                f"table, tell the source by setting the comment of the helper table to '{self.serves}'.",
+            )
+
+    def _completed(self, helper: Table) -> Table:
+        """Add the columns that a helper table made by an older program lacks, where there is no doing without them."""
+        needed = {c: labels for c, labels in self.layout.labels.items() if c not in helper.names}
+        if not needed:
+            return helper
+        if WORKER not in helper.names:
+            needed[WORKER] = ()
+        try:
+            for statement in self.source.definitions.add_columns(helper.schema, helper.name, needed):
+                self.session.execute(statement)
+        except PrivilegeError as error:
+            raise PrivilegeError(
+                f"The helper table {helper.schema}.{helper.name} on the source server {self.source.address} was made "
+                f"by an older program, and the columns {', '.join(needed)} cannot be added: {error.what}",
+                "The account needs all rights on the outbound schema and its tables; where tables have owners, own it.",
+            ) from error
+        except UnreachableError:
+            raise
+        except ServerError:
+            # Another process may just have done the same.
+            if not set(needed) <= set(self._read(helper.name).names):
+                raise
+        return self._read(helper.name)
+
+
+def served_table(local: Site, spec: LinkSpec) -> str:
+    """The comment of the helper table: which local table it serves, as far as the local server can be told."""
+    identity = local.facts.lasting_identity
+    if identity is None:
+        return _SERVES
+    table = "\0".join((identity, spec.local_schema, spec.table_name))
+    return f"{_SERVES} {hashlib.sha256(table.encode()).hexdigest()[:16]}"
+
+
+def require_rights(site: Site, catalogue: Catalogue, table: Table, rights: Sequence[str]) -> None:
+    """Raise PrivilegeError, with the GRANT, where the account lacks a right on a table at the source."""
+    missing = catalogue.missing_rights(table, rights)
+    if missing:
+        raise PrivilegeError(
+            f"The link user {site.user!r} lacks {' and '.join(missing)} on {table.schema}.{table.name} "
+            f"on the source server {site.address}.",
+            site.grant_hint(missing, table.schema, table.name),
+        )
+
+
+def require_lengths(site: Site, *names: str) -> None:
+    """Raise ConfigError for a name that is too long for a server."""
+    for name in names:
+        if not site.dialect.fits(name):
+            raise ConfigError(f"The name {name!r} is too long for the server {site.address}.")
+
+
+def check_key(source: Table, layout: Layout) -> None:
+    """Raise DefinitionError for a source table whose key leaves no room for the columns of a helper table."""
+    if not source.primary_key:
+        raise DefinitionError(f"The source table {source.schema}.{source.name} has no primary key.")
+    taken = [name for name in source.primary_key if name.lower() in (*layout.labels, WORKER)]
+    if taken:
+        raise DefinitionError(
+            f"The primary key of the source table {source.schema}.{source.name} has the attribute {taken[0]}, which is "
+            "a column of the helper table."
+        )
+
+
+def check_helper(source: Table, helper: Table, layout: Layout, place: str) -> None:
+    """Raise HelperMismatchError for a helper table that is not one of this source table in this layout."""
+    visible = {c.name: c for c in helper.columns if not c.hidden}
+    differences = [
+        *_key_differences(source, helper),
+        *(f"column {name}: missing" for name in layout.visible if name not in visible),
+        *(
+            f"column {name}: {visible[name].type}, expected enum{labels}"
+            for name, labels in layout.visible.items()
+            if name in visible and set(re.findall(r"'(.*?)'", visible[name].type)) != set(labels)
+        ),
+        *(f"column {name}: not expected" for name in visible if name not in (*source.primary_key, *layout.visible)),
+        *_target_differences(source, helper),
+    ]
+    if differences:
+        raise HelperMismatchError(
+            f"The helper table {helper.schema}.{helper.name} ({place}) does not fit the source table "
+            f"{source.schema}.{source.name}:\n    " + "\n    ".join(differences),
+            layout.elsewhere,
+        )
+
+
+def _check_part(helper: Table, part: Table) -> None:
+    differences = [*_key_differences(helper, part), *_target_differences(helper, part)]
+    if differences:
+        raise HelperMismatchError(
+            f"The table {part.schema}.{part.name} at the source is no part table of {helper.name}:\n    "
+            + "\n    ".join(differences)
+        )
+
+
+def _key_differences(referred: Table, table: Table) -> Iterator[str]:
+    for name in referred.primary_key:
+        if name not in table.names:
+            yield f"column {name}: missing"
+        elif table[name].type != referred[name].type:
+            yield f"column {name}: {table[name].type}, in the table {referred.name} {referred[name].type}"
+    if set(table.primary_key) != set(referred.primary_key):
+        yield f"primary key: ({', '.join(table.primary_key)}), expected ({', '.join(referred.primary_key)})"
+
+
+def _target_differences(referred: Table, table: Table) -> Iterator[str]:
+    targets = {(fk.schema, fk.table) for fk in table.foreign_keys}
+    if (referred.schema, referred.name) not in targets:
+        others = ", ".join(f"{s}.{t}" for s, t in sorted(targets)) or "no table"
+        yield f"foreign key: refers to {others}, expected {referred.schema}.{referred.name}"

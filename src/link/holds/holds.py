@@ -1,0 +1,275 @@
+"""The holds at the source: every statement that reads or changes the helper table.
+
+A transition of :mod:`link.model.states` becomes one guarded, set-based statement over a range or a list of keys.
+Several runs share the table: each writes its number into the hidden column ``_worker`` of the rows that it has in hand,
+and holds an advisory lock of that number for as long as its connection lives. The rows of a number whose lock is free
+belong to a dead run; the next run adopts them. A helper table without that column (made by an older program) is worked
+on by one run at a time.
+
+Methods that take no session return SQL, which can be read without a server (tests/golden); the others run it.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from ..model.layouts import LINK, WORKER, Layout
+from ..model.ranges import ALL, EVERYTHING, Chunk, Key, Range, Rows, Selection, Sql
+from ..model.schema import Table
+from ..model.states import (
+    AT_REST,
+    HOLD,
+    NONE,
+    PULLING,
+    REST,
+    UNASKED,
+    UNFINISHED,
+    Condition,
+    Count,
+    HelperRow,
+    Transition,
+)
+from ..servers.dialect import Dialect
+from ..servers.keyed import Keyed, Segment, batches
+from ..servers.session import Session, lock_number
+
+H = TypeVar("H", bound="Holds")
+
+
+class Change(NamedTuple):
+    """The statements of a transition, in their order; of one of them counts how many rows it changes."""
+
+    statements: tuple[Sql, ...]
+    counted: int = 0
+
+
+class Holds:
+    """The holds of one link, in columns of the helper table.
+
+    Parameters
+    ----------
+    dialect : Dialect
+        How the source server is spoken to.
+    source, helper : Table
+        The master table at the source and its helper table; their keys have the same names.
+    layout : Layout
+        Where the helper table says what.
+
+    Attributes
+    ----------
+    worker : int
+        The number of the run whose holds these are; 0 for none.
+    multi : bool
+        Whether several runs may work at a time.
+    """
+
+    def __init__(self, dialect: Dialect, source: Table, helper: Table, layout: Layout = LINK) -> None:
+        self.dialect = dialect
+        self.columns = layout.columns
+        self.helper = Keyed(dialect, helper, source.key_columns)
+        self.rows = Keyed(dialect, source, source.key_columns)
+        self.table = self.helper.name
+        self.multi = WORKER in helper.names
+        self.worker = 0
+        self._space = lock_number(helper.schema, helper.name)
+
+    def numbered(self: H, number: int | None = None) -> H:
+        """The same holds as a run sees them that has a number of its own."""
+        holds = copy.copy(self)
+        if self.multi:
+            holds.worker = random.randrange(1, 2**31) if number is None else number
+        return holds
+
+    # runs
+
+    def enlist(self, session: Session) -> None:
+        """Mark this run as alive for as long as a session lives."""
+        session.lock((self._space, self.worker), wait=not self.multi)
+
+    def is_worked_on(self, session: Session) -> bool:
+        """Whether a run is alive that has rows in hand."""
+        rows = session.query(f"SELECT DISTINCT {WORKER} FROM {self.table} WHERE {self.condition(UNFINISHED)}")
+        return bool(session.locked(self._space, {int(worker) for (worker,) in rows}))
+
+    def adopt(self, session: Session, counts: Sequence[Count], former: set[int]) -> int:
+        """Take over the unfinished rows of dead runs, the ``former`` among them; how many there are."""
+        unfinished = [count for count in counts if count.row.says(UNFINISHED)]
+        workers = {count.worker for count in unfinished}
+        if not self.multi or not unfinished:
+            return sum(count.entities for count in unfinished)
+        dead = workers - session.locked(self._space, workers - {0} - former)
+        return session.execute(*self.adopting(dead)) if dead else 0
+
+    def adopting(self, dead: set[int]) -> Sql:
+        """UPDATE: the unfinished rows of dead runs are this one's."""
+        marks = ", ".join(["%s"] * len(dead))
+        sql = f"UPDATE {self.table} SET {WORKER} = %s WHERE {self.condition(UNFINISHED)} AND {WORKER} IN ({marks})"
+        return sql, (self.worker, *dead)
+
+    def survey(self, session: Session, selection: Selection = ALL) -> list[Count]:
+        """Count the helper rows of a selection by what they say.
+
+        Most are at rest, and are counted without being told apart from one another.
+        """
+        total, resting = session.query(*self.counting_rest(selection))[0]
+        counts = [Count(REST, 0, int(resting))] if resting else []
+        if total == resting:
+            return counts
+        others = session.query(*self.counting_others(selection))
+        return counts + [Count(HelperRow(*row[:3]), int(row[3]), int(row[4])) for row in others]
+
+    def counting_rest(self, selection: Selection = ALL) -> Sql:
+        """SELECT: how many helper rows there are, and how many of them are at rest."""
+        resting = f"COALESCE(SUM(CASE WHEN {self.condition(AT_REST)} THEN 1 ELSE 0 END), 0)"
+        return self.saying({}, selection).selecting(f"COUNT(*), {resting}")
+
+    def counting_others(self, selection: Selection = ALL) -> Sql:
+        """SELECT: how many helper rows that are not at rest look the same."""
+        said = ", ".join(map(self._value, HelperRow._fields))
+        worker = f"CASE WHEN {self.condition(UNFINISHED)} THEN {WORKER if self.multi else 0} ELSE 0 END"
+        others = self.saying({}, selection).where(f"NOT ({self.condition(AT_REST)})")
+        sql, args = others.selecting(f"{said}, {worker}, COUNT(*)")
+        return f"{sql} GROUP BY 1, 2, 3, 4", args
+
+    # transitions
+
+    def apply(self, session: Session, transition: Transition, rows: Rows) -> int:
+        """Apply a transition to those of some rows that its guard admits; how many."""
+        lists: Iterator[Rows] = iter([rows]) if isinstance(rows, Range) else iter(batches(rows))
+        return sum(self._apply(session, self.change(transition, some)) for some in lists)
+
+    def _apply(self, session: Session, change: Change) -> int:
+        if len(change.statements) == 1:
+            return session.execute(*change.statements[0])
+        with session.transaction():
+            return [session.execute(*statement) for statement in change.statements][change.counted]
+
+    def change(self, transition: Transition, rows: Rows) -> Change:
+        """The statements of a transition on some rows: one statement's worth."""
+        guard = self._guard(transition.when)
+        if transition.then is None:
+            return Change((self.helper.deletion(rows, guard),))
+        return Change((self.helper.change(self._assignments(transition.then), rows, guard),))
+
+    def _guard(self, when: Condition) -> Sql:
+        # Rows in the middle of a process belong to a run, but for a deletion: it may take over what was just received.
+        if self.multi and NONE not in when["process"]:
+            return f"{self.condition(when)} AND {self.table}.{WORKER} = %s", (self.worker,)
+        return self.condition(when), ()
+
+    def _assignments(self, then: Mapping[str, str]) -> str:
+        values = {self.columns[said]: repr(value) for said, value in then.items() if said in self.columns}
+        # The number of a row at rest means nothing, and is not worth another write.
+        if self.multi and then.get("process", NONE) != NONE:
+            values[WORKER] = str(self.worker)
+        return ", ".join(f"{column} = {value}" for column, value in values.items())
+
+    # claims
+
+    def next_claim(self, session: Session, selection: Selection, within: Range, size: int) -> tuple[Key | None, bool]:
+        """Where the next ``size`` unshared source rows of a range end, if there are as many; whether all rows are.
+
+        Rows that nobody holds mostly lie together: that is cheaper to see than which of them are held.
+        """
+        upto = self.selected(selection, within).key_at(session, size - 1)
+        if not Segment(self.helper, Range(within.after, upto or within.upto)).key_at(session, 0):
+            return upto, True
+        return self.unshared(selection, within).key_at(session, size - 1), False
+
+    def claim(self, session: Session, selection: Selection, within: Range, mixed: bool = True) -> int:
+        """Hold the unshared source rows of a range; how many that were."""
+        return session.execute(*self.claiming(selection, within, mixed))
+
+    def claim_keys(self, session: Session, selection: Selection, keys: Sequence[Key]) -> int:
+        """Hold the unshared source rows of these keys that are in the selection; how many that were."""
+        return sum(session.execute(*self.claiming_keys(selection, batch)) for batch in batches(keys))
+
+    def claiming(self, selection: Selection, within: Range, mixed: bool = True) -> Sql:
+        """INSERT ... SELECT: hold the unshared source rows of a range.
+
+        Where none is known to be held, so that the range is not ``mixed``, they need not be looked up one by one first:
+        of what somebody holds after all the INSERT takes no second hold.
+        """
+        rows = self.unshared(selection, within) if mixed else self.selected(selection, within)
+        condition, args = rows.condition
+        return self._claim(f"FROM {self.rows.name} WHERE {condition}"), args
+
+    def claiming_keys(self, selection: Selection, keys: Sequence[Key]) -> Sql:
+        """INSERT ... SELECT: hold those of some source rows that are unshared and in the selection."""
+        condition, more = self.unshared(selection).condition
+        rows, args = self.rows.rows_of(keys)
+        return self._claim(f"{rows} WHERE {condition}"), (*args, *more)
+
+    def _claim(self, rows: str) -> str:
+        said = {self.columns[name]: repr(value) for name, value in HOLD._asdict().items() if name in self.columns}
+        if self.multi:
+            said[WORKER] = str(self.worker)
+        select = f"SELECT {', '.join([*self.rows.references, *said.values()])} {rows}"
+        return self.dialect.insert_new(self.table, [*self.rows.names, *said], select, self.rows.names[0])
+
+    # reading
+
+    def selected(self, selection: Selection = ALL, within: Range = EVERYTHING) -> Segment:
+        """The source rows of a selection."""
+        return Segment(self.rows, within).where(*selection.conditions)
+
+    def unshared(self, selection: Selection = ALL, within: Range = EVERYTHING) -> Segment:
+        """The source rows of a selection that nobody holds."""
+        return Segment(self.rows, within).where(f"NOT {self.rows.exists(self.helper, 'h')}", *selection.conditions)
+
+    def saying(self, says: Condition, selection: Selection = ALL, within: Range = EVERYTHING) -> Segment:
+        """The helper rows of a selection that say this."""
+        helper = Segment(self.helper, within).where(self.condition(says)) if says else Segment(self.helper, within)
+        if not selection:
+            return helper
+        same = self.rows.equals(self.helper)
+        return helper.where(f"EXISTS (SELECT 1 FROM {self.rows.name} WHERE {same} AND {selection.condition})")
+
+    def mine(self, says: Condition, within: Range = EVERYTHING) -> Segment:
+        """The helper rows that say this and that this run has in hand."""
+        rows = self.saying(says, within=within)
+        return rows.where(f"{self.table}.{WORKER} = {self.worker}") if self.multi else rows
+
+    def existing(self, session: Session, keys: Sequence[Key], says: Condition) -> set[Key]:
+        """Those of the keys whose helper rows say this."""
+        return self.helper.existing(session, keys, self.condition(says))
+
+    def has_others(self, session: Session, chunk: Chunk) -> bool:
+        """Whether the source has more rows in a chunk than were claimed."""
+        return Segment(self.rows, chunk).key_at(session, chunk.claimed) is not None
+
+    def rows_of(self, table: Table, chunk: Chunk) -> Sql:
+        """FROM ... ORDER BY: the rows of a source table that belong to the claimed entities of a chunk."""
+        return self._all_rows(table, chunk) if chunk.whole else self.claimed_rows(table, chunk)
+
+    def _all_rows(self, table: Table, chunk: Chunk) -> Sql:
+        # All rows of the range are ours: it is read as it lies, without looking at the helper table.
+        rows = Keyed(self.dialect, table)
+        within, args = rows.within(chunk)
+        return f"FROM {rows.name} WHERE {within} ORDER BY {rows.order}", args
+
+    def claimed_rows(self, table: Table, within: Range) -> Sql:
+        """FROM ... ORDER BY: the rows of a source table that belong to entities of a range that this run is pulling.
+
+        Rows whose deletion is asked for by now are left out.
+        """
+        rows = Keyed(self.dialect, table)
+        condition, args = self.mine(PULLING, within).where(self.condition(UNASKED)).condition
+        join = self.dialect.driving_join(self.table, rows.name, rows.equals(self.helper))
+        return f"FROM {join} WHERE {condition} ORDER BY {self.helper.order}", args
+
+    # what helper rows say
+
+    def condition(self, says: Condition) -> str:
+        """The SQL condition that a helper row says this."""
+        return " AND ".join(self._says(name, values) for name, values in says.items())
+
+    def _says(self, name: str, values: tuple[str, ...]) -> str:
+        column = f"{self.table}.{self.columns[name]}"
+        return f"{column} IN ({', '.join(map(repr, values))})" if len(values) > 1 else f"{column} = {values[0]!r}"
+
+    def _value(self, name: str) -> str:
+        return f"{self.table}.{self.columns[name]}"

@@ -1,0 +1,296 @@
+"""All that this package knows of DataJoint beyond its documented names.
+
+Everything private to DataJoint, and every name of its submodules, is used in here and nowhere else, so that a new
+release is read against one page. Tried with DataJoint 2.3.0, 2.3.1, 2.3.2, 2.3.3, 2.3.4 and 2.3.5.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import datajoint as dj
+from datajoint.builtin_codecs import AttachCodec, FilepathCodec, HashCodec, NpyCodec, SchemaCodec
+from datajoint.codecs import Codec, is_codec_registered, lookup_codec, resolve_dtype
+from datajoint.errors import AccessError, DataJointError, LostConnectionError
+from datajoint.hash_registry import build_hash_path, get_store_backend
+from datajoint.heading import Heading
+from datajoint.lineage import ensure_lineage_table, insert_lineages
+from datajoint.settings import Config
+from datajoint.storage import TOKEN_ALPHABET, StorageBackend, build_object_path
+from datajoint.table import FreeTable
+from datajoint.user_tables import TableMeta
+from datajoint.utils import from_camel_case as _from_camel_case
+from datajoint.utils import is_camel_case, user_choice
+from datajoint.utils import to_camel_case as _to_camel_case
+
+from .errors import ConfigError
+
+__all__ = [
+    "TOKEN_ALPHABET",
+    "AccessError",
+    "AttachCodec",
+    "Codec",
+    "Config",
+    "DataJointError",
+    "FilepathCodec",
+    "FreeTable",
+    "HashCodec",
+    "Heading",
+    "LostConnectionError",
+    "NpyCodec",
+    "SchemaCodec",
+    "StorageBackend",
+    "TableMeta",
+    "build_hash_path",
+    "build_object_path",
+    "get_store_backend",
+    "is_camel_case",
+    "is_codec_registered",
+    "lookup_codec",
+    "resolve_dtype",
+    "user_choice",
+]
+
+
+# names
+
+
+def from_camel_case(name: str) -> str:
+    """The name of the table of a class."""
+    return str(_from_camel_case(name))
+
+
+def to_camel_case(name: str) -> str:
+    """The name of the class of a table."""
+    return str(_to_camel_case(name))
+
+
+# connections
+
+
+@dataclass(frozen=True)
+class Login:
+    """How a connection of DataJoint's was made; the password never shows.
+
+    Attributes
+    ----------
+    database : str or None
+        On a server where schemas lie in databases.
+    tls_asked : bool, mapping or None
+        What was asked for, as ``dj.conn`` takes it.
+    backend : str
+        DataJoint's name for the kind of server.
+    """
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    database: str | None
+    tls_asked: bool | Mapping[str, Any] | None = field(repr=False)
+    backend: str
+
+    def connect(self) -> dj.Connection:
+        """Another connection like it."""
+        return dj.Instance(
+            self.host,
+            self.user,
+            self.password,
+            port=self.port,
+            use_tls=cast(Any, self.tls_asked),
+            backend=cast(Any, self.backend),
+            database__name=self.database,
+        ).connection
+
+
+def login(connection: dj.Connection) -> Login:
+    """How a connection was made."""
+    info: dict[str, Any] = connection.conn_info
+    return Login(
+        info["host"],
+        info["port"],
+        info["user"],
+        info["passwd"],
+        info.get("database_name"),
+        info["ssl_input"],
+        backend(connection),
+    )
+
+
+def connection_of(given: Any) -> dj.Connection:
+    """The connection that an argument ``connection=`` stands for: DataJoint's own where there is none.
+
+    Raises
+    ------
+    ConfigError
+        It is neither a connection nor has one.
+    """
+    if given is None:
+        return dj.conn()
+    connection = getattr(given, "connection", given)
+    if not isinstance(connection, dj.Connection):
+        raise ConfigError(
+            f"connection= must be a dj.Instance or a dj.Connection, not {type(given).__name__}.",
+            "For example: connection=dj.Instance(host, user, password).",
+        )
+    return connection
+
+
+def backend(connection: dj.Connection) -> str:
+    """DataJoint's name for the kind of server."""
+    return str(connection.adapter.backend)
+
+
+def driver(connection: dj.Connection) -> Any:
+    """The driver's connection inside of DataJoint's."""
+    return connection._conn
+
+
+def tls_settings(connection: dj.Connection) -> Any:
+    """What DataJoint gives the driver where TLS is wanted: True, or a mapping."""
+    return connection.conn_info.get("ssl")
+
+
+def answers(connection: dj.Connection) -> bool:
+    """Whether a connection is there; its ``is_connected`` is true of one that is lost, too."""
+    return bool(connection.adapter.ping(connection._conn))
+
+
+def reconnect(connection: dj.Connection) -> None:
+    """Connect anew; whatever was open is rolled back."""
+    connection.connect()
+    connection._in_transaction = False
+
+
+def in_transaction(connection: dj.Connection) -> bool:
+    """Whether DataJoint believes that a transaction is open."""
+    return bool(connection.in_transaction)
+
+
+@contextlib.contextmanager
+def without_reconnecting(connection: Any) -> Iterator[None]:
+    """Let queries fail when the connection is lost, instead of connecting anew in silence."""
+    routed = vars(connection).get("query")
+    connection.query = functools.partial(connection.query, reconnect=False)
+    try:
+        yield
+    finally:
+        del connection.query
+        if routed:
+            connection.query = routed
+
+
+def route_queries(connection: Any, through: Callable[[str, Callable[[], Any]], Any]) -> None:
+    """Let every query of a connection go through something, which is given its text and what sends it."""
+    query = connection.query
+    connection.query = lambda sql, *args, **kwargs: through(sql, lambda: query(sql, *args, **kwargs))
+
+
+# settings
+
+
+def config(connection: dj.Connection) -> Config:
+    """The settings of a connection."""
+    return connection._config
+
+
+def stores(connection: dj.Connection) -> dict[str, Any]:
+    """The stores in the settings of a connection."""
+    return dict(connection._config.stores or {})
+
+
+def set_stores(connection: dj.Connection, settings: Mapping[str, Any]) -> None:
+    """Give a connection other stores."""
+    connection._config.stores = dict(settings)
+
+
+def store_settings(connection: dj.Connection, store: str) -> dict[str, Any]:
+    """The settings of one store, with their defaults; DataJointError where they are wrong."""
+    return dict(connection._config.get_store_spec(store))
+
+
+def safemode(connection: dj.Connection) -> bool:
+    """Whether deletions ask first."""
+    return bool(connection._config["safemode"])
+
+
+def path_in(backend: StorageBackend, path: str) -> str:
+    """A path in a store, as the store's system has it."""
+    return str(backend._full_path(path))
+
+
+# tables
+
+
+def full_name(connection: dj.Connection, schema: str, table: str) -> str:
+    """A table's quoted full name as DataJoint writes it."""
+    return str(connection.adapter.make_full_table_name(schema, table))
+
+
+def free_table(connection: dj.Connection, schema: str, table: str) -> Any:
+    """A table without a class."""
+    return FreeTable(connection, full_name(connection, schema, table))
+
+
+def load_heading(table: Any) -> Heading:
+    """The heading of a table, read from the server."""
+    heading: Heading = table.heading
+    _ = heading.attributes  # what is asked for first loads all of it
+    return heading
+
+
+def know_schema(connection: dj.Connection, schema: str) -> None:
+    """Tell DataJoint of a schema: it seeks dependents only in those that it knows."""
+    dj.Schema(schema, connection=connection, create_schema=False, create_tables=False)
+
+
+def set_heading(table: Any, heading: Heading) -> None:
+    """Give a table a heading that has been loaded."""
+    table._heading = heading
+
+
+def has_lineage(heading: Heading) -> bool:
+    """Whether a heading says where its attributes come from."""
+    return bool(heading.lineage_available)
+
+
+def set_lineage(heading: Any, lineages: Mapping[str, str]) -> None:
+    """Let a loaded heading say where its attributes come from: ``schema.table.attribute``, or nothing."""
+    attributes = heading._attributes
+    for name, attribute in attributes.items():
+        attributes[name] = attribute._replace(lineage=lineages.get(name))
+    heading._lineage_available = True
+
+
+def record_lineage(connection: dj.Connection, schema: str, entries: Sequence[tuple[str, str, str]]) -> None:
+    """Write down where attributes of local tables come from: table, attribute, origin."""
+    ensure_lineage_table(connection, schema)
+    insert_lineages(connection, schema, list(entries))
+
+
+# queries
+
+
+def where_clause(expression: Any) -> str:
+    """The restriction of a query as SQL, without the word WHERE; empty where there is none."""
+    return str(expression.where_clause()).strip().removeprefix("WHERE")
+
+
+def is_restricted_table(expression: Any) -> bool:
+    """Whether a query is a table and conditions on its own attributes, and nothing else."""
+    simple = expression._top is None and len(expression.support) == 1 and not expression.heading.new_attributes
+    return bool(simple and isinstance(expression.support[0], str))
+
+
+def is_limited(expression: Any) -> bool:
+    """Whether a query takes only some of its rows, as with ``dj.Top``."""
+    return expression._top is not None
+
+
+def quoted(expression: Any, names: Sequence[str]) -> list[str]:
+    """Attributes, quoted for the server of a query."""
+    return list(map(expression.connection.adapter.quote_identifier, names))

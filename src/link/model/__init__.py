@@ -1,0 +1,1 @@
+"""Pure data: states, tables, what two of them have in common. No driver, no connection."""

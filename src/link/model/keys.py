@@ -1,0 +1,33 @@
+"""Values of keys, and how DataJoint has them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from .ranges import Key
+from .schema import Column
+
+
+def folder_key(columns: Sequence[Column], key: Key) -> dict[str, Any]:
+    """A key as DataJoint fetches it, from which it makes the folders of objects."""
+    return {column.name: _dated(column, value) for column, value in zip(columns, key, strict=True)}
+
+
+def _dated(column: Column, value: Any) -> Any:
+    convert = {"date": datetime.date.fromisoformat, "datetime": datetime.datetime.fromisoformat}
+    convert["timestamp"] = convert["datetime"]
+    name = column.kind.name if column.kind else ""
+    try:
+        return convert[name](value) if name in convert else as_datajoint(column, value)
+    except ValueError:
+        return value  # zero dates, infinity
+
+
+def as_datajoint(column: Column, value: Any) -> Any:
+    """A value of a key as DataJoint writes it."""
+    name = column.kind.name if column.kind else ""
+    convert: dict[str, Callable[[Any], Any]] = {"uuid": UUID, "bytes": bytes.fromhex, "bool": bool}
+    return convert[name](value) if name in convert else value

@@ -1,0 +1,53 @@
+"""Where a helper table says what a :class:`~link.model.states.HelperRow` says.
+
+``@link`` has a visible column for each. Another layout may have some of them in hidden columns, or in part tables of
+the helper table: there a flag is TRUE where the part has the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .states import FLAGS, PROCESSES
+
+WORKER = "_worker"
+
+_LABELS = {"process": PROCESSES, "is_flagged": FLAGS, "is_deprecated": FLAGS}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way to lay out a helper table.
+
+    Attributes
+    ----------
+    columns : mapping of str to str
+        What a column says, and its name.
+    parts : mapping of str to str
+        What a part table of the helper table says, and the end of its name.
+    elsewhere : str
+        What to do about a helper table of another layout.
+    """
+
+    columns: Mapping[str, str]
+    parts: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: str = "Name another helper table in @link."
+
+    @property
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """What may stand in each column, last what does unless it is said otherwise."""
+        return {column: _LABELS[said] for said, column in self.columns.items()}
+
+    @property
+    def visible(self) -> dict[str, tuple[str, ...]]:
+        """The labels of those columns that DataJoint shows; they must be there, the others can be added."""
+        return {column: labels for column, labels in self.labels.items() if not column.startswith("_")}
+
+    @property
+    def requested(self) -> str | None:
+        """The end of the name of the local part table that shows what the source wants deleted, if there is one."""
+        return self.parts.get("is_flagged")
+
+
+LINK = Layout({"process": "process", "is_flagged": "is_flagged", "is_deprecated": "is_deprecated"})

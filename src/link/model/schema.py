@@ -1,0 +1,213 @@
+"""Tables as they stand on a server, and masters with their parts."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from ..errors import DefinitionError
+from ..host import from_camel_case, to_camel_case
+from .kinds import Kind
+
+TIER_PREFIXES = ("", "#", "_", "__")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column, in the words of its server.
+
+    Attributes
+    ----------
+    type : str
+        The SQL type as the server prints it, e.g. ``varchar(20)``, ``bigint unsigned``, ``numeric(5,2)``.
+    default : str or None
+        The default as an SQL expression.
+    comment : str
+        The raw comment, with DataJoint's ``:type:`` marker.
+    kind : Kind or None
+        What it holds; None for a type that cannot be linked.
+    enum_type : str or None
+        The quoted name of a PostgreSQL enum's type.
+    """
+
+    name: str
+    type: str
+    nullable: bool = False
+    default: str | None = None
+    comment: str = ""
+    charset: str | None = None
+    collation: str | None = None
+    auto_increment: bool = False
+    on_update: str | None = None
+    kind: Kind | None = None
+    enum_type: str | None = None
+
+    @property
+    def hidden(self) -> bool:
+        """DataJoint does not show columns whose names begin with an underscore."""
+        return self.name.startswith("_")
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A foreign key: the columns, and the columns of the table that they refer to.
+
+    ``cascades`` says, of one to be declared, whether the row goes with the one that it refers to.
+    """
+
+    columns: tuple[str, ...]
+    schema: str
+    table: str
+    referred: tuple[str, ...]
+    cascades: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: of a part also the columns that hold its master's key, in the order of that key."""
+
+    schema: str
+    name: str
+    comment: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    master_key: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all columns, hidden ones too."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def key_columns(self) -> tuple[Column, ...]:
+        """The columns of the primary key."""
+        return tuple(self[name] for name in self.primary_key)
+
+    @property
+    def entity_key(self) -> tuple[str, ...]:
+        """The columns that say which entity a row belongs to."""
+        return self.master_key or self.primary_key
+
+    def only(self, names: Sequence[str]) -> Table:
+        """The same table with only these columns."""
+        return replace(self, columns=tuple(c for c in self.columns if c.name in names))
+
+
+@dataclass(frozen=True)
+class Group:
+    """A master table with its part tables."""
+
+    master: Table
+    parts: tuple[Table, ...] = ()
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The master first."""
+        return (self.master, *self.parts)
+
+    def map(self, change: Callable[[Table], Table]) -> Group:
+        """The same group with every table changed."""
+        return Group(change(self.master), tuple(change(part) for part in self.parts))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence with the names that resemble ``name`` most."""
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return f"Did you mean {' or '.join(repr(c) for c in close)}?" if close else "Check the spelling and the grants."
+
+
+def find_master(class_name: str, table_name: str, tables: Sequence[str]) -> str | None:
+    """The source table of this class, whatever its tier, or None.
+
+    Raises
+    ------
+    DefinitionError
+        Tables of two tiers have the same name.
+    """
+    found = [prefix + table_name for prefix in TIER_PREFIXES if prefix + table_name in tables]
+    if len(found) > 1:
+        raise DefinitionError(
+            f"The source has several tables that a class {class_name} can mean: {', '.join(found)}.",
+            "Grant the link user only the one that is meant.",
+        )
+    return found[0] if found else None
+
+
+def part_name(master: str, suffix: str) -> str:
+    """The name of a part table, from its master's and its own end."""
+    return f"{master}__{suffix}"
+
+
+def part_names(master: str, tables: Iterable[str]) -> list[str]:
+    """The part tables of ``master`` among ``tables``."""
+    return sorted(name for name in tables if name.startswith(part_name(master, "")))
+
+
+def part_suffix(master: str, part: str) -> str:
+    """The end of a part table's name that is its own."""
+    return part[len(part_name(master, "")) :]
+
+
+def part_class(master: str, part: str) -> str:
+    """The name of a part table's class."""
+    return to_camel_case(part_suffix(master, part))
+
+
+def part_of_class(master: str, class_name: str) -> str:
+    """The name of the part table of a class."""
+    return part_name(master, from_camel_case(class_name))
+
+
+def with_master_keys(master: Table, parts: Sequence[Table]) -> Group:
+    """Find, for each part, the columns that hold its master's key.
+
+    A part usually refers to its master; one that refers to another part instead gets its columns through that one.
+
+    Raises
+    ------
+    DefinitionError
+        A part is connected to its master in no way.
+    """
+    known = {master.name: dict(zip(master.primary_key, master.primary_key, strict=True))}
+    waiting = list(parts)
+    while waiting:
+        reached = [part for part in waiting if _map_master_key(part, master, known)]
+        if not reached:
+            break
+        waiting = [part for part in waiting if part not in reached]
+    if waiting:
+        raise DefinitionError(
+            f"The part table {waiting[0].schema}.{waiting[0].name} has no foreign key that leads to its master "
+            f"{master.name}, and lacks its key ({', '.join(master.primary_key)})."
+        )
+    return Group(master, tuple(_with_master_key(master, part, known[part.name]) for part in parts))
+
+
+def _with_master_key(master: Table, part: Table, found: dict[str, str]) -> Table:
+    # An inherited attribute does not always say what it is: DataJoint marks a bool in the master only.
+    kinds = {own: master[key].kind for key, own in found.items()}
+    columns = tuple(replace(c, kind=kinds.get(c.name, c.kind)) for c in part.columns)
+    return replace(part, columns=columns, master_key=tuple(found[key] for key in master.primary_key))
+
+
+def _map_master_key(part: Table, master: Table, known: dict[str, dict[str, str]]) -> bool:
+    # A foreign key within the primary key is the one that makes the table a part.
+    for fk in sorted(part.foreign_keys, key=lambda fk: not set(fk.columns) <= set(part.primary_key)):
+        through = known.get(fk.table) if fk.schema == master.schema else None
+        columns = dict(zip(fk.referred, fk.columns, strict=True))
+        if through and set(through.values()) <= set(columns):
+            known[part.name] = {key: columns[column] for key, column in through.items()}
+            return True
+    if set(master.primary_key) <= set(part.names) and not _refers_within(part, master):
+        known[part.name] = {key: key for key in master.primary_key}
+        return True
+    return False
+
+
+def _refers_within(part: Table, master: Table) -> bool:
+    return any(fk.schema == master.schema and fk.table.startswith(master.name) for fk in part.foreign_keys)

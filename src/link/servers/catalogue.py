@@ -1,0 +1,54 @@
+"""Reading a server's catalogue: what is there, what the account may do with it, what a table would be here."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from ..model.schema import Table
+from .dialect import Dialect
+from .session import Session
+
+
+class Catalogue(ABC):
+    """The catalogue of a server, read through one session.
+
+    Parameters
+    ----------
+    session : Session
+        Through which it is read.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.dialect = session.dialect
+
+    @abstractmethod
+    def schemas(self) -> list[str]:
+        """The schemas that the account sees."""
+
+    def has_schema(self, schema: str) -> bool:
+        """Whether the account sees the schema."""
+        return schema in self.schemas()
+
+    @abstractmethod
+    def tables(self, schema: str) -> list[str]:
+        """The tables that the account sees."""
+
+    @abstractmethod
+    def table(self, schema: str, name: str) -> Table:
+        """A table's definition."""
+
+    @abstractmethod
+    def missing_rights(self, table: Table, rights: Sequence[str]) -> list[str]:
+        """Those of the rights that the account lacks on a table, in words for :class:`~link.servers.rights.Rights`."""
+
+    @abstractmethod
+    def localized(self, table: Table, source: Dialect) -> Table:
+        """A table of a source of some kind, in this server's words.
+
+        Raises
+        ------
+        DefinitionError
+            A column's type has no equivalent here.
+        """

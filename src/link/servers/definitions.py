@@ -1,0 +1,89 @@
+"""How tables are declared on a kind of server. Pure text: nothing here connects."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+from ..model.schema import Column, ForeignKey, Table
+from .dialect import Dialect
+
+#: The columns of a helper table beside its key: each with its labels, the default last, or without any for a number.
+HelperColumns = Mapping[str, Sequence[str]]
+
+
+class Definitions(ABC):
+    """The statements that make, and change, tables.
+
+    Parameters
+    ----------
+    dialect : Dialect
+        How names are written.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+
+    def create_schema(self, schema: str) -> str:
+        """The statement that creates a schema unless it is there."""
+        return f"CREATE SCHEMA IF NOT EXISTS {self.dialect.quote(schema)}"
+
+    @abstractmethod
+    def create_table(self, table: Table) -> list[str]:
+        """The statements that create a local table."""
+
+    @abstractmethod
+    def create_helper(self, source: Table, schema: str, name: str, columns: HelperColumns, comment: str) -> list[str]:
+        """The statements that create the helper table of a source table, which has these columns beside the key."""
+
+    @abstractmethod
+    def create_helper_part(self, source: Table, schema: str, name: str, helper: str) -> list[str]:
+        """The statements that create a part table of a helper table, with nothing but the key."""
+
+    @abstractmethod
+    def add_columns(self, schema: str, name: str, columns: HelperColumns) -> list[str]:
+        """The statements that add columns to a helper table."""
+
+    @abstractmethod
+    def rename_columns(self, schema: str, name: str, columns: Mapping[str, str]) -> list[str]:
+        """The statements that give columns other names: all at once, or within a transaction."""
+
+    @abstractmethod
+    def rename_table(self, schema: str, name: str, new: str) -> str:
+        """The statement that gives a table another name."""
+
+    @abstractmethod
+    def key_column(self, column: Column) -> str:
+        """A key column exactly as the source has it."""
+
+    @abstractmethod
+    def helper_column(self, schema: str, name: str, labels: Sequence[str]) -> str:
+        """A column of a helper table in a schema, with labels, or a number."""
+
+    def create_keyed(
+        self, source: Table, schema: str, name: str, referred: tuple[str, str], columns: HelperColumns
+    ) -> str:
+        """CREATE TABLE with the source's key, some columns, and a foreign key that nothing passes by."""
+        lines = [
+            *(self.key_column(column) for column in source.key_columns),
+            *(self.helper_column(schema, *column) for column in columns.items()),
+            self.primary_key(source),
+            self.foreign_key(ForeignKey(source.primary_key, *referred, source.primary_key), "RESTRICT", "RESTRICT"),
+        ]
+        return f"CREATE TABLE {self.dialect.full_name(schema, name)} ({', '.join(lines)})"
+
+    def primary_key(self, table: Table) -> str:
+        """The line of CREATE TABLE with the primary key."""
+        return f"PRIMARY KEY ({self.listed(table.primary_key)})"
+
+    def foreign_key(self, fk: ForeignKey, on_update: str = "CASCADE", on_delete: str | None = None) -> str:
+        """The line of CREATE TABLE with a foreign key."""
+        on_delete = on_delete or ("CASCADE" if fk.cascades else "RESTRICT")
+        return (
+            f"FOREIGN KEY ({self.listed(fk.columns)}) REFERENCES {self.dialect.full_name(fk.schema, fk.table)} "
+            f"({self.listed(fk.referred)}) ON UPDATE {on_update} ON DELETE {on_delete}"
+        )
+
+    def listed(self, names: Sequence[str]) -> str:
+        """Names, quoted, with commas between them."""
+        return ", ".join(map(self.dialect.quote, names))

@@ -1,0 +1,168 @@
+"""How statements are written for a kind of server. Pure text: nothing here connects.
+
+SQL text is written for the drivers' ``%s`` style throughout: a percent sign that is meant stands twice, also in quoted
+names. :func:`plain` is what is sent where there are no arguments, or printed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from ..errors import DefinitionError
+from ..model.kinds import Kind
+from ..model.ranges import Key, Sql
+from ..model.schema import Column, Table
+
+
+def plain(sql: str) -> str:
+    """The text that a driver sends when there are no arguments to fill in."""
+    return sql.replace("%%", "%")
+
+
+def linkable_kind(column: Column) -> Kind:
+    """What a column holds.
+
+    Raises
+    ------
+    DefinitionError
+        It is of a type that cannot be linked.
+    """
+    if column.kind is None:
+        raise DefinitionError(f"The column {column.name} is of the type {column.type}, which cannot be linked.")
+    return column.kind
+
+
+class Dialect(ABC):
+    """One kind of server's way to write what all of them can do."""
+
+    #: Servers of one name have the same types, and compute the same digests.
+    name: ClassVar[str]
+    begin_snapshot: ClassVar[tuple[str, ...]]
+    #: A block is loaded by one statement that takes all of its rows or none.
+    loads_whole: ClassVar[bool] = False
+    #: Sessions that claim at once: the check of the foreign key is what takes the time.
+    claimers: ClassVar[int] = 2
+    #: After the SELECT in an EXISTS: look each row up in the index, and copy nothing aside.
+    by_index: ClassVar[str] = ""
+    #: Whether numbers in JSON keep all their digits.
+    exact_json: ClassVar[bool] = True
+
+    def alike(self, other: Dialect) -> bool:
+        """Whether the other's column types mean the same here."""
+        return self.name == other.name
+
+    @abstractmethod
+    def language_from(self, source: Dialect) -> Literal["values", "copy", "binary"]:
+        """The language in which a source of some kind renders rows for this one."""
+
+    # names
+
+    @abstractmethod
+    def fits(self, name: str) -> bool:
+        """Whether an identifier is not too long; PostgreSQL would cut it off in silence."""
+
+    @abstractmethod
+    def quote(self, name: str) -> str:
+        """An identifier, quoted."""
+
+    @abstractmethod
+    def text(self, value: str) -> str:
+        """A text as a literal."""
+
+    def full_name(self, schema: str, table: str) -> str:
+        """A table's quoted full name."""
+        return f"{self.quote(schema)}.{self.quote(table)}"
+
+    def name_of(self, table: Table) -> str:
+        """The quoted full name of a table."""
+        return self.full_name(table.schema, table.name)
+
+    def field(self, table: Table, column: str) -> str:
+        """A column with the name of its table."""
+        return f"{self.name_of(table)}.{self.quote(column)}"
+
+    def supports(self, column: Column) -> bool:
+        """Whether a column is of a type that can be linked."""
+        return column.kind is not None
+
+    # keys
+
+    @abstractmethod
+    def key_select(self, column: Column, reference: str) -> str:
+        """The expression that fetches a key column exactly."""
+
+    @abstractmethod
+    def key_param(self, column: Column) -> str:
+        """The placeholder that compares exactly with a key column."""
+
+    def key_order(self, column: Column, reference: str) -> str:
+        """The expression by which a key column sorts as it compares."""
+        return reference
+
+    @abstractmethod
+    def beyond(self, columns: Sequence[tuple[Column, str]], key: Key, sign: str) -> Sql:
+        """A condition for keys ``>`` or ``<=`` a key, in the form that uses the index."""
+
+    @abstractmethod
+    def key_list(self, columns: Sequence[Column], keys: Sequence[Key]) -> Sql:
+        """A FROM item ``j(k0, k1, ...)`` that holds the keys; one statement's worth."""
+
+    @abstractmethod
+    def listed_value(self, column: Column, listed: str) -> str:
+        """A value of :meth:`key_list` as its column takes it."""
+
+    def key_match(self, column: Column, reference: str, listed: str) -> str:
+        """The condition that a key column equals one of :meth:`key_list`."""
+        return f"{reference} = {self.listed_value(column, listed)}"
+
+    @abstractmethod
+    def key_checksum(self, columns: Sequence[tuple[Column, str]], alike: bool) -> str:
+        """An aggregate over keys, equal on both ends when the keys are, whatever their order.
+
+        The cheapest there is where both ends are ``alike``, else one that every kind of server computes.
+        """
+
+    # statements in which dialects differ
+
+    @abstractmethod
+    def insert_new(self, table: str, columns: Sequence[str], select: str, key: str) -> str:
+        """INSERT ... SELECT that leaves rows alone which are there already."""
+
+    @abstractmethod
+    def update_listed(self, table: str, assignments: str, key_list: str, on: str, where: str) -> str:
+        """UPDATE of the rows that match a key list."""
+
+    @abstractmethod
+    def delete_listed(self, table: str, key_list: str, on: str, where: str) -> str:
+        """DELETE of the rows that match a key list."""
+
+    def unguessed(self, condition: str) -> str:
+        """A condition on rows that a key list selects; the server's planner shall not guess how few rows meet it.
+
+        Of what a helper table says its statistics know nothing, or what was so a moment ago.
+        """
+        return condition
+
+    @abstractmethod
+    def stable_read(self, select: str) -> tuple[str, ...]:
+        """A read, within a transaction just begun, of rows that a DELETE after it finds the very same.
+
+        Of several statements, the last returns the rows.
+        """
+
+    @abstractmethod
+    def driving_join(self, first: str, second: str, on: str) -> str:
+        """A join that reads ``first`` in its order and looks up ``second``."""
+
+    @abstractmethod
+    def comparable(self, table: Table, alike: bool) -> str:
+        """Expressions that are the same on both ends when the values are.
+
+        A digest over all columns where both ends are ``alike``, else the values in a form common to all servers.
+        """
+
+    @abstractmethod
+    def sum_of_digests(self, table: Table) -> str:
+        """An aggregate: a digest of all rows, whatever their order; only for ends that are alike."""

@@ -1,0 +1,206 @@
+"""Tables addressed by the keys of entities, and segments of them: the one place where conditions on keys are made.
+
+What is built is :data:`~link.model.ranges.Sql`, which can be read without a server; the methods that take a session
+run it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..model.ranges import EVERYTHING, Key, Range, Rows, Sql
+from ..model.schema import Column, Table
+from ..signals import RowError
+from .dialect import Dialect
+from .session import Session
+
+#: Keys that travel in one statement where a list of them has to.
+KEYS_PER_STATEMENT = 20_000
+KEY_BYTES_PER_STATEMENT = 2_000_000
+
+
+def batches(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
+    """Cut a list of keys into statements' worth."""
+    start, size = 0, 0
+    for n, key in enumerate(keys):
+        length = sum(len(value) for value in key if isinstance(value, str))
+        if n - start == KEYS_PER_STATEMENT or size + length > KEY_BYTES_PER_STATEMENT:
+            yield keys[start:n]
+            start, size = n, 0
+        size += length
+    if keys:
+        yield keys[start:]
+
+
+class Keyed:
+    """A table on a server, and its columns that say which entity a row belongs to.
+
+    Parameters
+    ----------
+    dialect : Dialect
+        How its server is spoken to.
+    table : Table
+        The table.
+    key : sequence of Column, optional
+        The columns of the entity's key, in the order that keys have everywhere; those of the table's entity key
+        unless it is said otherwise.
+    """
+
+    def __init__(self, dialect: Dialect, table: Table, key: Sequence[Column] | None = None) -> None:
+        self.dialect = dialect
+        self.name = dialect.name_of(table)
+        self.key = tuple(key if key is not None else (table[name] for name in table.entity_key))
+        self.references = tuple(f"{self.name}.{dialect.quote(column.name)}" for column in self.key)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the key columns."""
+        return [column.name for column in self.key]
+
+    @property
+    def pairs(self) -> list[tuple[Column, str]]:
+        """Each key column with its full name."""
+        return list(zip(self.key, self.references, strict=True))
+
+    @property
+    def selected(self) -> str:
+        """The expressions that fetch a key exactly."""
+        return ", ".join(self.dialect.key_select(column, reference) for column, reference in self.pairs)
+
+    @property
+    def order(self) -> str:
+        """The expressions by which keys sort."""
+        return ", ".join(self.dialect.key_order(column, reference) for column, reference in self.pairs)
+
+    def equals(self, other: Keyed) -> str:
+        """The condition that rows of two tables belong to one entity."""
+        return " AND ".join(f"{a} = {b}" for a, b in zip(self.references, other.references, strict=True))
+
+    def exists(self, other: Keyed, alias: str) -> str:
+        """The condition that another table has a row of the same entity.
+
+        In there the other goes by an alias: it may be the target of the INSERT around it.
+        """
+        columns = (f"{alias}.{self.dialect.quote(column.name)}" for column in other.key)
+        equal = " AND ".join(f"{a} = {b}" for a, b in zip(columns, self.references, strict=True))
+        return f"EXISTS (SELECT {self.dialect.by_index}1 FROM {other.name} {alias} WHERE {equal})"
+
+    def within(self, bounds: Range) -> Sql:
+        """The condition that a key lies in a range."""
+        conditions = [
+            self.dialect.beyond(self.pairs, bound, sign)
+            for bound, sign in ((bounds.after, ">"), (bounds.upto, "<="))
+            if bound is not None
+        ]
+        return " AND ".join(sql for sql, _ in conditions) or "1 = 1", tuple(a for _, args in conditions for a in args)
+
+    def listed(self, keys: Sequence[Key], values: Sequence[Column] = ()) -> tuple[str, str, tuple[Any, ...]]:
+        """A FROM item with some keys, the condition that a row has one of them, and the item's arguments.
+
+        Behind each key may stand ``values`` of other columns.
+        """
+        item, args = self.dialect.key_list((*self.key, *values), keys)
+        pairs = enumerate(self.pairs)
+        on = " AND ".join(self.dialect.key_match(column, reference, f"j.k{n}") for n, (column, reference) in pairs)
+        return item, on, args
+
+    def rows_of(self, keys: Sequence[Key]) -> Sql:
+        """FROM onward: the rows of some entities."""
+        item, on, args = self.listed(keys)
+        return f"FROM {self.dialect.driving_join(item, self.name, on)}", args
+
+    def deletion(self, rows: Rows, condition: Sql = ("1 = 1", ())) -> Sql:
+        """DELETE of the rows of some entities for which a condition is true."""
+        where, args = condition
+        if isinstance(rows, Range):
+            within, bounds = self.within(rows)
+            return f"DELETE FROM {self.name} WHERE {where} AND {within}", (*args, *bounds)
+        item, on, keys = self.listed(rows)
+        return self.dialect.delete_listed(self.name, item, on, where), (*keys, *args)
+
+    def change(self, assignments: str, rows: Rows, condition: Sql = ("1 = 1", ())) -> Sql:
+        """UPDATE of the rows of some entities for which a condition is true."""
+        where, args = condition
+        if isinstance(rows, Range):
+            within, bounds = self.within(rows)
+            return f"UPDATE {self.name} SET {assignments} WHERE {where} AND {within}", (*args, *bounds)
+        item, on, keys = self.listed(rows)
+        return self.dialect.update_listed(self.name, assignments, item, on, where), (*keys, *args)
+
+    def existing(self, session: Session, keys: Sequence[Key], condition: str = "1 = 1") -> set[Key]:
+        """Those of the keys that are there, exactly as they are given, in rows for which a condition is true."""
+        found: set[Key] = set()
+        for batch in batches(keys):
+            found |= self._found(session, batch, condition)
+        return found & set(keys)
+
+    def _found(self, session: Session, keys: Sequence[Key], condition: str) -> set[Key]:
+        rows, args = self.rows_of(keys)
+        try:
+            sql = f"SELECT {self.selected} {rows} WHERE {self.dialect.unguessed(condition)}"
+            return set(session.query(sql, args))
+        except RowError:
+            # A key of another server may be none that this one could hold.
+            middle = len(keys) // 2
+            halves = (keys[:middle], keys[middle:]) if middle else ()
+            return set().union(*(self._found(session, half, condition) for half in halves))
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Some rows of a table: those of a range of keys for which conditions are true. A value, which makes its own SQL.
+
+    Attributes
+    ----------
+    rows : Keyed
+        The table.
+    within : Range
+        The range.
+    conditions : tuple of Sql
+        What else is to be true.
+    """
+
+    rows: Keyed
+    within: Range = EVERYTHING
+    conditions: tuple[Sql, ...] = ()
+
+    def where(self, *conditions: str | Sql) -> Segment:
+        """The rows of this segment for which these conditions are true as well."""
+        added = tuple((condition, ()) if isinstance(condition, str) else condition for condition in conditions)
+        return replace(self, conditions=(*self.conditions, *added))
+
+    @property
+    def condition(self) -> Sql:
+        """The condition that a row is in this segment."""
+        all_of = list(self.conditions)
+        if self.within != EVERYTHING or not all_of:
+            all_of.append(self.rows.within(self.within))
+        return " AND ".join(sql for sql, _ in all_of), tuple(arg for _, args in all_of for arg in args)
+
+    def selecting(self, what: str, order: str = "") -> Sql:
+        """SELECT something of these rows."""
+        condition, args = self.condition
+        return f"SELECT {what} FROM {self.rows.name} WHERE {condition}{order and f' ORDER BY {order}'}", args
+
+    def keys(self, session: Session, limit: int | None = None) -> list[Key]:
+        """The keys, in order."""
+        sql, args = self.selecting(self.rows.selected, self.rows.order)
+        return session.query(sql + (f" LIMIT {limit}" if limit is not None else ""), args)
+
+    def key_at(self, session: Session, offset: int) -> Key | None:
+        """The key ``offset`` rows further on, if there are as many."""
+        sql, args = self.selecting(self.rows.selected, self.rows.order)
+        found = session.query(f"{sql} LIMIT 1 OFFSET {offset}", args)
+        return found[0] if found else None
+
+    def count(self, session: Session) -> int:
+        """How many rows there are."""
+        return int(session.query(*self.selecting("COUNT(*)"))[0][0])
+
+    def checksum(self, session: Session, alike: bool) -> tuple[int, int]:
+        """Count and checksum of the keys."""
+        checksum = self.rows.dialect.key_checksum(self.rows.pairs, alike)
+        count, digest = session.query(*self.selecting(f"COUNT(*), {checksum}"))[0]
+        return int(count), int(digest or 0)

@@ -1,0 +1,224 @@
+"""Reading the catalogue of MySQL and MariaDB."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..errors import DefinitionError
+from ..model.kinds import Kind, default_of, marked
+from ..model.schema import Column, ForeignKey, Table
+from . import mysql_types, postgresql_types
+from .catalogue import Catalogue
+from .dialect import Dialect, linkable_kind
+from .mysql import MySQL
+from .mysql_definitions import COMMENT, TABLE_COMMENT, fitting
+from .mysql_session import MySQLSession
+
+#: A column's name, and its default as a literal: the first that is not within quotes.
+_DEFAULT = re.compile(
+    rb"^  `((?:[^`]|``)+)` (?:[^'\n]|'(?:[^'\\]|''|\\.)*')*? DEFAULT (?:0x([0-9A-F]+)|'((?:[^'\\]|''|\\.)*)')",
+    re.MULTILINE | re.DOTALL,
+)
+#: Character sets with more than MySQL's catalogue can tell.
+_WIDE = {
+    "utf8mb4": "utf-8",
+    "utf16": "utf-16-be",
+    "utf16le": "utf-16-le",
+    "utf32": "utf-32-be",
+    "gb18030": "gb18030",
+}
+
+
+class MySQLCatalogue(Catalogue):
+    """The catalogue of a MySQL or MariaDB server."""
+
+    session: MySQLSession
+    dialect: MySQL
+
+    def schemas(self) -> list[str]:
+        return [str(name) for (name,) in self.session.query("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")]
+
+    def tables(self, schema: str) -> list[str]:
+        rows = self.session.query(
+            "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_TYPE = 'BASE TABLE'",
+            (schema,),
+        )
+        return sorted(str(name) for (name,) in rows)
+
+    # definitions
+
+    def table(self, schema: str, name: str) -> Table:
+        where = "WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
+        comment = self.session.query(f"SELECT TABLE_COMMENT FROM information_schema.TABLES {where}", (schema, name))
+        columns = self.session.query(
+            "SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, COLUMN_COMMENT, CHARACTER_SET_NAME, "
+            f"COLLATION_NAME FROM information_schema.COLUMNS {where} ORDER BY ORDINAL_POSITION",
+            (schema, name),
+        )
+        keys = self.session.query(
+            "SELECT CONSTRAINT_NAME, COLUMN_NAME, "
+            "REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME "
+            f"FROM information_schema.KEY_COLUMN_USAGE {where} ORDER BY CONSTRAINT_NAME, ORDINAL_POSITION",
+            (schema, name),
+        )
+        return Table(
+            schema,
+            name,
+            str(comment[0][0] or "") if comment else "",
+            self._columns(schema, name, columns),
+            tuple(column for constraint, column, *_ in keys if constraint == "PRIMARY"),
+            _foreign_keys(keys),
+        )
+
+    def _columns(self, schema: str, name: str, rows: Sequence[tuple[Any, ...]]) -> tuple[Column, ...]:
+        # What the catalogue does not tell, or not with every byte.
+        maybe_json = self.dialect.json_as_text and any(row[1] == "longtext" for row in rows)
+        unsure = maybe_json or any(map(_is_unsure, rows))
+        definition = self.session.definition(schema, name) if unsure else b""
+        json_columns = _json_columns(definition) if self.dialect.json_as_text else ()
+        told = _told_defaults(definition, rows)
+        columns = (self._column(row, told.get(row[0])) for row in rows)
+        return tuple(_as_json(column) if column.name in json_columns else column for column in columns)
+
+    def _column(self, row: tuple[Any, ...], default_told: str | None) -> Column:
+        name, kind, nullable, default, extra, comment, charset, collation = row
+        # The width of an integer says nothing, but for tinyint(1), which DataJoint takes for a bool.
+        kind = re.sub(r"^((?:small|medium|big)?int|year|tinyint(?!\(1\)))\(\d+\)", r"\1", _as_text(kind))
+        on_update = re.search(r"on update (current_timestamp(?:\(\d*\))?)", extra or "", re.IGNORECASE)
+        if default_told is None and default is not None:
+            default_told = self.dialect.shown_default(_as_text(default), extra or "")
+        return Column(
+            name=name,
+            type=kind,
+            nullable=nullable == "YES",
+            default=default_told,
+            comment=comment or "",
+            charset=charset,
+            collation=collation,
+            auto_increment="auto_increment" in (extra or "").lower(),
+            on_update=on_update[1] if on_update else None,
+            kind=self.dialect.kind_of(kind, comment or ""),
+        )
+
+    # rights
+
+    def missing_rights(self, table: Table, rights: Sequence[str]) -> list[str]:
+        # SHOW GRANTS without a user shows the account's own grants, those through its active roles included.
+        grants = self.session.query("SHOW GRANTS")
+        held = {right for (grant,) in grants for right in _granted(str(grant), table)}
+        return [right for right in rights if not {right, "ALL PRIVILEGES"} & held]
+
+    # tables from elsewhere
+
+    def localized(self, table: Table, source: Dialect) -> Table:
+        if self.dialect.alike(source):
+            return table
+        collations = self.session.query("SELECT COLLATION_NAME FROM information_schema.COLLATIONS")
+        if isinstance(source, MySQL):
+            known = {str(name) for (name,) in collations}
+            return replace(table, columns=tuple(self._from_family(column, known) for column in table.columns))
+        columns = tuple(self._from_elsewhere(table, column) for column in table.columns)
+        return fitting(replace(table, columns=columns, comment=table.comment[:TABLE_COMMENT]))
+
+    def _from_family(self, column: Column, collations: set[str]) -> Column:
+        """MySQL and MariaDB share their types, but not all collations, nor how JSON is shown."""
+        if column.kind and column.kind.name == "json":
+            column = replace(column, type="json", charset=None, collation=None)
+        elif column.collation and column.collation not in collations:
+            column = replace(column, charset="utf8mb4", collation=self.dialect.exact_collation)
+        if column.default is None:
+            return column
+        return replace(column, default=self.dialect.adopted_default(column, column.default))
+
+    def _from_elsewhere(self, table: Table, column: Column) -> Column:
+        kind, in_key = linkable_kind(column), column.name in (*table.primary_key, *table.master_key)
+        words = mysql_types.declare(kind, in_key)
+        if words is None:
+            raise DefinitionError(
+                f"The column {table.name}.{column.name} is of the type {column.type}{' in a key' * in_key}, "
+                "which MySQL and MariaDB cannot hold."
+            )
+        given = default_of(column.default, postgresql_types.unescape)
+        default = mysql_types.default(kind, given) if given else None
+        charset = ("utf8mb4", self.dialect.exact_collation) if kind.name in ("text", "enum") else (None, None)
+        return replace(
+            column,
+            type=words,
+            charset=charset[0],
+            collation=charset[1],
+            enum_type=None,
+            comment=marked(column.comment, kind)[:COMMENT],
+            default=f"({default})" if default and mysql_types.is_long(words) else default,
+        )
+
+
+def _as_text(shown: Any) -> str:
+    return shown.decode() if isinstance(shown, bytes) else str(shown)
+
+
+def _as_json(column: Column) -> Column:
+    return replace(column, type="json", charset=None, collation=None, kind=Kind("json"))
+
+
+def _is_unsure(row: tuple[Any, ...]) -> bool:
+    """Whether the catalogue may show another default than there is: of bytes, or with characters of four bytes."""
+    return row[3] is not None and ("binary" in str(row[1]) or "?" in str(row[3]))
+
+
+def _json_columns(definition: bytes) -> set[str]:
+    """MariaDB's JSON is a LONGTEXT with a check, which an account that may only read sees here alone."""
+    found = re.findall(
+        r"^  `((?:[^`]|``)+)` longtext .*CHECK \(json_valid\(`\1`\)\)",
+        definition.decode(errors="replace"),
+        re.MULTILINE,
+    )
+    return {column.replace("``", "`") for column in found}
+
+
+def _told_defaults(definition: bytes, columns: Sequence[tuple[Any, ...]]) -> dict[str, str]:
+    """The defaults, as SQL, of which the catalogue may not tell all."""
+    charsets = {row[0]: row[6] for row in columns if _is_unsure(row)}
+    told = {}
+    for quoted, code, inside in _DEFAULT.findall(definition):
+        name = quoted.decode().replace("``", "`")
+        if name in charsets and charsets[name] is None:
+            value = bytes.fromhex(code.decode()) or mysql_types.unescape(inside.decode("latin-1")).encode("latin-1")
+            told[name] = f"0x{value.hex().upper()}" if value else "''"
+        elif code and charsets.get(name) in _WIDE:
+            told[name] = mysql_types.literal(bytes.fromhex(code.decode()).decode(_WIDE[charsets[name]]))
+    return told
+
+
+def _foreign_keys(rows: Sequence[tuple[Any, ...]]) -> tuple[ForeignKey, ...]:
+    grouped: dict[str, list[tuple[Any, ...]]] = {}
+    for constraint, *rest in rows:
+        if rest[2] is not None:
+            grouped.setdefault(constraint, []).append(tuple(rest))
+    return tuple(
+        ForeignKey(tuple(r[0] for r in fk), fk[0][1], fk[0][2], tuple(r[3] for r in fk)) for fk in grouped.values()
+    )
+
+
+def _granted(grant: str, table: Table) -> list[str]:
+    """The rights that a line of SHOW GRANTS gives on all columns of a table."""
+    name = r"(\*|`(?:[^`]|``)*`)"
+    found = re.match(rf"GRANT (.*) ON {name}\.{name} TO ", grant)
+    if not found:
+        return []
+    rights, schema, granted_table = found.groups()
+    if granted_table == "*":
+        applies = schema == "*" or _like(schema[1:-1].replace("``", "`")).fullmatch(table.schema) is not None
+    else:
+        applies = [n[1:-1].replace("``", "`") for n in (schema, granted_table)] == [table.schema, table.name]
+    on_columns = r"[A-Z ]+ \(.*?\)"
+    return re.split(", ?", re.sub(on_columns, "", rights)) if applies else []
+
+
+def _like(pattern: str) -> re.Pattern[str]:
+    """The schemas that the name in a grant on a whole schema stands for."""
+    wild = {"%": ".*", "_": "."}
+    pieces = re.findall(r"\\?.", pattern, re.DOTALL)
+    return re.compile("".join(wild.get(piece, re.escape(piece[-1])) for piece in pieces), re.DOTALL)

@@ -1,0 +1,114 @@
+"""How tables are declared on MySQL and MariaDB. Pure text: nothing here connects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ..errors import DefinitionError
+from ..model.schema import Column, Table
+from .definitions import Definitions, HelperColumns
+from .dialect import linkable_kind
+
+#: Characters of a comment.
+COMMENT, TABLE_COMMENT = 1024, 2048
+#: A row takes 65,535 bytes beside its long columns, of four-byte characters so many fewer.
+_ROW_BYTES = 65_535
+_KEY_BYTES = 3072
+
+
+class MySQLDefinitions(Definitions):
+    """The statements that make, and change, tables on MySQL and MariaDB."""
+
+    def create_table(self, table: Table) -> list[str]:
+        lines = [
+            # A column that counts must be the first of an index.
+            *(
+                self._column(replace(c, auto_increment=c.auto_increment and c.name == table.primary_key[0]))
+                for c in table.columns
+            ),
+            self.primary_key(table),
+            *map(self.foreign_key, table.foreign_keys),
+        ]
+        return [
+            f"CREATE TABLE {self.dialect.name_of(table)} ({', '.join(lines)}) "
+            f"ENGINE=InnoDB COMMENT={self.dialect.text(table.comment)}"
+        ]
+
+    def _column(self, column: Column) -> str:
+        linkable_kind(column)
+        words = [self.dialect.quote(column.name), _full_type(column), "NULL" if column.nullable else "NOT NULL"]
+        if column.default is not None:
+            words.append(f"DEFAULT {column.default}".replace("%", "%%"))
+        if column.on_update:
+            words.append(f"ON UPDATE {column.on_update}")
+        if column.auto_increment:
+            words.append("AUTO_INCREMENT")
+        words.append(f"COMMENT {self.dialect.text(column.comment)}")
+        return " ".join(words)
+
+    def create_helper(self, source: Table, schema: str, name: str, columns: HelperColumns, comment: str) -> list[str]:
+        made = self.create_keyed(source, schema, name, (source.schema, source.name), columns)
+        return [f"{made} ENGINE=InnoDB COMMENT={self.dialect.text(comment)}"]
+
+    def create_helper_part(self, source: Table, schema: str, name: str, helper: str) -> list[str]:
+        return [f"{self.create_keyed(source, schema, name, (schema, helper), {})} ENGINE=InnoDB"]
+
+    def key_column(self, column: Column) -> str:
+        return f"{self.dialect.quote(column.name)} {_full_type(column)} NOT NULL"
+
+    def helper_column(self, schema: str, name: str, labels: Sequence[str]) -> str:
+        kind = f"ENUM({', '.join(map(self.dialect.text, labels))})" if labels else "INT"
+        default = self.dialect.text(labels[-1]) if labels else 0
+        return f"{self.dialect.quote(name)} {kind} NOT NULL DEFAULT {default}"
+
+    def add_columns(self, schema: str, name: str, columns: HelperColumns) -> list[str]:
+        added = ", ".join(f"ADD COLUMN {self.helper_column(schema, *column)}" for column in columns.items())
+        return [f"ALTER TABLE {self.dialect.full_name(schema, name)} {added}"]
+
+    def rename_columns(self, schema: str, name: str, columns: Mapping[str, str]) -> list[str]:
+        quote = self.dialect.quote
+        renamed = ", ".join(f"RENAME COLUMN {quote(a)} TO {quote(b)}" for a, b in columns.items())
+        return [f"ALTER TABLE {self.dialect.full_name(schema, name)} {renamed}"]
+
+    def rename_table(self, schema: str, name: str, new: str) -> str:
+        return f"RENAME TABLE {self.dialect.full_name(schema, name)} TO {self.dialect.full_name(schema, new)}"
+
+
+def _full_type(column: Column) -> str:
+    kind = column.type.replace("%", "%%")
+    if column.charset:
+        kind += f" CHARACTER SET {column.charset} COLLATE {column.collation}"
+    return kind
+
+
+def fitting(table: Table) -> Table:
+    """A table whose longest texts have become LONGTEXT, as many as it takes until a row fits.
+
+    Raises
+    ------
+    DefinitionError
+        The primary key does not fit.
+    """
+    if sum(map(_width, table.key_columns)) > _KEY_BYTES:
+        raise DefinitionError(
+            f"The primary key of {table.name} ({', '.join(f'{c.name} {c.type}' for c in table.key_columns)}) is longer "
+            f"than the {_KEY_BYTES} bytes that MySQL and MariaDB index."
+        )
+    while sum(map(_width, table.columns)) > _ROW_BYTES:
+        free = [c for c in table.columns if c.type.startswith("varchar") and c.name not in table.primary_key]
+        if not free:
+            break
+        longest = max(free, key=_width)
+        default = f"({longest.default})" if longest.default else None
+        changed = replace(longest, type="longtext", default=default)
+        table = replace(table, columns=tuple(changed if c is longest else c for c in table.columns))
+    return table
+
+
+def _width(column: Column) -> int:
+    size = re.search(r"\((\d+)\)", column.type)
+    if column.type.startswith("var") and size:
+        return int(size[1]) * (4 if column.charset else 1) + 2
+    return 32

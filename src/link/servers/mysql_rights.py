@@ -1,0 +1,86 @@
+"""The rights of accounts on MySQL and MariaDB.
+
+They take the names in a grant on a *table* literally. Only a grant on a whole database reads ``_`` and ``%`` as
+wildcards, so only there they are escaped: ``source\\_schema`` in a grant on a table means another schema, which is
+refused for a source table and silently useless for a helper table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from .dialect import plain
+from .rights import Access, Rights, Statement, checked, dropping
+
+
+class MySQLRights(Rights):
+    """What is granted on MySQL and MariaDB."""
+
+    granter = "As administrator of"
+    tables_query = (
+        "SELECT table_name FROM information_schema.tables"
+        " WHERE table_schema = %s AND table_type = 'BASE TABLE' ORDER BY table_name"
+    )
+
+    def let_in(self, access: Access) -> list[Statement]:
+        user = self._user(access)
+        create = Statement(f"CREATE USER {user} IDENTIFIED BY {self._text(access.password)}")
+        return [
+            *([create] if access.new_user else []),
+            Statement(f"CREATE SCHEMA IF NOT EXISTS {self._name(access.helper_schema)}"),
+            *(Statement(f"GRANT SELECT, REFERENCES ON {table} TO {user}") for table in self._tables(access)),
+            *(Statement(f"GRANT ALL PRIVILEGES ON {table} TO {user}") for table in self._helpers(access)),
+            Statement(
+                f"GRANT SHOW VIEW ON {_literally(self._name(access.source_schema))}.* TO {user}",
+                "Optional. The server hides tables without a grant: a part table added later would be\n"
+                "missed without a word. It shows the names and definitions of all tables there, no rows:",
+                optional=True,
+            ),
+            Statement(
+                f"GRANT SELECT ON {self._name(access.source_schema)}.`~lineage` TO {user}",
+                "and with it this, if the schema has that table: DataJoint reads it where it sees it:",
+                optional=True,
+            ),
+        ]
+
+    def let_out(self, access: Access) -> list[Statement]:
+        user = self._user(access)
+        if access.new_user:
+            taken = [Statement(f"DROP USER {user}", "All rights of the account end with it.")]
+        else:
+            sources = (f"REVOKE SELECT, REFERENCES ON {table} FROM {user}" for table in self._tables(access))
+            helpers = (f"REVOKE ALL PRIVILEGES ON {table} FROM {user}" for table in self._helpers(access))
+            taken = [*map(Statement, sources), *map(Statement, helpers)]
+        return [*taken, *dropping(self._helpers(access))]
+
+    def on_table(self, rights: Sequence[str], schema: str, table: str, account: str) -> str:
+        return f"GRANT {', '.join(rights)} ON {plain(self.dialect.full_name(schema, table))} TO {account};"
+
+    def on_helper(self, schema: str, table: str, account: str) -> str:
+        create = f"CREATE SCHEMA IF NOT EXISTS {plain(self.dialect.quote(schema))};"
+        return f"{create} {self.on_table(['ALL PRIVILEGES'], schema, table, account)}"
+
+    def on_schema(self, schema: str, account: str) -> str:
+        return f"GRANT ALL PRIVILEGES ON {_literally(plain(self.dialect.quote(schema)))}.* TO {account};"
+
+    def _user(self, access: Access) -> str:
+        checked(access.user, len(access.user) <= 128, "the name of an account")
+        return f"{self._text(access.user)}@{self._text(access.client_host)}"
+
+    def _tables(self, access: Access) -> list[str]:
+        return [f"{self._name(access.source_schema)}.{self._name(table)}" for table in access.tables]
+
+    def _helpers(self, access: Access) -> list[str]:
+        return [f"{self._name(access.helper_schema)}.{self._name(table)}" for table in access.helper_tables]
+
+    def _name(self, name: str) -> str:
+        return plain(self.dialect.quote(checked(name, self.dialect.fits(name), "a name on MySQL")))
+
+    def _text(self, text: str) -> str:
+        return plain(self.dialect.text(text))
+
+
+def _literally(name: str) -> str:
+    """A schema, and no other, in a grant on all of it."""
+    return re.sub(r"([\\_%])", r"\\\1", name)

@@ -1,0 +1,276 @@
+"""Sessions on MySQL and MariaDB, by PyMySQL."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import socket
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import Any, cast
+
+import pymysql
+from pymysql.constants import CR, ER
+from pymysql.cursors import SSCursor
+
+from ..errors import LinkError, LoginError, PrivilegeError, ServerError, UnreachableError
+from ..model.ranges import Sql
+from ..model.schema import Column, Table
+from ..signals import BusyError, RowError
+from . import mysql_wire
+from .dialect import plain
+from .languages import interleaved, writer
+from .mysql import MariaDB, MySQL
+from .session import BLOCK_BYTES, Block, Form, Session
+
+_SESSION = (
+    "SET SESSION time_zone = '+00:00', SESSION transaction_isolation = 'READ-COMMITTED', "
+    # Rows that are being read may have to wait for files to be copied.
+    "SESSION net_write_timeout = 3600, "
+    "SESSION sql_mode = 'STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION'"
+)
+#: MariaDB answers EXISTS by copying the other table aside; for every chunk, the whole helper table.
+_SESSION_MARIADB = _SESSION.replace("transaction_isolation", "tx_isolation") + (
+    ", SESSION optimizer_switch = 'exists_to_in=off'"
+)
+
+#: Bytes of a statement beside its rows: the names of table and columns.
+_MARGIN = 16_384
+#: Tables with longer rows than this (bytes, on average) send their long columns raw.
+_LONG_ROW = 4096
+
+_LOST = {
+    CR.CR_SERVER_GONE_ERROR,
+    CR.CR_SERVER_LOST,
+    CR.CR_CONN_HOST_ERROR,
+    CR.CR_CONNECTION_ERROR,
+    ER.SERVER_SHUTDOWN,
+    1927,  # MariaDB: connection was killed
+    ER.QUERY_INTERRUPTED,
+    4031,  # MySQL: disconnected by the server because of inactivity
+}
+_BUSY = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, 1020}  # 1020: MariaDB, record changed since the snapshot
+#: What else the drivers do not count as errors of data.
+_UNFIT = (
+    ER.WARN_DATA_TRUNCATED,
+    ER.TRUNCATED_WRONG_VALUE_FOR_FIELD,
+    ER.TRUNCATED_WRONG_VALUE,
+    ER.TOO_BIG_ROWSIZE,
+    ER.ILLEGAL_VALUE_FOR_TYPE,
+    1300,  # invalid character string
+    1301,  # longer than max_allowed_packet
+    1364,  # no default
+    1411,  # incorrect value for a function
+    1644,  # a trigger says no
+    3140,  # invalid JSON
+    3141,
+    4038,
+    3156,
+    3157,  # JSON too deep
+    3669,  # JSON_TABLE: out of range
+    3819,  # MySQL: a check is violated
+    4025,  # MariaDB: a check is violated
+)
+_DENIED = {ER.TABLEACCESS_DENIED_ERROR, ER.COLUMNACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, 1227, 1370}
+
+
+def translate(error: Exception, address: str, user: str) -> LinkError:
+    """The one table from the driver's errors to ours."""
+    code = error.args[0] if error.args else None
+    text = str(error.args[-1]) if error.args else str(error)
+    if code in (ER.ACCESS_DENIED_ERROR, 1698):
+        return LoginError(
+            f"The server {address} refused the user {user!r}: {text}",
+            "Check the user name and the password.",
+        )
+    if code in _LOST or isinstance(error, (OSError, pymysql.InterfaceError)):
+        return UnreachableError(
+            f"Lost or could not make the connection to {address} as {user!r}: {text}",
+            "Check that the server runs and can be reached from here, then run the same again: it goes on.",
+        )
+    if code in _BUSY:
+        return BusyError(f"{address}: {text}", "Another session holds the same rows; try again.")
+    if code in _DENIED:
+        return PrivilegeError(f"The account {user!r} on {address} lacks a right: {text}")
+    if isinstance(error, (pymysql.IntegrityError, pymysql.DataError)) or code in _UNFIT:
+        return RowError(f"{address}: {text}")
+    return ServerError(f"{address}: {text}")
+
+
+class RawColumns:
+    """Which columns of which tables travel raw; shared by all sessions of a site."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, Form], tuple[Column, ...]] = {}
+
+    def find(self, session: MySQLSession, table: Table, form: Form) -> tuple[Column, ...]:
+        """The columns to send raw: the long ones of a table whose rows are long on average."""
+        known = (table.schema, table.name, form)
+        if known not in self._known:
+            length = session.query(
+                "SELECT AVG_ROW_LENGTH FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+                known[:2],
+            )
+            long_rows = bool(length) and (length[0][0] or 0) > _LONG_ROW
+            self._known[known] = session.dialect.raw_columns(table, form, long_rows)
+        return self._known[known]
+
+    def add(self, session: MySQLSession, table: Table, form: Form) -> None:
+        """From now on send all long columns of a table raw: it has longer rows than was thought."""
+        self._known[table.schema, table.name, form] = session.dialect.raw_columns(table, form, True)
+
+
+class MySQLSession(Session):
+    """A PyMySQL connection with the session settings that exact copies need.
+
+    Parameters
+    ----------
+    connection : pymysql.Connection
+        Just opened, and for this session alone.
+    address, user : str
+        The server and the account, for messages.
+    raw_columns : RawColumns
+        What all sessions of the site know of long rows.
+    packet : int or None
+        Bytes of the longest statement that the server takes; None for a session that loads nothing.
+    """
+
+    dialect: MySQL
+
+    def __init__(self, connection: Any, address: str, user: str, raw_columns: RawColumns, packet: int | None) -> None:
+        is_mariadb = "MariaDB" in connection.get_server_info()
+        super().__init__(MariaDB() if is_mariadb else MySQL(), address, user)
+        self._connection = connection
+        self._raw_columns = raw_columns
+        self._max_statement = (sys.maxsize if packet is None else packet) - _MARGIN
+        _keep_alive(connection._sock)
+        mysql_wire.widen(connection)
+        self.execute(_SESSION_MARIADB if is_mariadb else _SESSION)
+
+    def translate(self, error: Exception) -> LinkError:
+        return translate(error, self.address, self.user)
+
+    def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._cursor() as cursor:
+            cursor.execute(sql, tuple(args))
+            return list(cursor.fetchall())
+
+    def execute(self, sql: str, args: Sequence[Any] = ()) -> int:
+        with self._cursor() as cursor:
+            return int(cursor.execute(sql, tuple(args)))
+
+    @contextlib.contextmanager
+    def _cursor(self, kind: type[Any] | None = None) -> Iterator[Any]:
+        cursor = self._connection.cursor(kind)
+        try:
+            yield cursor
+        except (pymysql.MySQLError, OSError) as error:
+            raise self.translate(error) from error
+        finally:
+            if kind is None:
+                cursor.close()
+
+    def stream(self, table: Table, source: Sql, form: Form, emit: Callable[[Block], None]) -> int:
+        raw = self._raw_columns.find(self, table, form)
+        between, end = (b",", b"") if form.language == "values" else (b"\n", b"\n")
+        total, size = 0, 0
+        rows: list[bytes] = []
+        with self._cursor(SSCursor) as cursor:
+            cursor.execute(f"SELECT STRAIGHT_JOIN {self.dialect.render(table, form, raw)} {source[0]}", source[1])
+            rendered = _interleaved(cursor, raw, form) if raw else mysql_wire.values(cursor)
+            with contextlib.closing(rendered):
+                for data in rendered:
+                    if data is None:
+                        collections.deque(rendered, 0)  # the session goes on
+                        self._raw_columns.add(self, table, form)
+                        raise _too_long(table)
+                    if rows and size + len(data) > form.block_bytes:
+                        emit(Block(between.join(rows) + end, len(rows)))
+                        total += len(rows)
+                        rows, size = [], 0
+                    rows.append(data)
+                    size += len(data) + 1
+            if rows:
+                emit(Block(between.join(rows) + end, len(rows)))
+        return total + len(rows)
+
+    def load(self, table: Table, blocks: Iterable[Block], form: Form) -> int:
+        names = ", ".join(self.dialect.quote(name) for name in table.names)
+        head = plain(f"INSERT INTO {self.dialect.name_of(table)} ({names}) VALUES ").encode()
+        total = 0
+        for block in blocks:
+            if len(head) + len(block.data) > self._max_statement:
+                raise RowError(
+                    f"{block.rows} row(s) of {table.name} take {len(block.data):,} bytes, more than max_allowed_packet "
+                    f"({self._max_statement + _MARGIN:,}) of the local server {self.address}."
+                )
+            with self._cursor() as cursor:
+                total += cursor.execute(head + block.data)
+        return total
+
+    @property
+    def block_bytes(self) -> int:
+        return min(BLOCK_BYTES, self._max_statement - _MARGIN)
+
+    def lock(self, name: tuple[int, int], wait: bool) -> bool:
+        return bool(self.query("SELECT GET_LOCK(%s, %s)", (_lock_name(*name), 86400 if wait else 0))[0][0])
+
+    def locked(self, space: int, names: Iterable[int]) -> set[int]:
+        return {
+            name
+            for name in names
+            if self.query("SELECT IS_USED_LOCK(%s)", (_lock_name(space, name),))[0][0] is not None
+        }
+
+    def definition(self, schema: str, name: str) -> bytes:
+        """A table as its server would create it; in defaults there may be bytes that are no text."""
+        with self._cursor() as cursor:
+            encoding, self._connection.encoding = self._connection.encoding, "latin-1"
+            try:
+                cursor.execute(plain(f"SHOW CREATE TABLE {self.dialect.full_name(schema, name)}").encode())
+                return bytes(cursor.fetchone()[1].encode("latin-1"))
+            finally:
+                self._connection.encoding = encoding
+
+    @contextlib.contextmanager
+    def unwaiting(self) -> Iterator[None]:
+        # A DELETE locks every row that it looks at, one after the other.
+        self.execute("SET SESSION innodb_lock_wait_timeout = 1")
+        try:
+            yield
+        finally:
+            self.execute("SET SESSION innodb_lock_wait_timeout = DEFAULT")
+
+    def rollback(self) -> None:
+        with contextlib.suppress(LinkError):
+            self.execute("ROLLBACK")
+
+    def close(self) -> None:
+        # Not close(): it would say goodbye politely, and wait, in the middle of an unbuffered result.
+        self._connection._force_close()
+
+
+def _interleaved(cursor: SSCursor, raw: Sequence[Column], form: Form) -> Generator[bytes | None, None, None]:
+    writers = [writer(column, form) for column in raw]
+    while row := cast(Any, cursor).fetchone():
+        yield interleaved(row, writers, form)
+
+
+def _too_long(table: Table) -> RowError:
+    return RowError(
+        f"A row of {table.schema}.{table.name} is longer than the source server can render within its "
+        "max_allowed_packet."
+    )
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    """Notice within two minutes when the server is gone without a word, also in the middle of sending."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    options = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 120_000))
+    for option, value in options:
+        if hasattr(socket, option) and connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+def _lock_name(space: int, name: int) -> str:
+    return f"datajoint-link:{space}:{name}"

@@ -1,0 +1,106 @@
+"""MySQL 8 and later, and MariaDB 10.6 and later, as sites."""
+
+from __future__ import annotations
+
+import functools
+import re
+import ssl
+from typing import Any
+
+import datajoint as dj
+import pymysql
+
+from .. import host
+from ..errors import LinkError, UnsupportedServerError
+from .dialect import Dialect, plain
+from .mysql import MariaDB
+from .mysql_catalogue import MySQLCatalogue
+from .mysql_definitions import MySQLDefinitions
+from .mysql_rights import MySQLRights
+from .mysql_session import MySQLSession, RawColumns, translate
+from .session import Session
+from .site import Facts, Site
+
+
+class MySQLSite(Site):
+    """A MySQL or MariaDB server as one account."""
+
+    driver_errors = (pymysql.MySQLError,)
+    catalogue_type = MySQLCatalogue
+    definitions_type = MySQLDefinitions
+    rights_type = MySQLRights
+
+    def __init__(self, connection: dj.Connection) -> None:
+        self._raw_columns = RawColumns()
+        super().__init__(connection)
+
+    def translate(self, error: Exception) -> LinkError:
+        return translate(error, self.address, self.user)
+
+    def _open(self, packet: int | None) -> Session:
+        return MySQLSession(self._connect(), self.address, self.user, self._raw_columns, packet)
+
+    def _connect(self) -> Any:
+        """Connect with the address, account and encryption of DataJoint's connection."""
+        settings: dict[str, Any] = {"ssl_disabled": True}
+        if getattr(host.driver(self.connection), "_secure", False):
+            given = host.tls_settings(self.connection)
+            settings = {"ssl": given if isinstance(given, dict) and given else _encrypted()}
+        try:
+            return pymysql.connect(
+                host=self.login.host,
+                port=self.login.port,
+                user=self.login.user,
+                password=self.login.password,
+                # MySQL wants a default schema, any, for a table function in a joined UPDATE.
+                database="information_schema",
+                charset="utf8mb4",
+                autocommit=True,
+                **settings,
+            )
+        except (pymysql.MySQLError, OSError) as error:
+            raise self.translate(error) from error
+
+    def read_facts(self, session: Session) -> Facts:
+        version = self._version(session)
+        *identity, account, packet = session.query(
+            "SELECT @@hostname, @@port, @@datadir, CURRENT_USER(), @@max_allowed_packet"
+        )[0]
+        return Facts(
+            version=version,
+            identity=tuple(map(str, identity)),
+            lasting_identity=_lasting_identity(session),
+            account=_account(session.dialect, str(account)),
+            packet=int(packet),
+        )
+
+    def _version(self, session: Session) -> str:
+        version = str(session.query("SELECT VERSION()")[0][0])
+        number = tuple(int(n) for n in re.findall(r"\d+", version)[:2])
+        oldest = (10, 6) if "MariaDB" in version else (8, 0)
+        if number < oldest:
+            raise UnsupportedServerError(
+                f"The server {self.address} runs version {version}.",
+                "MySQL 8.0 and MariaDB 10.6 are the oldest supported.",
+            )
+        return version
+
+
+def _lasting_identity(session: Session) -> str | None:
+    # MariaDB has no such number, and a host name is that of a container.
+    return None if isinstance(session.dialect, MariaDB) else str(session.query("SELECT @@server_uuid")[0][0])
+
+
+def _account(dialect: Dialect, named: str) -> str:
+    """The account as the server knows it, whose host need not be ``%``."""
+    user, _, client_host = named.rpartition("@")
+    return plain(f"{dialect.text(user)}@{dialect.text(client_host)}")
+
+
+@functools.cache
+def _encrypted() -> ssl.SSLContext:
+    """Encryption that checks no certificate, as DataJoint's own; made once: reading the system's roots takes long."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

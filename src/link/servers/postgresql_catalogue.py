@@ -1,0 +1,141 @@
+"""Reading the catalogue of PostgreSQL."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..errors import DefinitionError
+from ..model.kinds import Kind, default_of, marked
+from ..model.schema import Column, ForeignKey, Table
+from . import mysql_types, postgresql_types
+from .catalogue import Catalogue
+from .dialect import Dialect, linkable_kind, plain
+
+_OID = (
+    "(SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE nspname = %s AND relname = %s)"
+)
+_COMMENT = f"SELECT obj_description({_OID}, 'pg_class')"
+_COLUMNS = (
+    "SELECT a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, "
+    "CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END, "
+    "col_description(a.attrelid, a.attnum), "
+    "CASE WHEN a.attcollation <> t.typcollation "
+    "THEN quote_ident(o.nspname) || '.' || quote_ident(l.collname) END, a.attidentity <> '', "
+    "(SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_enum e "
+    "WHERE e.enumtypid = a.atttypid), "
+    "quote_ident(s.nspname) || '.' || quote_ident(t.typname) "
+    "FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace s ON s.oid = t.typnamespace "
+    "LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum "
+    "LEFT JOIN pg_collation l ON l.oid = a.attcollation LEFT JOIN pg_namespace o ON o.oid = l.collnamespace "
+    f"WHERE a.attrelid = {_OID} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
+)
+_KEYS = (
+    "SELECT c.contype::text, n.nspname, f.relname, "
+    "(SELECT array_agg(a.attname::text ORDER BY k.n) FROM unnest(c.conkey) WITH ORDINALITY k(num, n) "
+    "JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.num), "
+    "(SELECT array_agg(a.attname::text ORDER BY k.n) FROM unnest(c.confkey) WITH ORDINALITY k(num, n) "
+    "JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.num) "
+    "FROM pg_constraint c LEFT JOIN pg_class f ON f.oid = c.confrelid "
+    "LEFT JOIN pg_namespace n ON n.oid = f.relnamespace "
+    f"WHERE c.conrelid = {_OID} AND c.contype IN ('p', 'f')"
+)
+
+
+class PostgreSQLCatalogue(Catalogue):
+    """The catalogue of a PostgreSQL database."""
+
+    def schemas(self) -> list[str]:
+        return [str(name) for (name,) in self.session.query("SELECT nspname FROM pg_namespace")]
+
+    def has_schema(self, schema: str) -> bool:
+        return bool(self.session.query("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)))
+
+    def tables(self, schema: str) -> list[str]:
+        rows = self.session.query(
+            "SELECT relname FROM pg_class "
+            "WHERE relnamespace = to_regnamespace(quote_ident(%s)) AND relkind IN ('r', 'p')",
+            (schema,),
+        )
+        return sorted(str(name) for (name,) in rows)
+
+    def table(self, schema: str, name: str) -> Table:
+        comment = self.session.query(_COMMENT, (schema, name))[0][0]
+        columns = self.session.query(_COLUMNS, (schema, name))
+        keys = self.session.query(_KEYS, (schema, name))
+        return Table(
+            schema,
+            name,
+            comment or "",
+            tuple(map(_column, columns)),
+            tuple(next((row[3] for row in keys if row[0] == "p"), ())),
+            tuple(ForeignKey(tuple(r[3]), r[1], r[2], tuple(r[4])) for r in keys if r[0] == "f"),
+        )
+
+    def missing_rights(self, table: Table, rights: Sequence[str]) -> list[str]:
+        usable = self.session.query("SELECT has_schema_privilege(%s, 'USAGE')", (table.schema,))[0][0]
+        held = self.session.query(
+            "SELECT has_table_privilege(c.oid, r) FROM unnest(%s) WITH ORDINALITY AS asked(r, n), pg_class c "
+            "JOIN pg_namespace s ON s.oid = c.relnamespace WHERE nspname = %s AND relname = %s ORDER BY n",
+            (list(rights), table.schema, table.name),
+        )
+        missing = [right for right, (may,) in zip(rights, held, strict=True) if not may]
+        return missing if usable else ["USAGE", *missing]
+
+    # tables from elsewhere
+
+    def localized(self, table: Table, source: Dialect) -> Table:
+        if self.dialect.alike(source):
+            return table
+        return replace(table, columns=tuple(self._from_elsewhere(table, column) for column in table.columns))
+
+    def _from_elsewhere(self, table: Table, column: Column) -> Column:
+        kind = linkable_kind(column)
+        if not self.dialect.fits(column.name):
+            raise DefinitionError(f"The name of the column {table.name}.{column.name} is too long for PostgreSQL.")
+        given = default_of(column.default, mysql_types.unescape)
+        local = replace(
+            column,
+            charset=None,
+            collation=None,
+            on_update=None,
+            comment=marked(column.comment, kind),
+            default=postgresql_types.default(kind, given) if given else None,
+        )
+        if kind.name == "enum":
+            return self._as_enum(table, local, kind)
+        return replace(local, type=postgresql_types.declare(kind))
+
+    def _as_enum(self, table: Table, column: Column, kind: Kind) -> Column:
+        if not all(map(self.dialect.fits, kind.labels)):
+            raise DefinitionError(f"A label of the column {table.name}.{column.name} is too long for PostgreSQL.")
+        digest = hashlib.sha256("\0".join(kind.labels).encode()).hexdigest()[:8]
+        name = plain(self.dialect.full_name(table.schema, f"enum_{digest}"))
+        return replace(column, type=_enum(kind.labels), enum_type=name)
+
+
+def _enum(labels: Sequence[str]) -> str:
+    return "enum(" + ",".join(map(postgresql_types.literal, labels)) + ")"
+
+
+def _column(row: tuple[Any, ...]) -> Column:
+    name, kind, nullable, default, comment, collation, identity, labels, full_type = row
+    labels = tuple(labels or ())
+    serial = bool(identity) or (default or "").startswith("nextval(")
+    if labels:
+        kind = _enum(labels)
+        default = re.sub(r"^('(?:[^']|'')*')::.*$", r"\1", default) if default else None
+    return Column(
+        name=name,
+        type=kind,
+        nullable=bool(nullable),
+        default=None if serial else default,
+        comment=comment or "",
+        collation=collation,
+        auto_increment=serial,
+        kind=postgresql_types.kind_of(kind, labels),
+        enum_type=full_type if labels else None,
+    )

@@ -1,0 +1,100 @@
+"""The rights of accounts on PostgreSQL.
+
+The link user owns the helper table, and the foreign key is checked with its owner's rights. An owner without rights on
+the schema makes *every* delete in the source table fail, and ``DROP OWNED`` would drop the helper table with all its
+holds. So the helper table is moved to the administrator first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .dialect import plain
+from .rights import Access, Rights, Statement, because, checked, dropping
+
+
+class PostgreSQLRights(Rights):
+    """What is granted on PostgreSQL."""
+
+    granter = "As its owner on"
+    tables_query = (
+        "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = %s AND c.relkind IN ('r', 'p') ORDER BY c.relname"
+    )
+
+    def let_in(self, access: Access) -> list[Statement]:
+        user, source, helper = self._names(access.user, access.source_schema, access.helper_schema)
+        create = Statement(f"CREATE ROLE {user} LOGIN PASSWORD {_text(access.password)}")
+        return [
+            *([create] if access.new_user else []),
+            *(Statement(f"GRANT CONNECT ON DATABASE {name} TO {user}") for name in self._database(access)),
+            Statement(f"GRANT USAGE ON SCHEMA {source} TO {user}"),
+            *(Statement(f"GRANT SELECT, REFERENCES ON {table} TO {user}") for table in self._tables(access)),
+            Statement(f"CREATE SCHEMA IF NOT EXISTS {helper}"),
+            Statement(f"GRANT USAGE, CREATE ON SCHEMA {helper} TO {user}"),
+            Statement(
+                f"GRANT {user} TO CURRENT_USER",
+                "Only for an administrator who is no superuser. The link user will own the helper table;\n"
+                "as its member you can set flags there:",
+                optional=True,
+            ),
+        ]
+
+    def let_out(self, access: Access) -> list[Statement]:
+        user, source, helper = self._names(access.user, access.source_schema, access.helper_schema)
+        rest = [
+            f"REVOKE USAGE, CREATE ON SCHEMA {helper} FROM {user}",
+            f"REVOKE USAGE ON SCHEMA {source} FROM {user}",
+        ]
+        rest += [f"REVOKE CONNECT ON DATABASE {name} FROM {user}" for name in self._database(access)]
+        shared = "" if access.new_user else "Only if no other link of this account needs it:"
+        return [
+            *because(
+                "First of all: the foreign key is checked with the rights of the helper table's owner.",
+                self._disown(access, user),
+            ),
+            *(Statement(f"REVOKE SELECT, REFERENCES ON {table} FROM {user}") for table in self._tables(access)),
+            *because(shared, rest, optional=bool(shared)),
+            *([Statement(f"DROP ROLE {user}")] if access.new_user else []),
+            *dropping(self._helpers(access)),
+        ]
+
+    def _disown(self, access: Access, user: str) -> list[str]:
+        if access.new_user:
+            return [f"REASSIGN OWNED BY {user} TO CURRENT_USER"]
+        return [f"ALTER TABLE IF EXISTS {table} OWNER TO CURRENT_USER" for table in self._helpers(access)]
+
+    def on_table(self, rights: Sequence[str], schema: str, table: str, account: str) -> str:
+        on_table = [right for right in rights if right != "USAGE"]
+        grants = [f"GRANT USAGE ON SCHEMA {plain(self.dialect.quote(schema))} TO {account};"] * ("USAGE" in rights)
+        if on_table:
+            name = plain(self.dialect.full_name(schema, table))
+            grants.append(f"GRANT {', '.join(on_table)} ON {name} TO {account};")
+        return " ".join(grants)
+
+    def on_helper(self, schema: str, table: str, account: str) -> str:
+        return self.on_schema(schema, account)
+
+    def on_schema(self, schema: str, account: str) -> str:
+        name = plain(self.dialect.quote(schema))
+        return f"CREATE SCHEMA IF NOT EXISTS {name}; GRANT USAGE, CREATE ON SCHEMA {name} TO {account};"
+
+    def _database(self, access: Access) -> list[str]:
+        return [] if access.database is None else self._names(access.database)
+
+    def _tables(self, access: Access) -> list[str]:
+        return [".".join(self._names(access.source_schema, table)) for table in access.tables]
+
+    def _helpers(self, access: Access) -> list[str]:
+        return [".".join(self._names(access.helper_schema, table)) for table in access.helper_tables]
+
+    def _names(self, *names: str) -> list[str]:
+        # The server would cut a longer name off, and that might be the name of another table.
+        fitting = (checked(name, self.dialect.fits(name), "a name on PostgreSQL") for name in names)
+        return [plain(self.dialect.quote(name)) for name in fitting]
+
+
+def _text(text: str) -> str:
+    quoted = text.replace("'", "''")
+    # E'' means the same under either setting of standard_conforming_strings
+    return f"'{quoted}'" if "\\" not in text else "E'" + quoted.replace("\\", "\\\\") + "'"

@@ -1,0 +1,252 @@
+"""Sessions on PostgreSQL, by psycopg2."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import Decimal
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+from psycopg2 import errorcodes
+
+from ..errors import LinkError, LoginError, PrivilegeError, ServerError, UnreachableError
+from ..model.ranges import Sql
+from ..model.schema import Table
+from ..signals import BusyError, RowError
+from .dialect import plain
+from .languages import unhexed
+from .postgresql import PostgreSQL
+from .session import Block, Form, Session
+
+_SESSION = (
+    "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; SET TIME ZONE 'UTC'; "
+    "SET extra_float_digits = 1; SET bytea_output = hex; SET DateStyle = ISO; SET IntervalStyle = postgres; "
+    "SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; "
+    # As patient with locks as MySQL is; and the server, too, notices when we are gone without a word.
+    "SET lock_timeout = '50s'; "
+    "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
+)
+
+_BUSY = {
+    errorcodes.DEADLOCK_DETECTED,
+    errorcodes.LOCK_NOT_AVAILABLE,
+    errorcodes.SERIALIZATION_FAILURE,
+}
+_LOST = {errorcodes.ADMIN_SHUTDOWN, errorcodes.CRASH_SHUTDOWN, errorcodes.CANNOT_CONNECT_NOW}
+
+#: One column a row, as it is: a row is quoted only when it holds a line break, and the quote is a character
+#: that text hardly ever has.
+_ONE_COLUMN = r"(FORMAT CSV, DELIMITER E'\x02', QUOTE E'\x01')"
+
+
+_NAN = float("nan")
+
+
+def _float(text: str | bytes | None, _: Any) -> float | None:
+    # Always the same NaN: then Python finds keys that have one.
+    return None if text is None else _NAN if text == "NaN" else float(text)
+
+
+_NOT_A_DECIMAL = Decimal("NaN")
+
+
+def _decimal(text: str | bytes | None, _: Any) -> Decimal | None:
+    return None if text is None else _NOT_A_DECIMAL if text == "NaN" else Decimal(str(text))
+
+
+_FLOATS = psycopg2.extensions.new_type((700, 701), "FLOATS", _float)
+_DECIMALS = psycopg2.extensions.new_type((1700,), "DECIMALS", _decimal)
+
+
+def translate(error: Exception, address: str, user: str) -> LinkError:
+    """The one table from the driver's errors to ours."""
+    code, text = getattr(error, "pgcode", None) or "", str(error).strip()
+    if code.startswith("28") or "authentication failed" in text or "no password supplied" in text:
+        return LoginError(
+            f"The server {address} refused the user {user!r}: {text}",
+            "Check the user name and the password.",
+        )
+    if code in _LOST or (not code and isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError))):
+        return UnreachableError(
+            f"Lost or could not make the connection to {address} as {user!r}: {text}",
+            "Check that the server runs and can be reached from here, then run the same again: it goes on.",
+        )
+    if code in _BUSY:
+        return BusyError(f"{address}: {text}", "Another session holds the same rows; try again.")
+    if code == errorcodes.INSUFFICIENT_PRIVILEGE:
+        return PrivilegeError(f"The account {user!r} on {address} lacks a right: {text}")
+    # 54: what exceeds a limit, of an index entry for one; P0001: a trigger says no.
+    if code[:2] in ("22", "23", "54") or code == errorcodes.RAISE_EXCEPTION:
+        return RowError(f"{address}: {text}")
+    return ServerError(f"{address}: {text}")
+
+
+class PostgreSQLSession(Session):
+    """A psycopg2 connection in autocommit mode.
+
+    Parameters
+    ----------
+    connection : psycopg2.extensions.connection
+        Just opened, and for this session alone.
+    address, user : str
+        The server and the account, for messages.
+    """
+
+    dialect: PostgreSQL
+
+    def __init__(self, connection: Any, address: str, user: str) -> None:
+        super().__init__(PostgreSQL(), address, user)
+        self._connection = connection
+        self._connection.autocommit = True
+        for numbers in (_FLOATS, _DECIMALS):
+            psycopg2.extensions.register_type(numbers, self._connection)
+        self.execute(_SESSION)
+
+    def translate(self, error: Exception) -> LinkError:
+        return translate(error, self.address, self.user)
+
+    def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._cursor() as cursor:
+            cursor.execute(sql, tuple(args)) if args else cursor.execute(plain(sql))
+            return list(cursor.fetchall())
+
+    def execute(self, sql: str, args: Sequence[Any] = ()) -> int:
+        with self._cursor() as cursor:
+            cursor.execute(sql, tuple(args)) if args else cursor.execute(plain(sql))
+            return max(int(cursor.rowcount), 0)
+
+    @contextlib.contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        try:
+            with self._connection.cursor() as cursor:
+                yield cursor
+        except psycopg2.Error as error:
+            raise self.translate(error) from error
+
+    def stream(self, table: Table, source: Sql, form: Form, emit: Callable[[Block], None]) -> int:
+        if form.language == "binary":
+            copy, sink = "(FORMAT BINARY)", _Sink(emit, form.block_bytes)
+        else:
+            copy, sink = _ONE_COLUMN, _Tuples(emit, form.block_bytes)
+        with self._cursor() as cursor:
+            fields = self.dialect.render(table, form)
+            select = cursor.mogrify(f"SELECT {fields} {source[0]}", source[1]).decode()
+            cursor.copy_expert(f"COPY ({select}) TO STDOUT {copy}", sink)
+            sink.flush()
+            return int(cursor.rowcount)
+
+    def load(self, table: Table, blocks: Iterable[Block], form: Form) -> int:
+        names = ", ".join(self.dialect.quote(name) for name in table.names)
+        copy = f"COPY {self.dialect.name_of(table)} ({names}) FROM STDIN"
+        with self._cursor() as cursor:
+            given = _Source(blocks)
+            try:
+                cursor.copy_expert(plain(copy) + " BINARY" * (form.language == "binary"), given, size=1 << 18)
+            except psycopg2.Error as error:
+                if given.error:
+                    raise given.error from None
+                if error.pgcode == errorcodes.CHARACTER_NOT_IN_REPERTOIRE and (found := _with_nul(table, given.last)):
+                    raise RowError(f"{self.address}: {found} has a NUL, which PostgreSQL's text cannot") from error
+                raise
+            return int(cursor.rowcount)
+
+    def lock(self, name: tuple[int, int], wait: bool) -> bool:
+        if wait:
+            self.execute("SET lock_timeout = 0")
+            self.query("SELECT pg_advisory_lock(%s, %s)", name)
+            self.execute("SET lock_timeout = '50s'")
+            return True
+        return bool(self.query("SELECT pg_try_advisory_lock(%s, %s)", name)[0][0])
+
+    def locked(self, space: int, names: Iterable[int]) -> set[int]:
+        rows = self.query(
+            "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid::bigint = %s "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            (space,),
+        )
+        return {int(name) for (name,) in rows} & set(names)
+
+    def rollback(self) -> None:
+        with contextlib.suppress(LinkError):
+            self.execute("ROLLBACK")
+
+    def close(self) -> None:
+        with contextlib.suppress(psycopg2.Error):
+            self._connection.close()
+
+
+class _Sink(io.RawIOBase):
+    """Takes what COPY TO sends, row by row, and emits it in blocks."""
+
+    between = b""
+
+    def __init__(self, emit: Callable[[Block], None], block_bytes: int) -> None:
+        self._emit = emit
+        self._block_bytes = block_bytes
+        self._rows: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: Any) -> int:
+        row = self.row(data)
+        if self._rows and self._size + len(row) > self._block_bytes:
+            self.flush()
+        self._rows.append(row)
+        self._size += len(row) + 1
+        return len(data)
+
+    def row(self, data: bytes) -> bytes:
+        """What is kept of one row."""
+        return data
+
+    def flush(self) -> None:
+        if self._rows:
+            self._emit(Block(self.between.join(self._rows), len(self._rows)))
+            self._rows, self._size = [], 0
+
+
+class _Tuples(_Sink):
+    """Takes rows that were rendered as VALUES tuples."""
+
+    between = b","
+
+    def row(self, data: bytes) -> bytes:
+        row = data[:-1]
+        if row[:1] == b"\x01":
+            row = row[1:-1].replace(b"\x01\x01", b"\x01")
+        return unhexed(row)
+
+
+class _Source(io.RawIOBase):
+    """Gives blocks to COPY FROM in pieces of the size that it asks for."""
+
+    def __init__(self, blocks: Iterable[Block]) -> None:
+        self._blocks = iter(blocks)
+        self._data = memoryview(b"")
+        self.last = b""
+        self.error: BaseException | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            while not self._data:
+                block = next(self._blocks, None)
+                if block is None:
+                    return b""
+                self.last, self._data = block.data, memoryview(block.data)
+        except BaseException as error:
+            # psycopg2 would report it, Ctrl-C too, as an error of the server's.
+            self.error = error
+            raise
+        piece, self._data = self._data[:size], self._data[size:]
+        return bytes(piece)
+
+
+def _with_nul(table: Table, lines: bytes) -> str | None:
+    """The first column with a NUL in lines of COPY: the server names none."""
+    place = lines.find(b"\0")
+    if place < 0:
+        return None
+    column = table.names[lines.count(b"\t", lines.rfind(b"\n", 0, place) + 1, place)]
+    return f"{table.name}.{column}"

@@ -1,0 +1,95 @@
+"""PostgreSQL 14 and later as a site."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg2
+
+from .. import host
+from ..errors import LinkError, PrivilegeError, UnsupportedServerError
+from .dialect import plain
+from .postgresql_catalogue import PostgreSQLCatalogue
+from .postgresql_definitions import PostgreSQLDefinitions
+from .postgresql_rights import PostgreSQLRights
+from .postgresql_session import PostgreSQLSession, translate
+from .session import Session
+from .site import Facts, Site
+
+_OLDEST = 140000
+
+
+class PostgreSQLSite(Site):
+    """A database of a PostgreSQL server as one account."""
+
+    driver_errors = (psycopg2.Error,)
+    catalogue_type = PostgreSQLCatalogue
+    definitions_type = PostgreSQLDefinitions
+    rights_type = PostgreSQLRights
+
+    @property
+    def database(self) -> str:
+        """The database that sessions are on."""
+        return self.login.database or "postgres"
+
+    def translate(self, error: Exception) -> LinkError:
+        return translate(error, self.address, self.user)
+
+    def lives(self) -> bool:
+        # After an error in a transaction the server does not answer a ping, but it is there.
+        return super().lives() or not host.driver(self.connection).closed
+
+    def _open(self, packet: int | None) -> Session:
+        return PostgreSQLSession(self._connect(), self.address, self.user)
+
+    def _connect(self) -> Any:
+        """Connect with the address, account and encryption of DataJoint's connection."""
+        encrypted = host.driver(self.connection).info.ssl_in_use
+        try:
+            return psycopg2.connect(
+                host=self.login.host,
+                port=self.login.port,
+                user=self.login.user,
+                password=self.login.password,
+                dbname=self.database,
+                sslmode="require" if encrypted else "disable",
+                connect_timeout=10,
+                # A server that is gone without a word is noticed within two minutes, also in the middle of sending.
+                keepalives_idle=30,
+                keepalives_interval=10,
+                keepalives_count=3,
+                tcp_user_timeout=120_000,
+                application_name="datajoint-link",
+            )
+        except psycopg2.Error as error:
+            raise self.translate(error) from error
+
+    def read_facts(self, session: Session) -> Facts:
+        version = self._version(session)
+        identity = _lasting_identity(session)
+        return Facts(
+            version=version,
+            identity=identity or (self.login.host, str(self.login.port), self.database),
+            lasting_identity="/".join(identity) if identity else None,
+            account=plain(session.dialect.quote(self.user)),
+            packet=None,
+        )
+
+    def _version(self, session: Session) -> str:
+        number, version = session.query(
+            "SELECT current_setting('server_version_num'), current_setting('server_version')"
+        )[0]
+        if int(number) < _OLDEST:
+            raise UnsupportedServerError(
+                f"The server {self.address} runs PostgreSQL {version}.",
+                "PostgreSQL 14 is the oldest supported.",
+            )
+        return str(version)
+
+
+def _lasting_identity(session: Session) -> tuple[str, ...] | None:
+    try:
+        found = session.query("SELECT system_identifier, current_database() FROM pg_control_system()")[0]
+    except PrivilegeError:
+        return None  # an administrator has taken that right from everybody
+    return tuple(map(str, found))

@@ -1,0 +1,119 @@
+"""The SQL that lets an account in, and out again. Pure text: nothing here connects, and a human runs it.
+
+The rights are the least with which a link works: reading and referencing the source tables with their part tables, and
+everything on the helper table.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from ..errors import ConfigError
+from .dialect import Dialect
+
+PASSWORD_PLACEHOLDER = "choose-a-password"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """What a link user gets on the source server.
+
+    Parameters
+    ----------
+    source_schema : str
+        The schema with the source tables.
+    tables : sequence of str
+        Names of the source tables and of their part tables, as the server knows them.
+    helper_schema : str
+        The schema for the helper tables.
+    helper_tables : sequence of str
+        Names of the helper tables.
+    user : str
+        Name of the link user.
+    client_host : str
+        The host that the link user connects from, in MySQL's notation; not for PostgreSQL.
+    password : str
+        Its password.
+    database : str, optional
+        The PostgreSQL database; ``None`` leaves out its CONNECT, which every role has by default.
+    new_user : bool
+        Whether the account is created (and, when taking back, dropped) as well.
+    """
+
+    source_schema: str
+    tables: Sequence[str]
+    helper_schema: str
+    helper_tables: Sequence[str]
+    user: str = "djlink"
+    client_host: str = "%"
+    password: str = field(default=PASSWORD_PLACEHOLDER, repr=False)
+    database: str | None = None
+    new_user: bool = True
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One SQL statement without its semicolon; an optional one is printed as a comment."""
+
+    sql: str
+    why: str = ""
+    optional: bool = False
+
+
+class Rights(ABC):
+    """What is granted on a kind of server, and how it is said.
+
+    Parameters
+    ----------
+    dialect : Dialect
+        How names are written.
+    """
+
+    #: Lists the tables of a schema, its one argument.
+    tables_query: ClassVar[str]
+    #: Who grants rights on a table; an address follows.
+    granter: ClassVar[str]
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+
+    @abstractmethod
+    def let_in(self, access: Access) -> list[Statement]:
+        """The script that gives an access."""
+
+    @abstractmethod
+    def let_out(self, access: Access) -> list[Statement]:
+        """The script that takes an access back; no helper row, thus no hold, is lost by it."""
+
+    @abstractmethod
+    def on_table(self, rights: Sequence[str], schema: str, table: str, account: str) -> str:
+        """The statements that give rights on a table to an account, each with its semicolon."""
+
+    @abstractmethod
+    def on_helper(self, schema: str, table: str, account: str) -> str:
+        """The statements that let an account create and use a helper table."""
+
+    @abstractmethod
+    def on_schema(self, schema: str, account: str) -> str:
+        """The statements that let an account create tables in a schema."""
+
+
+def checked(name: str, fits: bool, what: str) -> str:
+    """A name that can be one; raises ConfigError for any other."""
+    if not name or "\0" in name or not fits:
+        raise ConfigError(f"{name!r} cannot be {what}: it is empty, too long, or holds a NUL.")
+    return name
+
+
+def dropping(tables: Sequence[str]) -> list[Statement]:
+    """Dropping helper tables, which nobody has to."""
+    why = "The helper table stays, and its rows go on holding. When nobody has copies any more:"
+    return because(why, [f"DROP TABLE {table}" for table in tables], optional=True)
+
+
+def because(why: str, statements: Iterable[str], optional: bool = False) -> list[Statement]:
+    """Statements, the first of them with the reason for all."""
+    return [Statement(sql, "" if i else why, optional) for i, sql in enumerate(statements)]

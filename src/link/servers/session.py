@@ -1,0 +1,126 @@
+"""One session on a server, whatever its kind: statements, and rows that travel without being looked at.
+
+Rows move by two methods: a source's session renders them in the destination's own language (:meth:`Session.stream`),
+and a destination's session takes them as they are (:meth:`Session.load`). Nobody decodes on the way.
+"""
+
+from __future__ import annotations
+
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+
+from ..errors import LinkError
+from ..model.ranges import Sql
+from ..model.schema import Table
+from .dialect import Dialect
+
+#: Rows travel in blocks of about this many bytes: a chunk of small rows in one, for each waits for its answer.
+BLOCK_BYTES = 8_000_000
+
+
+class Form(NamedTuple):
+    """How rows travel: a language that the destination loads, in blocks of about so many bytes.
+
+    ``exact_json`` tells whether the destination keeps all digits of the numbers in JSON.
+    """
+
+    language: Literal["values", "copy", "binary"]
+    block_bytes: int = BLOCK_BYTES
+    exact_json: bool = True
+
+
+class Block(NamedTuple):
+    """Rendered rows on their way: bytes in the destination's own language."""
+
+    data: bytes
+    rows: int
+
+
+class Session(ABC):
+    """One session on a server, in autocommit mode outside of :meth:`transaction`.
+
+    Parameters
+    ----------
+    dialect : Dialect
+        How statements are written for it.
+    address, user : str
+        The server and the account, for messages.
+    """
+
+    def __init__(self, dialect: Dialect, address: str, user: str) -> None:
+        self.dialect = dialect
+        self.address = address
+        self.user = user
+
+    @abstractmethod
+    def translate(self, error: Exception) -> LinkError:
+        """What the driver has raised, as an error of this package."""
+
+    @abstractmethod
+    def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a statement that returns rows."""
+
+    @abstractmethod
+    def execute(self, sql: str, args: Sequence[Any] = ()) -> int:
+        """Run a statement that returns none; the number of rows it changed."""
+
+    @abstractmethod
+    def stream(self, table: Table, source: Sql, form: Form, emit: Callable[[Block], None]) -> int:
+        """Render the rows of ``table`` that ``source`` (FROM ... onward) yields; the number of rows."""
+
+    @abstractmethod
+    def load(self, table: Table, blocks: Iterable[Block], form: Form) -> int:
+        """Insert rendered rows; the number inserted."""
+
+    @property
+    def block_bytes(self) -> int:
+        """The size of blocks that this session takes best."""
+        return BLOCK_BYTES
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the session, whatever it is doing."""
+
+    @abstractmethod
+    def lock(self, name: tuple[int, int], wait: bool) -> bool:
+        """Take an advisory lock that lives as long as this session."""
+
+    @abstractmethod
+    def locked(self, space: int, names: Iterable[int]) -> set[int]:
+        """Those of ``names`` whose advisory lock somebody holds."""
+
+    @contextmanager
+    def transaction(self, snapshot: bool = False) -> Iterator[None]:
+        """Commit at the end, roll back on any exception; ``snapshot`` for reads of several tables at one instant."""
+        if snapshot:
+            self.begin_snapshot()
+        else:
+            self.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self.rollback()
+            raise
+        self.execute("COMMIT")
+
+    def begin_snapshot(self) -> None:
+        """Begin a transaction that reads several tables as they are at one instant; COMMIT ends it."""
+        for statement in self.dialect.begin_snapshot:
+            self.execute(statement)
+
+    @contextmanager
+    def unwaiting(self) -> Iterator[None]:
+        """For a statement that looks at many rows: be busy soon where it would wait for those that it leaves alone."""
+        yield
+
+    @abstractmethod
+    def rollback(self) -> None:
+        """Roll back; a connection that is gone has done so already."""
+
+
+def lock_number(*names: str) -> int:
+    """The number by which advisory locks on a schema, or a table, go: the same in every process, on every machine."""
+    return zlib.crc32(".".join(names).encode()) & 0x7FFFFFFF

@@ -1,0 +1,214 @@
+"""One server as one account: what it says of itself, read once, and sessions on it.
+
+All links of a process to the same server and account share one site, and with it DataJoint's own connection: their
+tables can be joined and restricted with one another, and threads take turns on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import datajoint as dj
+
+from .. import host
+from ..errors import LinkError, UnreachableError
+from .catalogue import Catalogue
+from .definitions import Definitions
+from .rights import Rights
+from .session import Session
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a server says of itself, and of the account.
+
+    Attributes
+    ----------
+    version : str
+        As the server prints it.
+    identity : tuple of str
+        What only this server answers, by whatever address it was reached.
+    lasting_identity : str or None
+        What this server answers for as long as its data live; None where there is nothing of the kind.
+    account : str
+        The account as a GRANT names it.
+    packet : int or None
+        Bytes of the longest statement that it takes; None where there is no limit.
+    """
+
+    version: str
+    identity: tuple[str, ...]
+    lasting_identity: str | None
+    account: str
+    packet: int | None
+
+
+class Site(ABC):
+    """One server as one account. Making one connects, and reads the facts.
+
+    Parameters
+    ----------
+    connection : datajoint.Connection
+        DataJoint's connection to the server. Its address and account are used for sessions of our own, so that
+        transfers run beside the user's queries and never inside a transaction of hers.
+
+    Raises
+    ------
+    UnsupportedServerError
+        The server is too old.
+    UnreachableError
+        It does not answer.
+
+    Attributes
+    ----------
+    address : str
+        Host and port, for messages.
+    user : str
+        The account.
+    turn : threading.RLock
+        DataJoint's connections serve one thread at a time: who uses it takes this.
+    """
+
+    driver_errors: ClassVar[tuple[type[Exception], ...]]
+    catalogue_type: ClassVar[type[Catalogue]]
+    definitions_type: ClassVar[type[Definitions]]
+    rights_type: ClassVar[type[Rights]]
+
+    def __init__(self, connection: dj.Connection) -> None:
+        self.connection = connection
+        self.login = host.login(connection)
+        self.user = self.login.user
+        self.address = f"{self.login.host}:{self.login.port}"
+        self.turn = threading.RLock()
+        self._telling = threading.Lock()
+        self._told: list[object] = []  # a list: not all that is told of can be hashed
+        with contextlib.closing(self._open(None)) as session:
+            self.dialect = session.dialect
+            self.facts = self.read_facts(session)
+        self.definitions = self.definitions_type(self.dialect)
+        self.rights = self.rights_type(self.dialect)
+
+    def open(self) -> Session:
+        """Open a session."""
+        return self._open(self.facts.packet)
+
+    @abstractmethod
+    def _open(self, packet: int | None) -> Session:
+        """Open a session, knowing the longest statement that the server takes, or nothing."""
+
+    @abstractmethod
+    def read_facts(self, session: Session) -> Facts:
+        """Ask the server what it is.
+
+        Raises
+        ------
+        UnsupportedServerError
+            It is too old.
+        """
+
+    @abstractmethod
+    def translate(self, error: Exception) -> LinkError:
+        """What the driver has raised, as an error of this package."""
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Session]:
+        """A session that is closed in the end."""
+        with contextlib.closing(self.open()) as session:
+            yield session
+
+    @contextlib.contextmanager
+    def catalogue(self) -> Iterator[Catalogue]:
+        """The catalogue, read through a session that is closed in the end."""
+        with self.session() as session:
+            yield self.catalogue_type(session)
+
+    # what is said of it
+
+    def grant_hint(self, rights: Sequence[str], schema: str, table: str) -> str:
+        """Who gives this account rights on a table, and the GRANT."""
+        grant = self.rights.on_table(rights, schema, table, self.facts.account)
+        return f"{self.rights.granter} {self.address}: {grant}"
+
+    def grant_helper_hint(self, schema: str, table: str) -> str:
+        """Who lets this account create and use a helper table, and the GRANT."""
+        return f"As administrator of {self.address}: {self.rights.on_helper(schema, table, self.facts.account)}"
+
+    def grant_schema_hint(self, schema: str) -> str:
+        """Who lets this account create tables in a schema, and the GRANT."""
+        return f"As administrator of {self.address}: {self.rights.on_schema(schema, self.facts.account)}"
+
+    def is_news(self, what: object) -> bool:
+        """Whether something about this server has not been told before; from now on it has."""
+        with self._telling:
+            news = what not in self._told
+            if news:
+                self._told.append(what)
+            return news
+
+    # DataJoint's own connection
+
+    @contextlib.contextmanager
+    def in_our_words(self) -> Iterator[None]:
+        """What DataJoint's own connection to this server meets, as an error of this package."""
+        try:
+            yield
+        except host.LostConnectionError as error:
+            raise UnreachableError(
+                f"Lost the connection to {self.address} as {self.user!r}.", "Run the same again."
+            ) from error
+        except self.driver_errors as error:
+            raise self.translate(error) from error
+
+    def guard_queries(self) -> None:
+        """Let all queries on DataJoint's own connection, of which nobody else knows, be told in our words.
+
+        Threads take turns, and a connection that was lost is taken up again, which DataJoint does not everywhere.
+        """
+        host.route_queries(self.connection, self._ask)
+
+    def _ask(self, sql: str, ask: Callable[[], Any]) -> Any:
+        with self.turn:
+            # What may have changed something is not sent twice.
+            if sql.lstrip().upper().startswith(("SELECT", "SHOW")) and not host.in_transaction(self.connection):
+                with contextlib.suppress(UnreachableError), self.in_our_words():
+                    return ask()
+                with self.in_our_words():
+                    self.revive()
+            with self.in_our_words():
+                return ask()
+
+    @contextlib.contextmanager
+    def in_one_session(self) -> Iterator[None]:
+        """Let what is done on DataJoint's own connection fail when the connection is lost; in our words.
+
+        DataJoint would connect anew. It then tells of a transaction that is gone, but not while it reads definitions,
+        as it does between two statements of a deletion: the next would be kept, whatever became of the others.
+        Threads take turns.
+        """
+        with self.turn, self.in_our_words():
+            self.revive()
+            with host.without_reconnecting(self.connection):
+                yield
+
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open on DataJoint's own connection, but for a deletion's in another thread."""
+        if not self.turn.acquire(blocking=False):
+            return False
+        try:
+            return host.in_transaction(self.connection) and self.lives()
+        finally:
+            self.turn.release()
+
+    def revive(self) -> None:
+        """Connect DataJoint's own connection anew if it is lost; what was open on it is rolled back."""
+        if not self.lives():
+            host.reconnect(self.connection)
+
+    def lives(self) -> bool:
+        """Whether DataJoint's own connection is there."""
+        return host.answers(self.connection)

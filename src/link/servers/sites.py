@@ -1,0 +1,117 @@
+"""Which site stands behind a connection, an address, the name of a backend: the one place that tells kinds apart."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+from weakref import WeakValueDictionary
+
+import datajoint as dj
+
+from .. import host
+from ..config import Address, Credentials
+from ..errors import ConfigError, LinkError, UnsupportedServerError
+from ..model.backends import BACKENDS
+from .connecting import completed, connect
+from .mysql import MySQL
+from .mysql_rights import MySQLRights
+from .mysql_site import MySQLSite
+from .postgresql import PostgreSQL
+from .postgresql_rights import PostgreSQLRights
+from .rights import Rights
+from .site import Site
+
+_RIGHTS: dict[str, Rights] = {"mysql": MySQLRights(MySQL()), "postgresql": PostgreSQLRights(PostgreSQL())}
+
+
+class _Registry:
+    """Sites by what they are found by, as long as somebody else holds them."""
+
+    def __init__(self) -> None:
+        self.forget()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.forget)
+
+    def forget(self) -> None:
+        """Begin anew. A forked child must not use its parent's sockets, nor wait for locks of its parent's threads."""
+        self._lock = threading.Lock()
+        self._sites: WeakValueDictionary[Hashable, Site] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
+
+    def find(self, key: Hashable, make: Callable[[], Site]) -> Site:
+        """The site of a key. Threads that ask for the same get the same; those that ask for another do not wait."""
+        with self._lock:
+            turn = self._turns.setdefault(key, threading.Lock())
+        with turn:
+            site = self._sites.get(key)
+            if site is None:
+                site = self._sites[key] = make()
+            return site
+
+
+#: By the connection's id: it cannot be hashed, and lives as long as its site.
+_of_connections = _Registry()
+_of_accounts = _Registry()
+
+
+def site_of(connection: dj.Connection) -> Site:
+    """The site of a connection of DataJoint's; always the same for the same connection.
+
+    Raises
+    ------
+    UnsupportedServerError
+        A backend, or a version of a server, that this package does not speak.
+    """
+    return _of_connections.find(id(connection), lambda: _site_type(host.backend(connection))(connection))
+
+
+def source_site(address: Address, account: Credentials, use_tls: bool | Mapping[str, Any] | None, backend: str) -> Site:
+    """The site of a source server, of the kind ``backend`` unless its address says so.
+
+    All links of a process to the same server and account share it, and with it DataJoint's connection.
+
+    Raises
+    ------
+    LinkError
+        The server cannot be reached, or refuses the account, or is not supported.
+    """
+    tls = repr(sorted(use_tls.items())) if isinstance(use_tls, Mapping) else use_tls
+    key = (completed(address, backend), account.user, account.password, tls)
+    return _of_accounts.find(key, lambda: _connected_site(connect(address, account, use_tls, backend)))
+
+
+def _connected_site(connection: dj.Connection) -> Site:
+    try:
+        site = site_of(connection)
+        site.guard_queries()
+        return site
+    except LinkError:
+        connection.close()
+        raise
+
+
+def rights_for(backend: str) -> Rights:
+    """What is granted on servers of a backend.
+
+    Raises
+    ------
+    ConfigError
+        No such backend is known.
+    """
+    try:
+        return _RIGHTS[backend]
+    except KeyError:
+        raise ConfigError(f"backend={backend!r} is not known.", f"Use one of {', '.join(BACKENDS)}.") from None
+
+
+def _site_type(backend: str) -> type[Site]:
+    if backend == "mysql":
+        return MySQLSite
+    if backend == "postgresql":
+        # Its driver need not be installed where nobody uses it.
+        from .postgresql_site import PostgreSQLSite
+
+        return PostgreSQLSite
+    raise UnsupportedServerError(f"DataJoint's backend {backend!r} is not supported.")

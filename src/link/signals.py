@@ -1,0 +1,30 @@
+"""What modules tell one another, and no user: statements that failed and that somebody knows what to do about.
+
+:func:`final` turns what nobody has taken up into an error of the tree in :mod:`link.errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .errors import LinkError, LockedError, ServerError
+
+
+class RowError(LinkError):
+    """A server refused rows: a duplicate key, a value out of range."""
+
+
+class BusyError(LinkError):
+    """Deadlock, lock timeout or serialization failure: the same statement may work a moment later."""
+
+
+@contextmanager
+def final() -> Iterator[None]:
+    """What a user calls is done in here: signals that nobody has taken up become errors of the tree."""
+    try:
+        yield
+    except BusyError as error:
+        raise LockedError(error.what, error.hint) from error
+    except RowError as error:
+        raise ServerError(error.what, error.hint) from error

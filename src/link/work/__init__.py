@@ -1,0 +1,1 @@
+"""What is done on a link: pulling, deleting, looking, proving, mending."""

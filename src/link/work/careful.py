@@ -1,0 +1,137 @@
+"""Step 3 again, for a chunk that was refused: entities that are there already, or that the local server cannot hold."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from ..errors import TransferError
+from ..files.copies import Batch, Files
+from ..files.objects import ObjectError
+from ..model.ranges import Chunk, Key, Range
+from ..model.schema import Table
+from ..model.states import ABANDON_PULL, FINISH_PULL, PULLING
+from ..servers.session import Block, Form
+from ..signals import RowError
+from .comparing import Comparison
+from .marker import Marker
+from .retry import patiently
+from .run import Run
+from .tally import Tally
+
+logger = logging.getLogger("link")
+
+
+class Keep:
+    """What to do about what is local already: it is held as it is, and reported where its content is another.
+
+    Parameters
+    ----------
+    run : Run
+        Whose rows they are.
+    marker : Marker
+        Finishes them, and lends its session.
+    tally : Tally
+        Where to count.
+    """
+
+    def __init__(self, run: Run, marker: Marker, tally: Tally) -> None:
+        self.run = run
+        self.marker = marker
+        self.tally = tally
+
+    def meet(self, keys: Sequence[Key]) -> None:
+        """Entities of the chunk in hand that are local."""
+        for key in Comparison(self.run).differing(keys, self.marker.session):
+            shown = self.run.as_dict(key)
+            logger.warning("%s: %s is local and differs from the source; left as it is", self.run.name, shown)
+            self.tally.result.differing.append(shown)
+        self.marker.mark(FINISH_PULL, keys)
+        self.tally.count_present(len(keys), resumed=bool(self.run.former))
+
+
+class CarefulLoader:
+    """Loads a chunk by halves, down to single entities; in the loader's thread, on the marker's session.
+
+    Parameters
+    ----------
+    run : Run
+        Whose rows they are.
+    form : Form
+        How rows travel.
+    files : Files
+        Copies the files that rows name.
+    marker : Marker
+        Marks entities one by one, and lends its session: it must rest.
+    tally : Tally
+        Where to count.
+    """
+
+    def __init__(self, run: Run, form: Form, files: Files, marker: Marker, tally: Tally) -> None:
+        self.run = run
+        self.holds = run.holds
+        self.form = form
+        self.files = files
+        self.marker = marker
+        self.tally = tally
+        self.present = Keep(run, marker, tally)
+
+    def load(self, chunk: Chunk, batch: Batch | None) -> int:
+        """Load what can be loaded of a chunk; how many entities that were."""
+        keys = self._without_present(self.holds.mine(PULLING, chunk).keys(self.marker.session))
+        return self._load(chunk, keys, batch)
+
+    def refuse(self, key: Key, error: RowError) -> None:
+        """Let go of an entity that cannot be had, and keep the error."""
+        if not self.marker.mark(ABANDON_PULL, [key]):
+            self.marker.mark(FINISH_PULL, [key])  # flagged meanwhile
+        table, shown = self.run.mapping.local.master, self.run.as_dict(key)
+        failed = "A file is not to be had of" if isinstance(error, ObjectError) else "The local server does not take"
+        refused = TransferError(
+            f"{failed} {shown} of {table.schema}.{table.name}: {error.what}",
+            "It is not shared and not held. suppress_errors=True pulls the others and returns such errors.",
+        )
+        self.tally.result.errors.append((shown, refused))
+
+    def _without_present(self, keys: Sequence[Key]) -> list[Key]:
+        present = Comparison(self.run).present(keys)
+        self.present.meet([key for key in keys if key in present])
+        return [key for key in keys if key not in present]
+
+    def _load(self, within: Range, keys: Sequence[Key], known: Batch | None) -> int:
+        if not keys:
+            return 0
+        try:
+            return self._load_at_once(within, known)
+        except RowError as error:
+            # A lost session, or a run that was taken for dead, may have brought them just now: they stay held.
+            left = self._without_present(keys)
+            if len(left) < len(keys):
+                return self._load(within, left, known)
+            if len(keys) == 1:
+                self.refuse(keys[0], error)
+                return 0
+        middle = len(keys) // 2
+        first = self._load(Range(within.after, keys[middle - 1]), keys[:middle], known)
+        return first + self._load(Range(keys[middle - 1], within.upto), keys[middle:], known)
+
+    def _load_at_once(self, within: Range, known: Batch | None) -> int:
+        source = self.marker.session
+        with source.transaction(snapshot=True):
+            batch = self.files.begin(source, lambda there: self.holds.claimed_rows(there, within), True, known)
+            read = [self._read(pair.there, within) for pair in self.run.mapping.tables]
+        for failure in batch.wait().values():
+            raise failure
+        return patiently(lambda: self._insert(read, batch))
+
+    def _read(self, there: Table, within: Range) -> list[Block]:
+        blocks: list[Block] = []
+        self.marker.session.stream(there, self.holds.claimed_rows(there, within), self.form, blocks.append)
+        return blocks
+
+    def _insert(self, read: Sequence[Sequence[Block]], batch: Batch) -> int:
+        local, pairs = self.run.local, self.run.mapping.tables
+        with local.transaction():
+            loaded = [local.load(pair.here, blocks, self.form) for pair, blocks in zip(pairs, read, strict=True)]
+            batch.rewrite(local)
+        return self.tally.count(loaded)

@@ -1,0 +1,185 @@
+"""What is moved, chunk by chunk: every entity of a chunk is held before the chunk is handed out.
+
+An iterator of chunks runs in the reader's thread. It also keeps a list of what it has claimed and nobody has begun to
+load: whatever happens, that is let go of in the end.
+"""
+
+from __future__ import annotations
+
+import collections
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+from ..model.ranges import Chunk, Key, Range, Selection
+from ..model.states import PULLING
+from ..servers.session import Session
+from .retry import Idle, patiently
+from .run import Run
+
+#: A chunk ends at this many rows or about this many bytes, whichever comes first.
+CHUNK_ROWS = 20_000
+CHUNK_BYTES = 64_000_000
+FIRST_CHUNK_ROWS = 64
+
+
+class Pace:
+    """How many rows the next chunk takes. The reader sets it; who claims reads it."""
+
+    def __init__(self) -> None:
+        self.rows = FIRST_CHUNK_ROWS
+
+    def adapt(self, rows: int, bounds: Sequence[tuple[int, int]]) -> None:
+        """Let the next chunk keep within bounds, from what a chunk of so many rows had of what is bounded."""
+        fitting = [bound * rows // number for bound, number in bounds if number]
+        self.rows = max(1, min(16 * self.rows, *fitting, CHUNK_ROWS))
+
+
+class Chunks(ABC):
+    """The chunks of one transfer.
+
+    Parameters
+    ----------
+    run : Run
+        A run that has recovered.
+    selection : Selection
+        What the transfer is about.
+
+    Attributes
+    ----------
+    pace : Pace
+        How large the next one is.
+    stop : threading.Event
+        Set when nothing more is to be claimed.
+    resumed : bool
+        Whether an earlier run may have copied files of what is moved.
+    """
+
+    resumed = False
+
+    def __init__(self, run: Run, selection: Selection) -> None:
+        self.run = run
+        self.holds = run.holds
+        self.selection = selection
+        self.pace = Pace()
+        self.stop = threading.Event()
+        # Claimed or about to be, not yet begun to load; threads add and remove single items.
+        self._waiting: dict[tuple[Key | None, Key | None], Chunk] = {}
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Chunk]:
+        """The chunks, in the order of keys."""
+
+    #: Sessions at the source that claim, beside the run's own.
+    sessions: Sequence[Session] = ()
+
+    @property
+    def sessions_wanted(self) -> int:
+        """How many more sessions at the source are of use."""
+        return 0
+
+    def begin(self, chunk: Chunk) -> None:
+        """From now on the loader answers for a chunk."""
+        self._waiting.pop((chunk.after, chunk.upto), None)
+
+    def give_back(self, chunk: Chunk) -> None:
+        """Nothing of a chunk was loaded: it is to be let go of."""
+        self._waiting[chunk.after, chunk.upto] = chunk
+
+    @property
+    def waiting(self) -> list[Chunk]:
+        """What is held and was not begun; to be asked when nothing is claimed any more."""
+        return list(self._waiting.values())
+
+
+class Unfinished(Chunks):
+    """What this run has in hand already: what recovery has found, and what is held again."""
+
+    resumed = True
+
+    def __iter__(self) -> Iterator[Chunk]:
+        after: Key | None = None
+        while keys := self.holds.mine(PULLING, Range(after)).keys(self.run.home, self.pace.rows):
+            yield Chunk(after, keys[-1], len(keys), keys=tuple(keys))
+            after = keys[-1]
+
+
+class Claims(Chunks):
+    """What nobody holds of a range, claimed chunk by chunk; at most so many entities, where there is a limit."""
+
+    def __init__(self, run: Run, selection: Selection, within: Range, limit: int | None = None) -> None:
+        super().__init__(run, selection)
+        self.within = within
+        self.limit = limit
+        claimers = run.ends.source.dialect.claimers
+        self._turns = threading.Semaphore(claimers)
+        # One session more than may claim, which is the run's own: it looks where the next chunk ends.
+        self._wanted = claimers if limit is None else 0
+
+    @property
+    def sessions_wanted(self) -> int:
+        return self._wanted
+
+    def __iter__(self) -> Iterator[Chunk]:
+        chunks = self._ahead() if self.limit is None else self._one_by_one(self.limit)
+        return (chunk for chunk in chunks if chunk.claimed)
+
+    def _ahead(self) -> Iterator[Chunk]:
+        """Claim the next chunks while this one is read: most of a claim is the server's work on the foreign key."""
+        left, idle = _Left(self.within), Idle([self.run.home, *self.sessions])
+        # The first is read before others are claimed: from it is known how long rows are.
+        if chunk := self._next(left, idle):
+            yield chunk
+        number = 1 + len(self.sessions)
+        with ThreadPoolExecutor(number, "link-claimer") as pool:
+            under_way = collections.deque[Future[Chunk | None]](
+                pool.submit(self._next, left, idle) for _ in range(number)
+            )
+            while under_way:
+                if chunk := under_way.popleft().result():
+                    under_way.append(pool.submit(self._next, left, idle))
+                    yield chunk
+
+    def _next(self, left: _Left, idle: Idle) -> Chunk | None:
+        with idle.borrow() as session:
+            with left.lock:
+                if self.stop.is_set() or left.range is None:
+                    return None
+                within, rows = left.range, self.pace.rows
+                upto, free = self.holds.next_claim(session, self.selection, within, rows)
+                left.range = Range(upto, within.upto) if upto else None
+            return self._claim(session, within, upto, rows, free)
+
+    def _one_by_one(self, limit: int) -> Iterator[Chunk]:
+        within: Range | None = self.within
+        while within and limit > 0:
+            size = min(self.pace.rows, limit)
+            upto, free = self.holds.next_claim(self.run.home, self.selection, within, size)
+            chunk = self._claim(self.run.home, within, upto, size, free)
+            yield chunk
+            within, limit = Range(upto, within.upto) if upto else None, limit - chunk.claimed
+
+    def _claim(self, session: Session, within: Range, upto: Key | None, rows: int, free: bool) -> Chunk:
+        """Claim a range up to a key, with so many rows of the selection to hold, or, without one, to its end.
+
+        Of a ``free`` range is known that nobody holds anything there.
+        """
+        chunk = Chunk(within.after, upto or within.upto)
+        # Listed before it is claimed: whatever happens then, it is let go of in the end.
+        self.give_back(chunk)
+        with self._turns:
+            claimed = patiently(lambda: self.holds.claim(session, self.selection, chunk, mixed=not free))
+        chunk = replace(chunk, claimed=claimed)
+        all_known = free and upto is not None and not self.selection and claimed == rows
+        whole = claimed > 0 and (all_known or not self.holds.has_others(session, chunk))
+        return replace(chunk, whole=whole)
+
+
+class _Left:
+    """What is left to be cut into chunks; None when nothing is. Who claims takes the lock."""
+
+    def __init__(self, within: Range) -> None:
+        self.lock = threading.Lock()
+        self.range: Range | None = within

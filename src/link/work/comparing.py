@@ -1,0 +1,164 @@
+"""Comparing both ends: which keys are here, and whether the rows of some entities are the same on both servers."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+from ..files import objects
+from ..files.columns import FileColumn, file_columns
+from ..model.kinds import Kind
+from ..model.ranges import ALL, Key, Range, Selection
+from ..model.schema import Table
+from ..model.states import FLAGGED, HELD, SHARED, Condition
+from ..servers.keyed import Keyed, Segment, batches
+from ..servers.session import Session
+from .run import Run
+
+#: Up to so many keys are looked up one by one rather than by a checksum over the tables.
+FEW = 20_000
+
+
+class Comparison:
+    """Both ends of a link, compared through the sessions of a run.
+
+    Parameters
+    ----------
+    run : Run
+        Whose sessions are used: ``home`` and ``local``, unless it is said otherwise.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.holds = run.holds
+        self.mapping = run.mapping
+        #: Whether both servers compute the same digests.
+        self.alike = run.ends.local.dialect.alike(run.ends.source.dialect)
+
+    # keys
+
+    def present(self, keys: Sequence[Key]) -> set[Key]:
+        """Those of the keys that are local, exactly as they are at the source."""
+        return self.run.rows.existing(self.run.local, keys)
+
+    def listed(self, says: Condition, selection: Selection = ALL) -> Iterator[list[Key]]:
+        """The keys of the helper rows of a selection that say this, in order and a batch at a time."""
+        after: Key | None = None
+        while keys := self.holds.saying(says, selection, Range(after)).keys(self.run.home, FEW):
+            yield keys
+            after = keys[-1]
+
+    def by_presence(self, says: Condition, selection: Selection = ALL) -> Iterator[tuple[list[Key], list[Key]]]:
+        """The keys of a selection whose helper rows say this, a batch at a time: the local ones, and the others."""
+        for keys in self.listed(says, selection):
+            present = self.present(keys)
+            yield [key for key in keys if key in present], [key for key in keys if key not in present]
+
+    def unheld(self) -> Iterator[list[Key]]:
+        """The local keys without a helper row, in order and a batch at a time."""
+        after: Key | None = None
+        while keys := Segment(self.run.rows, Range(after)).keys(self.run.local, FEW):
+            held = self.holds.helper.existing(self.run.home, keys)
+            yield [key for key in keys if key not in held]
+            after = keys[-1]
+
+    def flagged(self, selection: Selection = ALL) -> list[Key]:
+        """The keys of a selection that the source wants deleted and that are local."""
+        return [key for here, _ in self.by_presence(FLAGGED, selection) for key in here]
+
+    def vanished(self, selection: Selection = ALL) -> list[Key]:
+        """The entities of a selection that are held, at rest and not local."""
+        return [key for _, gone in self.by_presence(SHARED, selection) for key in gone]
+
+    def still_shared(self, keys: Sequence[Key]) -> set[Key]:
+        """Those of the keys whose helper rows are at rest and not flagged."""
+        return self.holds.existing(self.run.home, keys, SHARED)
+
+    def may_differ(self, selection: Selection, shared: int) -> bool:
+        """Whether the local keys may not be those that are held, as far as counts and checksums tell.
+
+        Of a selection with few ``shared`` entities that is not worth a look at the whole tables.
+        """
+        if selection and shared <= FEW:
+            return True
+        here = Segment(self.run.rows)
+        with ThreadPoolExecutor(1, "link-counter") as pool:  # both servers at once
+            held = pool.submit(self.holds.saying(HELD).checksum, self.run.home, self.alike)
+            return here.checksum(self.run.local, self.alike) != held.result()
+
+    # rows
+
+    def has_same_digests(self, keys: Sequence[Key]) -> bool:
+        """Whether digests prove that the rows of some entities are the same; where they cannot tell, False."""
+        # A digest of whole rows holds where files are, which is another place on each side.
+        if not self.alike or self._has_files:
+            return False
+        run = self.run
+        return all(
+            _digest(run.home, pair.there, keys) == _digest(run.local, pair.here, keys) for pair in self.mapping.tables
+        )
+
+    @cached_property
+    def _has_files(self) -> bool:
+        return any(map(file_columns, self.mapping.source.tables))
+
+    def differing(self, keys: Sequence[Key], source: Session | None = None) -> list[Key]:
+        """Those of the keys whose rows, parts included, are not the same on both servers.
+
+        ``source`` is another session at the source than the run's own.
+        """
+        different: set[Key] = set()
+        for pair in self.mapping.tables:
+            files = file_columns(pair.there)
+            for batch in batches(keys):
+                ours = Counter(self._contents(self.run.local, pair.here, batch, files, local=True))
+                theirs = Counter(self._contents(source or self.run.home, pair.there, batch, files, local=False))
+                different |= {key for key, _ in (ours - theirs) + (theirs - ours)}
+        return sorted(different)
+
+    def _contents(
+        self, session: Session, table: Table, keys: Sequence[Key], files: Sequence[FileColumn], *, local: bool
+    ) -> Iterable[tuple[Key, Key]]:
+        """The rows of some entities: their keys, and all values, or a digest where the ends are alike.
+
+        What names files is told by what does not change with their place.
+        """
+        dialect, first = session.dialect, len(table.entity_key)
+        keyed, named = Keyed(dialect, table), [table[column.name] for column in files]
+        plain = table.only([name for name in table.names if table[name] not in named])
+        selected = [keyed.selected, *([Keyed(dialect, table, named).selected] if named else [])]
+        rows_of, args = keyed.rows_of(keys)
+        comparable = dialect.comparable(plain, self.alike)
+        rows = session.query(f"SELECT {', '.join([*selected, comparable])} {rows_of}", args)
+        decode = [plain[name].kind == Kind("json") for name in plain.names] if not self.alike else [False]
+        side, second = self.run.ends.routes.side(local), first + len(files)
+        for row in rows:
+            identities = (objects.identity(c, text, side) for c, text in zip(files, row[first:second], strict=True))
+            yield row[:first], (*identities, *map(_comparable, row[second:], decode))
+
+
+def _digest(session: Session, table: Table, keys: Sequence[Key]) -> tuple[int, int]:
+    """Number of rows of some entities in one table, and a digest of them; only where both ends are alike."""
+    count, digest = 0, 0
+    for batch in batches(keys):
+        rows, args = Keyed(session.dialect, table).rows_of(batch)
+        row = session.query(f"SELECT COUNT(*), {session.dialect.sum_of_digests(table)} {rows}", args)[0]
+        count, digest = count + int(row[0]), digest + int(row[1] or 0)
+    return count, digest
+
+
+def _number(value: Decimal) -> list[str]:
+    digits = format(value, "f")
+    return [digits.rstrip("0").rstrip(".") if "." in digits else digits]
+
+
+def _comparable(value: Any, is_json: bool) -> Any:
+    # JSON that means the same is not written the same everywhere, NaN is not equal to itself, -0 may be printed as 0.
+    if is_json and value is not None:
+        return json.dumps(json.loads(value, parse_int=Decimal, parse_float=Decimal), sort_keys=True, default=_number)
+    return repr(value + 0.0) if isinstance(value, float) else value

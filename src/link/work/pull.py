@@ -1,0 +1,156 @@
+"""Pulling: what rows come from the source to the local server, and in which order that is done.
+
+First what an interrupted run has left, then what is held and not local, then what nobody holds.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
+
+from tqdm.auto import tqdm
+
+from ..ends.ends import Ends
+from ..errors import UnreachableError
+from ..files.copies import Files
+from ..model.ranges import ALL, EVERYTHING, Range, Selection
+from ..model.results import PullResult
+from ..model.states import ASKED, AT_REST, PULLING, REFETCH, REHOLD, UNFLAGGED, Count
+from ..signals import BusyError
+from .claims import Claims, Unfinished
+from .comparing import Comparison
+from .recovery import Recovery
+from .run import Run, persistently
+from .tally import Tally
+from .transfer import Transfer
+
+logger = logging.getLogger("link")
+
+
+def pull(
+    ends: Ends,
+    selection: Selection = ALL,
+    *,
+    display_progress: bool = False,
+    max_calls: int | None = None,
+    dry_run: bool = False,
+    suppress_errors: bool = False,
+    transfers: int = 8,
+    fresh: bool = True,
+    former: Iterable[int] = (),
+) -> PullResult:
+    """Pull a selection of the source table; see :meth:`link.Source.pull`.
+
+    Without ``fresh``, only what is held already is finished or fetched again. ``former`` are numbers of runs that have
+    ended, whatever the server still believes.
+    """
+    started = time.monotonic()
+    ends.require_no_transaction("pull of")
+    tally, tallied = Tally(PullResult(dry_run=dry_run)), threading.Event()
+    result = tally.result
+
+    def left() -> int | None:
+        return None if max_calls is None else max(max_calls - result.pulled, 0)
+
+    def once(run: Run) -> None:
+        recovery = Recovery(run)
+        counts = run.holds.survey(run.home) if dry_run else recovery.recover()
+        if not tallied.is_set():
+            _tally(run, counts, selection, result)
+            tallied.set()
+        if dry_run:
+            result.pulled = run.holds.unshared(selection).count(run.home)
+            result.pulled = result.pulled if max_calls is None else min(result.pulled, max_calls)
+            return
+        held = _hold_again(run, counts, result, selection, left())
+        with (
+            _bar(run, selection, left() if fresh else 0, display_progress) as bar,
+            _files(run, transfers, result, display_progress) as files,
+        ):
+            if held or _is_unfinished(run, counts):
+                Transfer(run, Unfinished(run, selection), files, tally).move(bar, suppress_errors)
+            held_rows = sum(count.entities for count in counts)
+            if fresh and (selection or not held_rows or run.holds.selected().count(run.home) != held_rows):
+                claims = Claims(run, selection, EVERYTHING, left())
+                Transfer(run, claims, files, tally).move(bar, suppress_errors)
+            # What the sessions of a lost run had sent may have been done only now.
+            if run.former and _is_unfinished(run, recovery.recover()):
+                Transfer(run, Unfinished(run, selection), files, tally).move(bar, suppress_errors)
+
+    try:
+        persistently(functools.partial(Run, ends), once, lambda: result.pulled, former)
+    except (UnreachableError, BusyError):
+        if result.pulled:
+            logger.warning("%s: stopped: %r. The next pull goes on from there.", ends.name, result)
+        raise
+    result.seconds = time.monotonic() - started
+    logger.info("%s: %r", ends.name, result)
+    return result
+
+
+def pull_range(ends: Ends, selection: Selection, within: Range, suppress_errors: bool, transfers: int) -> PullResult:
+    """Pull what nobody holds of one range: one worker's share of a pull, after its recovery."""
+    tally = Tally()
+
+    def once(run: Run) -> None:
+        run.holds.enlist(run.home)
+        with _bar(run, selection, None, False) as bar, _files(run, transfers, tally.result) as files:
+            if run.former:
+                Recovery(run).recover()
+                Transfer(run, Unfinished(run, selection), files, tally).move(bar, suppress_errors)
+            Transfer(run, Claims(run, selection, within), files, tally).move(bar, suppress_errors)
+
+    persistently(functools.partial(Run, ends), once, lambda: tally.result.pulled)
+    return tally.result
+
+
+def _is_unfinished(run: Run, counts: Sequence[Count]) -> bool:
+    """Whether this run has something to copy, by what the helper table says."""
+    return any(count.row.says(PULLING) and count.worker == run.holds.worker for count in counts)
+
+
+def _bar(run: Run, selection: Selection, limit: int | None, display_progress: bool) -> tqdm[NoReturn]:
+    total = None
+    if display_progress:
+        fresh = run.holds.unshared(selection).count(run.home)
+        mine = run.holds.mine(PULLING).count(run.home)
+        total = mine + (fresh if limit is None else min(fresh, limit))
+    return tqdm(total=total, unit="row", desc=run.name, disable=not display_progress)
+
+
+def _files(run: Run, transfers: int, result: PullResult, display_progress: bool = False) -> Files:
+    ends = run.ends
+    schemas = {ends.spec.local_schema}
+    if ends.routes.has_references:
+        schemas.update(ends.local.catalogue_type(run.local).schemas())
+    return Files(run.mapping, ends.routes, schemas, run.name, transfers, result, display_progress)
+
+
+def _tally(run: Run, counts: Sequence[Count], selection: Selection, result: PullResult) -> None:
+    """Count what of the selection is held already, by what will be done about it."""
+    for count in run.holds.survey(run.home, selection) if selection else counts:
+        if count.row.says(ASKED):
+            reason = "flagged for deletion by the source"
+            result.skipped[reason] = result.skipped.get(reason, 0) + count.entities
+        elif count.row.says(AT_REST):
+            result.shared += count.entities
+
+
+def _hold_again(run: Run, counts: Sequence[Count], result: PullResult, selection: Selection, limit: int | None) -> bool:
+    """Hold again what has a helper row and no local row: unflagged after deprecation, or vanished locally."""
+    deprecated, vanished = [], []
+    if any(count.row.says(UNFLAGGED) for count in counts):
+        deprecated = run.holds.saying(UNFLAGGED, selection).keys(run.home)[:limit]
+        run.apply(REHOLD, deprecated)
+    both = Comparison(run)
+    if result.shared and both.may_differ(selection, result.shared):
+        vanished = both.vanished(selection)[: None if limit is None else limit - len(deprecated)]
+        if vanished:
+            logger.warning("%s: %d shared entities are gone locally; pulling them again", run.name, len(vanished))
+        run.apply(REFETCH, vanished)
+        result.shared -= len(vanished)
+    return bool(deprecated or vanished)

@@ -1,0 +1,74 @@
+"""Bringing to rest every entity that is not: what an interrupted run, a backup or a hand left behind."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import Literal
+
+from ..ends.ends import Ends
+from ..model.ranges import ALL, Selection
+from ..model.results import RepairResult
+from ..model.states import CANCEL_DELETE, LET_GO, State
+from .comparing import Comparison
+from .pull import pull
+from .recovery import Recovery
+from .retry import patiently
+from .run import Run
+from .status import status
+
+logger = logging.getLogger("link")
+
+#: What is done about an entity of each state; the others are at rest, or the users' to decide on.
+ACTIONS: dict[State, str] = {
+    State.ACTIVATED_PULL: "copy it, and finish the pull",
+    State.RECEIVED_PULL: "finish the pull",
+    State.RECEIVED_DELETE: "delete it locally, and finish the deletion",
+    State.ACTIVATED_DELETE: "finish the deletion",
+    State.UNHELD: "hold it again",
+    State.VANISHED: "",  # the choice of the caller
+}
+VANISHED = {"refetch": "fetch it again", "release": "release its hold"}
+
+
+def repair(
+    ends: Ends,
+    selection: Selection = ALL,
+    *,
+    dry_run: bool = True,
+    vanished: Literal["refetch", "release"] = "refetch",
+) -> RepairResult:
+    """Bring every selected entity to rest; see :meth:`link.Source.repair`."""
+    before = status(ends, selection, deep=True)
+    actions = {state: (before[state], text or VANISHED[vanished]) for state, text in ACTIONS.items() if before[state]}
+    if dry_run:
+        return RepairResult(actions, dry_run, before)
+    ends.require_no_transaction("repair of")
+    with Run(ends) as run:
+        recovery = Recovery(run)
+        recovery.recover()  # also where nothing else is to be done: the source may have to be told of a deletion
+        if not actions:
+            return RepairResult(actions, dry_run, before)
+        if vanished == "release":
+            _let_go(recovery, selection)
+        _hold_unheld(run, selection)
+    # What is held now and not finished is compared, copied and finished by a pull of nothing new.
+    pulled = pull(ends, selection, fresh=False, former=[run.holds.worker])
+    return RepairResult(actions, dry_run, before, pulled)
+
+
+def _let_go(recovery: Recovery, selection: Selection) -> None:
+    """Release what is held and not local, but for what another run has fetched again meanwhile."""
+    run, both = recovery.run, recovery.both
+    keys = both.vanished(selection)
+    run.apply(LET_GO, keys)
+    back = both.present(keys)
+    run.apply(CANCEL_DELETE, sorted(back))
+    recovery.release([key for key in keys if key not in back])
+    logger.info("%s: released the holds of %d entities that are gone locally", run.name, len(keys) - len(back))
+
+
+def _hold_unheld(run: Run, selection: Selection) -> None:
+    """Hold again what is local, at the source, and not held."""
+    for keys in Comparison(run).unheld():
+        patiently(functools.partial(run.holds.claim_keys, run.home, selection, keys))

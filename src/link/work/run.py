@@ -1,0 +1,146 @@
+"""One run of an operation on a link: its sessions, its number among the holds, and what it does when a wire breaks."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ..ends.ends import Ends
+from ..errors import UnreachableError
+from ..model.keys import as_datajoint
+from ..model.ranges import Key
+from ..model.states import Transition
+from ..servers.keyed import Keyed, batches
+from ..servers.session import Session
+from ..servers.site import Site
+from .retry import Idle, patiently
+
+logger = logging.getLogger("link")
+
+#: Seconds between attempts to connect again: together as long as the restart of a server takes.
+PAUSES: tuple[float, ...] = (0.2, 0.5, 1, 2, 4, 8, 16)
+
+
+class Run:
+    """Sessions on both servers for one operation, and a number; use it as a context manager.
+
+    Parameters
+    ----------
+    ends : Ends
+        Both ends of the link.
+    former : iterable of int
+        The numbers of earlier runs of the same operation: dead, whatever the server still believes.
+
+    Attributes
+    ----------
+    holds : Holds
+        The holds, as this run sees them.
+    rows : Keyed
+        The local master's rows, by their keys as they are at the source.
+    home : Session
+        The source session whose life is the life of this run.
+    local : Session
+        A session on the local server.
+    """
+
+    def __init__(self, ends: Ends, former: Iterable[int] = ()) -> None:
+        self.ends = ends
+        self.name = ends.name
+        self.mapping = ends.mapping
+        self.former = set(former)
+        self.holds = ends.holds.numbered()
+        self.rows = Keyed(ends.local.dialect, ends.mapping.local.master, ends.mapping.local_key)
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Run:
+        try:
+            self.home, self.local = self.open_together([self.ends.source, self.ends.local])
+        except BaseException:
+            self._open.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def open(self, site: Site) -> Session:
+        """One more session, closed with the run."""
+        session = site.open()
+        self._open.callback(session.close)
+        return session
+
+    def open_together(self, sites: Sequence[Site]) -> list[Session]:
+        """Several sessions in the time of one: each takes many round trips."""
+        with ThreadPoolExecutor(len(sites), "link-opener") as pool:
+            return list(pool.map(self.open, sites))
+
+    @functools.cached_property
+    def second(self) -> Session:
+        """A second session at the source, opened when it is first needed."""
+        return self.open(self.ends.source)
+
+    def apply(self, transition: Transition, keys: Sequence[Key]) -> int:
+        """Apply a transition to the helper rows of these keys that its guard admits; how many.
+
+        Many go over two sessions at once.
+        """
+        lists = list(batches(keys))
+        idle = Idle([self.home, self.second] if len(lists) > 1 else [self.home])
+
+        def apply(batch: Sequence[Key]) -> int:
+            with idle.borrow() as session:
+                return patiently(lambda: self.holds.apply(session, transition, batch))
+
+        with ThreadPoolExecutor(2, "link-marker") as pool:
+            return sum(pool.map(apply, lists))
+
+    def as_dict(self, key: Key) -> dict[str, Any]:
+        """A key as DataJoint writes it."""
+        columns = self.mapping.source.master.key_columns
+        return {c.name: as_datajoint(c, value) for c, value in zip(columns, key, strict=True)}
+
+
+def persistently(
+    begin: Callable[[set[int]], Run],
+    action: Callable[[Run], object],
+    progress: Callable[[], int] = int,
+    former: Iterable[int] = (),
+) -> None:
+    """Begin a run and do something with it; when a connection is lost on the way, go on with a new run.
+
+    The first connection is not insisted on, unless there was a ``former`` run. After that, every bit of progress gives
+    the servers time anew: as long as a restart takes.
+
+    Parameters
+    ----------
+    begin : callable
+        Opens a run that knows the numbers of the runs before it, which are dead.
+    action : callable
+        What to do; it must do only what is left when it is called again.
+    progress : callable
+        A number that grows while the work gets on.
+    former : iterable of int, optional
+        The number of a run that has lost its connection.
+    """
+    former = set(former)
+    pauses, done, begun = iter(PAUSES), progress(), bool(former)
+    while True:
+        try:
+            with begin(former) as run:
+                begun = True
+                former.add(run.holds.worker)
+                action(run)
+                return
+        except UnreachableError as error:
+            if progress() > done:
+                pauses, done = iter(PAUSES), progress()
+            pause = next(pauses, None)
+            if not begun or pause is None:
+                raise
+            logger.warning("%s Trying again in %g s.", error.what, pause)
+            time.sleep(pause)

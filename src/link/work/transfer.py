@@ -1,0 +1,116 @@
+"""The transfer: claims, a reader, a loader and a marker, at work together.
+
+For each chunk of keys, in the order of the source's primary key:
+
+1. source: INSERT ... SELECT the keys into the helper table (process PULL): held before copied (:mod:`.claims`)
+2. source: read master and parts in one snapshot, each row rendered in the local server's language (:mod:`.reader`)
+3. local: one transaction: master rows, then parts; what files they name is complete in the local stores before
+   (:mod:`.loader`, and :mod:`.careful` where the local server refuses some)
+4. source: UPDATE process = NONE, guarded (:mod:`.marker`)
+
+A reader thread does 1 and 2 of the next chunks while the caller's does 3, and 4 runs beside it. Between any two of
+these statements the process may be killed: the next operation goes on from what the helper table says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import NoReturn
+
+from tqdm.auto import tqdm
+
+from ..errors import LinkError
+from ..files.copies import Files
+from ..servers.dialect import Dialect
+from ..servers.session import Form
+from .claims import Chunks
+from .loader import Loader
+from .marker import Marker
+from .reader import Reader
+from .run import Run
+from .tally import Tally
+
+logger = logging.getLogger("link")
+
+
+def sessions_at_source(dialect: Dialect) -> int:
+    """How many sessions a pull has open at a source of some kind at a time, beside DataJoint's own connection.
+
+    The run's own, which also claims; the reader's; the marker's; and those that claim beside the run's.
+    """
+    return 3 + dialect.claimers
+
+
+class Transfer:
+    """Moves chunks of entities, all of which are held before they are moved.
+
+    Parameters
+    ----------
+    run : Run
+        A run that has recovered.
+    chunks : Chunks
+        What is moved: what this run has in hand already, or what nobody holds. Never both at once: what is claimed
+        meanwhile must not get into the range of a chunk that is being finished.
+    files : Files
+        Copies the files that rows name.
+    tally : Tally
+        Where to count.
+    """
+
+    def __init__(self, run: Run, chunks: Chunks, files: Files, tally: Tally) -> None:
+        self.run = run
+        self.chunks = chunks
+        self.files = files
+        self.tally = tally
+
+    def move(self, bar: tqdm[NoReturn], suppress_errors: bool) -> None:
+        """Move everything. On an error what was moved stays, and what was only claimed is let go."""
+        errors = self.tally.result.errors
+        self._open()
+        with contextlib.closing(self.marker):
+            try:
+                for reading in self.reader.readings():
+                    moved = self.loader.load(reading)
+                    self.marker.finish(reading.chunk, moved)
+                    bar.update(moved)
+                    if errors and not suppress_errors:
+                        break
+            except BaseException as error:
+                self._give_up(isinstance(error, KeyboardInterrupt))
+                raise
+            self._end()
+        self.marker.settle()
+        if errors and not suppress_errors:
+            raise errors[0][1]
+
+    def _open(self) -> None:
+        """Open sessions, and set up who uses which."""
+        run, chunks = self.run, self.chunks
+        source, local = run.ends.source, run.ends.local
+        reading, marking, *chunks.sessions = run.open_together([source] * (2 + chunks.sessions_wanted))
+        language = local.dialect.language_from(source.dialect)
+        form = Form(language, run.local.block_bytes, local.dialect.exact_json)
+        self.reader = Reader(run, chunks, reading, form, self.files)
+        self.marker = Marker(run, chunks.selection, marking, self.tally)
+        self.loader = Loader(run, chunks, form, self.files, self.marker, self.tally)
+
+    def _give_up(self, interrupted: bool) -> None:
+        # What this cannot clean up, the next operation does.
+        with contextlib.suppress(LinkError):
+            self._end(interrupted)
+        if interrupted:
+            logger.warning(
+                "%s: interrupted after %d entities; what was only claimed is let go of, and the next pull goes on "
+                "from here",
+                *(self.run.name, self.tally.result.pulled),
+            )
+
+    def _end(self, interrupted: bool = False) -> None:
+        """Stop reading; let go of what was claimed and not begun."""
+        self.reader.stop()
+        self.marker.wait()
+        if interrupted:  # perhaps in the middle of a statement: these sessions may be of no more use
+            ends = self.run.ends
+            self.run.local, self.marker.session = self.run.open_together([ends.local, ends.source])
+        self.marker.let_go(self.chunks.waiting)

@@ -1,0 +1,750 @@
+-- create the helper table
+CREATE TABLE `held`.`unit_outbound` (`n` int NOT NULL, `name` varchar(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, `process` ENUM('PULL', 'DELETE', 'NONE') NOT NULL DEFAULT 'NONE', `is_flagged` ENUM('TRUE', 'FALSE') NOT NULL DEFAULT 'FALSE', `is_deprecated` ENUM('TRUE', 'FALSE') NOT NULL DEFAULT 'FALSE', `_worker` INT NOT NULL DEFAULT 0, PRIMARY KEY (`n`, `name`), FOREIGN KEY (`n`, `name`) REFERENCES `lab`.`#unit` (`n`, `name`) ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB COMMENT='datajoint-link';
+
+-- create the helper table
+CREATE TABLE `held`.`unit_outbound` (`n` int NOT NULL, `name` varchar(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, `_process` ENUM('PULL', 'DELETE', 'NONE') NOT NULL DEFAULT 'NONE', `_worker` INT NOT NULL DEFAULT 0, PRIMARY KEY (`n`, `name`), FOREIGN KEY (`n`, `name`) REFERENCES `lab`.`#unit` (`n`, `name`) ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB COMMENT='datajoint-link';
+
+-- create a part of the helper table
+CREATE TABLE `held`.`unit_outbound__deletion_requested` (`n` int NOT NULL, `name` varchar(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, PRIMARY KEY (`n`, `name`), FOREIGN KEY (`n`, `name`) REFERENCES `held`.`unit_outbound` (`n`, `name`) ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB;
+
+-- create a part of the helper table
+CREATE TABLE `held`.`unit_outbound__deletion_approved` (`n` int NOT NULL, `name` varchar(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, PRIMARY KEY (`n`, `name`), FOREIGN KEY (`n`, `name`) REFERENCES `held`.`unit_outbound` (`n`, `name`) ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB;
+
+-- complete a helper table
+ALTER TABLE `held`.`unit_outbound` ADD COLUMN `_worker` INT NOT NULL DEFAULT 0;
+
+-- create a local table
+CREATE TABLE `here`.`unit` (`n` int NOT NULL COMMENT '', `name` varchar(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL COMMENT '', `x` float NOT NULL COMMENT '', `wave` longblob NULL COMMENT 'samples, 100%%', PRIMARY KEY (`n`, `name`)) ENGINE=InnoDB COMMENT='a unit';
+
+-- create a local table
+CREATE TABLE `here`.`unit__spike` (`n` int NOT NULL COMMENT '', `name` varchar(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL COMMENT '', `spike` int NOT NULL COMMENT '', PRIMARY KEY (`n`, `name`, `spike`), FOREIGN KEY (`n`, `name`) REFERENCES `here`.`unit` (`n`, `name`) ON UPDATE CASCADE ON DELETE RESTRICT) ENGINE=InnoDB COMMENT='';
+
+-- @link: adopt: (7, 3)
+UPDATE `held`.`unit_outbound`
+    SET _worker = %s
+    WHERE `held`.`unit_outbound`.process IN ('PULL', 'DELETE') AND _worker IN (%s);
+
+-- @link: survey, at rest
+SELECT COUNT(*), COALESCE(SUM(CASE WHEN `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE' THEN 1 ELSE 0 END), 0)
+    FROM `held`.`unit_outbound`
+    WHERE EXISTS (SELECT 1
+    FROM `lab`.`#unit`
+    WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
+
+-- @link: survey, others
+SELECT `held`.`unit_outbound`.process, `held`.`unit_outbound`.is_flagged, `held`.`unit_outbound`.is_deprecated, CASE WHEN `held`.`unit_outbound`.process IN ('PULL', 'DELETE') THEN _worker ELSE 0 END, COUNT(*)
+    FROM `held`.`unit_outbound`
+    WHERE NOT (`held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE')
+    GROUP BY 1, 2, 3, 4;
+
+-- @link: claim a range: (1, 1, 'a', 7, 7, "it's 100%")
+INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`)
+    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 7
+    FROM `lab`.`#unit`
+    WHERE NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` h
+    WHERE h.`n` = `lab`.`#unit`.`n` AND h.`name` = `lab`.`#unit`.`name`)
+    AND ((`lab`.`#unit`.`n` > %s) OR (`lab`.`#unit`.`n` = %s AND `lab`.`#unit`.`name` > %s))
+    AND ((`lab`.`#unit`.`n` < %s) OR (`lab`.`#unit`.`n` = %s AND `lab`.`#unit`.`name` <= %s))
+    ON DUPLICATE KEY UPDATE `held`.`unit_outbound`.`n` = `held`.`unit_outbound`.`n`;
+
+-- @link: claim a range that nobody holds anything of: (1, 1, 'a', 7, 7, "it's 100%")
+INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`)
+    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 7
+    FROM `lab`.`#unit`
+    WHERE (n > 3)
+    AND ((`lab`.`#unit`.`n` > %s) OR (`lab`.`#unit`.`n` = %s AND `lab`.`#unit`.`name` > %s))
+    AND ((`lab`.`#unit`.`n` < %s) OR (`lab`.`#unit`.`n` = %s AND `lab`.`#unit`.`name` <= %s))
+    ON DUPLICATE KEY UPDATE `held`.`unit_outbound`.`n` = `held`.`unit_outbound`.`n`;
+
+-- @link: claim keys: ('[[1, "a"], [2, "b"]]',)
+INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`)
+    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 7
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = j.k0 AND `lab`.`#unit`.`name` = j.k1
+    WHERE NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` h
+    WHERE h.`n` = `lab`.`#unit`.`n` AND h.`name` = `lab`.`#unit`.`name`) AND (n > 3)
+    ON DUPLICATE KEY UPDATE `held`.`unit_outbound`.`n` = `held`.`unit_outbound`.`n`;
+
+-- @link: count what nobody holds
+SELECT COUNT(*)
+    FROM `lab`.`#unit`
+    WHERE NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` h
+    WHERE h.`n` = `lab`.`#unit`.`n` AND h.`name` = `lab`.`#unit`.`name`) AND (n > 3);
+
+-- @link: rows of a chunk, master: (1, 1, 'a', 7, 7, 'b')
+FROM `held`.`unit_outbound` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name`
+    WHERE `held`.`unit_outbound`.process = 'PULL' AND `held`.`unit_outbound`._worker = 7 AND `held`.`unit_outbound`.is_flagged = 'FALSE'
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s))
+    ORDER BY `held`.`unit_outbound`.`n`, `held`.`unit_outbound`.`name`;
+
+-- @link: rows of a chunk, part: (1, 1, 'a', 7, 7, 'b')
+FROM `held`.`unit_outbound` STRAIGHT_JOIN `lab`.`#unit__spike` ON `lab`.`#unit__spike`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit__spike`.`name` = `held`.`unit_outbound`.`name`
+    WHERE `held`.`unit_outbound`.process = 'PULL' AND `held`.`unit_outbound`._worker = 7 AND `held`.`unit_outbound`.is_flagged = 'FALSE'
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s))
+    ORDER BY `held`.`unit_outbound`.`n`, `held`.`unit_outbound`.`name`;
+
+-- @link: rows of a whole chunk: (1, 1, 'a', 7, 7, 'b')
+FROM `lab`.`#unit__spike`
+    WHERE ((`lab`.`#unit__spike`.`n` > %s) OR (`lab`.`#unit__spike`.`n` = %s AND `lab`.`#unit__spike`.`name` > %s))
+    AND ((`lab`.`#unit__spike`.`n` < %s) OR (`lab`.`#unit__spike`.`n` = %s AND `lab`.`#unit__spike`.`name` <= %s))
+    ORDER BY `lab`.`#unit__spike`.`n`, `lab`.`#unit__spike`.`name`;
+
+-- @link: keys in hand: (1, 1, 'a')
+SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.process = 'PULL' AND `held`.`unit_outbound`._worker = 7
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    ORDER BY `held`.`unit_outbound`.`n`, `held`.`unit_outbound`.`name`;
+
+-- @link: keys: shared
+SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE'
+    AND EXISTS (SELECT 1
+    FROM `lab`.`#unit`
+    WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
+
+-- @link: keys: flagged
+SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE'
+    AND EXISTS (SELECT 1
+    FROM `lab`.`#unit`
+    WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
+
+-- @link: keys: unflagged
+SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE'
+    AND EXISTS (SELECT 1
+    FROM `lab`.`#unit`
+    WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
+
+-- @link: keys: unsettled
+SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE'
+    AND EXISTS (SELECT 1
+    FROM `lab`.`#unit`
+    WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
+
+-- @link: transition b, range: (1, 1, 'a', 7, 7, "it's 100%")
+UPDATE `held`.`unit_outbound`
+    SET process = 'PULL', is_deprecated = 'FALSE', _worker = 7
+    WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE'
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- @link: transition b, keys: ('[[1, "a"], [2, "b"]]',)
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    SET process = 'PULL', is_deprecated = 'FALSE', _worker = 7
+    WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE';
+
+-- @link: transition b, range: (1, 1, 'a', 7, 7, "it's 100%")
+UPDATE `held`.`unit_outbound`
+    SET process = 'PULL', _worker = 7
+    WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE'
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- @link: transition b, keys: ('[[1, "a"], [2, "b"]]',)
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    SET process = 'PULL', _worker = 7
+    WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE';
+
+-- @link: transition k, range: (1, 1, 'a', 7, 7, "it's 100%")
+UPDATE `held`.`unit_outbound`
+    SET process = 'DELETE', _worker = 7
+    WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE'
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- @link: transition k, keys: ('[[1, "a"], [2, "b"]]',)
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    SET process = 'DELETE', _worker = 7
+    WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE';
+
+-- @link: transition d, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
+UPDATE `held`.`unit_outbound`
+    SET process = 'NONE', is_deprecated = 'FALSE'
+    WHERE `held`.`unit_outbound`.process = 'PULL' AND `held`.`unit_outbound`._worker = %s
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- @link: transition d, keys: ('[[1, "a"], [2, "b"]]', 7)
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    SET process = 'NONE', is_deprecated = 'FALSE'
+    WHERE `held`.`unit_outbound`.process = 'PULL' AND `held`.`unit_outbound`._worker = %s;
+
+-- @link: transition e, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
+DELETE
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.process = 'PULL' AND `held`.`unit_outbound`.is_flagged = 'FALSE' AND `held`.`unit_outbound`._worker = %s
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- @link: transition e, keys: ('[[1, "a"], [2, "b"]]', 7)
+DELETE `held`.`unit_outbound`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    WHERE `held`.`unit_outbound`.process = 'PULL' AND `held`.`unit_outbound`.is_flagged = 'FALSE' AND `held`.`unit_outbound`._worker = %s;
+
+-- @link: transition f, range: (1, 1, 'a', 7, 7, "it's 100%")
+UPDATE `held`.`unit_outbound`
+    SET process = 'DELETE', _worker = 7
+    WHERE `held`.`unit_outbound`.process IN ('NONE', 'PULL')
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- @link: transition f, keys: ('[[1, "a"], [2, "b"]]',)
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    SET process = 'DELETE', _worker = 7
+    WHERE `held`.`unit_outbound`.process IN ('NONE', 'PULL');
+
+-- @link: transition g, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
+UPDATE `held`.`unit_outbound`
+    SET process = 'NONE'
+    WHERE `held`.`unit_outbound`.process = 'DELETE' AND `held`.`unit_outbound`._worker = %s
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- @link: transition g, keys: ('[[1, "a"], [2, "b"]]', 7)
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    SET process = 'NONE'
+    WHERE `held`.`unit_outbound`.process = 'DELETE' AND `held`.`unit_outbound`._worker = %s;
+
+-- @link: transition h, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
+DELETE
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.process = 'DELETE' AND `held`.`unit_outbound`.is_flagged = 'FALSE' AND `held`.`unit_outbound`._worker = %s
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- @link: transition h, keys: ('[[1, "a"], [2, "b"]]', 7)
+DELETE `held`.`unit_outbound`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    WHERE `held`.`unit_outbound`.process = 'DELETE' AND `held`.`unit_outbound`.is_flagged = 'FALSE' AND `held`.`unit_outbound`._worker = %s;
+
+-- @link: transition i, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
+UPDATE `held`.`unit_outbound`
+    SET process = 'NONE', is_deprecated = 'TRUE'
+    WHERE `held`.`unit_outbound`.process = 'DELETE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`._worker = %s
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- @link: transition i, keys: ('[[1, "a"], [2, "b"]]', 7)
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    SET process = 'NONE', is_deprecated = 'TRUE'
+    WHERE `held`.`unit_outbound`.process = 'DELETE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`._worker = %s;
+
+-- @link: transition j, range: (1, 1, 'a', 7, 7, "it's 100%")
+UPDATE `held`.`unit_outbound`
+    SET is_deprecated = 'TRUE'
+    WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE'
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- @link: transition j, keys: ('[[1, "a"], [2, "b"]]',)
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    SET is_deprecated = 'TRUE'
+    WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE';
+
+-- dj_link: adopt: (7, 3)
+UPDATE `held`.`unit_outbound`
+    SET _worker = %s
+    WHERE `held`.`unit_outbound`._process IN ('PULL', 'DELETE') AND _worker IN (%s);
+
+-- dj_link: survey, at rest
+SELECT COUNT(*), COALESCE(SUM(CASE WHEN `held`.`unit_outbound`._process = 'NONE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_approved` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) THEN 1 ELSE 0 END), 0)
+    FROM `held`.`unit_outbound`
+    WHERE EXISTS (SELECT 1
+    FROM `lab`.`#unit`
+    WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
+
+-- dj_link: survey, others
+SELECT `held`.`unit_outbound`._process, CASE WHEN EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) THEN 'TRUE' ELSE 'FALSE' END, CASE WHEN EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_approved` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) THEN 'TRUE' ELSE 'FALSE' END, CASE WHEN `held`.`unit_outbound`._process IN ('PULL', 'DELETE') THEN _worker ELSE 0 END, COUNT(*)
+    FROM `held`.`unit_outbound`
+    WHERE NOT (`held`.`unit_outbound`._process = 'NONE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_approved` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`))
+    GROUP BY 1, 2, 3, 4;
+
+-- dj_link: claim a range: (1, 1, 'a', 7, 7, "it's 100%")
+INSERT INTO `held`.`unit_outbound` (`n`, `name`, `_process`, `_worker`)
+    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 7
+    FROM `lab`.`#unit`
+    WHERE NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` h
+    WHERE h.`n` = `lab`.`#unit`.`n` AND h.`name` = `lab`.`#unit`.`name`)
+    AND ((`lab`.`#unit`.`n` > %s) OR (`lab`.`#unit`.`n` = %s AND `lab`.`#unit`.`name` > %s))
+    AND ((`lab`.`#unit`.`n` < %s) OR (`lab`.`#unit`.`n` = %s AND `lab`.`#unit`.`name` <= %s))
+    ON DUPLICATE KEY UPDATE `held`.`unit_outbound`.`n` = `held`.`unit_outbound`.`n`;
+
+-- dj_link: claim a range that nobody holds anything of: (1, 1, 'a', 7, 7, "it's 100%")
+INSERT INTO `held`.`unit_outbound` (`n`, `name`, `_process`, `_worker`)
+    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 7
+    FROM `lab`.`#unit`
+    WHERE (n > 3)
+    AND ((`lab`.`#unit`.`n` > %s) OR (`lab`.`#unit`.`n` = %s AND `lab`.`#unit`.`name` > %s))
+    AND ((`lab`.`#unit`.`n` < %s) OR (`lab`.`#unit`.`n` = %s AND `lab`.`#unit`.`name` <= %s))
+    ON DUPLICATE KEY UPDATE `held`.`unit_outbound`.`n` = `held`.`unit_outbound`.`n`;
+
+-- dj_link: claim keys: ('[[1, "a"], [2, "b"]]',)
+INSERT INTO `held`.`unit_outbound` (`n`, `name`, `_process`, `_worker`)
+    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 7
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = j.k0 AND `lab`.`#unit`.`name` = j.k1
+    WHERE NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` h
+    WHERE h.`n` = `lab`.`#unit`.`n` AND h.`name` = `lab`.`#unit`.`name`) AND (n > 3)
+    ON DUPLICATE KEY UPDATE `held`.`unit_outbound`.`n` = `held`.`unit_outbound`.`n`;
+
+-- dj_link: count what nobody holds
+SELECT COUNT(*)
+    FROM `lab`.`#unit`
+    WHERE NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` h
+    WHERE h.`n` = `lab`.`#unit`.`n` AND h.`name` = `lab`.`#unit`.`name`) AND (n > 3);
+
+-- dj_link: rows of a chunk, master: (1, 1, 'a', 7, 7, 'b')
+FROM `held`.`unit_outbound` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name`
+    WHERE `held`.`unit_outbound`._process = 'PULL' AND `held`.`unit_outbound`._worker = 7
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s))
+    ORDER BY `held`.`unit_outbound`.`n`, `held`.`unit_outbound`.`name`;
+
+-- dj_link: rows of a chunk, part: (1, 1, 'a', 7, 7, 'b')
+FROM `held`.`unit_outbound` STRAIGHT_JOIN `lab`.`#unit__spike` ON `lab`.`#unit__spike`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit__spike`.`name` = `held`.`unit_outbound`.`name`
+    WHERE `held`.`unit_outbound`._process = 'PULL' AND `held`.`unit_outbound`._worker = 7
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s))
+    ORDER BY `held`.`unit_outbound`.`n`, `held`.`unit_outbound`.`name`;
+
+-- dj_link: rows of a whole chunk: (1, 1, 'a', 7, 7, 'b')
+FROM `lab`.`#unit__spike`
+    WHERE ((`lab`.`#unit__spike`.`n` > %s) OR (`lab`.`#unit__spike`.`n` = %s AND `lab`.`#unit__spike`.`name` > %s))
+    AND ((`lab`.`#unit__spike`.`n` < %s) OR (`lab`.`#unit__spike`.`n` = %s AND `lab`.`#unit__spike`.`name` <= %s))
+    ORDER BY `lab`.`#unit__spike`.`n`, `lab`.`#unit__spike`.`name`;
+
+-- dj_link: keys in hand: (1, 1, 'a')
+SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`._process = 'PULL' AND `held`.`unit_outbound`._worker = 7
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    ORDER BY `held`.`unit_outbound`.`n`, `held`.`unit_outbound`.`name`;
+
+-- dj_link: keys: shared
+SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`._process = 'NONE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    AND EXISTS (SELECT 1
+    FROM `lab`.`#unit`
+    WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
+
+-- dj_link: keys: flagged
+SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`._process = 'NONE'
+    AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    AND EXISTS (SELECT 1
+    FROM `lab`.`#unit`
+    WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
+
+-- dj_link: keys: unflagged
+SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`._process = 'NONE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_approved` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    AND EXISTS (SELECT 1
+    FROM `lab`.`#unit`
+    WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
+
+-- dj_link: keys: unsettled
+SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`._process = 'NONE'
+    AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_approved` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    AND EXISTS (SELECT 1
+    FROM `lab`.`#unit`
+    WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
+
+-- dj_link: transition b, range: (1, 1, 'a', 7, 7, "it's 100%")
+UPDATE `held`.`unit_outbound`
+    SET _process = 'PULL', _worker = 7
+    WHERE `held`.`unit_outbound`._process = 'NONE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_approved` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- dj_link: transition b, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
+DELETE
+    FROM `held`.`unit_outbound__deletion_approved`
+    WHERE EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.`n` = `held`.`unit_outbound__deletion_approved`.`n` AND `held`.`unit_outbound`.`name` = `held`.`unit_outbound__deletion_approved`.`name` AND `held`.`unit_outbound`._process = 'PULL' AND `held`.`unit_outbound`._worker = %s)
+    AND ((`held`.`unit_outbound__deletion_approved`.`n` > %s) OR (`held`.`unit_outbound__deletion_approved`.`n` = %s AND `held`.`unit_outbound__deletion_approved`.`name` > %s))
+    AND ((`held`.`unit_outbound__deletion_approved`.`n` < %s) OR (`held`.`unit_outbound__deletion_approved`.`n` = %s AND `held`.`unit_outbound__deletion_approved`.`name` <= %s));
+
+-- dj_link: transition b, keys: ('[[1, "a"], [2, "b"]]',)
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    SET _process = 'PULL', _worker = 7
+    WHERE `held`.`unit_outbound`._process = 'NONE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_approved` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`);
+
+-- dj_link: transition b, keys: ('[[1, "a"], [2, "b"]]', 7)
+DELETE `held`.`unit_outbound__deletion_approved`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound__deletion_approved` ON `held`.`unit_outbound__deletion_approved`.`n` = j.k0 AND `held`.`unit_outbound__deletion_approved`.`name` = j.k1
+    WHERE EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.`n` = `held`.`unit_outbound__deletion_approved`.`n` AND `held`.`unit_outbound`.`name` = `held`.`unit_outbound__deletion_approved`.`name` AND `held`.`unit_outbound`._process = 'PULL' AND `held`.`unit_outbound`._worker = %s);
+
+-- dj_link: transition b, range: (1, 1, 'a', 7, 7, "it's 100%")
+UPDATE `held`.`unit_outbound`
+    SET _process = 'PULL', _worker = 7
+    WHERE `held`.`unit_outbound`._process = 'NONE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- dj_link: transition b, keys: ('[[1, "a"], [2, "b"]]',)
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    SET _process = 'PULL', _worker = 7
+    WHERE `held`.`unit_outbound`._process = 'NONE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`);
+
+-- dj_link: transition k, range: (1, 1, 'a', 7, 7, "it's 100%")
+UPDATE `held`.`unit_outbound`
+    SET _process = 'DELETE', _worker = 7
+    WHERE `held`.`unit_outbound`._process = 'NONE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- dj_link: transition k, keys: ('[[1, "a"], [2, "b"]]',)
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    SET _process = 'DELETE', _worker = 7
+    WHERE `held`.`unit_outbound`._process = 'NONE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`);
+
+-- dj_link: transition d, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
+DELETE
+    FROM `held`.`unit_outbound__deletion_approved`
+    WHERE EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.`n` = `held`.`unit_outbound__deletion_approved`.`n` AND `held`.`unit_outbound`.`name` = `held`.`unit_outbound__deletion_approved`.`name` AND `held`.`unit_outbound`._process = 'PULL' AND `held`.`unit_outbound`._worker = %s)
+    AND ((`held`.`unit_outbound__deletion_approved`.`n` > %s) OR (`held`.`unit_outbound__deletion_approved`.`n` = %s AND `held`.`unit_outbound__deletion_approved`.`name` > %s))
+    AND ((`held`.`unit_outbound__deletion_approved`.`n` < %s) OR (`held`.`unit_outbound__deletion_approved`.`n` = %s AND `held`.`unit_outbound__deletion_approved`.`name` <= %s));
+
+-- dj_link: transition d, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
+UPDATE `held`.`unit_outbound`
+    SET _process = 'NONE'
+    WHERE `held`.`unit_outbound`._process = 'PULL' AND `held`.`unit_outbound`._worker = %s
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- dj_link: transition d, keys: ('[[1, "a"], [2, "b"]]', 7)
+DELETE `held`.`unit_outbound__deletion_approved`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound__deletion_approved` ON `held`.`unit_outbound__deletion_approved`.`n` = j.k0 AND `held`.`unit_outbound__deletion_approved`.`name` = j.k1
+    WHERE EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.`n` = `held`.`unit_outbound__deletion_approved`.`n` AND `held`.`unit_outbound`.`name` = `held`.`unit_outbound__deletion_approved`.`name` AND `held`.`unit_outbound`._process = 'PULL' AND `held`.`unit_outbound`._worker = %s);
+
+-- dj_link: transition d, keys: ('[[1, "a"], [2, "b"]]', 7)
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    SET _process = 'NONE'
+    WHERE `held`.`unit_outbound`._process = 'PULL' AND `held`.`unit_outbound`._worker = %s;
+
+-- dj_link: transition e, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
+DELETE
+    FROM `held`.`unit_outbound__deletion_approved`
+    WHERE EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.`n` = `held`.`unit_outbound__deletion_approved`.`n` AND `held`.`unit_outbound`.`name` = `held`.`unit_outbound__deletion_approved`.`name` AND `held`.`unit_outbound`._process = 'PULL'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s)
+    AND ((`held`.`unit_outbound__deletion_approved`.`n` > %s) OR (`held`.`unit_outbound__deletion_approved`.`n` = %s AND `held`.`unit_outbound__deletion_approved`.`name` > %s))
+    AND ((`held`.`unit_outbound__deletion_approved`.`n` < %s) OR (`held`.`unit_outbound__deletion_approved`.`n` = %s AND `held`.`unit_outbound__deletion_approved`.`name` <= %s));
+
+-- dj_link: transition e, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
+DELETE
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`._process = 'PULL'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- dj_link: transition e, keys: ('[[1, "a"], [2, "b"]]', 7)
+DELETE `held`.`unit_outbound__deletion_approved`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound__deletion_approved` ON `held`.`unit_outbound__deletion_approved`.`n` = j.k0 AND `held`.`unit_outbound__deletion_approved`.`name` = j.k1
+    WHERE EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.`n` = `held`.`unit_outbound__deletion_approved`.`n` AND `held`.`unit_outbound`.`name` = `held`.`unit_outbound__deletion_approved`.`name` AND `held`.`unit_outbound`._process = 'PULL'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s);
+
+-- dj_link: transition e, keys: ('[[1, "a"], [2, "b"]]', 7)
+DELETE `held`.`unit_outbound`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    WHERE `held`.`unit_outbound`._process = 'PULL'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s;
+
+-- dj_link: transition f, range: (1, 1, 'a', 7, 7, "it's 100%")
+UPDATE `held`.`unit_outbound`
+    SET _process = 'DELETE', _worker = 7
+    WHERE `held`.`unit_outbound`._process IN ('NONE', 'PULL')
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- dj_link: transition f, keys: ('[[1, "a"], [2, "b"]]',)
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    SET _process = 'DELETE', _worker = 7
+    WHERE `held`.`unit_outbound`._process IN ('NONE', 'PULL');
+
+-- dj_link: transition g, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
+UPDATE `held`.`unit_outbound`
+    SET _process = 'NONE'
+    WHERE `held`.`unit_outbound`._process = 'DELETE' AND `held`.`unit_outbound`._worker = %s
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- dj_link: transition g, keys: ('[[1, "a"], [2, "b"]]', 7)
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    SET _process = 'NONE'
+    WHERE `held`.`unit_outbound`._process = 'DELETE' AND `held`.`unit_outbound`._worker = %s;
+
+-- dj_link: transition h, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
+DELETE
+    FROM `held`.`unit_outbound__deletion_approved`
+    WHERE EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.`n` = `held`.`unit_outbound__deletion_approved`.`n` AND `held`.`unit_outbound`.`name` = `held`.`unit_outbound__deletion_approved`.`name` AND `held`.`unit_outbound`._process = 'DELETE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s)
+    AND ((`held`.`unit_outbound__deletion_approved`.`n` > %s) OR (`held`.`unit_outbound__deletion_approved`.`n` = %s AND `held`.`unit_outbound__deletion_approved`.`name` > %s))
+    AND ((`held`.`unit_outbound__deletion_approved`.`n` < %s) OR (`held`.`unit_outbound__deletion_approved`.`n` = %s AND `held`.`unit_outbound__deletion_approved`.`name` <= %s));
+
+-- dj_link: transition h, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
+DELETE
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`._process = 'DELETE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- dj_link: transition h, keys: ('[[1, "a"], [2, "b"]]', 7)
+DELETE `held`.`unit_outbound__deletion_approved`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound__deletion_approved` ON `held`.`unit_outbound__deletion_approved`.`n` = j.k0 AND `held`.`unit_outbound__deletion_approved`.`name` = j.k1
+    WHERE EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.`n` = `held`.`unit_outbound__deletion_approved`.`n` AND `held`.`unit_outbound`.`name` = `held`.`unit_outbound__deletion_approved`.`name` AND `held`.`unit_outbound`._process = 'DELETE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s);
+
+-- dj_link: transition h, keys: ('[[1, "a"], [2, "b"]]', 7)
+DELETE `held`.`unit_outbound`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    WHERE `held`.`unit_outbound`._process = 'DELETE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s;
+
+-- dj_link: transition i, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
+INSERT INTO `held`.`unit_outbound__deletion_approved` (`n`, `name`)
+    SELECT `held`.`unit_outbound`.`n`, `held`.`unit_outbound`.`name` 
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`._process = 'DELETE'
+    AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s))
+    ON DUPLICATE KEY UPDATE `held`.`unit_outbound__deletion_approved`.`n` = `held`.`unit_outbound__deletion_approved`.`n`;
+
+-- dj_link: transition i, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
+UPDATE `held`.`unit_outbound`
+    SET _process = 'NONE'
+    WHERE `held`.`unit_outbound`._process = 'DELETE'
+    AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- dj_link: transition i, keys: ('[[1, "a"], [2, "b"]]', 7)
+INSERT INTO `held`.`unit_outbound__deletion_approved` (`n`, `name`)
+    SELECT `held`.`unit_outbound`.`n`, `held`.`unit_outbound`.`name` 
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    WHERE `held`.`unit_outbound`._process = 'DELETE'
+    AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s
+    ON DUPLICATE KEY UPDATE `held`.`unit_outbound__deletion_approved`.`n` = `held`.`unit_outbound__deletion_approved`.`n`;
+
+-- dj_link: transition i, keys: ('[[1, "a"], [2, "b"]]', 7)
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    SET _process = 'NONE'
+    WHERE `held`.`unit_outbound`._process = 'DELETE'
+    AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s;
+
+-- dj_link: transition j, range: (1, 1, 'a', 7, 7, "it's 100%")
+INSERT INTO `held`.`unit_outbound__deletion_approved` (`n`, `name`)
+    SELECT `held`.`unit_outbound`.`n`, `held`.`unit_outbound`.`name` 
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`._process = 'NONE'
+    AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_approved` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s))
+    ON DUPLICATE KEY UPDATE `held`.`unit_outbound__deletion_approved`.`n` = `held`.`unit_outbound__deletion_approved`.`n`;
+
+-- dj_link: transition j, keys: ('[[1, "a"], [2, "b"]]',)
+INSERT INTO `held`.`unit_outbound__deletion_approved` (`n`, `name`)
+    SELECT `held`.`unit_outbound`.`n`, `held`.`unit_outbound`.`name` 
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    WHERE `held`.`unit_outbound`._process = 'NONE'
+    AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_approved` p
+    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    ON DUPLICATE KEY UPDATE `held`.`unit_outbound__deletion_approved`.`n` = `held`.`unit_outbound__deletion_approved`.`n`;
+
+-- checksum of keys, alike True
+SELECT SUM(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)))))
+    FROM `lab`.`#unit`
+    WHERE 1 = 1;
+
+-- comparable rows, alike True
+SELECT SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CONCAT('''', CAST(`lab`.`#unit`.`x` AS DOUBLE), ''''), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', CONCAT('x''', HEX(`lab`.`#unit`.`wave`), ''''))), 256);
+
+-- checksum of keys, alike False
+SELECT SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', (`lab`.`#unit`.`n` + 0), CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), 256), 8), 16, 10) AS UNSIGNED))
+    FROM `lab`.`#unit`
+    WHERE 1 = 1;
+
+-- comparable rows, alike False
+SELECT `lab`.`#unit`.`n`, CONVERT(`lab`.`#unit`.`name` USING utf8mb4), CAST(`lab`.`#unit`.`x` AS DOUBLE), LOWER(HEX(`lab`.`#unit`.`wave`));
+
+-- digest of rows
+SELECT SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CONCAT('''', CAST(`lab`.`#unit`.`x` AS DOUBLE), ''''), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', CONCAT('x''', HEX(`lab`.`#unit`.`wave`), ''''))), 256), 15), 16, 10) AS UNSIGNED))
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = j.k0 AND `lab`.`#unit`.`name` = j.k1;
+
+-- look up keys: ('[[1, "a"], [2, "b"]]',)
+FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = j.k0 AND `lab`.`#unit`.`name` = j.k1;
+
+-- delete keys: ('[[1, "a"], [2, "b"]]',)
+DELETE `lab`.`#unit`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = j.k0 AND `lab`.`#unit`.`name` = j.k1
+    WHERE 1 = 1;
+
+-- read what is deleted next
+SELECT `lab`.`#unit`.`n`, CONVERT(`lab`.`#unit`.`name` USING utf8mb4)
+    FROM `lab`.`#unit` FOR UPDATE;

@@ -1,0 +1,703 @@
+-- create the helper table
+DO $$ BEGIN CREATE TYPE "held"."enum_link_pull_delete_none" AS ENUM ('PULL', 'DELETE', 'NONE'); EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+
+-- create the helper table
+DO $$ BEGIN CREATE TYPE "held"."enum_link_true_false" AS ENUM ('TRUE', 'FALSE'); EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+
+-- create the helper table
+CREATE TABLE "held"."unit_outbound" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, "process" "held"."enum_link_pull_delete_none" NOT NULL DEFAULT 'NONE', "is_flagged" "held"."enum_link_true_false" NOT NULL DEFAULT 'FALSE', "is_deprecated" "held"."enum_link_true_false" NOT NULL DEFAULT 'FALSE', "_worker" integer NOT NULL DEFAULT 0, PRIMARY KEY ("n", "name"), FOREIGN KEY ("n", "name") REFERENCES "lab"."#unit" ("n", "name") ON UPDATE RESTRICT ON DELETE RESTRICT) WITH (fillfactor = 50);
+
+-- create the helper table
+COMMENT ON TABLE "held"."unit_outbound" IS 'datajoint-link';
+
+-- create the helper table
+DO $$ BEGIN EXECUTE format('GRANT ALL ON %%I.%%I TO %%I', 'held', 'unit_outbound', (SELECT tableowner
+    FROM pg_tables
+    WHERE schemaname = 'lab' AND tablename = '#unit')); END $$;
+
+-- create the helper table
+DO $$ BEGIN CREATE TYPE "held"."enum_link_pull_delete_none" AS ENUM ('PULL', 'DELETE', 'NONE'); EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+
+-- create the helper table
+CREATE TABLE "held"."unit_outbound" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, "_process" "held"."enum_link_pull_delete_none" NOT NULL DEFAULT 'NONE', "_worker" integer NOT NULL DEFAULT 0, PRIMARY KEY ("n", "name"), FOREIGN KEY ("n", "name") REFERENCES "lab"."#unit" ("n", "name") ON UPDATE RESTRICT ON DELETE RESTRICT) WITH (fillfactor = 50);
+
+-- create the helper table
+COMMENT ON TABLE "held"."unit_outbound" IS 'datajoint-link';
+
+-- create the helper table
+DO $$ BEGIN EXECUTE format('GRANT ALL ON %%I.%%I TO %%I', 'held', 'unit_outbound', (SELECT tableowner
+    FROM pg_tables
+    WHERE schemaname = 'lab' AND tablename = '#unit')); END $$;
+
+-- create a part of the helper table
+CREATE TABLE "held"."unit_outbound__deletion_requested" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, PRIMARY KEY ("n", "name"), FOREIGN KEY ("n", "name") REFERENCES "held"."unit_outbound" ("n", "name") ON UPDATE RESTRICT ON DELETE RESTRICT);
+
+-- create a part of the helper table
+DO $$ BEGIN EXECUTE format('GRANT ALL ON %%I.%%I TO %%I', 'held', 'unit_outbound__deletion_requested', (SELECT tableowner
+    FROM pg_tables
+    WHERE schemaname = 'lab' AND tablename = '#unit')); END $$;
+
+-- create a part of the helper table
+CREATE TABLE "held"."unit_outbound__deletion_approved" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, PRIMARY KEY ("n", "name"), FOREIGN KEY ("n", "name") REFERENCES "held"."unit_outbound" ("n", "name") ON UPDATE RESTRICT ON DELETE RESTRICT);
+
+-- create a part of the helper table
+DO $$ BEGIN EXECUTE format('GRANT ALL ON %%I.%%I TO %%I', 'held', 'unit_outbound__deletion_approved', (SELECT tableowner
+    FROM pg_tables
+    WHERE schemaname = 'lab' AND tablename = '#unit')); END $$;
+
+-- complete a helper table
+ALTER TABLE "held"."unit_outbound" ADD COLUMN "_worker" integer NOT NULL DEFAULT 0;
+
+-- create a local table
+CREATE TABLE "here"."unit" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, "x" real NOT NULL, "wave" bytea NULL, PRIMARY KEY ("n", "name"));
+
+-- create a local table
+COMMENT ON TABLE "here"."unit" IS 'a unit';
+
+-- create a local table
+COMMENT ON COLUMN "here"."unit"."wave" IS 'samples, 100%%';
+
+-- create a local table
+CREATE TABLE "here"."unit__spike" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, "spike" integer NOT NULL, PRIMARY KEY ("n", "name", "spike"), FOREIGN KEY ("n", "name") REFERENCES "here"."unit" ("n", "name") ON UPDATE CASCADE ON DELETE RESTRICT);
+
+-- @link: adopt: (7, 3)
+UPDATE "held"."unit_outbound"
+    SET _worker = %s
+    WHERE "held"."unit_outbound".process IN ('PULL', 'DELETE') AND _worker IN (%s);
+
+-- @link: survey, at rest
+SELECT COUNT(*), COALESCE(SUM(CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND "held"."unit_outbound".is_deprecated = 'FALSE' THEN 1 ELSE 0 END), 0)
+    FROM "held"."unit_outbound"
+    WHERE EXISTS (SELECT 1
+    FROM "lab"."#unit"
+    WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3));
+
+-- @link: survey, others
+SELECT "held"."unit_outbound".process, "held"."unit_outbound".is_flagged, "held"."unit_outbound".is_deprecated, CASE WHEN "held"."unit_outbound".process IN ('PULL', 'DELETE') THEN _worker ELSE 0 END, COUNT(*)
+    FROM "held"."unit_outbound"
+    WHERE NOT ("held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND "held"."unit_outbound".is_deprecated = 'FALSE')
+    GROUP BY 1, 2, 3, 4;
+
+-- @link: claim a range: (1, 'a', 7, "it's 100%")
+INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker")
+    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 7
+    FROM "lab"."#unit"
+    WHERE NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound" h
+    WHERE h."n" = "lab"."#unit"."n" AND h."name" = "lab"."#unit"."name") AND ("lab"."#unit"."n", "lab"."#unit"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("lab"."#unit"."n", "lab"."#unit"."name") <= ((%s)::integer, (%s)::character varying(20))
+    ON CONFLICT DO NOTHING;
+
+-- @link: claim a range that nobody holds anything of: (1, 'a', 7, "it's 100%")
+INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker")
+    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 7
+    FROM "lab"."#unit"
+    WHERE (n > 3) AND ("lab"."#unit"."n", "lab"."#unit"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("lab"."#unit"."n", "lab"."#unit"."name") <= ((%s)::integer, (%s)::character varying(20))
+    ON CONFLICT DO NOTHING;
+
+-- @link: claim keys: ('{1,2}', ['a', 'b'])
+INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker")
+    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 7
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1) JOIN "lab"."#unit" ON "lab"."#unit"."n" = (j.k0)::integer AND "lab"."#unit"."name" = (j.k1)::character varying(20)
+    WHERE NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound" h
+    WHERE h."n" = "lab"."#unit"."n" AND h."name" = "lab"."#unit"."name") AND (n > 3)
+    ON CONFLICT DO NOTHING;
+
+-- @link: count what nobody holds
+SELECT COUNT(*)
+    FROM "lab"."#unit"
+    WHERE NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound" h
+    WHERE h."n" = "lab"."#unit"."n" AND h."name" = "lab"."#unit"."name") AND (n > 3);
+
+-- @link: rows of a chunk, master: (1, 'a', 7, 'b')
+FROM "held"."unit_outbound" JOIN "lab"."#unit" ON "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name"
+    WHERE "held"."unit_outbound".process = 'PULL' AND "held"."unit_outbound"._worker = 7 AND "held"."unit_outbound".is_flagged = 'FALSE' AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20))
+    ORDER BY "held"."unit_outbound"."n", "held"."unit_outbound"."name";
+
+-- @link: rows of a chunk, part: (1, 'a', 7, 'b')
+FROM "held"."unit_outbound" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."n" = "held"."unit_outbound"."n" AND "lab"."#unit__spike"."name" = "held"."unit_outbound"."name"
+    WHERE "held"."unit_outbound".process = 'PULL' AND "held"."unit_outbound"._worker = 7 AND "held"."unit_outbound".is_flagged = 'FALSE' AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20))
+    ORDER BY "held"."unit_outbound"."n", "held"."unit_outbound"."name";
+
+-- @link: rows of a whole chunk: (1, 'a', 7, 'b')
+FROM "lab"."#unit__spike"
+    WHERE ("lab"."#unit__spike"."n", "lab"."#unit__spike"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("lab"."#unit__spike"."n", "lab"."#unit__spike"."name") <= ((%s)::integer, (%s)::character varying(20))
+    ORDER BY "lab"."#unit__spike"."n", "lab"."#unit__spike"."name";
+
+-- @link: keys in hand: (1, 'a')
+SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"::text
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound".process = 'PULL' AND "held"."unit_outbound"._worker = 7 AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20))
+    ORDER BY "held"."unit_outbound"."n", "held"."unit_outbound"."name";
+
+-- @link: keys: shared
+SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"::text
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE'
+    AND EXISTS (SELECT 1
+    FROM "lab"."#unit"
+    WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3));
+
+-- @link: keys: flagged
+SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"::text
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'TRUE'
+    AND EXISTS (SELECT 1
+    FROM "lab"."#unit"
+    WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3));
+
+-- @link: keys: unflagged
+SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"::text
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND "held"."unit_outbound".is_deprecated = 'TRUE'
+    AND EXISTS (SELECT 1
+    FROM "lab"."#unit"
+    WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3));
+
+-- @link: keys: unsettled
+SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"::text
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound".is_deprecated = 'FALSE'
+    AND EXISTS (SELECT 1
+    FROM "lab"."#unit"
+    WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3));
+
+-- @link: transition b, range: (1, 'a', 7, "it's 100%")
+UPDATE "held"."unit_outbound"
+    SET process = 'PULL', is_deprecated = 'FALSE', _worker = 7
+    WHERE "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND "held"."unit_outbound".is_deprecated = 'TRUE' AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- @link: transition b, keys: ('{1,2}', ['a', 'b'])
+UPDATE "held"."unit_outbound"
+    SET process = 'PULL', is_deprecated = 'FALSE', _worker = 7
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND "held"."unit_outbound".is_deprecated = 'TRUE' THEN TRUE END;
+
+-- @link: transition b, range: (1, 'a', 7, "it's 100%")
+UPDATE "held"."unit_outbound"
+    SET process = 'PULL', _worker = 7
+    WHERE "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- @link: transition b, keys: ('{1,2}', ['a', 'b'])
+UPDATE "held"."unit_outbound"
+    SET process = 'PULL', _worker = 7
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' THEN TRUE END;
+
+-- @link: transition k, range: (1, 'a', 7, "it's 100%")
+UPDATE "held"."unit_outbound"
+    SET process = 'DELETE', _worker = 7
+    WHERE "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- @link: transition k, keys: ('{1,2}', ['a', 'b'])
+UPDATE "held"."unit_outbound"
+    SET process = 'DELETE', _worker = 7
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' THEN TRUE END;
+
+-- @link: transition d, range: (7, 1, 'a', 7, "it's 100%")
+UPDATE "held"."unit_outbound"
+    SET process = 'NONE', is_deprecated = 'FALSE'
+    WHERE "held"."unit_outbound".process = 'PULL' AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- @link: transition d, keys: ('{1,2}', ['a', 'b'], 7)
+UPDATE "held"."unit_outbound"
+    SET process = 'NONE', is_deprecated = 'FALSE'
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'PULL' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+
+-- @link: transition e, range: (7, 1, 'a', 7, "it's 100%")
+DELETE
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound".process = 'PULL' AND "held"."unit_outbound".is_flagged = 'FALSE' AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- @link: transition e, keys: ('{1,2}', ['a', 'b'], 7)
+DELETE
+    FROM "held"."unit_outbound" USING unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'PULL' AND "held"."unit_outbound".is_flagged = 'FALSE' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+
+-- @link: transition f, range: (1, 'a', 7, "it's 100%")
+UPDATE "held"."unit_outbound"
+    SET process = 'DELETE', _worker = 7
+    WHERE "held"."unit_outbound".process IN ('NONE', 'PULL') AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- @link: transition f, keys: ('{1,2}', ['a', 'b'])
+UPDATE "held"."unit_outbound"
+    SET process = 'DELETE', _worker = 7
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process IN ('NONE', 'PULL') THEN TRUE END;
+
+-- @link: transition g, range: (7, 1, 'a', 7, "it's 100%")
+UPDATE "held"."unit_outbound"
+    SET process = 'NONE'
+    WHERE "held"."unit_outbound".process = 'DELETE' AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- @link: transition g, keys: ('{1,2}', ['a', 'b'], 7)
+UPDATE "held"."unit_outbound"
+    SET process = 'NONE'
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'DELETE' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+
+-- @link: transition h, range: (7, 1, 'a', 7, "it's 100%")
+DELETE
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound".process = 'DELETE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- @link: transition h, keys: ('{1,2}', ['a', 'b'], 7)
+DELETE
+    FROM "held"."unit_outbound" USING unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'DELETE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+
+-- @link: transition i, range: (7, 1, 'a', 7, "it's 100%")
+UPDATE "held"."unit_outbound"
+    SET process = 'NONE', is_deprecated = 'TRUE'
+    WHERE "held"."unit_outbound".process = 'DELETE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- @link: transition i, keys: ('{1,2}', ['a', 'b'], 7)
+UPDATE "held"."unit_outbound"
+    SET process = 'NONE', is_deprecated = 'TRUE'
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'DELETE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+
+-- @link: transition j, range: (1, 'a', 7, "it's 100%")
+UPDATE "held"."unit_outbound"
+    SET is_deprecated = 'TRUE'
+    WHERE "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound".is_deprecated = 'FALSE' AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- @link: transition j, keys: ('{1,2}', ['a', 'b'])
+UPDATE "held"."unit_outbound"
+    SET is_deprecated = 'TRUE'
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound".is_deprecated = 'FALSE' THEN TRUE END;
+
+-- dj_link: adopt: (7, 3)
+UPDATE "held"."unit_outbound"
+    SET _worker = %s
+    WHERE "held"."unit_outbound"._process IN ('PULL', 'DELETE') AND _worker IN (%s);
+
+-- dj_link: survey, at rest
+SELECT COUNT(*), COALESCE(SUM(CASE WHEN "held"."unit_outbound"._process = 'NONE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_approved" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") THEN 1 ELSE 0 END), 0)
+    FROM "held"."unit_outbound"
+    WHERE EXISTS (SELECT 1
+    FROM "lab"."#unit"
+    WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3));
+
+-- dj_link: survey, others
+SELECT "held"."unit_outbound"._process, CASE WHEN EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") THEN 'TRUE' ELSE 'FALSE' END, CASE WHEN EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_approved" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") THEN 'TRUE' ELSE 'FALSE' END, CASE WHEN "held"."unit_outbound"._process IN ('PULL', 'DELETE') THEN _worker ELSE 0 END, COUNT(*)
+    FROM "held"."unit_outbound"
+    WHERE NOT ("held"."unit_outbound"._process = 'NONE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_approved" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name"))
+    GROUP BY 1, 2, 3, 4;
+
+-- dj_link: claim a range: (1, 'a', 7, "it's 100%")
+INSERT INTO "held"."unit_outbound" ("n", "name", "_process", "_worker")
+    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 7
+    FROM "lab"."#unit"
+    WHERE NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound" h
+    WHERE h."n" = "lab"."#unit"."n" AND h."name" = "lab"."#unit"."name") AND ("lab"."#unit"."n", "lab"."#unit"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("lab"."#unit"."n", "lab"."#unit"."name") <= ((%s)::integer, (%s)::character varying(20))
+    ON CONFLICT DO NOTHING;
+
+-- dj_link: claim a range that nobody holds anything of: (1, 'a', 7, "it's 100%")
+INSERT INTO "held"."unit_outbound" ("n", "name", "_process", "_worker")
+    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 7
+    FROM "lab"."#unit"
+    WHERE (n > 3) AND ("lab"."#unit"."n", "lab"."#unit"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("lab"."#unit"."n", "lab"."#unit"."name") <= ((%s)::integer, (%s)::character varying(20))
+    ON CONFLICT DO NOTHING;
+
+-- dj_link: claim keys: ('{1,2}', ['a', 'b'])
+INSERT INTO "held"."unit_outbound" ("n", "name", "_process", "_worker")
+    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 7
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1) JOIN "lab"."#unit" ON "lab"."#unit"."n" = (j.k0)::integer AND "lab"."#unit"."name" = (j.k1)::character varying(20)
+    WHERE NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound" h
+    WHERE h."n" = "lab"."#unit"."n" AND h."name" = "lab"."#unit"."name") AND (n > 3)
+    ON CONFLICT DO NOTHING;
+
+-- dj_link: count what nobody holds
+SELECT COUNT(*)
+    FROM "lab"."#unit"
+    WHERE NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound" h
+    WHERE h."n" = "lab"."#unit"."n" AND h."name" = "lab"."#unit"."name") AND (n > 3);
+
+-- dj_link: rows of a chunk, master: (1, 'a', 7, 'b')
+FROM "held"."unit_outbound" JOIN "lab"."#unit" ON "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name"
+    WHERE "held"."unit_outbound"._process = 'PULL' AND "held"."unit_outbound"._worker = 7
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20))
+    ORDER BY "held"."unit_outbound"."n", "held"."unit_outbound"."name";
+
+-- dj_link: rows of a chunk, part: (1, 'a', 7, 'b')
+FROM "held"."unit_outbound" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."n" = "held"."unit_outbound"."n" AND "lab"."#unit__spike"."name" = "held"."unit_outbound"."name"
+    WHERE "held"."unit_outbound"._process = 'PULL' AND "held"."unit_outbound"._worker = 7
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20))
+    ORDER BY "held"."unit_outbound"."n", "held"."unit_outbound"."name";
+
+-- dj_link: rows of a whole chunk: (1, 'a', 7, 'b')
+FROM "lab"."#unit__spike"
+    WHERE ("lab"."#unit__spike"."n", "lab"."#unit__spike"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("lab"."#unit__spike"."n", "lab"."#unit__spike"."name") <= ((%s)::integer, (%s)::character varying(20))
+    ORDER BY "lab"."#unit__spike"."n", "lab"."#unit__spike"."name";
+
+-- dj_link: keys in hand: (1, 'a')
+SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"::text
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"._process = 'PULL' AND "held"."unit_outbound"._worker = 7 AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20))
+    ORDER BY "held"."unit_outbound"."n", "held"."unit_outbound"."name";
+
+-- dj_link: keys: shared
+SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"::text
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"._process = 'NONE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    AND EXISTS (SELECT 1
+    FROM "lab"."#unit"
+    WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3));
+
+-- dj_link: keys: flagged
+SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"::text
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"._process = 'NONE'
+    AND EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    AND EXISTS (SELECT 1
+    FROM "lab"."#unit"
+    WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3));
+
+-- dj_link: keys: unflagged
+SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"::text
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"._process = 'NONE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    AND EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_approved" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    AND EXISTS (SELECT 1
+    FROM "lab"."#unit"
+    WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3));
+
+-- dj_link: keys: unsettled
+SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"::text
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"._process = 'NONE'
+    AND EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_approved" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    AND EXISTS (SELECT 1
+    FROM "lab"."#unit"
+    WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3));
+
+-- dj_link: transition b, range: (1, 'a', 7, "it's 100%")
+UPDATE "held"."unit_outbound"
+    SET _process = 'PULL', _worker = 7
+    WHERE "held"."unit_outbound"._process = 'NONE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    AND EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_approved" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- dj_link: transition b, range: (7, 1, 'a', 7, "it's 100%")
+DELETE
+    FROM "held"."unit_outbound__deletion_approved"
+    WHERE EXISTS (SELECT 1
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"."n" = "held"."unit_outbound__deletion_approved"."n" AND "held"."unit_outbound"."name" = "held"."unit_outbound__deletion_approved"."name" AND "held"."unit_outbound"._process = 'PULL' AND "held"."unit_outbound"._worker = %s) AND ("held"."unit_outbound__deletion_approved"."n", "held"."unit_outbound__deletion_approved"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound__deletion_approved"."n", "held"."unit_outbound__deletion_approved"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- dj_link: transition b, keys: ('{1,2}', ['a', 'b'])
+UPDATE "held"."unit_outbound"
+    SET _process = 'PULL', _worker = 7
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'NONE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    AND EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_approved" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") THEN TRUE END;
+
+-- dj_link: transition b, keys: ('{1,2}', ['a', 'b'], 7)
+DELETE
+    FROM "held"."unit_outbound__deletion_approved" USING unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound__deletion_approved"."n" = (j.k0)::integer AND "held"."unit_outbound__deletion_approved"."name" = (j.k1)::character varying(20) AND CASE WHEN EXISTS (SELECT 1
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"."n" = "held"."unit_outbound__deletion_approved"."n" AND "held"."unit_outbound"."name" = "held"."unit_outbound__deletion_approved"."name" AND "held"."unit_outbound"._process = 'PULL' AND "held"."unit_outbound"._worker = %s) THEN TRUE END;
+
+-- dj_link: transition b, range: (1, 'a', 7, "it's 100%")
+UPDATE "held"."unit_outbound"
+    SET _process = 'PULL', _worker = 7
+    WHERE "held"."unit_outbound"._process = 'NONE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- dj_link: transition b, keys: ('{1,2}', ['a', 'b'])
+UPDATE "held"."unit_outbound"
+    SET _process = 'PULL', _worker = 7
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'NONE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") THEN TRUE END;
+
+-- dj_link: transition k, range: (1, 'a', 7, "it's 100%")
+UPDATE "held"."unit_outbound"
+    SET _process = 'DELETE', _worker = 7
+    WHERE "held"."unit_outbound"._process = 'NONE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- dj_link: transition k, keys: ('{1,2}', ['a', 'b'])
+UPDATE "held"."unit_outbound"
+    SET _process = 'DELETE', _worker = 7
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'NONE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") THEN TRUE END;
+
+-- dj_link: transition d, range: (7, 1, 'a', 7, "it's 100%")
+DELETE
+    FROM "held"."unit_outbound__deletion_approved"
+    WHERE EXISTS (SELECT 1
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"."n" = "held"."unit_outbound__deletion_approved"."n" AND "held"."unit_outbound"."name" = "held"."unit_outbound__deletion_approved"."name" AND "held"."unit_outbound"._process = 'PULL' AND "held"."unit_outbound"._worker = %s) AND ("held"."unit_outbound__deletion_approved"."n", "held"."unit_outbound__deletion_approved"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound__deletion_approved"."n", "held"."unit_outbound__deletion_approved"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- dj_link: transition d, range: (7, 1, 'a', 7, "it's 100%")
+UPDATE "held"."unit_outbound"
+    SET _process = 'NONE'
+    WHERE "held"."unit_outbound"._process = 'PULL' AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- dj_link: transition d, keys: ('{1,2}', ['a', 'b'], 7)
+DELETE
+    FROM "held"."unit_outbound__deletion_approved" USING unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound__deletion_approved"."n" = (j.k0)::integer AND "held"."unit_outbound__deletion_approved"."name" = (j.k1)::character varying(20) AND CASE WHEN EXISTS (SELECT 1
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"."n" = "held"."unit_outbound__deletion_approved"."n" AND "held"."unit_outbound"."name" = "held"."unit_outbound__deletion_approved"."name" AND "held"."unit_outbound"._process = 'PULL' AND "held"."unit_outbound"._worker = %s) THEN TRUE END;
+
+-- dj_link: transition d, keys: ('{1,2}', ['a', 'b'], 7)
+UPDATE "held"."unit_outbound"
+    SET _process = 'NONE'
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'PULL' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+
+-- dj_link: transition e, range: (7, 1, 'a', 7, "it's 100%")
+DELETE
+    FROM "held"."unit_outbound__deletion_approved"
+    WHERE EXISTS (SELECT 1
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"."n" = "held"."unit_outbound__deletion_approved"."n" AND "held"."unit_outbound"."name" = "held"."unit_outbound__deletion_approved"."name" AND "held"."unit_outbound"._process = 'PULL'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s) AND ("held"."unit_outbound__deletion_approved"."n", "held"."unit_outbound__deletion_approved"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound__deletion_approved"."n", "held"."unit_outbound__deletion_approved"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- dj_link: transition e, range: (7, 1, 'a', 7, "it's 100%")
+DELETE
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"._process = 'PULL'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- dj_link: transition e, keys: ('{1,2}', ['a', 'b'], 7)
+DELETE
+    FROM "held"."unit_outbound__deletion_approved" USING unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound__deletion_approved"."n" = (j.k0)::integer AND "held"."unit_outbound__deletion_approved"."name" = (j.k1)::character varying(20) AND CASE WHEN EXISTS (SELECT 1
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"."n" = "held"."unit_outbound__deletion_approved"."n" AND "held"."unit_outbound"."name" = "held"."unit_outbound__deletion_approved"."name" AND "held"."unit_outbound"._process = 'PULL'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s) THEN TRUE END;
+
+-- dj_link: transition e, keys: ('{1,2}', ['a', 'b'], 7)
+DELETE
+    FROM "held"."unit_outbound" USING unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'PULL'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+
+-- dj_link: transition f, range: (1, 'a', 7, "it's 100%")
+UPDATE "held"."unit_outbound"
+    SET _process = 'DELETE', _worker = 7
+    WHERE "held"."unit_outbound"._process IN ('NONE', 'PULL') AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- dj_link: transition f, keys: ('{1,2}', ['a', 'b'])
+UPDATE "held"."unit_outbound"
+    SET _process = 'DELETE', _worker = 7
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound"._process IN ('NONE', 'PULL') THEN TRUE END;
+
+-- dj_link: transition g, range: (7, 1, 'a', 7, "it's 100%")
+UPDATE "held"."unit_outbound"
+    SET _process = 'NONE'
+    WHERE "held"."unit_outbound"._process = 'DELETE' AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- dj_link: transition g, keys: ('{1,2}', ['a', 'b'], 7)
+UPDATE "held"."unit_outbound"
+    SET _process = 'NONE'
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'DELETE' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+
+-- dj_link: transition h, range: (7, 1, 'a', 7, "it's 100%")
+DELETE
+    FROM "held"."unit_outbound__deletion_approved"
+    WHERE EXISTS (SELECT 1
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"."n" = "held"."unit_outbound__deletion_approved"."n" AND "held"."unit_outbound"."name" = "held"."unit_outbound__deletion_approved"."name" AND "held"."unit_outbound"._process = 'DELETE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s) AND ("held"."unit_outbound__deletion_approved"."n", "held"."unit_outbound__deletion_approved"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound__deletion_approved"."n", "held"."unit_outbound__deletion_approved"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- dj_link: transition h, range: (7, 1, 'a', 7, "it's 100%")
+DELETE
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"._process = 'DELETE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- dj_link: transition h, keys: ('{1,2}', ['a', 'b'], 7)
+DELETE
+    FROM "held"."unit_outbound__deletion_approved" USING unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound__deletion_approved"."n" = (j.k0)::integer AND "held"."unit_outbound__deletion_approved"."name" = (j.k1)::character varying(20) AND CASE WHEN EXISTS (SELECT 1
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"."n" = "held"."unit_outbound__deletion_approved"."n" AND "held"."unit_outbound"."name" = "held"."unit_outbound__deletion_approved"."name" AND "held"."unit_outbound"._process = 'DELETE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s) THEN TRUE END;
+
+-- dj_link: transition h, keys: ('{1,2}', ['a', 'b'], 7)
+DELETE
+    FROM "held"."unit_outbound" USING unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'DELETE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+
+-- dj_link: transition i, range: (7, 1, 'a', 7, "it's 100%")
+INSERT INTO "held"."unit_outbound__deletion_approved" ("n", "name")
+    SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name" 
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"._process = 'DELETE'
+    AND EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20))
+    ON CONFLICT DO NOTHING;
+
+-- dj_link: transition i, range: (7, 1, 'a', 7, "it's 100%")
+UPDATE "held"."unit_outbound"
+    SET _process = 'NONE'
+    WHERE "held"."unit_outbound"._process = 'DELETE'
+    AND EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- dj_link: transition i, keys: ('{1,2}', ['a', 'b'], 7)
+INSERT INTO "held"."unit_outbound__deletion_approved" ("n", "name")
+    SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name" 
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1) JOIN "held"."unit_outbound" ON "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20)
+    WHERE "held"."unit_outbound"._process = 'DELETE'
+    AND EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s
+    ON CONFLICT DO NOTHING;
+
+-- dj_link: transition i, keys: ('{1,2}', ['a', 'b'], 7)
+UPDATE "held"."unit_outbound"
+    SET _process = 'NONE'
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'DELETE'
+    AND EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+
+-- dj_link: transition j, range: (1, 'a', 7, "it's 100%")
+INSERT INTO "held"."unit_outbound__deletion_approved" ("n", "name")
+    SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name" 
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"._process = 'NONE'
+    AND EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_approved" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20))
+    ON CONFLICT DO NOTHING;
+
+-- dj_link: transition j, keys: ('{1,2}', ['a', 'b'])
+INSERT INTO "held"."unit_outbound__deletion_approved" ("n", "name")
+    SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name" 
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1) JOIN "held"."unit_outbound" ON "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20)
+    WHERE "held"."unit_outbound"._process = 'NONE'
+    AND EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_approved" p
+    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    ON CONFLICT DO NOTHING;
+
+-- checksum of keys, alike True
+SELECT SUM(hashtextextended(concat_ws(',', quote_literal("lab"."#unit"."n"::text), quote_literal("lab"."#unit"."name"::text)), 0))
+    FROM "lab"."#unit"
+    WHERE 1 = 1;
+
+-- comparable rows, alike True
+SELECT encode(sha256(convert_to(ROW("lab"."#unit"."n", "lab"."#unit"."name", "lab"."#unit"."x", "lab"."#unit"."wave")::text, 'UTF8')), 'hex');
+
+-- checksum of keys, alike False
+SELECT SUM(('x' || left(encode(sha256(convert_to(concat_ws(',', "lab"."#unit"."n", "lab"."#unit"."name"::text), 'UTF8')), 'hex'), 8))::bit(32)::bigint)
+    FROM "lab"."#unit"
+    WHERE 1 = 1;
+
+-- comparable rows, alike False
+SELECT "lab"."#unit"."n", "lab"."#unit"."name"::text, "lab"."#unit"."x"::float8, encode("lab"."#unit"."wave", 'hex');
+
+-- digest of rows
+SELECT SUM(('x' || left(encode(sha256(convert_to(ROW("lab"."#unit"."n", "lab"."#unit"."name", "lab"."#unit"."x", "lab"."#unit"."wave")::text, 'UTF8')), 'hex'), 15))::bit(60)::bigint::numeric)
+    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1) JOIN "lab"."#unit" ON "lab"."#unit"."n" = (j.k0)::integer AND "lab"."#unit"."name" = (j.k1)::character varying(20);
+
+-- look up keys: ('{1,2}', ['a', 'b'])
+FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1) JOIN "lab"."#unit" ON "lab"."#unit"."n" = (j.k0)::integer AND "lab"."#unit"."name" = (j.k1)::character varying(20);
+
+-- delete keys: ('{1,2}', ['a', 'b'])
+DELETE
+    FROM "lab"."#unit" USING unnest(%s::integer[], %s::text[]) AS j(k0, k1)
+    WHERE "lab"."#unit"."n" = (j.k0)::integer AND "lab"."#unit"."name" = (j.k1)::character varying(20) AND CASE WHEN 1 = 1 THEN TRUE END;
+
+-- read what is deleted next
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+
+-- read what is deleted next
+SELECT "lab"."#unit"."n", "lab"."#unit"."name"::text
+    FROM "lab"."#unit";

@@ -1,0 +1,175 @@
+"""All SQL of holds, keys and claims, as text that can be read without a server: tests/golden, one file a dialect.
+
+`make golden` writes the files anew; the difference is then to be read before it is committed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dj_link.layout import DJ_LINK
+from link.holds.parts import holds_of
+from link.model.kinds import Kind
+from link.model.layouts import LINK, WORKER, Layout
+from link.model.mapping import local_group
+from link.model.ranges import ALL, Chunk, Range, Selection, Sql
+from link.model.schema import Column, ForeignKey, Group, Table, part_name
+from link.model.states import FLAGGED, PULLING, SHARED, TRANSITIONS, UNFLAGGED, UNSETTLED
+from link.servers.definitions import Definitions
+from link.servers.dialect import Dialect
+from link.servers.keyed import Keyed, Segment
+from link.servers.mysql import MariaDB, MySQL
+from link.servers.mysql_definitions import MySQLDefinitions
+from link.servers.postgresql import PostgreSQL
+from link.servers.postgresql_definitions import PostgreSQLDefinitions
+
+GOLDEN = Path(__file__).with_name("golden")
+DIALECTS: dict[str, tuple[Dialect, type[Definitions]]] = {
+    "mysql": (MySQL(), MySQLDefinitions),
+    "mariadb": (MariaDB(), MySQLDefinitions),
+    "postgresql": (PostgreSQL(), PostgreSQLDefinitions),
+}
+LAYOUTS = {"@link": LINK, "dj_link": DJ_LINK}
+RANGE = Range((1, "a"), (7, "it's 100%"))
+CHUNK = Chunk((1, "a"), (7, "b"), 20)
+KEYS = [(1, "a"), (2, "b")]
+SELECTION = Selection("(n > 3)")
+#: Where a reader wants a new line; an AND only where it joins conditions on rows.
+LINE = re.compile(
+    r" (?=(?:FROM|WHERE|SET|ORDER BY|GROUP BY|ON DUPLICATE KEY|ON CONFLICT|SELECT|AND (?:NOT )?EXISTS|AND \(\())"
+)
+NEW_LINE = "\n    "
+
+
+def columns(dialect: Dialect) -> dict[str, Column]:
+    """A number, a text, a float and bytes in the words of a kind of server."""
+    if isinstance(dialect, PostgreSQL):
+        names = ("integer", "character varying(20)", "real", "bytea")
+        charset = {}
+    else:
+        names = ("int", "varchar(20)", "float", "longblob")
+        charset = {"charset": "utf8mb4", "collation": "utf8mb4_bin"}
+    kinds = (Kind("integer", 32), Kind("text", 20), Kind("float", 32), Kind("bytes"))
+    made = [
+        Column(name, sql, kind=kind) for name, sql, kind in zip(("n", "name", "x", "wave"), names, kinds, strict=True)
+    ]
+    made[1] = replace(made[1], charset=charset.get("charset"), collation=charset.get("collation"))
+    made[3] = replace(made[3], nullable=True, comment="samples, 100%")
+    return {column.name: column for column in made}
+
+
+def group(dialect: Dialect) -> Group:
+    """A master with a key of two columns, and a part."""
+    column = columns(dialect)
+    key = ("n", "name")
+    master = Table("lab", "#unit", "a unit", tuple(column.values()), key)
+    part = Table(
+        "lab",
+        "#unit__spike",
+        "",
+        (column["n"], column["name"], replace(column["n"], name="spike")),
+        (*key, "spike"),
+        (ForeignKey(key, "lab", "#unit", key),),
+        key,
+    )
+    return Group(master, (part,))
+
+
+def helper(tables: Group, layout: Layout) -> Table:
+    """The helper table of the group's master."""
+    said = [Column(name, "enum", kind=Kind("enum")) for name in (*layout.columns.values(), WORKER)]
+    master = tables.master
+    return Table("held", "unit_outbound", "", (*master.key_columns, *said), master.primary_key)
+
+
+def statements(dialect: Dialect, define: Definitions) -> Iterator[tuple[str, str | Sql]]:
+    """What is sent, and when."""
+    tables = group(dialect)
+    yield from defining(define, tables)
+    for name, layout in LAYOUTS.items():
+        yield from holding(f"{name}: ", dialect, tables, layout)
+    yield from comparing(dialect, tables)
+
+
+def defining(define: Definitions, tables: Group) -> Iterator[tuple[str, str | Sql]]:
+    master = tables.master
+    for layout in LAYOUTS.values():
+        created = define.create_helper(master, "held", "unit_outbound", {**layout.labels, WORKER: ()}, "datajoint-link")
+        yield from (("create the helper table", sql) for sql in created)
+        for suffix in layout.parts.values():
+            part = part_name("unit_outbound", suffix)
+            created = define.create_helper_part(master, "held", part, "unit_outbound")
+            yield from (("create a part of the helper table", sql) for sql in created)
+    yield from (("complete a helper table", sql) for sql in define.add_columns("held", "unit_outbound", {WORKER: ()}))
+    for table in local_group(tables, "here", "unit").tables:
+        yield from (("create a local table", sql) for sql in define.create_table(table))
+
+
+def holding(layout_name: str, dialect: Dialect, tables: Group, layout: Layout) -> Iterator[tuple[str, str | Sql]]:
+    holds = holds_of(dialect, tables.master, helper(tables, layout), layout).numbered(7)
+    told = {
+        "adopt": holds.adopting({3}),
+        "survey, at rest": holds.counting_rest(SELECTION),
+        "survey, others": holds.counting_others(),
+        "claim a range": holds.claiming(ALL, RANGE),
+        "claim a range that nobody holds anything of": holds.claiming(SELECTION, RANGE, mixed=False),
+        "claim keys": holds.claiming_keys(SELECTION, KEYS),
+        "count what nobody holds": holds.unshared(SELECTION).selecting("COUNT(*)"),
+        "rows of a chunk, master": holds.rows_of(tables.master, CHUNK),
+        "rows of a chunk, part": holds.rows_of(tables.parts[0], CHUNK),
+        "rows of a whole chunk": holds.rows_of(tables.parts[0], replace(CHUNK, whole=True)),
+        "keys in hand": holds.mine(PULLING, Range((1, "a"))).selecting(holds.helper.selected, holds.helper.order),
+    }
+    says = {"shared": SHARED, "flagged": FLAGGED, "unflagged": UNFLAGGED, "unsettled": UNSETTLED}
+    told |= {
+        f"keys: {name}": holds.saying(what, SELECTION).selecting(holds.helper.selected) for name, what in says.items()
+    }
+    yield from ((layout_name + name, sql) for name, sql in told.items())
+    for transition in TRANSITIONS:
+        for what, rows in (("range", RANGE), ("keys", KEYS)):
+            for sql in holds.change(transition, rows).statements:
+                yield f"{layout_name}transition {transition.edge}, {what}", sql
+
+
+def comparing(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]]:
+    rows = Keyed(dialect, tables.master)
+    for alike in (True, False):
+        checksum = dialect.key_checksum(rows.pairs, alike)
+        yield f"checksum of keys, alike {alike}", Segment(rows).selecting(checksum)
+        yield f"comparable rows, alike {alike}", f"SELECT {dialect.comparable(tables.master, alike)}"
+    yield "digest of rows", f"SELECT {dialect.sum_of_digests(tables.master)} {rows.rows_of(KEYS)[0]}"
+    yield "look up keys", rows.rows_of(KEYS)
+    yield "delete keys", rows.deletion(KEYS)
+    for sql in dialect.stable_read(f"SELECT {rows.selected} FROM {rows.name}"):
+        yield "read what is deleted next", sql
+
+
+def golden(name: str) -> str:
+    dialect, definitions = DIALECTS[name]
+    lines: list[str] = []
+    for what, sql in statements(dialect, definitions(dialect)):
+        text, args = (sql, ()) if isinstance(sql, str) else sql
+        lines += [f"-- {what}{f': {args!r}' if args else ''}", f"{LINE.sub(NEW_LINE, text)};", ""]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_every_statement_is_as_it_was_read(name: str) -> None:
+    file = GOLDEN / f"{name}.sql"
+    if os.environ.get("LINK_GOLDEN") == "write":
+        file.write_text(golden(name))
+    assert file.read_text() == golden(name), "If this is what is meant: make golden, and read the difference."
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_each_transition_is_there_in_both_layouts(name: str) -> None:
+    text = golden(name)
+    for layout in LAYOUTS:
+        for transition in TRANSITIONS:
+            assert f"-- {layout}: transition {transition.edge}, range" in text

@@ -1,0 +1,148 @@
+"""One server as one account: what all links of a process to it share, and how many sessions that takes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import datajoint as dj
+import pytest
+from lab import Lab
+from linking import linked
+from pipelines import count_held
+
+from link import LoginError
+from link.servers.sites import site_of
+from link.work import claims, loader
+from link.work.transfer import sessions_at_source
+
+
+class Subject(dj.Manual):
+    definition = "subject: int32\n---\nspecies: varchar(20)"
+
+
+class Session(dj.Manual):
+    definition = "-> Subject\nsession: int32\n---\nnote='': varchar(20)"
+
+    class Trial(dj.Part):
+        definition = "-> master\ntrial: int32"
+
+
+@pytest.fixture
+def pipeline(lab: Lab) -> tuple[Any, Any]:
+    """Subjects, mice and rats, with two sessions each, linked by two classes; the account sees no `~lineage`."""
+    schema: Any = lab.source.Schema(lab.source_schema)
+    subject: Any
+    session: Any
+    subject, session = (schema(table, context={"Subject": Subject}) for table in (Subject, Session))
+    subject.insert({"subject": n, "species": "mouse" if n % 2 else "rat"} for n in range(6))
+    session.insert({"subject": n, "session": s} for n in range(6) for s in range(2))
+    session.Trial.insert({"subject": n, "session": s, "trial": 0} for n in range(6) for s in range(2))
+    made = []
+    for table in (subject, session):
+        lab.helper_table = f"{table.table_name}_outbound"
+        lab.grant(table)
+        made.append(linked(lab, table.__name__))
+    return made[0], made[1]
+
+
+def source_sessions(lab: Lab) -> int:
+    """How many sessions the link user has at the source."""
+    if lab.kind == "postgresql":
+        query = "SELECT COUNT(*) FROM pg_stat_activity WHERE usename = %s"
+    else:
+        query = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = %s"
+    return int(lab.source_server.sql(query, lab.link_user)[0][0])
+
+
+def test_tables_of_one_source_are_joined_and_restricted_with_one_another(
+    lab: Lab, pipeline: tuple[Any, Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dj.logger, "propagate", True)
+    subject, session = pipeline
+    with caplog.at_level(logging.WARNING):
+        assert len(subject.source * session.source) == 12
+        mice = session.source & (subject.source & "species = 'mouse'")
+        assert len(mice) == 6
+        assert mice.pull().pulled == 6
+        assert (session.source - (subject.source & "species = 'mouse'")).pull(max_calls=2).pulled == 2
+        assert len(subject.source.proj(animal="subject") * session.source) == 72
+    assert not caplog.records
+    assert len(session()) == len(session.Trial()) == count_held(lab) == 8
+    assert subject.source.connection is session.source.connection
+
+
+def test_attributes_of_other_origins_are_not_joined(lab: Lab) -> None:
+    """What has the same name and another origin is refused, as at the source."""
+
+    class Rig(dj.Manual):
+        definition = "number: int32"
+
+    class Cage(dj.Manual):
+        definition = "number: int32\n---\nplace: varchar(20)"
+
+    schema, made = lab.source.Schema(lab.source_schema), []
+    for table in (Rig, Cage):
+        lab.helper_table = f"{table.__name__.lower()}_outbound"
+        lab.grant(schema(table))
+        made.append(linked(lab, table.__name__))
+    with pytest.raises(dj.DataJointError, match="lineage"):
+        made[0].source * made[1].source
+
+
+def test_links_share_one_connection(lab: Lab, pipeline: tuple[Any, Any]) -> None:
+    """Twenty classes of one source have one connection of DataJoint's there; with its links it goes."""
+    again = [linked(lab, "Session", local_schema=f"{lab.local_schema}_{n}") for n in range(10)]
+    assert all(len(table.source) == 12 for table in (pipeline[1], *again))
+    assert source_sessions(lab) == 1
+
+
+def test_another_password_is_another_account(
+    lab: Lab, pipeline: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong password is told, though a link with the right one is connected."""
+    assert len(pipeline[0].source) == 6
+    monkeypatch.setenv("LINK_PASS", "wrong")
+    with pytest.raises(LoginError):
+        linked(lab, "Session", local_schema=f"{lab.local_schema}_2")().source.pull()
+    assert len(pipeline[0].source) == 6
+
+
+def test_a_pull_has_so_many_sessions_at_the_source(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number that is documented, with DataJoint's own."""
+
+    class Unit(dj.Manual):
+        definition = "unit: int32"
+
+    table: Any = lab.source.Schema(lab.source_schema)(Unit)
+    table.insert({"unit": n} for n in range(200))
+    lab.grant(table)
+    monkeypatch.setattr(claims, "FIRST_CHUNK_ROWS", 10)
+    monkeypatch.setattr(claims, "CHUNK_ROWS", 10)
+    load, seen = loader.Loader.load, []
+
+    def loading(self: Any, reading: Any) -> int:
+        seen.append(source_sessions(lab))
+        return load(self, reading)
+
+    monkeypatch.setattr(loader.Loader, "load", loading)
+    assert linked(lab, "Unit")().source.pull().pulled == 200
+    documented = 5 if lab.kind == "postgresql" else 4
+    assert sessions_at_source(site_of(lab.source.connection).dialect) == documented
+    assert len(seen) == 20 and max(seen) == documented + 1
+
+
+def test_many_threads_take_turns(lab: Lab, pipeline: tuple[Any, Any]) -> None:
+    """Classes of one source are first used, and pulled, by threads at once: their connection serves one at a time."""
+    tables = [*pipeline, *pipeline]
+    start = threading.Barrier(len(tables))
+
+    def use(table: Any) -> int:
+        start.wait()
+        return sum(table.source.pull({"subject": n}).pulled for n in range(6))
+
+    with ThreadPoolExecutor(len(tables)) as pool:
+        assert sum(pool.map(use, tables)) == 6 + 12
+    assert [len(table()) for table in pipeline] == [6, 12]
