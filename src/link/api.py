@@ -196,7 +196,7 @@ class LinkedMeta(TableMeta):
 
     def _bind(cls) -> None:
         local, master = cls._link.connect_local(), cls._link.spec.table_name
-        with local.in_our_words():
+        with local.turn, local.in_our_words():
             if not local.in_transaction():
                 local.revive()
             for name in cls._link.local_parts():

@@ -68,7 +68,10 @@ class Count:
 
 
 class Rule(NamedTuple):
-    """One line of the state table; None stands for "any" (or, without a helper row, "none")."""
+    """One line of the state table; None stands for "any" (or, without a helper row, "none").
+
+    ``next`` is what happens next, ``repair`` what a repair does: nothing where it is at rest, or the users' to decide.
+    """
 
     source: bool
     outbound: bool
@@ -77,6 +80,7 @@ class Rule(NamedTuple):
     local: bool
     state: State
     next: str
+    repair: str = ""
 
     @property
     def when(self) -> Condition:
@@ -87,7 +91,16 @@ class Rule(NamedTuple):
 
 TABLE: tuple[Rule, ...] = (
     Rule(True, False, None, None, False, State.UNSHARED, "pull takes the hold and copies it"),
-    Rule(True, False, None, None, True, State.UNHELD, "pull takes the hold again; other content is reported"),
+    Rule(
+        True,
+        False,
+        None,
+        None,
+        True,
+        State.UNHELD,
+        "pull takes the hold again; other content is reported",
+        "hold it again",
+    ),
     Rule(
         True,
         True,
@@ -96,11 +109,21 @@ TABLE: tuple[Rule, ...] = (
         False,
         State.ACTIVATED_PULL,
         "finish: copy it; if flagged meanwhile, deprecate",
+        "copy it, and finish the pull",
     ),
-    Rule(True, True, PULL, None, True, State.RECEIVED_PULL, "finish: process = NONE"),
+    Rule(True, True, PULL, None, True, State.RECEIVED_PULL, "finish: process = NONE", "finish the pull"),
     Rule(True, True, NONE, FALSE, True, State.SHARED, "at rest"),
     Rule(True, True, NONE, TRUE, True, State.TAINTED, "the local side deletes it"),
-    Rule(True, True, DELETE, None, True, State.RECEIVED_DELETE, "finish: delete it locally"),
+    Rule(
+        True,
+        True,
+        DELETE,
+        None,
+        True,
+        State.RECEIVED_DELETE,
+        "finish: delete it locally",
+        "delete it locally, and finish the deletion",
+    ),
     Rule(
         True,
         True,
@@ -109,6 +132,7 @@ TABLE: tuple[Rule, ...] = (
         False,
         State.ACTIVATED_DELETE,
         "finish: release the hold; if flagged, deprecate",
+        "finish the deletion",
     ),
     Rule(
         True,
@@ -119,7 +143,7 @@ TABLE: tuple[Rule, ...] = (
         State.DEPRECATED,
         "the source deletes it, or unflags it: pullable again",
     ),
-    Rule(True, True, NONE, FALSE, False, State.VANISHED, "pull fetches it again"),
+    Rule(True, True, NONE, FALSE, False, State.VANISHED, "pull fetches it again", "fetch it again"),
     Rule(False, False, None, None, True, State.LOCAL_ONLY, "left alone, counted"),
 )
 

@@ -9,7 +9,7 @@ from typing import Literal
 from ..ends.ends import Ends
 from ..model.ranges import ALL, Selection
 from ..model.results import RepairResult
-from ..model.states import CANCEL_DELETE, LET_GO, State
+from ..model.states import CANCEL_DELETE, LET_GO, TABLE, State
 from .comparing import Comparison
 from .pull import pull
 from .recovery import Recovery
@@ -19,16 +19,8 @@ from .status import status
 
 logger = logging.getLogger("link")
 
-#: What is done about an entity of each state; the others are at rest, or the users' to decide on.
-ACTIONS: dict[State, str] = {
-    State.ACTIVATED_PULL: "copy it, and finish the pull",
-    State.RECEIVED_PULL: "finish the pull",
-    State.RECEIVED_DELETE: "delete it locally, and finish the deletion",
-    State.ACTIVATED_DELETE: "finish the deletion",
-    State.UNHELD: "hold it again",
-    State.VANISHED: "",  # the choice of the caller
-}
-VANISHED = {"refetch": "fetch it again", "release": "release its hold"}
+#: What is done about an entity of each state.
+ACTIONS = {rule.state: rule.repair for rule in TABLE if rule.repair}
 
 
 def repair(
@@ -40,7 +32,8 @@ def repair(
 ) -> RepairResult:
     """Bring every selected entity to rest; see :meth:`link.Source.repair`."""
     before = status(ends, selection, deep=True)
-    actions = {state: (before[state], text or VANISHED[vanished]) for state, text in ACTIONS.items() if before[state]}
+    done = ACTIONS if vanished == "refetch" else {**ACTIONS, State.VANISHED: "release its hold"}
+    actions = {state: (before[state], text) for state, text in done.items() if before[state]}
     if dry_run:
         return RepairResult(actions, dry_run, before)
     ends.require_no_transaction("repair of")
