@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -146,3 +149,23 @@ def test_many_threads_take_turns(lab: Lab, pipeline: tuple[Any, Any]) -> None:
     with ThreadPoolExecutor(len(tables)) as pool:
         assert sum(pool.map(use, tables)) == 6 + 12
     assert [len(table()) for table in pipeline] == [6, 12]
+
+
+def test_a_closed_session_has_ended_though_a_child_has_its_socket(lab: Lab) -> None:
+    """A process that was forked meanwhile keeps no lock alive: what waited for it would wait for ever."""
+    site = site_of(lab.local.connection)
+    session = site.open()
+    assert session.lock((1, 2), wait=False)
+    child = os.fork()
+    if not child:
+        time.sleep(60)
+        os._exit(0)
+    try:
+        session.close()
+        with site.session() as other:
+            deadline = time.monotonic() + 10
+            while not other.lock((1, 2), wait=False):
+                assert time.monotonic() < deadline
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

@@ -98,18 +98,21 @@ def translate(error: Exception, address: str, user: str) -> LinkError:
 
 
 class RawColumns:
-    """Which columns of which tables travel raw; shared by all sessions of a site."""
+    """Which columns of which tables travel raw; shared by all sessions of a site.
+
+    A table of other columns is another one: links need not have all of them here, and a source's table may be replaced.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str, Form], tuple[Column, ...]] = {}
+        self._known: dict[tuple[Table, Form], tuple[Column, ...]] = {}
 
     def find(self, session: MySQLSession, table: Table, form: Form) -> tuple[Column, ...]:
         """The columns to send raw: the long ones of a table whose rows are long on average."""
-        known = (table.schema, table.name, form)
+        known = table, form
         if known not in self._known:
             length = session.query(
                 "SELECT AVG_ROW_LENGTH FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
-                known[:2],
+                (table.schema, table.name),
             )
             long_rows = bool(length) and (length[0][0] or 0) > _LONG_ROW
             self._known[known] = session.dialect.raw_columns(table, form, long_rows)
@@ -117,7 +120,7 @@ class RawColumns:
 
     def add(self, session: MySQLSession, table: Table, form: Form) -> None:
         """From now on send all long columns of a table raw: it has longer rows than was thought."""
-        self._known[table.schema, table.name, form] = session.dialect.raw_columns(table, form, True)
+        self._known[table, form] = session.dialect.raw_columns(table, form, True)
 
 
 class MySQLSession(Session):
@@ -247,6 +250,10 @@ class MySQLSession(Session):
 
     def close(self) -> None:
         # Not close(): it would say goodbye politely, and wait, in the middle of an unbuffered result.
+        # And it has ended for the server, too, though a process that was forked meanwhile has the socket as well.
+        if wire := self._connection._sock:
+            with contextlib.suppress(OSError):
+                wire.shutdown(socket.SHUT_RDWR)
         self._connection._force_close()
 
 
