@@ -281,7 +281,7 @@ def test_connections_notice_a_dead_peer(lab: Lab) -> None:
     Unit()
     for server in (Unit._link.connect_source(), Unit._link.connect_local()):
         with closing(server.open()) as connection:
-            raw = connection._raw
+            raw = connection._connection
             number = raw.fileno() if lab.kind == "postgresql" else raw._sock.fileno()
             with socket.fromfd(number, socket.AF_INET, socket.SOCK_STREAM) as wire:
                 assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
