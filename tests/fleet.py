@@ -12,6 +12,7 @@ import os
 import pwd
 import random
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -19,9 +20,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +41,26 @@ WORKERS = 8
 _OWN = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % WORKERS
 _PORTS = random.sample(PORTS[_OWN::WORKERS], k=len(PORTS) // WORKERS)
 START_SECONDS = 60
+
+
+#: Sessions of administrators that nobody uses at the moment, of a process (no child takes its parent's) and a server.
+_IDLE: dict[tuple[int, str, int], list[Any]] = {}
+
+
+def _alive(idle: list[Any]) -> Any:
+    """Take a session whose server has not ended it meanwhile."""
+    while idle:
+        connection = idle.pop()
+        wire = connection if hasattr(connection, "fileno") else connection._sock
+        if not select.select([wire], [], [], 0)[0]:
+            return connection
+        _leave(connection)
+    return None
+
+
+def _leave(connection: Any) -> None:
+    with suppress(pymysql.MySQLError, psycopg2.Error):  # it is over already
+        connection.close()
 
 
 class Keeper:
@@ -122,11 +143,32 @@ class TestServer:
         connection.autocommit = True
         return connection
 
+    @contextmanager
+    def cursor(self) -> Iterator[Any]:
+        """A cursor of a session of the administrator, which others take up later: leave its settings as they are."""
+        idle = _IDLE.setdefault((os.getpid(), self.host, self.port), [])
+        connection = _alive(idle) or self.connect_raw()
+        try:
+            with connection.cursor() as cursor:
+                yield cursor
+        except BaseException:
+            _leave(connection)
+            raise
+        idle.append(connection)
+
     def sql(self, statement: str, *params: object) -> list[tuple[Any, ...]]:
         """Run one statement as administrator and return its rows, if it has any."""
-        with closing(self.connect_raw()) as connection, connection.cursor() as cursor:
+        with self.cursor() as cursor:
             cursor.execute(statement, params or None)
-            return list(cursor.fetchall()) if cursor.description else []
+            rows = list(cursor.fetchall()) if cursor.description else []
+        if statement.startswith("SET "):
+            self.forget_sessions()  # what is set for the server holds in new ones
+        return rows
+
+    def forget_sessions(self) -> None:
+        """Let the next statement come in a new session."""
+        for connection in _IDLE.pop((os.getpid(), self.host, self.port), []):
+            _leave(connection)
 
     def create_user(self, name: str, password: str) -> None:
         """An account that may log in and nothing else."""
@@ -290,6 +332,8 @@ class Fleet:
 
     def close(self) -> None:
         """End all servers and remove their data."""
+        for server in self.servers():
+            server.forget_sessions()
         if self._keeper is not None:
             self._keeper.dismiss()
             for process in self._processes:

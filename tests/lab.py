@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import datajoint as dj
 import pymysql
 from fleet import TestServer
+from pymysql.constants import ER
 
 
 @dataclass
@@ -113,7 +114,7 @@ def _close(connection: dj.Connection) -> None:
 
 def _clear(server: TestServer, prefix: str) -> None:
     server.restore()
-    with closing(server.connect_raw()) as connection, connection.cursor() as cursor:
+    with server.cursor() as cursor:
 
         def column(query: str) -> list[Any]:
             cursor.execute(query, (f"{prefix}\\_%",))
@@ -127,8 +128,19 @@ def _clear(server: TestServer, prefix: str) -> None:
                 statements += [f"DROP OWNED BY {user} CASCADE", f"DROP ROLE {user}"]
         else:
             sessions = column("SELECT id FROM information_schema.processlist WHERE user LIKE %s")
-            statements = [*(f"KILL {session}" for session in sessions), "SET foreign_key_checks = 0"]
+            for session in sessions:
+                _kill(cursor, session)
+            statements = ["SET foreign_key_checks = 0"]
             statements += ["DROP SCHEMA `{}`".format(schema.replace("`", "``")) for schema in schemas]
             statements += [f"DROP USER {user}@'%'" for user in column("SELECT user FROM mysql.user WHERE user LIKE %s")]
+            statements += ["SET foreign_key_checks = 1"]
         for statement in statements:
             cursor.execute(statement)
+
+
+def _kill(cursor: Any, session: int) -> None:
+    try:
+        cursor.execute(f"KILL {session}")
+    except pymysql.MySQLError as error:
+        if error.args[0] != ER.NO_SUCH_THREAD:  # it has ended by itself
+            raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import traceback
-from contextlib import closing
 from typing import Any
 
 import datajoint as dj
@@ -67,7 +66,7 @@ def contents(lab: Lab) -> dict[tuple[int, str, str], Any]:
     """All schemas of the lab on both servers with their types, tables, columns and rows."""
     found: dict[tuple[int, str, str], Any] = {}
     for server in (lab.source_server, lab.local_server):
-        with closing(server.connect_raw()) as connection, connection.cursor() as cursor:
+        with server.cursor() as cursor:
             found |= _contents(server, cursor, f"{lab.prefix}%")
     return found
 
