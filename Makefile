@@ -4,11 +4,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LISTING := .cache/servers.json
+# More than the cores of a small machine: many tests wait, for locks, for servers that come back. Each has its own servers.
+WORKERS ?= 4
 
 # The tests of what a crash, a broken wire, a hand or a strange value may do: those that try more when asked to.
 SOAK := tests/test_crash.py tests/test_model.py tests/test_load.py tests/test_interruptions.py tests/test_exact_properties.py
 
-.PHONY: help demo test soak bench lint format servers clean
+.PHONY: help demo check test soak bench lint format servers clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,8 +18,11 @@ help: ## show this list
 demo: .venv/.demo ## show the package at work, on two private PostgreSQL servers
 	$(BIN)/datajoint-link demo
 
+check: lint ## style, types, what needs no server, one quick job on PostgreSQL: for every commit
+	$(BIN)/pytest --quick --numprocesses 2 --dist worksteal
+
 test: lint ## check and test everything, on real MySQL, MariaDB and PostgreSQL servers
-	$(BIN)/pytest --numprocesses 2 --dist worksteal
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
 soak: .venv/.dev ## the tests of safety and exactness, at full size and for hours (SOAK=tests/test_load.py for one of them)
 	LINK_SOAK=1 $(BIN)/pytest $(SOAK)

@@ -28,13 +28,41 @@ from provision import KINDS, TITLES, UnavailableError, find  # noqa: E402
 
 FLEET = pytest.StashKey[Fleet]()
 FIGURES = pytest.StashKey[Figures]()
+#: What `--quick` runs on PostgreSQL, beside what needs no server.
+QUICK = ("test_pull", "test_delete", "test_flags", "test_linked_class")
+#: Fixtures that come with a server, and the demo's, which starts servers of its own.
+WITH_SERVERS = {"kind", "pair", "servers", "buckets", "place"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="only what needs no server, and the main jobs on PostgreSQL")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--quick`, leave out the rest; an error where that leaves nothing of a module that shall be there."""
+    if not config.getoption("quick"):
+        return
+    chosen = [item for item in items if _is_quick(item)]
+    modules, left = ({item.path.stem for item in some} for some in (items, chosen))
+    gone = [name for name in QUICK if not (config.rootpath / "tests" / f"{name}.py").exists()]
+    if lost := gone + [name for name in QUICK if name in modules - left]:
+        raise pytest.UsageError(f"--quick finds no test in {', '.join(lost)}")
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
+
+
+def _is_quick(item: pytest.Item) -> bool:
+    if WITH_SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+        return True
+    chosen = item.callspec.params if hasattr(item, "callspec") else {}
+    return item.path.stem in QUICK and chosen.get("kind") == "postgresql"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FLEET] = Fleet()
     config.stash[FIGURES] = Figures()
     if getattr(config.option, "numprocesses", None):
-        for kind in KINDS:
+        for kind in ("postgresql",) if config.getoption("quick") else KINDS:
             with suppress(UnavailableError):  # who needs it will say so
                 find(kind)  # fetched once, before several workers ask for it
 
@@ -112,7 +140,7 @@ def _pair(config: pytest.Config, kind: str) -> tuple[TestServer, TestServer]:
     try:
         return config.stash[FLEET].pair(kind)
     except UnavailableError as reason:
-        if os.environ.get("LINK_REQUIRE_SERVERS") == "all":
+        if os.environ.get("LINK_REQUIRE_SERVERS") == "all" or config.getoption("quick"):
             pytest.fail(str(reason))
         pytest.skip(str(reason))
 

@@ -43,8 +43,9 @@ _PORTS = random.sample(PORTS[_OWN::WORKERS], k=len(PORTS) // WORKERS)
 START_SECONDS = 60
 
 
-#: Sessions of administrators that nobody uses at the moment, of a process (no child takes its parent's) and a server.
-_IDLE: dict[tuple[int, str, int], list[Any]] = {}
+#: Sessions of administrators that nobody uses at the moment, of a process (no child takes its parent's) and a server,
+#: by what they are for.
+_IDLE: dict[tuple[int, str, int], dict[str, list[Any]]] = {}
 
 
 def _alive(idle: list[Any]) -> Any:
@@ -144,9 +145,9 @@ class TestServer:
         return connection
 
     @contextmanager
-    def cursor(self) -> Iterator[Any]:
-        """A cursor of a session of the administrator, which others take up later: leave its settings as they are."""
-        idle = _IDLE.setdefault((os.getpid(), self.host, self.port), [])
+    def cursor(self, purpose: str = "") -> Iterator[Any]:
+        """A cursor of a session of the administrator, which others with this purpose take up later, settings and all."""
+        idle = _IDLE.setdefault((os.getpid(), self.host, self.port), {}).setdefault(purpose, [])
         connection = _alive(idle) or self.connect_raw()
         try:
             with connection.cursor() as cursor:
@@ -167,8 +168,9 @@ class TestServer:
 
     def forget_sessions(self) -> None:
         """Let the next statement come in a new session."""
-        for connection in _IDLE.pop((os.getpid(), self.host, self.port), []):
-            _leave(connection)
+        for idle in _IDLE.pop((os.getpid(), self.host, self.port), {}).values():
+            for connection in idle:
+                _leave(connection)
 
     def create_user(self, name: str, password: str) -> None:
         """An account that may log in and nothing else."""

@@ -13,7 +13,7 @@ import math
 import re
 import struct
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -320,7 +320,7 @@ def insert(
 
 def run(server: TestServer, *statements: str) -> None:
     """Statements of one session, in UTC and with every date that the server can hold."""
-    with closing(server.connect_raw()) as connection, connection.cursor() as cursor:
+    with server.cursor("oracle") as cursor:
         _prepare(server.kind, cursor)
         for statement in statements:
             cursor.execute(statement)
@@ -344,7 +344,7 @@ def read(server: TestServer, schema: str, table: str, columns: Mapping[str, Type
 
     The columns are named with their types at the source: JSON and uuid do not show everywhere.
     """
-    with closing(server.connect_raw()) as connection, connection.cursor() as cursor:
+    with server.cursor("oracle") as cursor:
         _prepare(server.kind, cursor)
         types = _types(server.kind, cursor, schema, table)
         readers = [

@@ -208,7 +208,7 @@ def test_cut_again_and_again(lab: Lab, wires: Wires, monkeypatch: pytest.MonkeyP
                 cursor.execute(f"SELECT COUNT(*) FROM {lab.local_schema}.session")
                 arrived = cursor.fetchone()[0]
                 if arrived > seen:
-                    time.sleep(chance.random() / 5)
+                    time.sleep(chance.random() / 12)
                     wires.cut((wires.source, wires.local)[cuts % 2])
                     seen, cuts = arrived, cuts + 1
 
