@@ -4,8 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LISTING := .cache/servers.json
-# More than the cores of a small machine: many tests wait, for locks, for servers that come back. Each has its own servers.
-WORKERS ?= 4
+# One more than the cores of a small machine: many tests wait, for locks or for servers that come back.
+WORKERS ?= 3
 
 # The tests of what a crash, a broken wire, a hand or a strange value may do: those that try more when asked to.
 SOAK := tests/test_crash.py tests/test_model.py tests/test_load.py tests/test_interruptions.py tests/test_exact_properties.py

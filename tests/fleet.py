@@ -146,7 +146,7 @@ class TestServer:
 
     @contextmanager
     def cursor(self, purpose: str = "") -> Iterator[Any]:
-        """A cursor of a session of the administrator, which others with this purpose take up later, settings and all."""
+        """A cursor of an administrator's session, which others with this purpose take up later, settings and all."""
         idle = _IDLE.setdefault((os.getpid(), self.host, self.port), {}).setdefault(purpose, [])
         connection = _alive(idle) or self.connect_raw()
         try:

@@ -26,6 +26,8 @@ from link import State
 
 REFUSALS = (pymysql.IntegrityError, psycopg2.IntegrityError)
 ROWS, PROCESSES, SECONDS = (200_000, 8, 60) if SOAK else (20_000, 4, 12)
+#: What each process does at least.
+OPERATIONS = 5 if SOAK else 34
 
 
 class Cutter(Proxy):
@@ -115,6 +117,7 @@ def load(lab: Lab, source_port: int, local_port: int) -> Counter[str]:
         "rows": ROWS,
         "processes": PROCESSES,
         "seconds": SECONDS,
+        "operations": OPERATIONS,
     }
     script = str(Path(__file__).with_name("loader.py"))
     done = subprocess.run(
