@@ -10,7 +10,7 @@ WORKERS ?= 3
 # The tests of what a crash, a broken wire, a hand or a strange value may do: those that try more when asked to.
 SOAK := tests/test_crash.py tests/test_model.py tests/test_load.py tests/test_interruptions.py tests/test_exact_properties.py
 
-.PHONY: help demo check test soak bench lint format servers clean
+.PHONY: help demo check test soak bench lint format golden servers clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ lint: .venv/.dev ## check style and types
 format: .venv/.dev ## put the code into shape
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+golden: .venv/.dev ## write the texts of our SQL anew (tests/golden): read the difference before it is committed
+	LINK_GOLDEN=write $(BIN)/pytest -q tests/test_golden.py
 
 servers: .venv/.dev ## run the test servers until Ctrl-C (then LINK_TEST_SERVERS=.cache/servers.json make test)
 	DJ_IGNORE_CONFIG_FILE=true $(BIN)/python tests/fleet.py $(LISTING)

@@ -37,7 +37,7 @@ QUICK_RESULTS = Path(__file__).parents[1] / ".cache/bench"
 def main(arguments: Sequence[str] | None = None, fleet: Fleet | None = None) -> list[Figure]:
     """Measure what the arguments ask for."""
     options = _options(arguments)
-    fleet, own = (fleet, False) if fleet else (Fleet(), True)
+    fleet, own = (fleet, False) if fleet else (Fleet(hurried=False), True)
     sizes = QUICK if options.quick else Sizes()
     bench = Bench(fleet, dataclasses.replace(sizes, runs=options.runs or sizes.runs))
     try:

@@ -34,6 +34,8 @@ class Engine:
     program: Program
     folder: Path
     port: int
+    #: For tests: without what only costs time where a few rows come and go. Measures want servers as they are.
+    hurried: bool = True
 
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     account: ClassVar[str | None] = None
@@ -52,14 +54,13 @@ class MySQL(Engine):
 
     kind = "mysql"
     # Nothing need reach the disk: what a killed process has committed is safe in the system's memory.
-    common = (
-        *("--innodb-flush-method=nosync", "--innodb-flush-log-at-trx-commit=2", "--innodb-doublewrite=OFF"),
-        *("--skip-log-bin", "--innodb-buffer-pool-size=256M", "--performance-schema=OFF"),
-    )
+    common = ("--innodb-flush-method=nosync", "--skip-log-bin", "--innodb-buffer-pool-size=256M")
+    in_haste = ("--innodb-flush-log-at-trx-commit=2", "--innodb-doublewrite=OFF", "--performance-schema=OFF")
+    own: ClassVar[tuple[str, ...]] = ("--mysqlx=OFF", "--secure-file-priv=NULL")
     # Several of these share two cores: threads that wake up for nothing take their time.
-    own: ClassVar[tuple[str, ...]] = (
-        *("--mysqlx=OFF", "--secure-file-priv=NULL", "--innodb-log-writer-threads=OFF"),
-        *("--innodb-read-io-threads=1", "--innodb-write-io-threads=1", "--innodb-purge-threads=1"),
+    own_in_haste: ClassVar[tuple[str, ...]] = (
+        *("--innodb-log-writer-threads=OFF", "--innodb-read-io-threads=1"),
+        *("--innodb-write-io-threads=1", "--innodb-purge-threads=1"),
     )
 
     def set_up(self) -> Sequence[str]:
@@ -76,6 +77,8 @@ class MySQL(Engine):
     def command(self) -> Sequence[str]:
         files = [f"--socket={self.folder}/tmp/server.sock", f"--init-file={self.folder}/accounts.sql"]
         options = [f"--port={self.port}", "--skip-name-resolve", *files, *self.common, *self.own]
+        if self.hurried:
+            options += [*self.in_haste, *self.own_in_haste]
         if self.program.engine:
             return [*self._container(), *options]
         return [*self._native(), "--bind-address=127.0.0.1", f"--pid-file={self.folder}/pid", *options]
@@ -106,7 +109,7 @@ class MariaDB(MySQL):
     """MariaDB makes its data files by running SQL scripts in a server without network and accounts."""
 
     kind = "mariadb"
-    own = ()
+    own = own_in_haste = ()
 
     def _make_data_files(self) -> Sequence[str]:
         parts = ("system_tables", "performance_tables", "system_tables_data")

@@ -294,7 +294,8 @@ class ServerProcess:
 class Fleet:
     """All servers of a test run: a pair of each kind, started when first asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, hurried: bool = True) -> None:
+        self.hurried = hurried
         self.missing: dict[str, str] = {}
         self.elsewhere: set[str] = set()
         self._pairs: dict[str, tuple[TestServer, TestServer]] = {}
@@ -357,7 +358,7 @@ class Fleet:
     def _launch(self, kind: str, program: Program, folder: Path, port: int) -> TestServer:
         assert self._keeper is not None
         folder.mkdir()
-        engine = ENGINES[kind](program, folder, port)
+        engine = ENGINES[kind](program, folder, port, self.hurried)
         process = ServerProcess(engine, self._keeper)
         self._processes.append(process)
         if make_data_files := engine.set_up():

@@ -169,3 +169,22 @@ def test_a_closed_session_has_ended_though_a_child_has_its_socket(lab: Lab) -> N
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+
+
+def test_a_table_that_is_made_anew_is_read_as_it_is_now(lab: Lab) -> None:
+    """A site outlives links: what it knows of a table with long rows is not taken for what another one has."""
+    for column in ("wave", "trace"):
+        Unit = type("Unit", (dj.Manual,), {"definition": f"unit: int32\n---\n{column}: bytes"})
+        schema: Any = lab.source.Schema(lab.source_schema)
+        table = schema(Unit)
+        table.insert({"unit": n, column: bytes(50_000)} for n in range(20))
+        if lab.kind != "postgresql":
+            lab.source_server.sql(f"ANALYZE TABLE {lab.source_schema}.unit")
+        lab.helper_table = f"{column}_outbound"
+        lab.grant(table)
+        linked_table = linked(lab, "Unit", local_schema=f"{lab.local_schema}_{column}")
+        assert linked_table().source.pull().pulled == 20
+        assert linked_table.source.verify().compared == 20
+        assert len(linked_table() & f"LENGTH({column}) = 50000") == 20
+        lab.source_server.sql(f"DROP TABLE {lab.helper_schema}.{lab.helper_table}")
+        lab.source_server.sql(f"DROP TABLE {lab.source_schema}.unit")
