@@ -8,10 +8,10 @@ from types import FrameType
 from typing import Any, cast
 
 import datajoint as dj
-from link.servers.sites import source_site
 
 from link.config import credentials, parse_host, require_schema_name
 from link.host import connection_of
+from link.servers.sites import source_site
 
 
 class LazySchema:
