@@ -1,32 +1,31 @@
 """Child processes that pull or delete, and are killed or cut off at a chosen statement.
 
-Run as a script, this is a process that has everything imported and forks a child for each line of JSON on its
-standard input, so that a crash costs a fraction of a second. See `Crasher`, which talks to it, and `Order`.
+A process of the kind of `children` has used the link already, and forks a child for each order, so that a crash costs
+a fraction of a second. See `Crasher`, which talks to it, and `Order`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import json
+import logging
 import os
 import re
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import threading
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+import warnings
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Literal
-
-if __name__ == "__main__":
-    os.environ |= {"DJ_IGNORE_CONFIG_FILE": "true", "DJ_LOG_LEVEL": "ERROR"}
 
 import psycopg2
 import psycopg2.extensions
 import pymysql.connections
+from children import CHILDREN, accounts
 
 if TYPE_CHECKING:
     from lab import Lab
@@ -72,25 +71,22 @@ class Crasher:
         self._source = (lab.source_server.host, lab.source_server.port)
 
     def __enter__(self) -> Crasher:
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", str(Path(__file__))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._pipe, theirs = CHILDREN.Pipe()
+        self._process = CHILDREN.Process(target=serve, args=(theirs, accounts()))
+        self._process.start()
+        theirs.close()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate("")
+        self._pipe.close()
+        self._process.join()
 
     def run(self, order: Order) -> dict[str, Any]:
         """What became of a child: `status`, and if it came to its end, `statements`, `result`, `error`."""
         order.link, order.local, order.source = self._link, self._local, self._source
         order.older = self._older
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps(asdict(order)) + "\n")
-        self._process.stdin.flush()
-        report: dict[str, Any] = json.loads(self._process.stdout.readline())
+        self._pipe.send(order)
+        report: dict[str, Any] = self._pipe.recv()
         return report
 
 
@@ -339,33 +335,41 @@ def obey(order: Order, known: Linked) -> dict[str, Any]:
     return report | {"statements": trap.count, "sprung": trap.sprung}
 
 
-def main() -> None:
+def serve(orders: Connection, environment: dict[str, str]) -> None:
     """Fork a child for each order, and say what became of it."""
-    import tqdm.auto  # noqa: F401 - so that children need not
-
+    os.environ |= environment
+    warnings.simplefilter("ignore")
+    logging.getLogger("datajoint").setLevel(logging.ERROR)
     known: Linked | None = None
-    for line in sys.stdin:
-        order = Order(**json.loads(line))
-        if known is None:
-            known = linked(order)
-            _ = known.session.source
-            # DataJoint reads what depends on what, and imports much, at the first deletion.
-            (known.session() & "FALSE").delete()
-        hearing, telling = os.pipe()
-        child = os.fork()
-        if not child:
-            os.close(hearing)
-            faulthandler.dump_traceback_later(30)
-            with os.fdopen(telling, "w") as pipe:
-                json.dump(obey(order, known), pipe)
-            os._exit(0)
-        os.close(telling)
-        with os.fdopen(hearing) as pipe:
-            said = pipe.read()
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        sys.stdout.write(json.dumps({"status": status} | (json.loads(said) if said else {})) + "\n")
-        sys.stdout.flush()
+    with contextlib.suppress(EOFError):
+        while True:
+            order: Order = orders.recv()
+            known = known or used(order)
+            orders.send(forked(order, known))
 
 
-if __name__ == "__main__":
-    main()
+def used(order: Order) -> Linked:
+    """The class that an order describes, so that children find in memory what they need."""
+    known = linked(order)
+    _ = known.session.source
+    # DataJoint reads what depends on what, and imports much, at the first deletion.
+    (known.session() & "FALSE").delete()
+    gc.freeze()  # a collection in a child would write to, and so copy, all memory
+    return known
+
+
+def forked(order: Order, known: Linked) -> dict[str, Any]:
+    """What became of a child that obeys."""
+    hearing, telling = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(hearing)
+        faulthandler.dump_traceback_later(30)
+        with os.fdopen(telling, "w") as pipe:
+            json.dump(obey(order, known), pipe)
+        os._exit(0)
+    os.close(telling)
+    with os.fdopen(hearing) as pipe:
+        said = pipe.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return {"status": status} | (json.loads(said) if said else {})

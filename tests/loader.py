@@ -1,28 +1,26 @@
-"""Processes that pull and delete at random on one link until their time is up; run as a script by test_load.
-
-The arguments are one line of JSON; each process writes one line of JSON with what it has done and met.
-"""
+"""What processes do that pull and delete at random on one link until their time is up, for test_load."""
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 import random
-import sys
 import time
 import traceback
+import warnings
 from collections import Counter
+from multiprocessing.connection import Connection
 from typing import Any
 
-if __name__ == "__main__":
-    os.environ |= {"DJ_IGNORE_CONFIG_FILE": "true", "DJ_LOG_LEVEL": "CRITICAL"}
+import datajoint as dj
+
+from dj_link import LazySchema, Link
+from link import LinkError, LockedError, UnreachableError, link
+from link.work import run
 
 
 def linked(order: dict[str, Any], local: Any) -> Any:
     """The class, linked by either interface."""
-    from dj_link import LazySchema, Link
-    from link import link
-
     host, source_schema, *others = order["link"]
     decorate: Any = link(host, source_schema, *others, connection=local, use_tls=False)
     if order["older"]:
@@ -33,14 +31,6 @@ def linked(order: dict[str, Any], local: Any) -> Any:
 
 def work(number: int, order: dict[str, Any]) -> Counter[str]:
     """Pull and delete ranges until the time is up; how many entities, and what errors."""
-    import logging
-
-    import datajoint as dj
-
-    from link import LinkError, LockedError, UnreachableError
-    from link.work import run
-
-    logging.getLogger("link").setLevel(logging.CRITICAL)
     # The servers are there all the time, it is only connections that are lost.
     run.PAUSES = (0.05, 0.1, 0.2, 0.5, 1, 1, 1)
     chance, counts = random.Random(number), Counter[str]()
@@ -79,23 +69,10 @@ def work(number: int, order: dict[str, Any]) -> Counter[str]:
     return counts
 
 
-def main() -> None:
-    """Fork the processes, and wait for them."""
-    import datajoint  # noqa: F401 - so that the processes need not
-    import tqdm.auto  # noqa: F401
-
-    import link.api  # noqa: F401
-
-    order = json.loads(sys.argv[1])
-    children = []
-    for number in range(order["processes"]):
-        children.append(os.fork())
-        if not children[-1]:
-            os.write(1, (json.dumps(work(number, order)) + "\n").encode())
-            os._exit(0)
-    for child in children:
-        os.waitpid(child, 0)
-
-
-if __name__ == "__main__":
-    main()
+def report(pipe: Connection, number: int, order: dict[str, Any], environment: dict[str, str]) -> None:
+    """Work, and send what was done and met."""
+    os.environ |= environment
+    warnings.simplefilter("ignore")
+    for logger in ("link", "datajoint"):
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
+    pipe.send(work(number, order))

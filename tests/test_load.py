@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import random
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
 import psycopg2
 import pymysql
 import pytest
+from children import CHILDREN, accounts
 from figures import SOAK, Figures
 from lab import Lab
+from loader import report
 from pipelines import assert_same, flag, granted, helper, sessions
 from proxy import Proxy
 from test_recovery import wait_until
@@ -115,17 +113,19 @@ def load(lab: Lab, source_port: int, local_port: int) -> Counter[str]:
         "link": [f"127.0.0.1:{source_port}", *names],
         "local": local | {"backend": lab.local_server.backend},
         "rows": ROWS,
-        "processes": PROCESSES,
         "seconds": SECONDS,
         "operations": OPERATIONS,
     }
-    script = str(Path(__file__).with_name("loader.py"))
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", script, json.dumps(order)], capture_output=True, text=True, check=True
-    )
-    reports = [Counter(json.loads(line)) for line in done.stdout.splitlines()]
-    assert len(reports) == PROCESSES, done.stderr
-    return sum(reports, Counter[str]())
+    with ExitStack() as stack:
+        pipes = []
+        for number in range(PROCESSES):
+            ours, theirs = CHILDREN.Pipe(duplex=False)
+            process = CHILDREN.Process(target=report, args=(theirs, number, order, accounts()))
+            process.start()
+            theirs.close()
+            stack.callback(process.join)
+            pipes.append(stack.enter_context(ours))
+        return sum((pipe.recv() for pipe in pipes), Counter[str]())
 
 
 def converge(lab: Lab, linked: Any) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import threading
 import time
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 
 import datajoint as dj
 import pytest
+from children import CHILDREN, accounts
 from lab import Lab
 from older import parts
 from pipelines import (
@@ -348,10 +348,6 @@ def wait_until(condition: Any, seconds: float = 20) -> None:
 
 # processes
 
-# Children of a server that has imported everything already, and is itself no copy of a process with threads.
-CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload(["link", "pymysql", "psycopg2", "pytest"])
-
 
 class Child(NamedTuple):
     """A process that pulls as soon as it is told to, and tells how many it has pulled."""
@@ -381,9 +377,8 @@ def child(lab: Lab, chunk_rows: int) -> Iterator[Child]:
     server = lab.local_server
     local = {"host": server.host, "port": server.port, "backend": server.backend}
     local |= {"user": lab.local_user, "password": lab.local_password}
-    account = {"LINK_USER": lab.link_user, "LINK_PASS": lab.link_password}
     ours, theirs = CHILDREN.Pipe()
-    process = CHILDREN.Process(target=pull_when_told, args=(theirs, names, local, account, chunk_rows))
+    process = CHILDREN.Process(target=pull_when_told, args=(theirs, names, local, accounts(), chunk_rows))
     process.start()
     theirs.close()
     try:
