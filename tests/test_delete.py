@@ -6,7 +6,7 @@ import builtins
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -16,7 +16,7 @@ from lab import Lab
 from pipelines import contents, count_held, declare, everything, flag, granted, helper_rows, sessions, states, units
 from recorder import Statement
 
-from link import State
+from link import State, api, host
 from link.errors import TransactionError, TransferError
 from link.work import comparing, deletion, retry
 
@@ -27,9 +27,12 @@ class Prompts:
     def __init__(self) -> None:
         self.answer = "no"
         self.asked: list[str] = []
+        self.said: Callable[[], list[str]] = list
+        self.before: list[list[str]] = []  # what had been said before each
 
     def __call__(self, prompt: str = "") -> str:
         self.asked.append(prompt)
+        self.before.append(self.said())
         return self.answer
 
 
@@ -77,7 +80,9 @@ def test_prompt_and_cascade(lab: Lab, prompts: Prompts, caplog: pytest.LogCaptur
     assert len(Rate()) == len(Comment()) == 10
     assert (Rate & "session = 3").fetch1("total") == 6.125
     lab.local.config.safemode = True
+    flag(lab, "session IN (1, 7)")
     before = everything(lab), contents(lab.local_server, f"{lab.prefix}_analysis")
+    prompts.said = lambda: caplog.messages
 
     with caplog.at_level(logging.INFO, logger="datajoint"):
         assert (Session & "session < 4").delete() == 0
@@ -85,9 +90,22 @@ def test_prompt_and_cascade(lab: Lab, prompts: Prompts, caplog: pytest.LogCaptur
     assert (everything(lab), contents(lab.local_server, f"{lab.prefix}_analysis")) == before
     for table, number in ((Session, 4), (Session.Trial, 8), (Rate, 4), (Comment, 4)):
         assert f"{table.full_table_name} ({number} tuples)" in caplog.messages
+    # What becomes of the holds is said before the answer, and nothing is completed or committed then.
+    address = f"{lab.source_server.host}:{lab.source_server.port}"
+    assert prompts.before[0][-2:] == [
+        f"3 holds at {address} will be released",
+        "1 flagged there will become deprecated: the source can delete them then",
+    ]
+    assert caplog.messages[len(prompts.before[0]) :] == ["Delete cancelled"]
 
+    flag(lab, "session IN (1, 7)", "FALSE")
+    caplog.clear()
     prompts.answer = "yes"
-    assert (Session & "session < 4").delete() == 4
+    with caplog.at_level(logging.INFO, logger="datajoint"):
+        assert (Session & "session < 4").delete() == 4
+    assert prompts.before[1][-1] == f"4 holds at {address} will be released"
+    assert caplog.messages[len(prompts.before[1]) :] == ["Delete committed."]
+    assert not any("completed" in message for message in caplog.messages)
     assert len(prompts.asked) == 2
     assert [len(table()) for table in (Session, Session.Trial, Rate, Comment)] == [6, 12, 6, 6]
     assert helper_rows(lab) == [("NONE", "FALSE", "FALSE")] * 6
@@ -280,24 +298,65 @@ def test_release_of_many_beside_what_cannot_be_deleted(lab: Lab, monkeypatch: py
         lab.local_server.sql(f"DROP SCHEMA {hidden}")
 
 
-def test_not_a_part_of_what_is_selected(lab: Lab) -> None:
-    """DataJoint's cascade misses rows by restrictions with a percent sign: then nothing is deleted or released."""
+class Name(dj.Manual):
+    definition = "name: varchar(30)"
 
-    class Name(dj.Manual):
-        definition = "name: varchar(30)"
 
+def test_not_a_part_of_what_is_selected(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where DataJoint's cascade misreads a restriction, nothing is deleted or released."""
     table = declare(lab, Name)
     table.insert({"name": name} for name in ("50%", "60", "70"))
     Linked = granted(lab, table)
     Linked.source.pull()
     before = everything(lab)
-    with pytest.raises(TransferError, match="1 of the 2"):
-        (Linked & [{"name": "50%"}, {"name": "60"}]).delete(prompt=False)
-    with pytest.raises(TransferError, match="0 of the 1"):
-        (Linked & "name = '50%'").delete(prompt=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(host, "seed", lambda table: table)  # as it is without our help
+        with pytest.raises(TransferError, match="1 of the 2"):
+            (Linked & [{"name": "50%"}, {"name": "60"}]).delete(prompt=False)
+        with pytest.raises(TransferError, match="0 of the 1"):
+            (Linked & "name = '50%'").delete(prompt=False)
     assert everything(lab) == before
-    assert (Linked & "name = '50%'").delete_quick(get_count=True) == 1
+    assert (Linked & "name = '50%'").delete(prompt=False) == 1
     assert (Linked & "name < '70'").delete(prompt=False) == count_held(lab) == 1
+
+
+def test_percent_signs(lab: Lab) -> None:
+    """In operators, patterns and values, of what is pulled and of what is deleted, with dependents and without."""
+    Session, Rate, Comment = with_dependents(lab)
+    assert (Session & "session % 2 = 0" & "session <> 4").delete(prompt=False) == 4
+    assert [len(table()) for table in (Session, Session.Trial, Rate, Comment)] == [6, 12, 6, 6]
+    assert (Session.source & "session % 4 = 0").pull().pulled == 2
+    assert sorted(Session().to_arrays("session")) == [0, 1, 3, 4, 5, 7, 8, 9]
+    assert (Session & "note LIKE 's%' AND note NOT LIKE '%4'" & "session % 4 = 0").delete(prompt=False) == 2
+    assert sorted(Session().to_arrays("session")) == [1, 3, 4, 5, 7, 9] and count_held(lab) == 6
+
+    table = declare(lab, Name)
+    names = ["50%", "50%%", "50", "%", "%s", "%%s", "%(a)s"]
+    table.insert({"name": name} for name in names)
+    lab.helper_table = "name_outbound"
+    Linked = granted(lab, table)
+    for name in names:
+        assert (Linked.source & {"name": name}).pull().pulled == 1, name
+        assert (Linked & "name LIKE '%'" & {"name": name}).delete(prompt=False) == 1, name
+    assert Linked.source.pull("name LIKE '50%'").pulled == 3
+    assert (Linked & [{"name": "50%%"}, {"name": "50"}]).delete(prompt=False) == 2
+    assert count_held(lab) == len(Linked()) == 1
+
+
+def test_by_what_is_deleted_along(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restricted by dependents, parts and the table itself, which select nothing any more once some rows are gone."""
+    monkeypatch.setattr(api, "KEYS_AT_ONCE", 2)
+    Session, Rate, Comment = with_dependents(lab)
+    assert (Session & (Comment & "session = 0")).delete(prompt=False) == 1
+    assert (Session & (Rate & "session % 2 = 1" & "session < 6")).delete(prompt=False) == 3
+    assert (Session & (Session.Trial & "session = 2")).delete(prompt=False) == 1
+    assert (Session & (Session & "session = 4").proj()).delete(prompt=False) == 1
+    assert [len(table()) for table in (Session, Session.Trial, Rate, Comment)] == [4, 8, 4, 4]
+    Comment.delete(prompt=False)
+    Rate.delete(prompt=False)
+    Session.Trial.delete(prompt=False, part_integrity="ignore")
+    assert (Session & (Session & "session > 6").proj()).delete_quick(get_count=True) == 3
+    assert count_held(lab) == len(Session()) == 1
 
 
 def test_order(lab: Lab, statements: list[Statement]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from typing import Any, Literal, NoReturn, cast
 
@@ -17,8 +18,8 @@ from .errors import ConfigError, LinkError
 from .host import FreeTable, TableMeta
 from .model.ranges import Selection
 from .model.results import PullResult, RepairResult, Status, VerifyResult
-from .model.schema import part_class, part_name, part_of_class
-from .selections import selection_of
+from .model.schema import part_class, part_of_class
+from .selections import Selecting, selection_of
 from .signals import final
 from .work import parallel
 from .work.comparing import Comparison
@@ -28,6 +29,9 @@ from .work.repair import repair
 from .work.run import Run
 from .work.status import status
 from .work.verify import verify
+
+#: Keys of rows that DataJoint deletes by one statement, where it cannot do so by the conditions.
+KEYS_AT_ONCE = 1000
 
 
 def link(
@@ -212,7 +216,7 @@ class LinkedMeta(TableMeta):
             host.load_heading(cls())
 
 
-class Source(FreeTable):
+class Source(Selecting, FreeTable):
     """What the source has: a DataJoint query that can be restricted, previewed, fetched, and pulled."""
 
     def __init__(self, link: Link) -> None:
@@ -361,7 +365,7 @@ class Source(FreeTable):
         with self._link.connect_source().in_our_words():
             for restriction in restrictions:
                 expression = expression & restriction
-            return selection_of(expression)
+            return selection_of(expression, self._link.spec.class_name)
 
     def __repr__(self) -> str:
         return str(cast(Any, super(FreeTable, self)).__repr__())
@@ -383,7 +387,7 @@ class _SourceOf:
         return owner._source_class(owner._link)
 
 
-class LinkedTable(dj.Manual, metaclass=LinkedMeta):
+class LinkedTable(Selecting, dj.Manual, metaclass=LinkedMeta):
     """A local table whose rows come from a source table: an ordinary DataJoint table otherwise."""
 
     _link: Link
@@ -422,20 +426,22 @@ class LinkedTable(dj.Manual, metaclass=LinkedMeta):
         TransactionError
             Called inside an open transaction.
         """
-        if part_name(self.table_name, "") in host.where_clause(self):
-            # DataJoint deletes from the parts first: a restriction by one of them would select nothing after that.
-            by_keys = type(self)() & cast(Any, self).keys()
-            return int(cast(Any, by_keys).delete(transaction, prompt, part_integrity))
         prompt = host.safemode(self.connection) if prompt is None else prompt
+        own: Any = super(LinkedTable, LinkedTable)
 
-        def execute() -> int:
+        def execute(keys: Iterable[dict[str, Any]]) -> int:
+            seeds = [host.seed(table) for table in self._deletable(keys)]
             if prompt:
-                for table in dj.Diagram.cascade(self, part_integrity=part_integrity):
-                    dj.logger.info(f"{table.full_table_name} ({len(table)} tuples)")
-            return int(super(LinkedTable, self).delete(transaction=False, prompt=False, part_integrity=part_integrity))
+                for name, count in host.cascade_counts(seeds, part_integrity).items():
+                    dj.logger.info(f"{name} ({count} tuples)")
+            with host.unfinished():
+                return sum(
+                    int(own.delete(seed, transaction=False, prompt=False, part_integrity=part_integrity))
+                    for seed in seeds
+                )
 
         with final():
-            return delete(self._link.open(), selection_of(self), execute, prompt)
+            return delete(self._link.open(), self._selection(), execute, prompt)
 
     def delete_quick(self, get_count: bool = False) -> int | None:
         """Delete local rows without a prompt and without dependents, and release them at the source.
@@ -445,13 +451,27 @@ class LinkedTable(dj.Manual, metaclass=LinkedMeta):
         get_count : bool
             Return the number of rows deleted.
         """
-        if host.is_limited(self):
-            by_keys: LinkedTable = type(self)() & cast(Any, self).keys()
-            return by_keys.delete_quick(get_count)
+        own: Any = super(LinkedTable, LinkedTable)
 
-        def execute() -> int:
-            return int(cast(Any, super(LinkedTable, self)).delete_quick(get_count=True))
+        def execute(keys: Iterable[dict[str, Any]]) -> int:
+            return sum(int(own.delete_quick(table, True)) for table in self._deletable(keys))
 
         with final():
-            count = delete(self._link.open(), selection_of(self), execute, prompt=False)
+            count = delete(self._link.open(), self._selection(), execute, prompt=False)
         return count if get_count else None
+
+    def _selection(self) -> Selection:
+        return selection_of(self, type(self).__name__)
+
+    def _deletable(self, keys: Iterable[dict[str, Any]]) -> Iterator[Any]:
+        """The selected rows, which have these keys, by conditions that deletions can take; in batches, if need be.
+
+        DataJoint's cascade misreads conditions that look up rows, and once rows of a table are gone that they look up
+        they select others. A condition by very many keys takes a server too long.
+        """
+        if not host.is_limited(self) and not host.has_subquery(self):
+            yield self
+            return
+        remaining = iter(keys)
+        while batch := list(itertools.islice(remaining, KEYS_AT_ONCE)):
+            yield type(self)() & batch

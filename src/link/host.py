@@ -10,8 +10,12 @@ which is noticed and refused; 2.3.0 has no ``Codec.referenced_paths``, without w
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -19,6 +23,7 @@ import datajoint as dj
 from datajoint.builtin_codecs import AttachCodec, FilepathCodec, HashCodec, NpyCodec, SchemaCodec
 from datajoint.codecs import Codec, is_codec_registered, lookup_codec, resolve_dtype
 from datajoint.errors import AccessError, DataJointError, LostConnectionError
+from datajoint.expression import QueryExpression
 from datajoint.hash_registry import build_hash_path, get_store_backend
 from datajoint.heading import Heading
 from datajoint.lineage import ensure_lineage_table, insert_lineages
@@ -45,6 +50,7 @@ __all__ = [
     "Heading",
     "LostConnectionError",
     "NpyCodec",
+    "QueryExpression",
     "SchemaCodec",
     "StorageBackend",
     "TableMeta",
@@ -275,6 +281,46 @@ def record_lineage(connection: dj.Connection, schema: str, entries: Sequence[tup
     insert_lineages(connection, schema, list(entries))
 
 
+# deletions
+
+
+def cascade_counts(seeds: Iterable[Any], part_integrity: str) -> dict[str, int]:
+    """How many rows of which tables DataJoint would delete, for rows of a table."""
+    counts: dict[str, int] = {}
+    for seed in seeds:
+        for table in dj.Diagram.cascade(seed, part_integrity=part_integrity):
+            counts[table.full_table_name] = counts.get(table.full_table_name, 0) + len(table)
+    return counts
+
+
+def seed(table: Any) -> Any:
+    """A restricted table as DataJoint's cascade understands it.
+
+    It takes the conditions of a table for what a user has written, and doubles percent signs that stand twice already.
+    """
+    if is_limited(table):
+        return table  # by the keys that it selects
+    table = copy.copy(table)
+    conditions = (c.replace("%%", "%") if isinstance(c, str) else c for c in table.restriction)
+    table._restriction = dj.AndList(conditions)
+    return table
+
+
+@contextlib.contextmanager
+def unfinished() -> Iterator[None]:
+    """Let DataJoint not say that a deletion is completed: of one inside a transaction it cannot know."""
+    thread = threading.get_ident()
+
+    def is_true(record: logging.LogRecord) -> bool:
+        return record.thread != thread or record.msg != "Delete completed"
+
+    dj.logger.addFilter(is_true)
+    try:
+        yield
+    finally:
+        dj.logger.removeFilter(is_true)
+
+
 # queries
 
 
@@ -292,6 +338,11 @@ def is_restricted_table(expression: Any) -> bool:
 def is_limited(expression: Any) -> bool:
     """Whether a query takes only some of its rows, as with ``dj.Top``."""
     return expression._top is not None
+
+
+def has_subquery(expression: Any) -> bool:
+    """Whether conditions of a query look up rows."""
+    return bool(re.search(r"\bSELECT\b", where_clause(expression), re.IGNORECASE))
 
 
 def quoted(expression: Any, names: Sequence[str]) -> list[str]:

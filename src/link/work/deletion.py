@@ -11,15 +11,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import datajoint as dj
 
 from ..ends.ends import Ends
-from ..errors import TransferError, UnreachableError
+from ..errors import LinkError, TransferError, UnreachableError
 from ..host import user_choice
 from ..model.ranges import Key, Selection
-from ..model.states import CANCEL_DELETE, START_DELETE
+from ..model.states import ASKED, CANCEL_DELETE, START_DELETE
 from .comparing import Comparison
 from .recovery import Recovery
 from .retry import patiently
@@ -29,7 +30,13 @@ logger = logging.getLogger("link")
 dj_logger = dj.logger
 
 
-def delete(ends: Ends, selection: Selection, execute: Callable[[], int], prompt: bool) -> int:
+class _Outcome:
+    """What is true when a deletion is interrupted at this moment."""
+
+    said = "nothing was deleted"
+
+
+def delete(ends: Ends, selection: Selection, execute: Callable[[Iterable[dict[str, Any]]], int], prompt: bool) -> int:
     """Delete what ``execute`` deletes of the selected local rows, and tell the source.
 
     Parameters
@@ -37,7 +44,7 @@ def delete(ends: Ends, selection: Selection, execute: Callable[[], int], prompt:
     selection : Selection
         Rows of the local table.
     execute : callable
-        Deletes within the open transaction and returns the number of rows.
+        Deletes within the open transaction and returns the number of rows; it is given their keys.
     prompt : bool
         Ask before anything is kept.
 
@@ -47,35 +54,73 @@ def delete(ends: Ends, selection: Selection, execute: Callable[[], int], prompt:
         Number of local rows deleted; 0 when the user declined.
     """
     ends.require_no_transaction("delete of")
+    outcome = _Outcome()
+    try:
+        count = _delete(ends, selection, execute, prompt, outcome)
+    except KeyboardInterrupt:
+        logger.warning("%s: interrupted; %s", ends.name, outcome.said)
+        raise
+    if count:
+        logger.info("%s: deleted %d entities here, and the source knows", ends.name, count)
+        if prompt:
+            dj_logger.info("Delete committed.")
+    return count
+
+
+def _delete(
+    ends: Ends,
+    selection: Selection,
+    execute: Callable[[Iterable[dict[str, Any]]], int],
+    prompt: bool,
+    outcome: _Outcome,
+) -> int:
     connection = ends.local.connection
     with Run(ends) as run:
         recovery = Recovery(run)
         recovery.recover()
         with ends.local.in_one_session():
             # Others may pull and delete here at the same time, and have the same rows locked.
-            keys = patiently(lambda: _delete(ends, run, selection, execute))
-            count = len(keys)
+            keys = patiently(lambda: _delete_here(ends, run, selection, execute))
             try:
-                confirmed = count > 0 and (not prompt or user_choice("Commit deletes?", default="no") == "yes")
-                if confirmed:
-                    run.apply(START_DELETE, keys)
+                if not _is_confirmed(run, keys, prompt):
+                    connection.cancel_transaction()
+                    if prompt:
+                        dj_logger.warning("Delete cancelled" if keys else "Nothing to delete.")
+                    return 0
+                _mark(run, keys)
             except BaseException:
                 _roll_back(ends)
                 raise
-            if not confirmed:
-                connection.cancel_transaction()
-                if prompt:
-                    dj_logger.warning("Delete cancelled" if count else "Nothing to delete.")
-                return 0
-            _commit(run, connection, keys)
+            _commit(run, connection, keys, outcome)
         _release(ends, recovery, keys)
-    logger.info("%s: deleted %d entities here, and the source knows", ends.name, count)
-    if prompt:
-        dj_logger.info("Delete committed.")
-    return count
+    return len(keys)
 
 
-def _delete(ends: Ends, run: Run, selection: Selection, execute: Callable[[], int]) -> list[Key]:
+def _is_confirmed(run: Run, keys: list[Key], prompt: bool) -> bool:
+    """Whether there is something to delete, and the user wants it, who is told what becomes of the holds."""
+    if not keys or not prompt:
+        return bool(keys)
+    held = len(run.holds.helper.existing(run.home, keys))
+    asked = len(run.holds.existing(run.home, keys, ASKED))
+    dj_logger.info(f"{held - asked:,} holds at {run.ends.source.address} will be released")
+    if asked:
+        dj_logger.info(f"{asked:,} flagged there will become deprecated: the source can delete them then")
+    return str(user_choice("Commit deletes?", default="no")) == "yes"
+
+
+def _mark(run: Run, keys: list[Key]) -> None:
+    try:
+        run.apply(START_DELETE, keys)
+    except BaseException:
+        # Nothing is deleted here: what is marked already would be, by the next operation.
+        with contextlib.suppress(LinkError):
+            run.apply(CANCEL_DELETE, keys)
+        raise
+
+
+def _delete_here(
+    ends: Ends, run: Run, selection: Selection, execute: Callable[[Iterable[dict[str, Any]]], int]
+) -> list[Key]:
     """Delete locally, in a transaction that is left open; the keys of what is deleted."""
     where = f" WHERE {selection.condition}" if selection else ""
     reading = run.rows.dialect.stable_read(f"SELECT {run.rows.selected} FROM {run.rows.name}{where}")
@@ -83,12 +128,12 @@ def _delete(ends: Ends, run: Run, selection: Selection, execute: Callable[[], in
     try:
         with ends.local.in_our_words():
             keys = _read_keys(ends.local.connection, reading)
-            count = execute()
+            count = execute(map(run.as_dict, keys))
         if count != len(keys):
             raise TransferError(
                 f"DataJoint deleted {count} of the {len(keys)} selected rows of {ends.name}; "
                 "nothing was changed on either server.",
-                "It misreads some restrictions in deletions, such as those with %: select by other attributes.",
+                "Does a trigger or a rule there change what is deleted? Or select the rows in another way.",
             )
     except BaseException:
         _roll_back(ends)
@@ -110,13 +155,19 @@ def _read_keys(connection: dj.Connection, statements: Sequence[str]) -> list[Key
     return [tuple(row) for row in connection.query(select)]
 
 
-def _commit(run: Run, connection: dj.Connection, keys: list[Key]) -> None:
+def _commit(run: Run, connection: dj.Connection, keys: list[Key], outcome: _Outcome) -> None:
+    deleted = f"{len(keys):,} entities were deleted here, and the next operation tells the source"
     try:
+        outcome.said = "whether rows were deleted here the next operation finds out, and tells the source"
         connection.commit_transaction()
-    except Exception:
+        outcome.said = deleted
+    except BaseException:
         # Only if it certainly did not commit: a hold too many is harmless, one too few is not.
         if Comparison(run).present(keys) == set(keys):
             run.apply(CANCEL_DELETE, keys)
+            outcome.said = _Outcome.said
+        else:
+            outcome.said = deleted
         raise
 
 

@@ -116,7 +116,7 @@ class Recovery:
             host.know_schema(site.connection, master.schema)
             table = host.free_table(site.connection, master.schema, master.name)
             try:
-                (table & [self.run.as_dict(key) for key in keys]).delete(prompt=False)
+                host.seed(table & [self.run.as_dict(key) for key in keys]).delete(prompt=False)
             except host.LostConnectionError:
                 raise
             except host.DataJointError as error:
