@@ -1,19 +1,24 @@
-"""Where the programs of the database servers come from, on a machine that may have none of them.
+"""Where the programs of the database servers come from, on a machine that may have none of them; and DataJoint 0.14.
 
 PostgreSQL comes out of a wheel. MySQL and MariaDB are used when they are on the PATH; otherwise Debian's or
 Ubuntu's packages are unpacked into a private cache and run there through their own loader, so that nothing is
 installed and no setting of the system touched; otherwise a container engine runs their images.
+
+DataJoint 0.14 comes into an environment of its own in that cache, for what people of a source lab do who have it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
+import venv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +27,8 @@ KINDS = ("mysql", "mariadb", "postgresql")
 TITLES = {"mysql": "MySQL", "mariadb": "MariaDB", "postgresql": "PostgreSQL"}
 DAEMONS = {"mysql": "mysqld", "mariadb": "mariadbd"}
 IMAGES = {"mysql": "mysql:lts", "mariadb": "mariadb:lts"}
+#: Without the second, a newer one might lack names that DataJoint 0.14 uses.
+DATAJOINT_014 = ("datajoint==0.14.*", "pyparsing<4")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "datajoint-link-tests"
 
 
@@ -183,6 +190,30 @@ def _from_image(kind: str) -> Program:
                 raise UnavailableError(f"{engine} cannot pull {IMAGES[kind]}: {error.stderr.strip()[-300:]}") from error
             return Program((IMAGES[kind],), Path("/"), engine)
     raise UnavailableError("no container engine answers")
+
+
+def datajoint_014() -> Path:
+    """The Python of an environment with DataJoint 0.14, which is made once, however many ask for it."""
+    target = CACHE / f"datajoint-0.14-{sys.implementation.cache_tag}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / ".datajoint-0.14.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            _install(target, *DATAJOINT_014)
+    return target / "bin/python"
+
+
+def _install(target: Path, *packages: str) -> None:
+    """Make an environment: whole, or not there at all."""
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=CACHE) as scratch:
+        root = Path(scratch) / "root"
+        venv.create(root, symlinks=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(root / "bin/python"), "install", "--quiet"]
+        try:
+            _output([*pip, "--disable-pip-version-check", *packages])
+        except subprocess.CalledProcessError as error:
+            raise UnavailableError(f"pip cannot install {' '.join(packages)}: {error.stderr.strip()[-300:]}") from error
+        root.rename(target)
 
 
 def _output(command: Sequence[str], cwd: Path | None = None) -> str:

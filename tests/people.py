@@ -1,0 +1,76 @@
+"""The people of the source lab: processes with DataJoint 2.3 or 0.14, and the accounts that they may have there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab import Lab
+from provision import datajoint_014
+
+PROGRAM = Path(__file__).with_name("person.py")
+#: Whoever has neither of DataJoint's settings files in home or folder has the defaults.
+NOTHING = ("DJ_", "LINK_", "PYTHON", "COV_")
+
+
+@dataclass
+class Answer:
+    """What has come of a line of code: a result, or the class and text of an error, and what DataJoint said."""
+
+    result: Any = None
+    error: str = ""
+    text: str = ""
+    heard: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+
+class Person:
+    """A process with one version of DataJoint, in which code is run as one account after another."""
+
+    def __init__(self, version: str, folder: Path) -> None:
+        python = datajoint_014() if version == "0.14" else Path(sys.executable)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(NOTHING)}
+        environment |= {"HOME": str(folder), "DJ_IGNORE_CONFIG_FILE": "true", "MPLCONFIGDIR": str(folder)}
+        self._process = subprocess.Popen(
+            [str(python), "-W", "ignore", str(PROGRAM)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            env=environment,
+        )
+
+    def arrive(self, lab: Lab, user: str | None = None, password: str = "", **options: Any) -> None:
+        """Begin a session at the lab's source, as its administrator unless a user is named."""
+        server = lab.source_server
+        account = (user, password) if user else (server.admin_user, server.admin_password)
+        where = {"host": server.host, "port": server.port, "backend": server.backend}
+        where |= dict(zip(("user", "password"), account, strict=True))
+        answer = self._ask(arrive={"server": where, "schema": lab.source_schema, **options})
+        assert not answer.error, answer
+
+    def run(self, code: str) -> Answer:
+        """Run one expression in that session."""
+        return self._ask(code=code)
+
+    def leave(self) -> None:
+        """End the process."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
+
+    def _ask(self, **request: Any) -> Answer:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, "the process has ended: see what it wrote to stderr"
+        return Answer(**json.loads(line))

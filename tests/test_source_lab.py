@@ -1,0 +1,296 @@
+"""The source lab's own life beside a link: each account, with each version of DataJoint, does what people do there.
+
+What comes of it stands in the tables below, which docs/held-rows.md tells in words. The people are processes with
+DataJoint 2.3 or 0.14 (`people.py`), at a source that the same version has made.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from figures import Figures
+from lab import Lab
+from linking import quoted
+from people import Answer, Person
+from pipelines import linked, rows
+from provision import UnavailableError
+
+from link import State
+
+#: Sessions 0 to 9, each of a subject of its own, but that 1 is of the first one too.
+FILL = """[
+    Subject.insert({"subject": f"s{n}", "name": f"name {n}"} for n in range(10)),
+    Session.insert({"subject": f"s{n * (n > 1)}", "session": n, "note": f"note {n}"} for n in range(10)),
+    Session.Trial.insert(
+        {"subject": f"s{n * (n > 1)}", "session": n, "trial": trial, "score": n} for n in range(10) for trial in (0, 1)
+    ),
+    Report.populate("session < 9"),
+] and None"""
+HELD = (0, 5, 6, 7, 8)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How many rows there are, or by how many there are more; None where the table is gone."""
+
+    subjects: int | None = 0
+    sessions: int | None = 0
+    trials: int | None = 0
+    reports: int | None = 0
+    holds: int | None = 0
+
+    def __sub__(self, other: Rows) -> Rows:
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Rows(*(None if there is None else there - (was or 0) for there, was in pairs))
+
+
+SAME = Rows()
+
+#: What anybody does on any day, and what it changes, whoever it is; holds are never among it.
+EVERYDAY = {
+    """(Session & {"subject": "s0", "session": 1}).delete()""": Rows(0, -1, -2, -1),
+    """(Session & "note = 'note 2'").delete()""": Rows(0, -1, -2, -1),
+    """(Subject & {"subject": "s3"}).delete()""": Rows(-1, -1, -2, -1),
+    """(Subject & "name = 'name 4'").delete()""": Rows(-1, -1, -2, -1),
+    """(Report & {"session": 0}).delete()""": Rows(0, 0, 0, -1),
+    """(Report & "session = 5").delete()""": Rows(0, 0, 0, -1),
+    """Subject.insert1({"subject": "new", "name": "new"})""": Rows(1),
+    """Session.insert1({"subject": "new", "session": 10, "note": "new"})""": Rows(0, 1),
+    """Session.Trial.insert1({"subject": "new", "session": 10, "trial": 0, "score": 1})""": Rows(0, 0, 1),
+    """Session.update1({"subject": "s9", "session": 9, "note": "free"})""": SAME,
+    """Session.update1({"subject": "s0", "session": 0, "note": "held"})""": SAME,
+    """Report.populate()""": Rows(0, 0, 0, 4),
+    """sorted(dj.Diagram(schema).nodes)""": SAME,
+    """(dj.Diagram(Subject) + 2 - 1).make_dot().to_string()""": SAME,
+    """(dj.Diagram(Session) + 1).make_dot().to_string()""": SAME,
+    """Session().children()""": SAME,
+    """Session.describe()""": SAME,
+    """schema.list_tables()""": SAME,
+}
+#: What touches held rows, and what goes where it is not refused.
+OF_HELD = {
+    """(Session & {"subject": "s5", "session": 5}).delete()""": Rows(0, -1, -2, -1, -1),
+    """(Session & "note = 'note 6'").delete()""": Rows(0, -1, -2, -1, -1),
+    """(Session & "session IN (0, 9)").delete()""": Rows(0, -2, -4, -2, -1),
+    """(Subject & {"subject": "s7"}).delete()""": Rows(-1, -1, -2, -1, -1),
+    """(Subject & "name = 'name 8'").delete()""": Rows(-1, -1, -2, -1, -1),
+}
+
+ADMINISTRATOR = "administrator"
+ACTIVATED = "administrator with the helper schema activated"
+EVERYTHING = "member with all rights on the source schema"  # on PostgreSQL, the one who owns it
+MEMBER = "member"
+ACCOUNTS = (ADMINISTRATOR, ACTIVATED, EVERYTHING, MEMBER)
+
+#: What DataJoint says to whom a hold refuses something, in the names that the documentation has.
+SAID = {
+    "done": "",
+    "unloaded": "Delete blocked by FK in unloaded/inaccessible schema.",
+    "blocked": (
+        "Delete blocked by table `link_lab_b`.`session_outbound` in an unloaded schema. "
+        "Activate all dependent schemas before deleting."
+    ),
+    "cascading": (
+        "Cascading deletes failed because the error message is missing foreign key information."
+        "Make sure you have REFERENCES privilege to all dependent tables."
+    ),
+    "values": "not enough values to unpack (expected 3, got 0)",
+    "declare": "Cannot declare new tables inside a transaction, e.g. from inside a populate/make call",
+    "drop, mysql": (
+        "Cannot drop table 'session' referenced by a foreign key constraint 'session_outbound_ibfk_1' "
+        "on table 'session_outbound'."
+    ),
+    "drop, mariadb": "Cannot delete or update a parent row: a foreign key constraint fails",
+    "drop, postgresql": "cannot drop table lab_a.session because other objects depend on it",
+    "no right": "Insufficient privileges.",
+    "no right on the schema": "An attempt to drop schema `lab_a` has failed. Check permissions.",
+}
+
+GONE = "done"
+#: What each account hears when it touches held rows; nothing is changed then, or all goes, holds too.
+HELD_ROWS = {
+    ("2.3", "mysql"): (GONE, GONE, "unloaded", "unloaded"),
+    ("2.3", "mariadb"): (GONE, GONE, "blocked", "blocked"),
+    ("2.3", "postgresql"): (GONE, GONE, "unloaded", "unloaded"),
+    ("0.14", "mysql"): ("declare", GONE, "cascading", "cascading"),
+    ("0.14", "mariadb"): ("declare", GONE, "values", "values"),
+}
+
+ALL = Rows(0, None, None, None, None)
+PARTS = Rows(0, 0, None, None, 0)
+#: What is heard when a table or a schema with held rows is dropped, and what is gone then, whatever DataJoint it is.
+DROPS = {
+    (ADMINISTRATOR, "Session.drop()"): {
+        "mysql": ("done", ALL),
+        "mariadb": ("done", ALL),
+        "postgresql": ("done", ALL),
+    },
+    (ACTIVATED, "schema.drop()"): {
+        "mysql": ("drop, mysql", SAME),
+        "mariadb": ("drop, mariadb", Rows(None, 0, None, None, 0)),
+        "postgresql": ("done", Rows(None, None, None, None, 0)),
+    },
+    (EVERYTHING, "Session.drop()"): {
+        "mysql": ("drop, mysql", PARTS),
+        "mariadb": ("drop, mariadb", PARTS),
+        "postgresql": ("drop, postgresql", PARTS),
+    },
+    (EVERYTHING, "schema.drop()"): {
+        "mysql": ("drop, mysql", PARTS),
+        "mariadb": ("drop, mariadb", Rows(None, 0, None, None, 0)),
+        "postgresql": ("done", Rows(None, None, None, None, 0)),
+    },
+    (MEMBER, "Session.drop()"): {
+        "mysql": ("no right", SAME),
+        "mariadb": ("no right", SAME),
+        "postgresql": ("no right", SAME),
+    },
+    (MEMBER, "schema.drop()"): {
+        "mysql": ("no right on the schema", SAME),
+        "mariadb": ("no right on the schema", SAME),
+        "postgresql": ("no right on the schema", SAME),
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Person]]:
+    """Those who have been asked for, by the version of their DataJoint."""
+    found: dict[str, Person] = {}
+    yield found
+    for person in found.values():
+        person.leave()
+
+
+@pytest.fixture
+def person(version: str, people: dict[str, Person], tmp_path_factory: pytest.TempPathFactory) -> Person:
+    """Somebody with this version of DataJoint."""
+    if version not in people:
+        try:
+            people[version] = Person(version, tmp_path_factory.mktemp("home"))
+        except UnavailableError as reason:
+            if os.environ.get("LINK_REQUIRE_SERVERS") == "all":
+                pytest.fail(str(reason))
+            pytest.skip(str(reason))
+    return people[version]
+
+
+@pytest.fixture
+def linked_session(lab: Lab, person: Person) -> Any:
+    """The linked class of a source that this version of DataJoint has made, some of whose rows are held."""
+    lab.helper_table = "session_outbound"
+    person.arrive(lab, declare=True)
+    assert not person.run(FILL).error
+    lab.grant("session")
+    Session = linked(lab, "Session")
+    assert Session.source.pull([{"session": number} for number in HELD]).pulled == len(HELD)
+    return Session
+
+
+def begin(lab: Lab, person: Person, account: str, prompt: bool = False) -> None:
+    """Let a person begin a session as one of the accounts."""
+    if account == ADMINISTRATOR:
+        person.arrive(lab, prompt=prompt)
+    elif account == ACTIVATED:
+        person.arrive(lab, helper=lab.helper_schema, prompt=prompt)
+        # Version 0.14 makes its log in the helper schema here, without which its cascade stops there, by accident.
+        assert not person.run("(SessionOutbound & 'session = 99').delete_quick()").error
+    else:
+        person.arrive(lab, *member(lab, everything=account == EVERYTHING), prompt=prompt)
+
+
+def member(lab: Lab, everything: bool) -> tuple[str, str]:
+    """An account of the source lab: with all rights on its schema, or with those of who works there."""
+    user, password, server = f"{lab.prefix}_member", "secret", lab.source_server
+    server.create_user(user, password)
+    if lab.kind != "postgresql":
+        rights = "ALL" if everything else "SELECT, INSERT, UPDATE, DELETE, REFERENCES"
+        server.sql(f"GRANT {rights} ON `{lab.source_schema}`.* TO {user}@'%'")
+    elif everything:
+        server.sql(f"ALTER SCHEMA {lab.source_schema} OWNER TO {user}")
+        for (table,) in server.sql("SELECT tablename FROM pg_tables WHERE schemaname = %s", lab.source_schema):
+            server.sql(f"ALTER TABLE {lab.source_schema}.{quoted(server, table)} OWNER TO {user}")
+    else:
+        server.sql(f"GRANT USAGE ON SCHEMA {lab.source_schema} TO {user}")
+        server.sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {lab.source_schema} TO {user}")
+    return user, password
+
+
+def count(lab: Lab) -> Rows:
+    """How many rows there are at the source."""
+    server = lab.source_server
+    names = [(lab.source_schema, name) for name in ("subject", "session", "session__trial", "__report")]
+    names.append((lab.helper_schema, lab.helper_table))
+    listed = "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema IN (%s, %s)"
+    there = set(server.sql(listed, lab.source_schema, lab.helper_schema))
+    counts = (
+        f"(SELECT COUNT(*) FROM {quoted(server, schema)}.{quoted(server, table)})"
+        if (schema, table) in there
+        else "NULL"
+        for schema, table in names
+    )
+    return Rows(*server.sql(f"SELECT {', '.join(counts)}")[0])
+
+
+def said(lab: Lab, answer: Answer) -> str:
+    """The message that was heard, in the names that the documentation has."""
+    text = answer.text.replace(lab.source_schema, "lab_a").replace(lab.helper_schema, "link_lab_b")
+    first = text.partition("\n")[0]
+    # Errors that DataJoint hands on as the driver has them; and those with the server's own words beside its own.
+    first = re.sub(r"""^\(\d+, ["'](.*)["']\)$""", r"\1", first)
+    return re.sub(r"^\('([^']*)', .*$", r"\1", first)
+
+
+AWAITED = pytest.mark.xfail(
+    strict=True, reason="helper tables have no lineage, and PostgreSQL members no right on them"
+)
+CASES = [
+    pytest.param(
+        kind,
+        version,
+        account,
+        id=f"{kind}-{version}-{account.replace(' ', '_')}",
+        marks=[AWAITED] if version == "2.3" and (account not in (EVERYTHING, MEMBER) or kind == "postgresql") else [],
+    )
+    for version, kind in HELD_ROWS
+    for account in ACCOUNTS
+]
+
+
+@pytest.mark.parametrize(("kind", "version", "account"), CASES, indirect=["kind"])
+def test_the_life_of_the_source_goes_on(
+    lab: Lab, person: Person, version: str, linked_session: Any, account: str, figures: Figures
+) -> None:
+    begin(lab, person, account)
+    source = linked_session.source
+    there, tried = count(lab), 0
+
+    def does(code: str, heard: str, changed: Rows) -> None:
+        nonlocal there, tried
+        answer, before, there = person.run(code), there, count(lab)
+        assert (said(lab, answer), there - before) == (SAID[heard], changed), (code, answer)
+        tried += 1
+
+    for code, changed in EVERYDAY.items():
+        does(code, "done", changed)
+    status, verified = source.status(), source.verify()
+    assert (status[State.SHARED], status[State.UNSHARED]) == (len(HELD), 2)
+    assert (verified.compared, len(verified.differing)) == (len(HELD), 1)  # the one whose note was changed
+
+    outcome = HELD_ROWS[version, lab.kind][ACCOUNTS.index(account)]
+    for code, changed in OF_HELD.items():
+        does(code, outcome, changed if outcome == GONE else SAME)
+    assert source.pull().pulled == source.status()[State.SHARED] - (outcome != GONE) * len(HELD)
+
+    there = count(lab)
+    here = rows(lab.local_server, f"{lab.local_schema}.session__trial")
+    for (who, code), outcomes in DROPS.items():
+        if who == account:
+            does(code, *outcomes[lab.kind])
+    assert rows(lab.local_server, f"{lab.local_schema}.session__trial") == here
+    figures.add("operations of people at the source beside a link, of held rows and others", lab.kind, tried)
