@@ -285,13 +285,6 @@ def test_a_table_without_primary_key(lab: Lab) -> None:
     refused(lab, DefinitionError, "has no primary key")
 
 
-def test_a_view(lab: Lab) -> None:
-    declare_session(lab)
-    admin(lab, 'CREATE VIEW "{source}"."good_session" AS SELECT * FROM "{source}"."session"')
-    lab.grant("good_session", parts=False)
-    refused(lab, NotFoundError, "sees no table 'good_session'", name="GoodSession")
-
-
 @pytest.mark.parametrize("name", ["process", "is_flagged", "is_deprecated", "_worker"])
 def test_key_attributes_that_the_helper_table_has_itself(lab: Lab, name: str) -> None:
     admin(lab, f'CREATE TABLE "{{source}}"."session" ("session" int, "{name}" int, PRIMARY KEY ("session", "{name}"))')

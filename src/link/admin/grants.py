@@ -130,7 +130,8 @@ def look_up(connection: Any, backend: str, schema: str, names: Iterable[str]) ->
     ConfigError
         If a class name fits tables of several tiers.
     """
-    present = [str(row[0]) for row in connection.query(rights_for(backend).tables_query, (schema,))]
+    relations = connection.query(rights_for(backend).dialect.relations, (schema,))
+    present = [str(name) for name, what in relations if not what]
     if not present:
         raise NotFoundError(
             f"The schema {schema!r} does not exist on the server, or has no tables.",

@@ -10,6 +10,7 @@ from ..errors import DefinitionError, NotFoundError, PrivilegeError
 from ..holds.helper import check_key, require_rights
 from ..model.schema import Group, Table, find_master, nearest, part_class, part_names, part_of_class, with_master_keys
 from ..servers.catalogue import Catalogue
+from ..servers.dialect import PARTITION
 from ..servers.site import Site
 
 logger = logging.getLogger("link")
@@ -35,6 +36,7 @@ def find_source(site: Site, spec: LinkSpec) -> Group:
         for table in tables:
             require_rights(site, catalogue, table, SOURCE_RIGHTS)
             _warn_of_surplus(site, spec, catalogue, table)
+            _require_no_obstacle(site, catalogue, table, held=table is tables[0])
     _require_heading(site, tables[0])
     check_key(tables[0], spec.layout)
     _check_types(site, tables)
@@ -50,9 +52,16 @@ def _named(site: Site, spec: LinkSpec, catalogue: Catalogue) -> list[Table]:
             f"The link user {site.user!r} sees no schema {spec.source_schema!r} on {site.address}.",
             nearest(spec.source_schema, catalogue.schemas()),
         )
-    names = catalogue.tables(spec.source_schema)
+    relations = catalogue.relations(spec.source_schema)
+    names = [name for name, what in relations.items() if not what]
     master = find_master(spec.class_name, spec.table_name, names)
     if master is None:
+        if other := find_master(spec.class_name, spec.table_name, list(relations)):
+            raise DefinitionError(
+                f"{spec.source_schema}.{other} on the source server {site.address} is {relations[other]}: it has no "
+                "rows of its own that could be held.",
+                "Link the table that has them.",
+            )
         raise NotFoundError(
             f"The link user {site.user!r} sees no table {spec.table_name!r} (class {spec.class_name}) in the "
             f"schema {spec.source_schema} on the source server {site.address}.",
@@ -60,7 +69,42 @@ def _named(site: Site, spec: LinkSpec, catalogue: Catalogue) -> list[Table]:
             + " "
             + site.grant_hint(SOURCE_RIGHTS, spec.source_schema, spec.table_name),
         )
-    return [catalogue.table(spec.source_schema, name) for name in (master, *part_names(master, names))]
+    found = [catalogue.table(spec.source_schema, master)]
+    for name in part_names(master, relations):
+        if relations[name] == PARTITION:
+            continue  # its rows are those of a table that is read
+        part = None if relations[name] else catalogue.table(spec.source_schema, name)
+        if part is None or not catalogue.has_keys(part):
+            why = f"is {relations[name]}" if part is None else "has neither a primary key nor a foreign key"
+            _leave_out(site, spec, master, name, why)
+        else:
+            found.append(part)
+    return found
+
+
+def _leave_out(site: Site, spec: LinkSpec, master: str, name: str, why: str) -> None:
+    """Say once that something is named like a part table and is none: DataJoint declares no part table without a key.
+
+    Raises
+    ------
+    DefinitionError
+        The class names it among its part tables.
+    """
+    what = f"{spec.source_schema}.{name} on the source server {site.address} is named like a part of {master}, but"
+    advice = "Rename it if it is none; a part table has a primary key, and a foreign key to its master."
+    if part_class(master, name) in spec.parts_named:
+        raise DefinitionError(f"{what} {why}: it cannot be pulled.", advice)
+    if site.is_news((spec, name, why)):
+        logger.warning("%s: %s %s: it is not pulled. %s", spec.class_name, what, why, advice)
+
+
+def _require_no_obstacle(site: Site, catalogue: Catalogue, table: Table, *, held: bool) -> None:
+    if obstacle := catalogue.obstacle(table, held=held):
+        why, remedy = obstacle
+        raise DefinitionError(
+            f"The source table {table.schema}.{table.name} on the source server {site.address} {why}.",
+            f"{site.rights.granter} {site.address}: {remedy}",
+        )
 
 
 def _warn_of_surplus(site: Site, spec: LinkSpec, catalogue: Catalogue, table: Table) -> None:

@@ -183,7 +183,13 @@ def with_master_keys(master: Table, parts: Sequence[Table]) -> Group:
     if waiting:
         raise DefinitionError(
             f"The part table {waiting[0].schema}.{waiting[0].name} has no foreign key that leads to its master "
-            f"{master.name}, and lacks its key ({', '.join(master.primary_key)})."
+            f"{master.name}, and lacks its key ({', '.join(master.primary_key)}).",
+            "Rename it at the source if it is no part table; else give it a foreign key to its master.",
+        )
+    if keyless := next((part for part in parts if not part.primary_key), None):
+        raise DefinitionError(
+            f"The part table {keyless.schema}.{keyless.name} has no primary key to tell its rows apart.",
+            "Rename it at the source if it is no part table; else give it a primary key.",
         )
     return Group(master, tuple(_with_master_key(master, part, known[part.name]) for part in parts))
 

@@ -31,13 +31,25 @@ class Catalogue(ABC):
         """Whether the account sees the schema."""
         return schema in self.schemas()
 
-    @abstractmethod
+    def relations(self, schema: str) -> dict[str, str]:
+        """The tables that the account sees, and what resembles tables: with what it is, in words."""
+        return {str(name): str(what) for name, what in self.session.query(self.dialect.relations, (schema,))}
+
     def tables(self, schema: str) -> list[str]:
         """The tables that the account sees."""
+        return sorted(name for name, what in self.relations(schema).items() if not what)
+
+    @abstractmethod
+    def obstacle(self, table: Table, *, held: bool) -> tuple[str, str] | None:
+        """What keeps the rows of a table from being read whole, or ``held``; and what is to be done about it."""
 
     @abstractmethod
     def table(self, schema: str, name: str) -> Table:
         """A table's definition."""
+
+    def has_keys(self, table: Table) -> bool:
+        """Whether a table may have a primary key or a foreign key, as far as the account may know."""
+        return bool(table.primary_key or table.foreign_keys)
 
     @abstractmethod
     def missing_rights(self, table: Table, rights: Sequence[str]) -> list[str]:

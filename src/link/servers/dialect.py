@@ -15,6 +15,9 @@ from ..model.kinds import Kind
 from ..model.ranges import Key, Sql
 from ..model.schema import Column, Table
 
+#: The words for a table whose rows are those of another one.
+PARTITION = "a partition of another table"
+
 
 def plain(sql: str) -> str:
     """The text that a driver sends when there are no arguments to fill in."""
@@ -39,6 +42,8 @@ class Dialect(ABC):
 
     #: Servers of one name have the same types, and compute the same digests.
     name: ClassVar[str]
+    #: Lists what a schema, its one argument, has: names, and what is no table with rows of its own, in words.
+    relations: ClassVar[str]
     begin_snapshot: ClassVar[tuple[str, ...]]
     #: A block is loaded by one statement that takes all of its rows or none.
     loads_whole: ClassVar[bool] = False

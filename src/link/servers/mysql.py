@@ -30,6 +30,12 @@ class MySQL(Dialect):
     """MySQL, and what MariaDB has in common with it."""
 
     name = "mysql"
+    # MariaDB's versioned tables have a type of their own. A sequence holds no rows of anybody's.
+    relations = (
+        "SELECT TABLE_NAME, CASE WHEN TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') THEN '' "
+        "ELSE CONCAT('a ', LOWER(TABLE_TYPE)) END FROM information_schema.TABLES "
+        "WHERE TABLE_SCHEMA = %s AND TABLE_TYPE <> 'SEQUENCE' ORDER BY TABLE_NAME"
+    )
     loads_whole = True
     claimers = 1
     by_index = "/*+ NO_SEMIJOIN(MATERIALIZATION) */ "

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..errors import DefinitionError
+from ..errors import DefinitionError, PrivilegeError
 from ..model.kinds import Kind, default_of, marked
 from ..model.schema import Column, ForeignKey, Table
 from . import mysql_types, postgresql_types
 from .catalogue import Catalogue
-from .dialect import Dialect, linkable_kind
+from .dialect import Dialect, linkable_kind, plain
 from .mysql import MySQL
 from .mysql_definitions import COMMENT, TABLE_COMMENT, fitting
 from .mysql_session import MySQLSession
@@ -41,13 +41,6 @@ class MySQLCatalogue(Catalogue):
     def schemas(self) -> list[str]:
         return [str(name) for (name,) in self.session.query("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")]
 
-    def tables(self, schema: str) -> list[str]:
-        rows = self.session.query(
-            "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_TYPE = 'BASE TABLE'",
-            (schema,),
-        )
-        return sorted(str(name) for (name,) in rows)
-
     # definitions
 
     def table(self, schema: str, name: str) -> Table:
@@ -55,7 +48,7 @@ class MySQLCatalogue(Catalogue):
         comment = self.session.query(f"SELECT TABLE_COMMENT FROM information_schema.TABLES {where}", (schema, name))
         columns = self.session.query(
             "SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, COLUMN_COMMENT, CHARACTER_SET_NAME, "
-            f"COLLATION_NAME FROM information_schema.COLUMNS {where} ORDER BY ORDINAL_POSITION",
+            f"COLLATION_NAME, GENERATION_EXPRESSION FROM information_schema.COLUMNS {where} ORDER BY ORDINAL_POSITION",
             (schema, name),
         )
         keys = self.session.query(
@@ -64,14 +57,45 @@ class MySQLCatalogue(Catalogue):
             f"FROM information_schema.KEY_COLUMN_USAGE {where} ORDER BY CONSTRAINT_NAME, ORDINAL_POSITION",
             (schema, name),
         )
+        # MariaDB counts to the key of a versioned table when a version ends.
+        lasting = {column for column, *_, expression in columns if expression != "ROW END"}
         return Table(
             schema,
             name,
             str(comment[0][0] or "") if comment else "",
             self._columns(schema, name, columns),
-            tuple(column for constraint, column, *_ in keys if constraint == "PRIMARY"),
+            tuple(column for constraint, column, *_ in keys if constraint == "PRIMARY" and column in lasting),
             _foreign_keys(keys),
         )
+
+    def obstacle(self, table: Table, *, held: bool) -> tuple[str, str] | None:
+        engine, options = self.session.query(
+            "SELECT ENGINE, CREATE_OPTIONS FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+            (table.schema, table.name),
+        )[0]
+        alter = f"ALTER TABLE {plain(self.dialect.name_of(table))}"
+        if engine != "InnoDB":
+            return (
+                f"is of the engine {engine}, which has no foreign keys and no transactions: its rows can neither be "
+                "held nor read as they are at one instant",
+                f"{alter} ENGINE=InnoDB;",
+            )
+        if held and "partitioned" in (options or ""):
+            return (
+                "is partitioned, and MySQL and MariaDB know no foreign keys to such a table: its rows cannot be held",
+                f"{alter} REMOVE PARTITIONING;",
+            )
+        return None
+
+    def has_keys(self, table: Table) -> bool:
+        if super().has_keys(table):
+            return True
+        try:
+            definition = self.session.definition(table.schema, table.name)
+        except PrivilegeError:
+            return True
+        # Of a table that the account sees by a right on the schema alone, MySQL's catalogue does not tell the keys.
+        return bool(re.search(rb"^  (PRIMARY KEY|CONSTRAINT .* FOREIGN KEY) ", definition, re.MULTILINE))
 
     def _columns(self, schema: str, name: str, rows: Sequence[tuple[Any, ...]]) -> tuple[Column, ...]:
         # What the catalogue does not tell, or not with every byte.
@@ -84,7 +108,7 @@ class MySQLCatalogue(Catalogue):
         return tuple(_as_json(column) if column.name in json_columns else column for column in columns)
 
     def _column(self, row: tuple[Any, ...], default_told: str | None) -> Column:
-        name, kind, nullable, default, extra, comment, charset, collation = row
+        name, kind, nullable, default, extra, comment, charset, collation, _ = row
         # The width of an integer says nothing, but for tinyint(1), which DataJoint takes for a bool.
         kind = re.sub(r"^((?:small|medium|big)?int|year|tinyint(?!\(1\)))\(\d+\)", r"\1", _as_text(kind))
         on_update = re.search(r"on update (current_timestamp(?:\(\d*\))?)", extra or "", re.IGNORECASE)

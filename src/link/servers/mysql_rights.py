@@ -18,10 +18,6 @@ class MySQLRights(Rights):
     """What is granted on MySQL and MariaDB."""
 
     granter = "As administrator of"
-    tables_query = (
-        "SELECT table_name FROM information_schema.tables"
-        " WHERE table_schema = %s AND table_type = 'BASE TABLE' ORDER BY table_name"
-    )
 
     def let_in(self, access: Access) -> list[Statement]:
         user = self._user(access)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ..model.ranges import Key, Sql
 from ..model.schema import Column, Table
 from . import mysql_types, postgresql_types
-from .dialect import Dialect, linkable_kind
+from .dialect import PARTITION, Dialect, linkable_kind
 from .session import Form
 
 _INTEGERS = ("smallint", "integer", "bigint")
@@ -22,6 +22,12 @@ class PostgreSQL(Dialect):
     """PostgreSQL."""
 
     name = "postgresql"
+    relations = (
+        f"SELECT c.relname, CASE WHEN c.relispartition THEN '{PARTITION}' WHEN c.relkind IN ('r', 'p') THEN '' "
+        "WHEN c.relkind = 'v' THEN 'a view' WHEN c.relkind = 'm' THEN 'a materialized view' ELSE 'a foreign table' END "
+        "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE n.nspname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY c.relname"
+    )
     begin_snapshot = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
 
     def language_from(self, source: Dialect) -> Literal["values", "copy", "binary"]:

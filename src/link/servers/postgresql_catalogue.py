@@ -41,7 +41,21 @@ _KEYS = (
     "JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.num) "
     "FROM pg_constraint c LEFT JOIN pg_class f ON f.oid = c.confrelid "
     "LEFT JOIN pg_namespace n ON n.oid = f.relnamespace "
-    f"WHERE c.conrelid = {_OID} AND c.contype IN ('p', 'f')"
+    # A foreign key to a partitioned table has children, one to each partition.
+    f"WHERE c.conrelid = {_OID} AND c.contype IN ('p', 'f') AND c.conparentid = 0"
+)
+#: Whether policies apply to the account, but for such as show it all rows.
+_HIDES = (
+    "row_security_active(c.oid) AND NOT (EXISTS (SELECT 1 FROM of_account WHERE polpermissive AND shown = 'true') "
+    "AND NOT EXISTS (SELECT 1 FROM of_account WHERE NOT polpermissive))"
+)
+_OBSTACLES = (
+    "WITH of_account AS (SELECT p.polpermissive, pg_get_expr(p.polqual, p.polrelid) AS shown FROM pg_policy p "
+    f"WHERE p.polrelid = {_OID} AND p.polcmd IN ('r', '*') AND EXISTS "
+    "(SELECT 1 FROM unnest(p.polroles) AS role WHERE CASE role WHEN 0 THEN true ELSE pg_has_role(role, 'USAGE') END)) "
+    "SELECT (SELECT string_agg(i.inhrelid::regclass::text, ', ') FROM pg_inherits i "
+    "WHERE i.inhparent = c.oid AND c.relkind = 'r'), "
+    f"c.relpersistence = 'u', {_HIDES} FROM pg_class c WHERE c.oid = {_OID}"
 )
 
 
@@ -53,14 +67,6 @@ class PostgreSQLCatalogue(Catalogue):
 
     def has_schema(self, schema: str) -> bool:
         return bool(self.session.query("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)))
-
-    def tables(self, schema: str) -> list[str]:
-        rows = self.session.query(
-            "SELECT relname FROM pg_class "
-            "WHERE relnamespace = to_regnamespace(quote_ident(%s)) AND relkind IN ('r', 'p')",
-            (schema,),
-        )
-        return sorted(str(name) for (name,) in rows)
 
     def table(self, schema: str, name: str) -> Table:
         comment = self.session.query(_COMMENT, (schema, name))[0][0]
@@ -74,6 +80,28 @@ class PostgreSQLCatalogue(Catalogue):
             tuple(next((row[3] for row in keys if row[0] == "p"), ())),
             tuple(ForeignKey(tuple(r[3]), r[1], r[2], tuple(r[4])) for r in keys if r[0] == "f"),
         )
+
+    def obstacle(self, table: Table, *, held: bool) -> tuple[str, str] | None:
+        heirs, unlogged, hides = self.session.query(_OBSTACLES, (table.schema, table.name) * 2)[0]
+        name = plain(self.dialect.name_of(table))
+        if heirs:
+            return (
+                f"shows the rows of tables that inherit from it ({heirs}), which keys and foreign keys do not count",
+                f"ALTER TABLE {heirs.partition(', ')[0]} NO INHERIT {name};",
+            )
+        if held and unlogged:
+            return (
+                "is unlogged, and the server knows no foreign keys to such a table: its rows cannot be held",
+                f"ALTER TABLE {name} SET LOGGED;",
+            )
+        if not held and hides:
+            account = plain(self.dialect.quote(self.session.user))
+            return (
+                "is under row-level security, which may hide rows from the link user: entities would arrive without "
+                "some of their part rows",
+                f"CREATE POLICY link_reads_all ON {name} FOR SELECT TO {account} USING (true);",
+            )
+        return None
 
     def missing_rights(self, table: Table, rights: Sequence[str]) -> list[str]:
         usable = self.session.query("SELECT has_schema_privilege(%s, 'USAGE')", (table.schema,))[0][0]

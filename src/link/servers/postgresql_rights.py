@@ -17,10 +17,6 @@ class PostgreSQLRights(Rights):
     """What is granted on PostgreSQL."""
 
     granter = "As its owner on"
-    tables_query = (
-        "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relkind IN ('r', 'p') ORDER BY c.relname"
-    )
 
     def let_in(self, access: Access) -> list[Statement]:
         user, source, helper = self._names(access.user, access.source_schema, access.helper_schema)

@@ -72,8 +72,6 @@ class Rights(ABC):
         How names are written.
     """
 
-    #: Lists the tables of a schema, its one argument.
-    tables_query: ClassVar[str]
     #: Who grants rights on a table; an address follows.
     granter: ClassVar[str]
 
