@@ -309,6 +309,39 @@ def test_other_attributes_may_have_any_name(lab: Lab) -> None:
     assert list(table().to_arrays("process", order_by="session")) == [1, 2, 3]
 
 
+@pytest.mark.parametrize("name", ["J", "H", "K0", "Selection", "Order"])
+def test_tables_may_have_any_name(lab: Lab, name: str) -> None:
+    """Also those that statements might use for something else; here the helper table lies in the source schema."""
+    source, helper = f'"{{source}}"."{name.lower()}"', {"J": "H", "K0": "J"}.get(name, "K0")
+    admin(lab, f'CREATE TABLE {source} ("k0" int, "j" varchar(20), "h" int, "n" int, PRIMARY KEY ("k0", "j"))')
+    for number in range(6):
+        admin(lab, f"INSERT INTO {source} VALUES ({number}, 'it''s {number}0%', {number}, {number})")
+    lab.grant(name.lower())
+    if lab.kind == "postgresql":
+        admin(lab, 'GRANT CREATE ON SCHEMA "{source}" TO {user}')
+    else:
+        admin(lab, f'GRANT ALL PRIVILEGES ON "{{source}}"."{helper.lower()}" TO {{user}}')
+    table = linked(lab, name, helper_schema=lab.source_schema, helper_table=helper)
+    assert (table.source & "k0 % 2 = 0" & "j LIKE '%0%'" & (table.source & "h < 4 AND n < 4").proj()).pull().pulled == 2
+    assert (table.source & {"k0": 1, "h": 1}).pull().pulled == 1
+    assert table.source.pull("k0 > 0", dj.Top(1, "k0 DESC")).pulled == 1
+    lab.local_server.sql(f"DELETE FROM {table.full_table_name} WHERE k0 = 5")
+    flag = quoted(lab.source_server, lab.source_schema), quoted(lab.source_server, helper.lower())
+    lab.source_server.sql(f"UPDATE {'.'.join(flag)} SET is_flagged = 'TRUE' WHERE k0 = 1")
+    assert dict((table.source & "k0 > 0" & "n > 0").status(deep=True)) | {"Unshared": 2} == {
+        **dict.fromkeys(dict(table.source.status()), 0),
+        "Unshared": 2,
+        "Shared": 1,
+        "Tainted": 1,
+        "Vanished": 1,
+    }
+    assert table.source.repair(dry_run=False, vanished="release").actions
+    assert (table & table.source.flagged).delete(prompt=False) == 1
+    assert (table & (table & "k0 = 0").proj()).delete(prompt=False) == 1
+    assert table.source.pull().pulled == 4
+    assert table.source.verify().compared == 5
+
+
 UNSUPPORTED = {
     "mysql": ["geometry", "point", "bit(3)"],
     "mariadb": ["geometry", "bit(3)", "inet6"],

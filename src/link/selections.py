@@ -99,7 +99,8 @@ def selection_of(expression: Any, name: str) -> Selection:
         clause = host.where_clause(expression)
         return Selection(f"({clause})" if clause else "")
     key = ", ".join(host.quoted(expression, expression.primary_key))
-    return Selection(f"({key}) IN (SELECT {key} FROM ({expression.proj().make_sql()}) AS selection)")
+    (alias,) = host.quoted(expression, ["~selection"])
+    return Selection(f"({key}) IN (SELECT {key} FROM ({expression.proj().make_sql()}) AS {alias})")
 
 
 def _meant(named: Sequence[str], known: Sequence[str]) -> str:

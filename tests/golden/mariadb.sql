@@ -48,8 +48,8 @@ INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_de
     SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 7
     FROM `lab`.`#unit`
     WHERE NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound` h
-    WHERE h.`n` = `lab`.`#unit`.`n` AND h.`name` = `lab`.`#unit`.`name`)
+    FROM `held`.`unit_outbound` `~held`
+    WHERE `~held`.`n` = `lab`.`#unit`.`n` AND `~held`.`name` = `lab`.`#unit`.`name`)
     AND ((`lab`.`#unit`.`n` > %s) OR (`lab`.`#unit`.`n` = %s AND `lab`.`#unit`.`name` > %s))
     AND ((`lab`.`#unit`.`n` < %s) OR (`lab`.`#unit`.`n` = %s AND `lab`.`#unit`.`name` <= %s))
     ON DUPLICATE KEY UPDATE `held`.`unit_outbound`.`n` = `held`.`unit_outbound`.`n`;
@@ -66,19 +66,19 @@ INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_de
 -- @link: claim keys: ('[[1, "a"], [2, "b"]]',)
 INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`)
     SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 7
-    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = j.k0 AND `lab`.`#unit`.`name` = j.k1
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~keys`.`~0` AND `lab`.`#unit`.`name` = `~keys`.`~1`
     WHERE NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound` h
-    WHERE h.`n` = `lab`.`#unit`.`n` AND h.`name` = `lab`.`#unit`.`name`) AND (n > 3)
+    FROM `held`.`unit_outbound` `~held`
+    WHERE `~held`.`n` = `lab`.`#unit`.`n` AND `~held`.`name` = `lab`.`#unit`.`name`) AND (n > 3)
     ON DUPLICATE KEY UPDATE `held`.`unit_outbound`.`n` = `held`.`unit_outbound`.`n`;
 
 -- @link: count what nobody holds
 SELECT COUNT(*)
     FROM `lab`.`#unit`
     WHERE NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound` h
-    WHERE h.`n` = `lab`.`#unit`.`n` AND h.`name` = `lab`.`#unit`.`name`) AND (n > 3);
+    FROM `held`.`unit_outbound` `~held`
+    WHERE `~held`.`n` = `lab`.`#unit`.`n` AND `~held`.`name` = `lab`.`#unit`.`name`) AND (n > 3);
 
 -- @link: rows of a chunk, master: (1, 1, 'a', 7, 7, 'b')
 FROM `held`.`unit_outbound` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name`
@@ -147,8 +147,8 @@ UPDATE `held`.`unit_outbound`
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
 
 -- @link: transition b, keys: ('[[1, "a"], [2, "b"]]',)
-UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     SET process = 'PULL', is_deprecated = 'FALSE', _worker = 7
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE';
 
@@ -160,8 +160,8 @@ UPDATE `held`.`unit_outbound`
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
 
 -- @link: transition b, keys: ('[[1, "a"], [2, "b"]]',)
-UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     SET process = 'PULL', _worker = 7
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE';
 
@@ -173,8 +173,8 @@ UPDATE `held`.`unit_outbound`
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
 
 -- @link: transition k, keys: ('[[1, "a"], [2, "b"]]',)
-UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     SET process = 'DELETE', _worker = 7
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE';
 
@@ -186,8 +186,8 @@ UPDATE `held`.`unit_outbound`
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
 
 -- @link: transition d, keys: ('[[1, "a"], [2, "b"]]', 7)
-UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     SET process = 'NONE', is_deprecated = 'FALSE'
     WHERE `held`.`unit_outbound`.process = 'PULL' AND `held`.`unit_outbound`._worker = %s;
 
@@ -200,8 +200,8 @@ DELETE
 
 -- @link: transition e, keys: ('[[1, "a"], [2, "b"]]', 7)
 DELETE `held`.`unit_outbound`
-    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     WHERE `held`.`unit_outbound`.process = 'PULL' AND `held`.`unit_outbound`.is_flagged = 'FALSE' AND `held`.`unit_outbound`._worker = %s;
 
 -- @link: transition f, range: (1, 1, 'a', 7, 7, "it's 100%")
@@ -212,8 +212,8 @@ UPDATE `held`.`unit_outbound`
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
 
 -- @link: transition f, keys: ('[[1, "a"], [2, "b"]]',)
-UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     SET process = 'DELETE', _worker = 7
     WHERE `held`.`unit_outbound`.process IN ('NONE', 'PULL');
 
@@ -225,8 +225,8 @@ UPDATE `held`.`unit_outbound`
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
 
 -- @link: transition g, keys: ('[[1, "a"], [2, "b"]]', 7)
-UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     SET process = 'NONE'
     WHERE `held`.`unit_outbound`.process = 'DELETE' AND `held`.`unit_outbound`._worker = %s;
 
@@ -239,8 +239,8 @@ DELETE
 
 -- @link: transition h, keys: ('[[1, "a"], [2, "b"]]', 7)
 DELETE `held`.`unit_outbound`
-    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     WHERE `held`.`unit_outbound`.process = 'DELETE' AND `held`.`unit_outbound`.is_flagged = 'FALSE' AND `held`.`unit_outbound`._worker = %s;
 
 -- @link: transition i, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
@@ -251,8 +251,8 @@ UPDATE `held`.`unit_outbound`
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
 
 -- @link: transition i, keys: ('[[1, "a"], [2, "b"]]', 7)
-UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     SET process = 'NONE', is_deprecated = 'TRUE'
     WHERE `held`.`unit_outbound`.process = 'DELETE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`._worker = %s;
 
@@ -264,8 +264,8 @@ UPDATE `held`.`unit_outbound`
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
 
 -- @link: transition j, keys: ('[[1, "a"], [2, "b"]]',)
-UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     SET is_deprecated = 'TRUE'
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE';
 
@@ -277,11 +277,11 @@ UPDATE `held`.`unit_outbound`
 -- dj_link: survey, at rest
 SELECT COUNT(*), COALESCE(SUM(CASE WHEN `held`.`unit_outbound`._process = 'NONE'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_approved` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) THEN 1 ELSE 0 END), 0)
+    FROM `held`.`unit_outbound__deletion_approved` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`) THEN 1 ELSE 0 END), 0)
     FROM `held`.`unit_outbound`
     WHERE EXISTS (SELECT 1
     FROM `lab`.`#unit`
@@ -289,18 +289,18 @@ SELECT COUNT(*), COALESCE(SUM(CASE WHEN `held`.`unit_outbound`._process = 'NONE'
 
 -- dj_link: survey, others
 SELECT `held`.`unit_outbound`._process, CASE WHEN EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) THEN 'TRUE' ELSE 'FALSE' END, CASE WHEN EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_approved` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) THEN 'TRUE' ELSE 'FALSE' END, CASE WHEN `held`.`unit_outbound`._process IN ('PULL', 'DELETE') THEN _worker ELSE 0 END, COUNT(*)
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`) THEN 'TRUE' ELSE 'FALSE' END, CASE WHEN EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_approved` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`) THEN 'TRUE' ELSE 'FALSE' END, CASE WHEN `held`.`unit_outbound`._process IN ('PULL', 'DELETE') THEN _worker ELSE 0 END, COUNT(*)
     FROM `held`.`unit_outbound`
     WHERE NOT (`held`.`unit_outbound`._process = 'NONE'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_approved` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`))
+    FROM `held`.`unit_outbound__deletion_approved` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`))
     GROUP BY 1, 2, 3, 4;
 
 -- dj_link: claim a range: (1, 1, 'a', 7, 7, "it's 100%")
@@ -308,8 +308,8 @@ INSERT INTO `held`.`unit_outbound` (`n`, `name`, `_process`, `_worker`)
     SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 7
     FROM `lab`.`#unit`
     WHERE NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound` h
-    WHERE h.`n` = `lab`.`#unit`.`n` AND h.`name` = `lab`.`#unit`.`name`)
+    FROM `held`.`unit_outbound` `~held`
+    WHERE `~held`.`n` = `lab`.`#unit`.`n` AND `~held`.`name` = `lab`.`#unit`.`name`)
     AND ((`lab`.`#unit`.`n` > %s) OR (`lab`.`#unit`.`n` = %s AND `lab`.`#unit`.`name` > %s))
     AND ((`lab`.`#unit`.`n` < %s) OR (`lab`.`#unit`.`n` = %s AND `lab`.`#unit`.`name` <= %s))
     ON DUPLICATE KEY UPDATE `held`.`unit_outbound`.`n` = `held`.`unit_outbound`.`n`;
@@ -326,26 +326,26 @@ INSERT INTO `held`.`unit_outbound` (`n`, `name`, `_process`, `_worker`)
 -- dj_link: claim keys: ('[[1, "a"], [2, "b"]]',)
 INSERT INTO `held`.`unit_outbound` (`n`, `name`, `_process`, `_worker`)
     SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 7
-    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = j.k0 AND `lab`.`#unit`.`name` = j.k1
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~keys`.`~0` AND `lab`.`#unit`.`name` = `~keys`.`~1`
     WHERE NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound` h
-    WHERE h.`n` = `lab`.`#unit`.`n` AND h.`name` = `lab`.`#unit`.`name`) AND (n > 3)
+    FROM `held`.`unit_outbound` `~held`
+    WHERE `~held`.`n` = `lab`.`#unit`.`n` AND `~held`.`name` = `lab`.`#unit`.`name`) AND (n > 3)
     ON DUPLICATE KEY UPDATE `held`.`unit_outbound`.`n` = `held`.`unit_outbound`.`n`;
 
 -- dj_link: count what nobody holds
 SELECT COUNT(*)
     FROM `lab`.`#unit`
     WHERE NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound` h
-    WHERE h.`n` = `lab`.`#unit`.`n` AND h.`name` = `lab`.`#unit`.`name`) AND (n > 3);
+    FROM `held`.`unit_outbound` `~held`
+    WHERE `~held`.`n` = `lab`.`#unit`.`n` AND `~held`.`name` = `lab`.`#unit`.`name`) AND (n > 3);
 
 -- dj_link: rows of a chunk, master: (1, 1, 'a', 7, 7, 'b')
 FROM `held`.`unit_outbound` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name`
     WHERE `held`.`unit_outbound`._process = 'PULL' AND `held`.`unit_outbound`._worker = 7
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s))
     ORDER BY `held`.`unit_outbound`.`n`, `held`.`unit_outbound`.`name`;
@@ -354,8 +354,8 @@ FROM `held`.`unit_outbound` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `
 FROM `held`.`unit_outbound` STRAIGHT_JOIN `lab`.`#unit__spike` ON `lab`.`#unit__spike`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit__spike`.`name` = `held`.`unit_outbound`.`name`
     WHERE `held`.`unit_outbound`._process = 'PULL' AND `held`.`unit_outbound`._worker = 7
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s))
     ORDER BY `held`.`unit_outbound`.`n`, `held`.`unit_outbound`.`name`;
@@ -378,8 +378,8 @@ SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING u
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`._process = 'NONE'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     AND EXISTS (SELECT 1
     FROM `lab`.`#unit`
     WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
@@ -389,8 +389,8 @@ SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING u
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`._process = 'NONE'
     AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     AND EXISTS (SELECT 1
     FROM `lab`.`#unit`
     WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
@@ -400,11 +400,11 @@ SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING u
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`._process = 'NONE'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_approved` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    FROM `held`.`unit_outbound__deletion_approved` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     AND EXISTS (SELECT 1
     FROM `lab`.`#unit`
     WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
@@ -414,11 +414,11 @@ SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING u
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`._process = 'NONE'
     AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_approved` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    FROM `held`.`unit_outbound__deletion_approved` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     AND EXISTS (SELECT 1
     FROM `lab`.`#unit`
     WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
@@ -428,11 +428,11 @@ UPDATE `held`.`unit_outbound`
     SET _process = 'PULL', _worker = 7
     WHERE `held`.`unit_outbound`._process = 'NONE'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_approved` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    FROM `held`.`unit_outbound__deletion_approved` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
 
@@ -446,21 +446,21 @@ DELETE
     AND ((`held`.`unit_outbound__deletion_approved`.`n` < %s) OR (`held`.`unit_outbound__deletion_approved`.`n` = %s AND `held`.`unit_outbound__deletion_approved`.`name` <= %s));
 
 -- dj_link: transition b, keys: ('[[1, "a"], [2, "b"]]',)
-UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     SET _process = 'PULL', _worker = 7
     WHERE `held`.`unit_outbound`._process = 'NONE'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_approved` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`);
+    FROM `held`.`unit_outbound__deletion_approved` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`);
 
 -- dj_link: transition b, keys: ('[[1, "a"], [2, "b"]]', 7)
 DELETE `held`.`unit_outbound__deletion_approved`
-    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound__deletion_approved` ON `held`.`unit_outbound__deletion_approved`.`n` = j.k0 AND `held`.`unit_outbound__deletion_approved`.`name` = j.k1
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound__deletion_approved` ON `held`.`unit_outbound__deletion_approved`.`n` = `~keys`.`~0` AND `held`.`unit_outbound__deletion_approved`.`name` = `~keys`.`~1`
     WHERE EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`.`n` = `held`.`unit_outbound__deletion_approved`.`n` AND `held`.`unit_outbound`.`name` = `held`.`unit_outbound__deletion_approved`.`name` AND `held`.`unit_outbound`._process = 'PULL' AND `held`.`unit_outbound`._worker = %s);
@@ -470,38 +470,38 @@ UPDATE `held`.`unit_outbound`
     SET _process = 'PULL', _worker = 7
     WHERE `held`.`unit_outbound`._process = 'NONE'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
 
 -- dj_link: transition b, keys: ('[[1, "a"], [2, "b"]]',)
-UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     SET _process = 'PULL', _worker = 7
     WHERE `held`.`unit_outbound`._process = 'NONE'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`);
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`);
 
 -- dj_link: transition k, range: (1, 1, 'a', 7, 7, "it's 100%")
 UPDATE `held`.`unit_outbound`
     SET _process = 'DELETE', _worker = 7
     WHERE `held`.`unit_outbound`._process = 'NONE'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
 
 -- dj_link: transition k, keys: ('[[1, "a"], [2, "b"]]',)
-UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     SET _process = 'DELETE', _worker = 7
     WHERE `held`.`unit_outbound`._process = 'NONE'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`);
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`);
 
 -- dj_link: transition d, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
 DELETE
@@ -521,15 +521,15 @@ UPDATE `held`.`unit_outbound`
 
 -- dj_link: transition d, keys: ('[[1, "a"], [2, "b"]]', 7)
 DELETE `held`.`unit_outbound__deletion_approved`
-    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound__deletion_approved` ON `held`.`unit_outbound__deletion_approved`.`n` = j.k0 AND `held`.`unit_outbound__deletion_approved`.`name` = j.k1
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound__deletion_approved` ON `held`.`unit_outbound__deletion_approved`.`n` = `~keys`.`~0` AND `held`.`unit_outbound__deletion_approved`.`name` = `~keys`.`~1`
     WHERE EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`.`n` = `held`.`unit_outbound__deletion_approved`.`n` AND `held`.`unit_outbound`.`name` = `held`.`unit_outbound__deletion_approved`.`name` AND `held`.`unit_outbound`._process = 'PULL' AND `held`.`unit_outbound`._worker = %s);
 
 -- dj_link: transition d, keys: ('[[1, "a"], [2, "b"]]', 7)
-UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     SET _process = 'NONE'
     WHERE `held`.`unit_outbound`._process = 'PULL' AND `held`.`unit_outbound`._worker = %s;
 
@@ -540,8 +540,8 @@ DELETE
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`.`n` = `held`.`unit_outbound__deletion_approved`.`n` AND `held`.`unit_outbound`.`name` = `held`.`unit_outbound__deletion_approved`.`name` AND `held`.`unit_outbound`._process = 'PULL'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s)
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s)
     AND ((`held`.`unit_outbound__deletion_approved`.`n` > %s) OR (`held`.`unit_outbound__deletion_approved`.`n` = %s AND `held`.`unit_outbound__deletion_approved`.`name` > %s))
     AND ((`held`.`unit_outbound__deletion_approved`.`n` < %s) OR (`held`.`unit_outbound__deletion_approved`.`n` = %s AND `held`.`unit_outbound__deletion_approved`.`name` <= %s));
 
@@ -550,30 +550,30 @@ DELETE
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`._process = 'PULL'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
 
 -- dj_link: transition e, keys: ('[[1, "a"], [2, "b"]]', 7)
 DELETE `held`.`unit_outbound__deletion_approved`
-    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound__deletion_approved` ON `held`.`unit_outbound__deletion_approved`.`n` = j.k0 AND `held`.`unit_outbound__deletion_approved`.`name` = j.k1
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound__deletion_approved` ON `held`.`unit_outbound__deletion_approved`.`n` = `~keys`.`~0` AND `held`.`unit_outbound__deletion_approved`.`name` = `~keys`.`~1`
     WHERE EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`.`n` = `held`.`unit_outbound__deletion_approved`.`n` AND `held`.`unit_outbound`.`name` = `held`.`unit_outbound__deletion_approved`.`name` AND `held`.`unit_outbound`._process = 'PULL'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s);
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s);
 
 -- dj_link: transition e, keys: ('[[1, "a"], [2, "b"]]', 7)
 DELETE `held`.`unit_outbound`
-    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     WHERE `held`.`unit_outbound`._process = 'PULL'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s;
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s;
 
 -- dj_link: transition f, range: (1, 1, 'a', 7, 7, "it's 100%")
 UPDATE `held`.`unit_outbound`
@@ -583,8 +583,8 @@ UPDATE `held`.`unit_outbound`
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
 
 -- dj_link: transition f, keys: ('[[1, "a"], [2, "b"]]',)
-UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     SET _process = 'DELETE', _worker = 7
     WHERE `held`.`unit_outbound`._process IN ('NONE', 'PULL');
 
@@ -596,8 +596,8 @@ UPDATE `held`.`unit_outbound`
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
 
 -- dj_link: transition g, keys: ('[[1, "a"], [2, "b"]]', 7)
-UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     SET _process = 'NONE'
     WHERE `held`.`unit_outbound`._process = 'DELETE' AND `held`.`unit_outbound`._worker = %s;
 
@@ -608,8 +608,8 @@ DELETE
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`.`n` = `held`.`unit_outbound__deletion_approved`.`n` AND `held`.`unit_outbound`.`name` = `held`.`unit_outbound__deletion_approved`.`name` AND `held`.`unit_outbound`._process = 'DELETE'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s)
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s)
     AND ((`held`.`unit_outbound__deletion_approved`.`n` > %s) OR (`held`.`unit_outbound__deletion_approved`.`n` = %s AND `held`.`unit_outbound__deletion_approved`.`name` > %s))
     AND ((`held`.`unit_outbound__deletion_approved`.`n` < %s) OR (`held`.`unit_outbound__deletion_approved`.`n` = %s AND `held`.`unit_outbound__deletion_approved`.`name` <= %s));
 
@@ -618,30 +618,30 @@ DELETE
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`._process = 'DELETE'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
 
 -- dj_link: transition h, keys: ('[[1, "a"], [2, "b"]]', 7)
 DELETE `held`.`unit_outbound__deletion_approved`
-    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound__deletion_approved` ON `held`.`unit_outbound__deletion_approved`.`n` = j.k0 AND `held`.`unit_outbound__deletion_approved`.`name` = j.k1
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound__deletion_approved` ON `held`.`unit_outbound__deletion_approved`.`n` = `~keys`.`~0` AND `held`.`unit_outbound__deletion_approved`.`name` = `~keys`.`~1`
     WHERE EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`.`n` = `held`.`unit_outbound__deletion_approved`.`n` AND `held`.`unit_outbound`.`name` = `held`.`unit_outbound__deletion_approved`.`name` AND `held`.`unit_outbound`._process = 'DELETE'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s);
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s);
 
 -- dj_link: transition h, keys: ('[[1, "a"], [2, "b"]]', 7)
 DELETE `held`.`unit_outbound`
-    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     WHERE `held`.`unit_outbound`._process = 'DELETE'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s;
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s;
 
 -- dj_link: transition i, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
 INSERT INTO `held`.`unit_outbound__deletion_approved` (`n`, `name`)
@@ -649,8 +649,8 @@ INSERT INTO `held`.`unit_outbound__deletion_approved` (`n`, `name`)
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`._process = 'DELETE'
     AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s))
     ON DUPLICATE KEY UPDATE `held`.`unit_outbound__deletion_approved`.`n` = `held`.`unit_outbound__deletion_approved`.`n`;
@@ -660,30 +660,30 @@ UPDATE `held`.`unit_outbound`
     SET _process = 'NONE'
     WHERE `held`.`unit_outbound`._process = 'DELETE'
     AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
 
 -- dj_link: transition i, keys: ('[[1, "a"], [2, "b"]]', 7)
 INSERT INTO `held`.`unit_outbound__deletion_approved` (`n`, `name`)
     SELECT `held`.`unit_outbound`.`n`, `held`.`unit_outbound`.`name` 
-    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     WHERE `held`.`unit_outbound`._process = 'DELETE'
     AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s
     ON DUPLICATE KEY UPDATE `held`.`unit_outbound__deletion_approved`.`n` = `held`.`unit_outbound__deletion_approved`.`n`;
 
 -- dj_link: transition i, keys: ('[[1, "a"], [2, "b"]]', 7)
-UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     SET _process = 'NONE'
     WHERE `held`.`unit_outbound`._process = 'DELETE'
     AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s;
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`) AND `held`.`unit_outbound`._worker = %s;
 
 -- dj_link: transition j, range: (1, 1, 'a', 7, 7, "it's 100%")
 INSERT INTO `held`.`unit_outbound__deletion_approved` (`n`, `name`)
@@ -691,11 +691,11 @@ INSERT INTO `held`.`unit_outbound__deletion_approved` (`n`, `name`)
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`._process = 'NONE'
     AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_approved` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    FROM `held`.`unit_outbound__deletion_approved` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s))
     ON DUPLICATE KEY UPDATE `held`.`unit_outbound__deletion_approved`.`n` = `held`.`unit_outbound__deletion_approved`.`n`;
@@ -703,15 +703,15 @@ INSERT INTO `held`.`unit_outbound__deletion_approved` (`n`, `name`)
 -- dj_link: transition j, keys: ('[[1, "a"], [2, "b"]]',)
 INSERT INTO `held`.`unit_outbound__deletion_approved` (`n`, `name`)
     SELECT `held`.`unit_outbound`.`n`, `held`.`unit_outbound`.`name` 
-    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = j.k0 AND `held`.`unit_outbound`.`name` = j.k1
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     WHERE `held`.`unit_outbound`._process = 'NONE'
     AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_requested` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
-    FROM `held`.`unit_outbound__deletion_approved` p
-    WHERE p.`n` = `held`.`unit_outbound`.`n` AND p.`name` = `held`.`unit_outbound`.`name`)
+    FROM `held`.`unit_outbound__deletion_approved` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     ON DUPLICATE KEY UPDATE `held`.`unit_outbound__deletion_approved`.`n` = `held`.`unit_outbound__deletion_approved`.`n`;
 
 -- checksum of keys, alike True
@@ -732,17 +732,17 @@ SELECT `lab`.`#unit`.`n`, CONVERT(`lab`.`#unit`.`name` USING utf8mb4), CAST(`lab
 
 -- digest of rows
 SELECT SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CONCAT('''', CAST(`lab`.`#unit`.`x` AS DOUBLE), ''''), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', CONCAT('x''', HEX(`lab`.`#unit`.`wave`), ''''))), 256), 15), 16, 10) AS UNSIGNED))
-    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = j.k0 AND `lab`.`#unit`.`name` = j.k1;
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~keys`.`~0` AND `lab`.`#unit`.`name` = `~keys`.`~1`;
 
 -- look up keys: ('[[1, "a"], [2, "b"]]',)
-FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = j.k0 AND `lab`.`#unit`.`name` = j.k1;
+FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~keys`.`~0` AND `lab`.`#unit`.`name` = `~keys`.`~1`;
 
 -- delete keys: ('[[1, "a"], [2, "b"]]',)
 DELETE `lab`.`#unit`
-    FROM JSON_TABLE(%s, '$[*]' COLUMNS (k0 int PATH '$[0]' ERROR ON ERROR, k1 VARCHAR(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS j STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = j.k0 AND `lab`.`#unit`.`name` = j.k1
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~keys`.`~0` AND `lab`.`#unit`.`name` = `~keys`.`~1`
     WHERE 1 = 1;
 
 -- read what is deleted next

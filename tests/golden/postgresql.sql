@@ -83,8 +83,8 @@ INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_de
     SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 7
     FROM "lab"."#unit"
     WHERE NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound" h
-    WHERE h."n" = "lab"."#unit"."n" AND h."name" = "lab"."#unit"."name") AND ("lab"."#unit"."n", "lab"."#unit"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("lab"."#unit"."n", "lab"."#unit"."name") <= ((%s)::integer, (%s)::character varying(20))
+    FROM "held"."unit_outbound" "~held"
+    WHERE "~held"."n" = "lab"."#unit"."n" AND "~held"."name" = "lab"."#unit"."name") AND ("lab"."#unit"."n", "lab"."#unit"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("lab"."#unit"."n", "lab"."#unit"."name") <= ((%s)::integer, (%s)::character varying(20))
     ON CONFLICT DO NOTHING;
 
 -- @link: claim a range that nobody holds anything of: (1, 'a', 7, "it's 100%")
@@ -97,18 +97,18 @@ INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_de
 -- @link: claim keys: ('{1,2}', ['a', 'b'])
 INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker")
     SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 7
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1) JOIN "lab"."#unit" ON "lab"."#unit"."n" = (j.k0)::integer AND "lab"."#unit"."name" = (j.k1)::character varying(20)
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1") JOIN "lab"."#unit" ON "lab"."#unit"."n" = ("~keys"."~0")::integer AND "lab"."#unit"."name" = ("~keys"."~1")::character varying(20)
     WHERE NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound" h
-    WHERE h."n" = "lab"."#unit"."n" AND h."name" = "lab"."#unit"."name") AND (n > 3)
+    FROM "held"."unit_outbound" "~held"
+    WHERE "~held"."n" = "lab"."#unit"."n" AND "~held"."name" = "lab"."#unit"."name") AND (n > 3)
     ON CONFLICT DO NOTHING;
 
 -- @link: count what nobody holds
 SELECT COUNT(*)
     FROM "lab"."#unit"
     WHERE NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound" h
-    WHERE h."n" = "lab"."#unit"."n" AND h."name" = "lab"."#unit"."name") AND (n > 3);
+    FROM "held"."unit_outbound" "~held"
+    WHERE "~held"."n" = "lab"."#unit"."n" AND "~held"."name" = "lab"."#unit"."name") AND (n > 3);
 
 -- @link: rows of a chunk, master: (1, 'a', 7, 'b')
 FROM "held"."unit_outbound" JOIN "lab"."#unit" ON "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name"
@@ -171,8 +171,8 @@ UPDATE "held"."unit_outbound"
 -- @link: transition b, keys: ('{1,2}', ['a', 'b'])
 UPDATE "held"."unit_outbound"
     SET process = 'PULL', is_deprecated = 'FALSE', _worker = 7
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND "held"."unit_outbound".is_deprecated = 'TRUE' THEN TRUE END;
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND "held"."unit_outbound".is_deprecated = 'TRUE' THEN TRUE END;
 
 -- @link: transition b, range: (1, 'a', 7, "it's 100%")
 UPDATE "held"."unit_outbound"
@@ -182,8 +182,8 @@ UPDATE "held"."unit_outbound"
 -- @link: transition b, keys: ('{1,2}', ['a', 'b'])
 UPDATE "held"."unit_outbound"
     SET process = 'PULL', _worker = 7
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' THEN TRUE END;
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' THEN TRUE END;
 
 -- @link: transition k, range: (1, 'a', 7, "it's 100%")
 UPDATE "held"."unit_outbound"
@@ -193,8 +193,8 @@ UPDATE "held"."unit_outbound"
 -- @link: transition k, keys: ('{1,2}', ['a', 'b'])
 UPDATE "held"."unit_outbound"
     SET process = 'DELETE', _worker = 7
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' THEN TRUE END;
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' THEN TRUE END;
 
 -- @link: transition d, range: (7, 1, 'a', 7, "it's 100%")
 UPDATE "held"."unit_outbound"
@@ -204,8 +204,8 @@ UPDATE "held"."unit_outbound"
 -- @link: transition d, keys: ('{1,2}', ['a', 'b'], 7)
 UPDATE "held"."unit_outbound"
     SET process = 'NONE', is_deprecated = 'FALSE'
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'PULL' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'PULL' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
 
 -- @link: transition e, range: (7, 1, 'a', 7, "it's 100%")
 DELETE
@@ -214,8 +214,8 @@ DELETE
 
 -- @link: transition e, keys: ('{1,2}', ['a', 'b'], 7)
 DELETE
-    FROM "held"."unit_outbound" USING unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'PULL' AND "held"."unit_outbound".is_flagged = 'FALSE' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+    FROM "held"."unit_outbound" USING unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'PULL' AND "held"."unit_outbound".is_flagged = 'FALSE' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
 
 -- @link: transition f, range: (1, 'a', 7, "it's 100%")
 UPDATE "held"."unit_outbound"
@@ -225,8 +225,8 @@ UPDATE "held"."unit_outbound"
 -- @link: transition f, keys: ('{1,2}', ['a', 'b'])
 UPDATE "held"."unit_outbound"
     SET process = 'DELETE', _worker = 7
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process IN ('NONE', 'PULL') THEN TRUE END;
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process IN ('NONE', 'PULL') THEN TRUE END;
 
 -- @link: transition g, range: (7, 1, 'a', 7, "it's 100%")
 UPDATE "held"."unit_outbound"
@@ -236,8 +236,8 @@ UPDATE "held"."unit_outbound"
 -- @link: transition g, keys: ('{1,2}', ['a', 'b'], 7)
 UPDATE "held"."unit_outbound"
     SET process = 'NONE'
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'DELETE' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'DELETE' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
 
 -- @link: transition h, range: (7, 1, 'a', 7, "it's 100%")
 DELETE
@@ -246,8 +246,8 @@ DELETE
 
 -- @link: transition h, keys: ('{1,2}', ['a', 'b'], 7)
 DELETE
-    FROM "held"."unit_outbound" USING unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'DELETE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+    FROM "held"."unit_outbound" USING unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'DELETE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
 
 -- @link: transition i, range: (7, 1, 'a', 7, "it's 100%")
 UPDATE "held"."unit_outbound"
@@ -257,8 +257,8 @@ UPDATE "held"."unit_outbound"
 -- @link: transition i, keys: ('{1,2}', ['a', 'b'], 7)
 UPDATE "held"."unit_outbound"
     SET process = 'NONE', is_deprecated = 'TRUE'
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'DELETE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'DELETE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
 
 -- @link: transition j, range: (1, 'a', 7, "it's 100%")
 UPDATE "held"."unit_outbound"
@@ -268,8 +268,8 @@ UPDATE "held"."unit_outbound"
 -- @link: transition j, keys: ('{1,2}', ['a', 'b'])
 UPDATE "held"."unit_outbound"
     SET is_deprecated = 'TRUE'
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound".is_deprecated = 'FALSE' THEN TRUE END;
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound".is_deprecated = 'FALSE' THEN TRUE END;
 
 -- dj_link: adopt: (7, 3)
 UPDATE "held"."unit_outbound"
@@ -279,11 +279,11 @@ UPDATE "held"."unit_outbound"
 -- dj_link: survey, at rest
 SELECT COUNT(*), COALESCE(SUM(CASE WHEN "held"."unit_outbound"._process = 'NONE'
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name")
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_approved" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") THEN 1 ELSE 0 END), 0)
+    FROM "held"."unit_outbound__deletion_approved" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") THEN 1 ELSE 0 END), 0)
     FROM "held"."unit_outbound"
     WHERE EXISTS (SELECT 1
     FROM "lab"."#unit"
@@ -291,18 +291,18 @@ SELECT COUNT(*), COALESCE(SUM(CASE WHEN "held"."unit_outbound"._process = 'NONE'
 
 -- dj_link: survey, others
 SELECT "held"."unit_outbound"._process, CASE WHEN EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") THEN 'TRUE' ELSE 'FALSE' END, CASE WHEN EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_approved" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") THEN 'TRUE' ELSE 'FALSE' END, CASE WHEN "held"."unit_outbound"._process IN ('PULL', 'DELETE') THEN _worker ELSE 0 END, COUNT(*)
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") THEN 'TRUE' ELSE 'FALSE' END, CASE WHEN EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_approved" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") THEN 'TRUE' ELSE 'FALSE' END, CASE WHEN "held"."unit_outbound"._process IN ('PULL', 'DELETE') THEN _worker ELSE 0 END, COUNT(*)
     FROM "held"."unit_outbound"
     WHERE NOT ("held"."unit_outbound"._process = 'NONE'
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name")
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_approved" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name"))
+    FROM "held"."unit_outbound__deletion_approved" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name"))
     GROUP BY 1, 2, 3, 4;
 
 -- dj_link: claim a range: (1, 'a', 7, "it's 100%")
@@ -310,8 +310,8 @@ INSERT INTO "held"."unit_outbound" ("n", "name", "_process", "_worker")
     SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 7
     FROM "lab"."#unit"
     WHERE NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound" h
-    WHERE h."n" = "lab"."#unit"."n" AND h."name" = "lab"."#unit"."name") AND ("lab"."#unit"."n", "lab"."#unit"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("lab"."#unit"."n", "lab"."#unit"."name") <= ((%s)::integer, (%s)::character varying(20))
+    FROM "held"."unit_outbound" "~held"
+    WHERE "~held"."n" = "lab"."#unit"."n" AND "~held"."name" = "lab"."#unit"."name") AND ("lab"."#unit"."n", "lab"."#unit"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("lab"."#unit"."n", "lab"."#unit"."name") <= ((%s)::integer, (%s)::character varying(20))
     ON CONFLICT DO NOTHING;
 
 -- dj_link: claim a range that nobody holds anything of: (1, 'a', 7, "it's 100%")
@@ -324,33 +324,33 @@ INSERT INTO "held"."unit_outbound" ("n", "name", "_process", "_worker")
 -- dj_link: claim keys: ('{1,2}', ['a', 'b'])
 INSERT INTO "held"."unit_outbound" ("n", "name", "_process", "_worker")
     SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 7
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1) JOIN "lab"."#unit" ON "lab"."#unit"."n" = (j.k0)::integer AND "lab"."#unit"."name" = (j.k1)::character varying(20)
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1") JOIN "lab"."#unit" ON "lab"."#unit"."n" = ("~keys"."~0")::integer AND "lab"."#unit"."name" = ("~keys"."~1")::character varying(20)
     WHERE NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound" h
-    WHERE h."n" = "lab"."#unit"."n" AND h."name" = "lab"."#unit"."name") AND (n > 3)
+    FROM "held"."unit_outbound" "~held"
+    WHERE "~held"."n" = "lab"."#unit"."n" AND "~held"."name" = "lab"."#unit"."name") AND (n > 3)
     ON CONFLICT DO NOTHING;
 
 -- dj_link: count what nobody holds
 SELECT COUNT(*)
     FROM "lab"."#unit"
     WHERE NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound" h
-    WHERE h."n" = "lab"."#unit"."n" AND h."name" = "lab"."#unit"."name") AND (n > 3);
+    FROM "held"."unit_outbound" "~held"
+    WHERE "~held"."n" = "lab"."#unit"."n" AND "~held"."name" = "lab"."#unit"."name") AND (n > 3);
 
 -- dj_link: rows of a chunk, master: (1, 'a', 7, 'b')
 FROM "held"."unit_outbound" JOIN "lab"."#unit" ON "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name"
     WHERE "held"."unit_outbound"._process = 'PULL' AND "held"."unit_outbound"._worker = 7
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20))
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20))
     ORDER BY "held"."unit_outbound"."n", "held"."unit_outbound"."name";
 
 -- dj_link: rows of a chunk, part: (1, 'a', 7, 'b')
 FROM "held"."unit_outbound" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."n" = "held"."unit_outbound"."n" AND "lab"."#unit__spike"."name" = "held"."unit_outbound"."name"
     WHERE "held"."unit_outbound"._process = 'PULL' AND "held"."unit_outbound"._worker = 7
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20))
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20))
     ORDER BY "held"."unit_outbound"."n", "held"."unit_outbound"."name";
 
 -- dj_link: rows of a whole chunk: (1, 'a', 7, 'b')
@@ -369,8 +369,8 @@ SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"::text
     FROM "held"."unit_outbound"
     WHERE "held"."unit_outbound"._process = 'NONE'
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name")
     AND EXISTS (SELECT 1
     FROM "lab"."#unit"
     WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3));
@@ -380,8 +380,8 @@ SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"::text
     FROM "held"."unit_outbound"
     WHERE "held"."unit_outbound"._process = 'NONE'
     AND EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name")
     AND EXISTS (SELECT 1
     FROM "lab"."#unit"
     WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3));
@@ -391,11 +391,11 @@ SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"::text
     FROM "held"."unit_outbound"
     WHERE "held"."unit_outbound"._process = 'NONE'
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name")
     AND EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_approved" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    FROM "held"."unit_outbound__deletion_approved" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name")
     AND EXISTS (SELECT 1
     FROM "lab"."#unit"
     WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3));
@@ -405,11 +405,11 @@ SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"::text
     FROM "held"."unit_outbound"
     WHERE "held"."unit_outbound"._process = 'NONE'
     AND EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name")
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_approved" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    FROM "held"."unit_outbound__deletion_approved" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name")
     AND EXISTS (SELECT 1
     FROM "lab"."#unit"
     WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3));
@@ -419,11 +419,11 @@ UPDATE "held"."unit_outbound"
     SET _process = 'PULL', _worker = 7
     WHERE "held"."unit_outbound"._process = 'NONE'
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name")
     AND EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_approved" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+    FROM "held"."unit_outbound__deletion_approved" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
 
 -- dj_link: transition b, range: (7, 1, 'a', 7, "it's 100%")
 DELETE
@@ -435,19 +435,19 @@ DELETE
 -- dj_link: transition b, keys: ('{1,2}', ['a', 'b'])
 UPDATE "held"."unit_outbound"
     SET _process = 'PULL', _worker = 7
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'NONE'
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'NONE'
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name")
     AND EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_approved" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") THEN TRUE END;
+    FROM "held"."unit_outbound__deletion_approved" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") THEN TRUE END;
 
 -- dj_link: transition b, keys: ('{1,2}', ['a', 'b'], 7)
 DELETE
-    FROM "held"."unit_outbound__deletion_approved" USING unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound__deletion_approved"."n" = (j.k0)::integer AND "held"."unit_outbound__deletion_approved"."name" = (j.k1)::character varying(20) AND CASE WHEN EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_approved" USING unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound__deletion_approved"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound__deletion_approved"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN EXISTS (SELECT 1
     FROM "held"."unit_outbound"
     WHERE "held"."unit_outbound"."n" = "held"."unit_outbound__deletion_approved"."n" AND "held"."unit_outbound"."name" = "held"."unit_outbound__deletion_approved"."name" AND "held"."unit_outbound"._process = 'PULL' AND "held"."unit_outbound"._worker = %s) THEN TRUE END;
 
@@ -456,34 +456,34 @@ UPDATE "held"."unit_outbound"
     SET _process = 'PULL', _worker = 7
     WHERE "held"."unit_outbound"._process = 'NONE'
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
 
 -- dj_link: transition b, keys: ('{1,2}', ['a', 'b'])
 UPDATE "held"."unit_outbound"
     SET _process = 'PULL', _worker = 7
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'NONE'
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'NONE'
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") THEN TRUE END;
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") THEN TRUE END;
 
 -- dj_link: transition k, range: (1, 'a', 7, "it's 100%")
 UPDATE "held"."unit_outbound"
     SET _process = 'DELETE', _worker = 7
     WHERE "held"."unit_outbound"._process = 'NONE'
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
 
 -- dj_link: transition k, keys: ('{1,2}', ['a', 'b'])
 UPDATE "held"."unit_outbound"
     SET _process = 'DELETE', _worker = 7
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'NONE'
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'NONE'
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") THEN TRUE END;
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") THEN TRUE END;
 
 -- dj_link: transition d, range: (7, 1, 'a', 7, "it's 100%")
 DELETE
@@ -499,16 +499,16 @@ UPDATE "held"."unit_outbound"
 
 -- dj_link: transition d, keys: ('{1,2}', ['a', 'b'], 7)
 DELETE
-    FROM "held"."unit_outbound__deletion_approved" USING unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound__deletion_approved"."n" = (j.k0)::integer AND "held"."unit_outbound__deletion_approved"."name" = (j.k1)::character varying(20) AND CASE WHEN EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_approved" USING unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound__deletion_approved"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound__deletion_approved"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN EXISTS (SELECT 1
     FROM "held"."unit_outbound"
     WHERE "held"."unit_outbound"."n" = "held"."unit_outbound__deletion_approved"."n" AND "held"."unit_outbound"."name" = "held"."unit_outbound__deletion_approved"."name" AND "held"."unit_outbound"._process = 'PULL' AND "held"."unit_outbound"._worker = %s) THEN TRUE END;
 
 -- dj_link: transition d, keys: ('{1,2}', ['a', 'b'], 7)
 UPDATE "held"."unit_outbound"
     SET _process = 'NONE'
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'PULL' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'PULL' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
 
 -- dj_link: transition e, range: (7, 1, 'a', 7, "it's 100%")
 DELETE
@@ -517,34 +517,34 @@ DELETE
     FROM "held"."unit_outbound"
     WHERE "held"."unit_outbound"."n" = "held"."unit_outbound__deletion_approved"."n" AND "held"."unit_outbound"."name" = "held"."unit_outbound__deletion_approved"."name" AND "held"."unit_outbound"._process = 'PULL'
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s) AND ("held"."unit_outbound__deletion_approved"."n", "held"."unit_outbound__deletion_approved"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound__deletion_approved"."n", "held"."unit_outbound__deletion_approved"."name") <= ((%s)::integer, (%s)::character varying(20));
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s) AND ("held"."unit_outbound__deletion_approved"."n", "held"."unit_outbound__deletion_approved"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound__deletion_approved"."n", "held"."unit_outbound__deletion_approved"."name") <= ((%s)::integer, (%s)::character varying(20));
 
 -- dj_link: transition e, range: (7, 1, 'a', 7, "it's 100%")
 DELETE
     FROM "held"."unit_outbound"
     WHERE "held"."unit_outbound"._process = 'PULL'
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
 
 -- dj_link: transition e, keys: ('{1,2}', ['a', 'b'], 7)
 DELETE
-    FROM "held"."unit_outbound__deletion_approved" USING unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound__deletion_approved"."n" = (j.k0)::integer AND "held"."unit_outbound__deletion_approved"."name" = (j.k1)::character varying(20) AND CASE WHEN EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_approved" USING unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound__deletion_approved"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound__deletion_approved"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN EXISTS (SELECT 1
     FROM "held"."unit_outbound"
     WHERE "held"."unit_outbound"."n" = "held"."unit_outbound__deletion_approved"."n" AND "held"."unit_outbound"."name" = "held"."unit_outbound__deletion_approved"."name" AND "held"."unit_outbound"._process = 'PULL'
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s) THEN TRUE END;
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s) THEN TRUE END;
 
 -- dj_link: transition e, keys: ('{1,2}', ['a', 'b'], 7)
 DELETE
-    FROM "held"."unit_outbound" USING unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'PULL'
+    FROM "held"."unit_outbound" USING unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'PULL'
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s THEN TRUE END;
 
 -- dj_link: transition f, range: (1, 'a', 7, "it's 100%")
 UPDATE "held"."unit_outbound"
@@ -554,8 +554,8 @@ UPDATE "held"."unit_outbound"
 -- dj_link: transition f, keys: ('{1,2}', ['a', 'b'])
 UPDATE "held"."unit_outbound"
     SET _process = 'DELETE', _worker = 7
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound"._process IN ('NONE', 'PULL') THEN TRUE END;
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound"._process IN ('NONE', 'PULL') THEN TRUE END;
 
 -- dj_link: transition g, range: (7, 1, 'a', 7, "it's 100%")
 UPDATE "held"."unit_outbound"
@@ -565,8 +565,8 @@ UPDATE "held"."unit_outbound"
 -- dj_link: transition g, keys: ('{1,2}', ['a', 'b'], 7)
 UPDATE "held"."unit_outbound"
     SET _process = 'NONE'
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'DELETE' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'DELETE' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
 
 -- dj_link: transition h, range: (7, 1, 'a', 7, "it's 100%")
 DELETE
@@ -575,34 +575,34 @@ DELETE
     FROM "held"."unit_outbound"
     WHERE "held"."unit_outbound"."n" = "held"."unit_outbound__deletion_approved"."n" AND "held"."unit_outbound"."name" = "held"."unit_outbound__deletion_approved"."name" AND "held"."unit_outbound"._process = 'DELETE'
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s) AND ("held"."unit_outbound__deletion_approved"."n", "held"."unit_outbound__deletion_approved"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound__deletion_approved"."n", "held"."unit_outbound__deletion_approved"."name") <= ((%s)::integer, (%s)::character varying(20));
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s) AND ("held"."unit_outbound__deletion_approved"."n", "held"."unit_outbound__deletion_approved"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound__deletion_approved"."n", "held"."unit_outbound__deletion_approved"."name") <= ((%s)::integer, (%s)::character varying(20));
 
 -- dj_link: transition h, range: (7, 1, 'a', 7, "it's 100%")
 DELETE
     FROM "held"."unit_outbound"
     WHERE "held"."unit_outbound"._process = 'DELETE'
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
 
 -- dj_link: transition h, keys: ('{1,2}', ['a', 'b'], 7)
 DELETE
-    FROM "held"."unit_outbound__deletion_approved" USING unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound__deletion_approved"."n" = (j.k0)::integer AND "held"."unit_outbound__deletion_approved"."name" = (j.k1)::character varying(20) AND CASE WHEN EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_approved" USING unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound__deletion_approved"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound__deletion_approved"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN EXISTS (SELECT 1
     FROM "held"."unit_outbound"
     WHERE "held"."unit_outbound"."n" = "held"."unit_outbound__deletion_approved"."n" AND "held"."unit_outbound"."name" = "held"."unit_outbound__deletion_approved"."name" AND "held"."unit_outbound"._process = 'DELETE'
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s) THEN TRUE END;
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s) THEN TRUE END;
 
 -- dj_link: transition h, keys: ('{1,2}', ['a', 'b'], 7)
 DELETE
-    FROM "held"."unit_outbound" USING unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'DELETE'
+    FROM "held"."unit_outbound" USING unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'DELETE'
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s THEN TRUE END;
 
 -- dj_link: transition i, range: (7, 1, 'a', 7, "it's 100%")
 INSERT INTO "held"."unit_outbound__deletion_approved" ("n", "name")
@@ -610,8 +610,8 @@ INSERT INTO "held"."unit_outbound__deletion_approved" ("n", "name")
     FROM "held"."unit_outbound"
     WHERE "held"."unit_outbound"._process = 'DELETE'
     AND EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20))
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20))
     ON CONFLICT DO NOTHING;
 
 -- dj_link: transition i, range: (7, 1, 'a', 7, "it's 100%")
@@ -619,27 +619,27 @@ UPDATE "held"."unit_outbound"
     SET _process = 'NONE'
     WHERE "held"."unit_outbound"._process = 'DELETE'
     AND EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
 
 -- dj_link: transition i, keys: ('{1,2}', ['a', 'b'], 7)
 INSERT INTO "held"."unit_outbound__deletion_approved" ("n", "name")
     SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name" 
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1) JOIN "held"."unit_outbound" ON "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20)
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1") JOIN "held"."unit_outbound" ON "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20)
     WHERE "held"."unit_outbound"._process = 'DELETE'
     AND EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s
     ON CONFLICT DO NOTHING;
 
 -- dj_link: transition i, keys: ('{1,2}', ['a', 'b'], 7)
 UPDATE "held"."unit_outbound"
     SET _process = 'NONE'
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'DELETE'
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'DELETE'
     AND EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s THEN TRUE END;
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND "held"."unit_outbound"._worker = %s THEN TRUE END;
 
 -- dj_link: transition j, range: (1, 'a', 7, "it's 100%")
 INSERT INTO "held"."unit_outbound__deletion_approved" ("n", "name")
@@ -647,24 +647,24 @@ INSERT INTO "held"."unit_outbound__deletion_approved" ("n", "name")
     FROM "held"."unit_outbound"
     WHERE "held"."unit_outbound"._process = 'NONE'
     AND EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name")
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_approved" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20))
+    FROM "held"."unit_outbound__deletion_approved" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20))
     ON CONFLICT DO NOTHING;
 
 -- dj_link: transition j, keys: ('{1,2}', ['a', 'b'])
 INSERT INTO "held"."unit_outbound__deletion_approved" ("n", "name")
     SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name" 
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1) JOIN "held"."unit_outbound" ON "held"."unit_outbound"."n" = (j.k0)::integer AND "held"."unit_outbound"."name" = (j.k1)::character varying(20)
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1") JOIN "held"."unit_outbound" ON "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20)
     WHERE "held"."unit_outbound"._process = 'NONE'
     AND EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_requested" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name")
     AND NOT EXISTS (SELECT 1
-    FROM "held"."unit_outbound__deletion_approved" p
-    WHERE p."n" = "held"."unit_outbound"."n" AND p."name" = "held"."unit_outbound"."name")
+    FROM "held"."unit_outbound__deletion_approved" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name")
     ON CONFLICT DO NOTHING;
 
 -- checksum of keys, alike True
@@ -685,15 +685,15 @@ SELECT "lab"."#unit"."n", "lab"."#unit"."name"::text, "lab"."#unit"."x"::float8,
 
 -- digest of rows
 SELECT SUM(('x' || left(encode(sha256(convert_to(ROW("lab"."#unit"."n", "lab"."#unit"."name", "lab"."#unit"."x", "lab"."#unit"."wave")::text, 'UTF8')), 'hex'), 15))::bit(60)::bigint::numeric)
-    FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1) JOIN "lab"."#unit" ON "lab"."#unit"."n" = (j.k0)::integer AND "lab"."#unit"."name" = (j.k1)::character varying(20);
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1") JOIN "lab"."#unit" ON "lab"."#unit"."n" = ("~keys"."~0")::integer AND "lab"."#unit"."name" = ("~keys"."~1")::character varying(20);
 
 -- look up keys: ('{1,2}', ['a', 'b'])
-FROM unnest(%s::integer[], %s::text[]) AS j(k0, k1) JOIN "lab"."#unit" ON "lab"."#unit"."n" = (j.k0)::integer AND "lab"."#unit"."name" = (j.k1)::character varying(20);
+FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1") JOIN "lab"."#unit" ON "lab"."#unit"."n" = ("~keys"."~0")::integer AND "lab"."#unit"."name" = ("~keys"."~1")::character varying(20);
 
 -- delete keys: ('{1,2}', ['a', 'b'])
 DELETE
-    FROM "lab"."#unit" USING unnest(%s::integer[], %s::text[]) AS j(k0, k1)
-    WHERE "lab"."#unit"."n" = (j.k0)::integer AND "lab"."#unit"."name" = (j.k1)::character varying(20) AND CASE WHEN 1 = 1 THEN TRUE END;
+    FROM "lab"."#unit" USING unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "lab"."#unit"."n" = ("~keys"."~0")::integer AND "lab"."#unit"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN 1 = 1 THEN TRUE END;
 
 -- read what is deleted next
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;

@@ -149,7 +149,7 @@ def _update(local: Session, table: _FileTable, rows: list[Key]) -> None:
     columns = [here[column.name] for column in table.columns]
     keyed = Keyed(dialect, here, [here[name] for name in table.pair.there.primary_key])
     item, on, args = keyed.listed(rows, columns)
-    values = (dialect.listed_value(c, f"j.k{n}") for n, c in enumerate(columns, len(keyed.key)))
+    values = (dialect.listed_value(c, dialect.listed(n)) for n, c in enumerate(columns, len(keyed.key)))
     assignments = ", ".join(f"{dialect.quote(c.name)} = {v}" for c, v in zip(columns, values, strict=True))
     done = local.execute(dialect.update_listed(keyed.name, assignments, item, on, "1 = 1"), args)
     if done != len(rows):

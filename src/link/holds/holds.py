@@ -218,7 +218,7 @@ class Holds:
 
     def unshared(self, selection: Selection = ALL, within: Range = EVERYTHING) -> Segment:
         """The source rows of a selection that nobody holds."""
-        return Segment(self.rows, within).where(f"NOT {self.rows.exists(self.helper, 'h')}", *selection.conditions)
+        return Segment(self.rows, within).where(f"NOT {self.rows.exists(self.helper, 'held')}", *selection.conditions)
 
     def saying(self, says: Condition, selection: Selection = ALL, within: Range = EVERYTHING) -> Segment:
         """The helper rows of a selection that say this."""

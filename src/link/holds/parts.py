@@ -80,7 +80,7 @@ class PartHolds(Holds):
         return f"CASE WHEN {self._is_in_part(name)} THEN {TRUE!r} ELSE {FALSE!r} END"
 
     def _is_in_part(self, name: str) -> str:
-        return self.helper.exists(self.parts[name], "p")
+        return self.helper.exists(self.parts[name], "part")
 
 
 def holds_of(dialect: Dialect, source: Table, helper: Table, layout: Layout) -> Holds:

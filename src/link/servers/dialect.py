@@ -92,6 +92,10 @@ class Dialect(ABC):
         """Whether a column is of a type that can be linked."""
         return column.kind is not None
 
+    def alias(self, name: str) -> str:
+        """A name for what a statement lists or looks up; no table or column that can be linked has such a one."""
+        return self.quote(f"~{name}")
+
     # keys
 
     @abstractmethod
@@ -112,7 +116,11 @@ class Dialect(ABC):
 
     @abstractmethod
     def key_list(self, columns: Sequence[Column], keys: Sequence[Key]) -> Sql:
-        """A FROM item ``j(k0, k1, ...)`` that holds the keys; one statement's worth."""
+        """A FROM item that holds the keys, as :meth:`listed` names its columns; one statement's worth."""
+
+    def listed(self, number: int) -> str:
+        """A column of :meth:`key_list`."""
+        return f"{self.alias('keys')}.{self.alias(str(number))}"
 
     @abstractmethod
     def listed_value(self, column: Column, listed: str) -> str:

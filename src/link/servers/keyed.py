@@ -78,11 +78,12 @@ class Keyed:
         """The condition that rows of two tables belong to one entity."""
         return " AND ".join(f"{a} = {b}" for a, b in zip(self.references, other.references, strict=True))
 
-    def exists(self, other: Keyed, alias: str) -> str:
+    def exists(self, other: Keyed, name: str) -> str:
         """The condition that another table has a row of the same entity.
 
-        In there the other goes by an alias: it may be the target of the INSERT around it.
+        In there the other goes by another name: it may be the target of the INSERT around it.
         """
+        alias = self.dialect.alias(name)
         columns = (f"{alias}.{self.dialect.quote(column.name)}" for column in other.key)
         equal = " AND ".join(f"{a} = {b}" for a, b in zip(columns, self.references, strict=True))
         return f"EXISTS (SELECT {self.dialect.by_index}1 FROM {other.name} {alias} WHERE {equal})"
@@ -103,7 +104,9 @@ class Keyed:
         """
         item, args = self.dialect.key_list((*self.key, *values), keys)
         pairs = enumerate(self.pairs)
-        on = " AND ".join(self.dialect.key_match(column, reference, f"j.k{n}") for n, (column, reference) in pairs)
+        on = " AND ".join(
+            self.dialect.key_match(column, reference, self.dialect.listed(n)) for n, (column, reference) in pairs
+        )
         return item, on, args
 
     def rows_of(self, keys: Sequence[Key]) -> Sql:

@@ -97,8 +97,11 @@ class MySQL(Dialect):
         return f"{reference} {sign} {self.key_param(column)}"
 
     def key_list(self, columns: Sequence[Column], keys: Sequence[Key]) -> Sql:
-        fields = ", ".join(f"k{n} {self._json_type(c)} PATH '$[{n}]' ERROR ON ERROR" for n, c in enumerate(columns))
-        return f"JSON_TABLE(%s, '$[*]' COLUMNS ({fields})) AS j", (json.dumps(keys, default=_json_value),)
+        fields = ", ".join(
+            f"{self.alias(str(n))} {self._json_type(c)} PATH '$[{n}]' ERROR ON ERROR" for n, c in enumerate(columns)
+        )
+        item = f"JSON_TABLE(%s, '$[*]' COLUMNS ({fields})) AS {self.alias('keys')}"
+        return item, (json.dumps(keys, default=_json_value),)
 
     def _json_type(self, column: Column) -> str:
         kind = linkable_kind(column)

@@ -64,9 +64,9 @@ class PostgreSQL(Dialect):
     def key_list(self, columns: Sequence[Column], keys: Sequence[Key]) -> Sql:
         types = (postgresql_types.listed_type(linkable_kind(c), self.type_of(c)) for c in columns)
         arrays = ", ".join(f"%s::{listed_type}[]" for listed_type in types)
-        names = ", ".join(f"k{n}" for n in range(len(columns)))
+        names = ", ".join(self.alias(str(n)) for n in range(len(columns)))
         lists = zip(*keys, strict=True)
-        return f"unnest({arrays}) AS j({names})", tuple(map(_array, columns, lists))
+        return f"unnest({arrays}) AS {self.alias('keys')}({names})", tuple(map(_array, columns, lists))
 
     def listed_value(self, column: Column, listed: str) -> str:
         return postgresql_types.parameter(linkable_kind(column), self.type_of(column), listed)
