@@ -294,3 +294,49 @@ def test_the_life_of_the_source_goes_on(
             does(code, *outcomes[lab.kind])
     assert rows(lab.local_server, f"{lab.local_schema}.session__trial") == here
     figures.add("operations of people at the source beside a link, of held rows and others", lab.kind, tried)
+
+
+VERSIONS = [pytest.param(kind, version, id=f"{kind}-{version}") for version, kind in HELD_ROWS]
+
+
+@pytest.mark.parametrize(("kind", "version"), VERSIONS, indirect=["kind"])
+def test_flagged_rows_go_when_they_are_deprecated(lab: Lab, person: Person, version: str, linked_session: Any) -> None:
+    """By each of the ways to flag, and each of the ways to delete what is deprecated."""
+    person.arrive(lab, helper=lab.helper_schema)
+
+    def does(code: str, heard: str = "done") -> Any:
+        answer = person.run(code)
+        assert said(lab, answer) == SAID[heard], (code, answer)
+        return answer.result
+
+    does("""SessionOutbound.update1({"subject": "s5", "session": 5, "is_flagged": "TRUE"})""")
+    row = does("(SessionOutbound & 'session = 6').fetch1()")
+    does("(SessionOutbound & 'session = 6').delete_quick()")
+    does(f"SessionOutbound.insert1({row | {'is_flagged': 'TRUE'}})")
+    flagged = linked_session.source.flagged
+    assert [key["session"] for key in flagged] == [5, 6]
+    assert (linked_session & flagged).delete(prompt=False) == 2
+    assert does("(SessionOutbound & 'session IN (5, 6)').fetch('is_deprecated').tolist()") == ["TRUE", "TRUE"]
+
+    before = count(lab)
+    does("(SessionOutbound & 'session = 5').delete_quick()")
+    does("(Session & 'session = 5').delete()")
+    does("(Session & 'session = 6').delete()")
+    assert count(lab) - before == Rows(0, -2, -4, -2, -2)
+    assert linked_session.source.status()[State.SHARED] == 3
+
+
+@pytest.mark.parametrize(("kind", "version"), VERSIONS, indirect=["kind"])
+def test_what_is_shown_before_it_is_done(lab: Lab, person: Person, version: str, linked_session: Any) -> None:
+    """The preview names the helper table, of a deletion and of a drop; whoever declines has lost nothing."""
+    helper = ".".join(quoted(lab.source_server, name) for name in (lab.helper_schema, lab.helper_table))
+    begin(lab, person, ACTIVATED, prompt=True)
+    before = count(lab)
+    for code, asked, shown in (
+        ("(Session & 'session = 5').delete()", "Commit deletes?", f"Deleting 1 rows from {helper}"),
+        ("Session.drop()", "Proceed?", f"{helper} (5 tuples)"),
+    ):
+        answer = person.run(code)
+        assert shown in answer.heard, answer
+        assert [question.partition(" [")[0] for question in answer.asked] == [asked]
+        assert count(lab) == before
