@@ -36,7 +36,7 @@ from proxy import Proxy
 from test_crash import NUMBER, declare_sessions
 
 from link import LockedError, State, UnreachableError
-from link.servers import mysql_session, postgresql_session
+from link.servers import mysql_session, postgresql_session, settings
 from link.servers.session import Block
 from link.work import claims, deletion, loader, retry, run
 
@@ -57,11 +57,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sessions wait for a lock for one second, and try three times; lost servers are given up at once."""
     monkeypatch.setattr(retry, "TRIES", 3)
     monkeypatch.setattr(run, "PAUSES", (0.01, 0.1))
-    for name in ("_SESSION", "_SESSION_MARIADB"):
-        monkeypatch.setattr(
-            mysql_session, name, getattr(mysql_session, name) + ", SESSION innodb_lock_wait_timeout = 1"
-        )
-    monkeypatch.setattr(postgresql_session, "_SESSION", postgresql_session._SESSION.replace("'50s'", "'1s'"))
+    for name in ("MYSQL", "MARIADB", "POSTGRESQL"):
+        known = getattr(settings, name)
+        hurried = {"innodb_lock_wait_timeout": "1", "lock_timeout": "'1s'"}
+        monkeypatch.setattr(settings, name, [s._replace(value=hurried.get(s.name, s.value)) for s in known])
 
 
 class Wires:

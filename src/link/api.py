@@ -365,7 +365,9 @@ class Source(Selecting, FreeTable):
         with self._link.connect_source().in_our_words():
             for restriction in restrictions:
                 expression = expression & restriction
-            return selection_of(expression, self._link.spec.class_name)
+            selection = selection_of(expression, self._link.spec.class_name)
+        self._link.connect_source().require_short(selection.condition)
+        return selection
 
     def __repr__(self) -> str:
         return str(cast(Any, super(FreeTable, self)).__repr__())

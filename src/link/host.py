@@ -199,6 +199,17 @@ def route_queries(connection: Any, through: Callable[[str, Callable[[], Any]], A
     connection.query = lambda sql, *args, **kwargs: through(sql, lambda: query(sql, *args, **kwargs))
 
 
+def after_connecting(connection: Any, action: Callable[[], None]) -> None:
+    """Do something each time that a connection has been made anew, whoever has found out that it was lost."""
+    connect = connection.connect
+
+    def connect_and_act() -> None:
+        connect()
+        action()
+
+    connection.connect = connect_and_act
+
+
 # settings
 
 

@@ -27,6 +27,8 @@ def record_lineage(source: Site, local: Site, mapping: Mapping) -> None:
             for name, origin in origins(catalogue, there, here.names).items()
         ]
     with local.turn, local.in_our_words():
+        if not local.in_transaction():
+            local.revive()  # it has rested while the tables were found and made
         host.record_lineage(local.connection, mapping.local.master.schema, entries)
 
 

@@ -21,6 +21,7 @@ from . import mysql_types
 from .dialect import Dialect, linkable_kind
 from .languages import is_text
 from .session import Form
+from .settings import NO_LIMIT
 
 #: Texts of up to more characters than this are long as well.
 _LONG_TEXT = 1000
@@ -46,6 +47,9 @@ class MySQL(Dialect):
         "START TRANSACTION WITH CONSISTENT SNAPSHOT",
     )
 
+    #: How a read begins whose rows are taken when there is room for them: with no limit to its time. The server sends,
+    #: and so notices when its client is gone.
+    unhurried_select: ClassVar[str] = "SELECT /*+ MAX_EXECUTION_TIME(2147483000) */"
     #: One under which no two different texts are equal.
     exact_collation: ClassVar[str] = "utf8mb4_0900_bin"
     #: JSON is a LONGTEXT with a check, and nothing but the check tells it from one.
@@ -140,8 +144,9 @@ class MySQL(Dialect):
         return f"DELETE {table} FROM {key_list} STRAIGHT_JOIN {table} ON {on} WHERE {where}"
 
     def stable_read(self, select: str) -> tuple[str, ...]:
-        # Locks the gaps as well: nobody adds rows meanwhile.
-        return (f"{select} FOR UPDATE",)
+        # Locks the gaps as well: nobody adds rows meanwhile. It runs in a session of the user's: a limit that is said
+        # goes before the session's own.
+        return (f"{select} LIMIT {NO_LIMIT} FOR UPDATE",)
 
     def driving_join(self, first: str, second: str, on: str) -> str:
         return f"{first} STRAIGHT_JOIN {second} ON {on}"
@@ -222,6 +227,7 @@ class MariaDB(MySQL):
     """MariaDB, where it differs."""
 
     name = "mariadb"
+    unhurried_select = "SET STATEMENT max_statement_time = 0 FOR SELECT"
     exact_json = True
     exact_collation = "utf8mb4_nopad_bin"
     json_as_text = True

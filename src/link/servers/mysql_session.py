@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import re
 import socket
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -17,22 +18,11 @@ from ..errors import LinkError, LoginError, PrivilegeError, ServerError, Unreach
 from ..model.ranges import Sql
 from ..model.schema import Column, Table
 from ..signals import BusyError, RowError
-from . import mysql_wire
+from . import mysql_wire, settings
 from .dialect import plain
 from .languages import interleaved, writer
 from .mysql import MariaDB, MySQL
 from .session import BLOCK_BYTES, Block, Form, Session
-
-_SESSION = (
-    "SET SESSION time_zone = '+00:00', SESSION transaction_isolation = 'READ-COMMITTED', "
-    # Rows that are being read may have to wait for files to be copied.
-    "SESSION net_write_timeout = 3600, "
-    "SESSION sql_mode = 'STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION'"
-)
-#: MariaDB answers EXISTS by copying the other table aside; for every chunk, the whole helper table.
-_SESSION_MARIADB = _SESSION.replace("transaction_isolation", "tx_isolation") + (
-    ", SESSION optimizer_switch = 'exists_to_in=off'"
-)
 
 #: Bytes of a statement beside its rows: the names of table and columns.
 _MARGIN = 16_384
@@ -97,6 +87,19 @@ def translate(error: Exception, address: str, user: str) -> LinkError:
     return ServerError(f"{address}: {text}")
 
 
+def setting_up(connection: Any, browsing: bool = False) -> str:
+    """The statement that sets what a session needs, or one that only browses; see :mod:`link.servers.settings`."""
+    told = connection.get_server_info()
+    version = tuple(map(int, re.findall(r"\d+", told.removeprefix("5.5.5-"))[:3]))
+    known = settings.MARIADB if _is_mariadb(connection) else settings.MYSQL
+    chosen = settings.fitting(known, version, browsing)
+    return "SET " + ", ".join(f"SESSION {setting.name} = {setting.value}" for setting in chosen)
+
+
+def _is_mariadb(connection: Any) -> bool:
+    return "MariaDB" in connection.get_server_info()
+
+
 class RawColumns:
     """Which columns of which tables travel raw; shared by all sessions of a site.
 
@@ -130,8 +133,8 @@ class MySQLSession(Session):
     ----------
     connection : pymysql.Connection
         Just opened, and for this session alone.
-    address, user : str
-        The server and the account, for messages.
+    address, user, stop
+        As for :class:`Session`.
     raw_columns : RawColumns
         What all sessions of the site know of long rows.
     packet : int or None
@@ -140,15 +143,22 @@ class MySQLSession(Session):
 
     dialect: MySQL
 
-    def __init__(self, connection: Any, address: str, user: str, raw_columns: RawColumns, packet: int | None) -> None:
-        is_mariadb = "MariaDB" in connection.get_server_info()
-        super().__init__(MariaDB() if is_mariadb else MySQL(), address, user)
+    def __init__(
+        self,
+        connection: Any,
+        address: str,
+        user: str,
+        stop: Callable[[], None],
+        raw_columns: RawColumns,
+        packet: int | None,
+    ) -> None:
+        super().__init__(MariaDB() if _is_mariadb(connection) else MySQL(), address, user, stop)
         self._connection = connection
         self._raw_columns = raw_columns
         self._max_statement = (sys.maxsize if packet is None else packet) - _MARGIN
         _keep_alive(connection._sock)
         mysql_wire.widen(connection)
-        self.execute(_SESSION_MARIADB if is_mariadb else _SESSION)
+        self.execute(setting_up(connection))
 
     def translate(self, error: Exception) -> LinkError:
         return translate(error, self.address, self.user)
@@ -165,9 +175,12 @@ class MySQLSession(Session):
     @contextlib.contextmanager
     def _cursor(self, kind: type[Any] | None = None) -> Iterator[Any]:
         cursor = self._connection.cursor(kind)
+        self._busy = True
         try:
             yield cursor
+            self._busy = False
         except (pymysql.MySQLError, OSError) as error:
+            self._busy = False
             raise self.translate(error) from error
         finally:
             if kind is None:
@@ -179,7 +192,8 @@ class MySQLSession(Session):
         total, size = 0, 0
         rows: list[bytes] = []
         with self._cursor(SSCursor) as cursor:
-            cursor.execute(f"SELECT STRAIGHT_JOIN {self.dialect.render(table, form, raw)} {source[0]}", source[1])
+            rendered_row = self.dialect.render(table, form, raw)
+            cursor.execute(f"{self.dialect.unhurried_select} STRAIGHT_JOIN {rendered_row} {source[0]}", source[1])
             rendered = _interleaved(cursor, raw, form) if raw else mysql_wire.values(cursor)
             with contextlib.closing(rendered):
                 for data in rendered:
@@ -216,7 +230,11 @@ class MySQLSession(Session):
         return min(BLOCK_BYTES, self._max_statement - _MARGIN)
 
     def lock(self, name: tuple[int, int], wait: bool) -> bool:
-        return bool(self.query("SELECT GET_LOCK(%s, %s)", (_lock_name(*name), 86400 if wait else 0))[0][0])
+        seconds = settings.LOCK_SECONDS if wait else 0
+        while not self.query("SELECT GET_LOCK(%s, %s)", (_lock_name(*name), seconds))[0][0]:
+            if not wait:
+                return False
+        return True
 
     def locked(self, space: int, names: Iterable[int]) -> set[int]:
         return {
@@ -242,13 +260,13 @@ class MySQLSession(Session):
         try:
             yield
         finally:
-            self.execute("SET SESSION innodb_lock_wait_timeout = DEFAULT")
+            self.execute(f"SET SESSION innodb_lock_wait_timeout = {settings.LOCK_SECONDS}")
 
     def rollback(self) -> None:
         with contextlib.suppress(LinkError):
             self.execute("ROLLBACK")
 
-    def close(self) -> None:
+    def _close(self) -> None:
         # Not close(): it would say goodbye politely, and wait, in the middle of an unbuffered result.
         # And it has ended for the server, too, though a process that was forked meanwhile has the socket as well.
         if wire := self._connection._sock:

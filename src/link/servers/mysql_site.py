@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import ssl
@@ -17,7 +18,7 @@ from .mysql import MariaDB
 from .mysql_catalogue import MySQLCatalogue
 from .mysql_definitions import MySQLDefinitions
 from .mysql_rights import MySQLRights
-from .mysql_session import MySQLSession, RawColumns, translate
+from .mysql_session import MySQLSession, RawColumns, setting_up, translate
 from .session import Session
 from .site import Facts, Site
 
@@ -37,8 +38,18 @@ class MySQLSite(Site):
     def translate(self, error: Exception) -> LinkError:
         return translate(error, self.address, self.user)
 
+    @staticmethod
+    def browsing(driver: Any) -> str:
+        return setting_up(driver, browsing=True)
+
     def _open(self, packet: int | None) -> Session:
-        return MySQLSession(self._connect(), self.address, self.user, self._raw_columns, packet)
+        driver = self._connect()
+        stop = functools.partial(self._stop, driver)
+        return MySQLSession(driver, self.address, self.user, stop, self._raw_columns, packet)
+
+    def _stop(self, driver: Any) -> None:
+        with contextlib.suppress(LinkError, pymysql.MySQLError, OSError), contextlib.closing(self._connect()) as other:
+            other.query(f"KILL QUERY {driver.thread_id()}")
 
     def _connect(self) -> Any:
         """Connect with the address, account and encryption of DataJoint's connection."""

@@ -16,19 +16,11 @@ from ..errors import LinkError, LoginError, PrivilegeError, ServerError, Unreach
 from ..model.ranges import Sql
 from ..model.schema import Table
 from ..signals import BusyError, RowError
+from . import settings
 from .dialect import plain
 from .languages import unhexed
 from .postgresql import PostgreSQL
 from .session import Block, Form, Session
-
-_SESSION = (
-    "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; SET TIME ZONE 'UTC'; "
-    "SET extra_float_digits = 1; SET bytea_output = hex; SET DateStyle = ISO; SET IntervalStyle = postgres; "
-    "SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; "
-    # As patient with locks as MySQL is; and the server, too, notices when we are gone without a word.
-    "SET lock_timeout = '50s'; "
-    "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
-)
 
 _BUSY = {
     errorcodes.DEADLOCK_DETECTED,
@@ -84,6 +76,13 @@ def translate(error: Exception, address: str, user: str) -> LinkError:
     return ServerError(f"{address}: {text}")
 
 
+def setting_up(connection: Any, browsing: bool = False) -> str:
+    """The statements that set what a session needs, or one that only browses; see :mod:`link.servers.settings`."""
+    chosen = settings.fitting(settings.POSTGRESQL, (connection.server_version // 10000,), browsing)
+    kept = [] if browsing else [settings.POSTGRESQL_KEPT]
+    return "; ".join([*(f"SET {s.name} = {s.value}" for s in chosen), settings.POSTGRESQL_ENDING, *kept])
+
+
 class PostgreSQLSession(Session):
     """A psycopg2 connection in autocommit mode.
 
@@ -91,19 +90,19 @@ class PostgreSQLSession(Session):
     ----------
     connection : psycopg2.extensions.connection
         Just opened, and for this session alone.
-    address, user : str
-        The server and the account, for messages.
+    address, user, stop
+        As for :class:`Session`.
     """
 
     dialect: PostgreSQL
 
-    def __init__(self, connection: Any, address: str, user: str) -> None:
-        super().__init__(PostgreSQL(), address, user)
+    def __init__(self, connection: Any, address: str, user: str, stop: Callable[[], None]) -> None:
+        super().__init__(PostgreSQL(), address, user, stop)
         self._connection = connection
         self._connection.autocommit = True
         for numbers in (_FLOATS, _DECIMALS):
             psycopg2.extensions.register_type(numbers, self._connection)
-        self.execute(_SESSION)
+        self.execute(setting_up(connection))
 
     def translate(self, error: Exception) -> LinkError:
         return translate(error, self.address, self.user)
@@ -120,10 +119,13 @@ class PostgreSQLSession(Session):
 
     @contextlib.contextmanager
     def _cursor(self) -> Iterator[Any]:
+        self._busy = True
         try:
             with self._connection.cursor() as cursor:
                 yield cursor
+            self._busy = False
         except psycopg2.Error as error:
+            self._busy = False
             raise self.translate(error) from error
 
     def stream(self, table: Table, source: Sql, form: Form, emit: Callable[[Block], None]) -> int:
@@ -157,7 +159,7 @@ class PostgreSQLSession(Session):
         if wait:
             self.execute("SET lock_timeout = 0")
             self.query("SELECT pg_advisory_lock(%s, %s)", name)
-            self.execute("SET lock_timeout = '50s'")
+            self.execute(f"SET lock_timeout = '{settings.LOCK_SECONDS}s'")
             return True
         return bool(self.query("SELECT pg_try_advisory_lock(%s, %s)", name)[0][0])
 
@@ -173,7 +175,7 @@ class PostgreSQLSession(Session):
         with contextlib.suppress(LinkError):
             self.execute("ROLLBACK")
 
-    def close(self) -> None:
+    def _close(self) -> None:
         with contextlib.suppress(psycopg2.Error):
             self._connection.close()
 

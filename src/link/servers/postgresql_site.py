@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from typing import Any
 
 import psycopg2
@@ -12,7 +14,7 @@ from .dialect import plain
 from .postgresql_catalogue import PostgreSQLCatalogue
 from .postgresql_definitions import PostgreSQLDefinitions
 from .postgresql_rights import PostgreSQLRights
-from .postgresql_session import PostgreSQLSession, translate
+from .postgresql_session import PostgreSQLSession, setting_up, translate
 from .session import Session
 from .site import Facts, Site
 
@@ -39,8 +41,17 @@ class PostgreSQLSite(Site):
         # After an error in a transaction the server does not answer a ping, but it is there.
         return super().lives() or not host.driver(self.connection).closed
 
+    @staticmethod
+    def browsing(driver: Any) -> str:
+        return setting_up(driver, browsing=True)
+
     def _open(self, packet: int | None) -> Session:
-        return PostgreSQLSession(self._connect(), self.address, self.user)
+        driver = self._connect()
+        return PostgreSQLSession(driver, self.address, self.user, functools.partial(self._stop, driver))
+
+    def _stop(self, driver: Any) -> None:
+        with contextlib.suppress(psycopg2.Error):
+            driver.cancel()
 
     def _connect(self) -> Any:
         """Connect with the address, account and encryption of DataJoint's connection."""

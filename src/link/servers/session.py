@@ -48,12 +48,22 @@ class Session(ABC):
         How statements are written for it.
     address, user : str
         The server and the account, for messages.
+    stop : callable
+        Asks the server, by another connection, to stop the statement that this session is running.
     """
 
-    def __init__(self, dialect: Dialect, address: str, user: str) -> None:
+    def __init__(self, dialect: Dialect, address: str, user: str, stop: Callable[[], None]) -> None:
         self.dialect = dialect
         self.address = address
         self.user = user
+        self._stop = stop
+        # Set by the thread that runs a statement. One that was interrupted still runs at the server.
+        self._busy = False
+
+    def cancel(self) -> None:
+        """Stop the statement that the session is running, if any: a server need not notice that nobody waits for it."""
+        if self._busy:
+            self._stop()
 
     @abstractmethod
     def translate(self, error: Exception) -> LinkError:
@@ -80,9 +90,15 @@ class Session(ABC):
         """The size of blocks that this session takes best."""
         return BLOCK_BYTES
 
-    @abstractmethod
     def close(self) -> None:
-        """End the session, whatever it is doing."""
+        """End the session, and what it is doing."""
+        self.cancel()
+        self._busy = False
+        self._close()
+
+    @abstractmethod
+    def _close(self) -> None:
+        """End the connection."""
 
     @abstractmethod
     def lock(self, name: tuple[int, int], wait: bool) -> bool:

@@ -22,6 +22,10 @@ from .definitions import Definitions
 from .rights import Rights
 from .session import Session
 
+#: Characters of the longest query of DataJoint's that is sent to a source. Our own lists of keys travel as values, in
+#: batches.
+LONGEST_QUERY = 1_000_000
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -167,20 +171,56 @@ class Site(ABC):
     def guard_queries(self) -> None:
         """Let all queries on DataJoint's own connection, of which nobody else knows, be told in our words.
 
-        Threads take turns, and a connection that was lost is taken up again, which DataJoint does not everywhere.
+        Threads take turns, and a connection that was lost is taken up again, which DataJoint does not everywhere. What
+        a session inherits cuts no result there either.
         """
+        self._prepare_browsing()
+        host.after_connecting(self.connection, self._prepare_browsing)
         host.route_queries(self.connection, self._ask)
 
+    def _prepare_browsing(self) -> None:
+        with self.in_our_words(), host.driver(self.connection).cursor() as cursor:
+            cursor.execute(self.browsing(host.driver(self.connection)))
+
+    @abstractmethod
+    def _stop(self, driver: Any) -> None:
+        """Ask the server to stop what a connection of the driver's is running; errors do not matter."""
+
+    @staticmethod
+    @abstractmethod
+    def browsing(driver: Any) -> str:
+        """The statement that prepares a connection of DataJoint's for browsing."""
+
+    def require_short(self, sql: str) -> None:
+        """Raise LinkError for a text that the server would take too long to read: a long list of keys."""
+        if len(sql) > LONGEST_QUERY:
+            raise LinkError(
+                f"A query of {len(sql):,} characters is not sent to {self.address}: more than {LONGEST_QUERY:,} keep a "
+                "server busy for minutes or hours, whether or not somebody still waits for the answer.",
+                "Restrict by a condition or by another table there, rather than by a long list of keys; or take the "
+                "list in parts of some thousand keys.",
+            )
+
     def _ask(self, sql: str, ask: Callable[[], Any]) -> Any:
+        self.require_short(sql)
         with self.turn:
             # What may have changed something is not sent twice.
             if sql.lstrip().upper().startswith(("SELECT", "SHOW")) and not host.in_transaction(self.connection):
-                with contextlib.suppress(UnreachableError), self.in_our_words():
+                with contextlib.suppress(UnreachableError), self._ended_with_us(), self.in_our_words():
                     return ask()
                 with self.in_our_words():
                     self.revive()
-            with self.in_our_words():
+            with self._ended_with_us(), self.in_our_words():
                 return ask()
+
+    @contextlib.contextmanager
+    def _ended_with_us(self) -> Iterator[None]:
+        """Stop the query at the server, too, when the user stops waiting for it."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._stop(host.driver(self.connection))
+            raise
 
     @contextlib.contextmanager
     def in_one_session(self) -> Iterator[None]:

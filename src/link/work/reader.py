@@ -119,6 +119,7 @@ class Reader:
     """
 
     def __init__(self, run: Run, chunks: Chunks, session: Session, form: Form, files: Files) -> None:
+        self.run = run
         self.holds = run.holds
         self.tables = [pair.there for pair in run.mapping.tables]
         self.chunks = chunks
@@ -139,11 +140,14 @@ class Reader:
             yield reading
             self._ahead.release()
 
-    def stop(self) -> None:
-        """Stop claiming and reading, and wait until nothing is under way."""
+    def stop(self, failed: bool = False) -> None:
+        """Stop claiming and reading, and wait until nothing is under way; stop that, too, where all has ``failed``."""
         self.chunks.stop.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        while self._thread.is_alive():
+            self._thread.join(1 if failed else None)
+            if self._thread.is_alive():
+                for session in (self.session, self.run.home, *self.chunks.sessions):
+                    session.cancel()
 
     # in the reader's thread
 

@@ -98,7 +98,7 @@ class Transfer:
     def _give_up(self, interrupted: bool) -> None:
         # What this cannot clean up, the next operation does.
         with contextlib.suppress(LinkError):
-            self._end(interrupted)
+            self._end(failed=True, interrupted=interrupted)
         if interrupted:
             logger.warning(
                 "%s: interrupted after %d entities; what was only claimed is let go of, and the next pull goes on "
@@ -106,11 +106,13 @@ class Transfer:
                 *(self.run.name, self.tally.result.pulled),
             )
 
-    def _end(self, interrupted: bool = False) -> None:
+    def _end(self, failed: bool = False, interrupted: bool = False) -> None:
         """Stop reading; let go of what was claimed and not begun."""
-        self.reader.stop()
+        self.reader.stop(failed)
         self.marker.wait()
         if interrupted:  # perhaps in the middle of a statement: these sessions may be of no more use
             ends = self.run.ends
+            for session in (self.run.local, self.marker.session):
+                session.close()
             self.run.local, self.marker.session = self.run.open_together([ends.local, ends.source])
         self.marker.let_go(self.chunks.waiting)

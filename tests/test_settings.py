@@ -1,0 +1,174 @@
+"""What sessions inherit of servers, accounts and databases, at either end: no limit or mode changes a result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import datajoint as dj
+import pytest
+from figures import Figures
+from fleet import TestServer
+from lab import Lab
+from pipelines import assert_same, count_held, declare, flag, granted, states
+
+from link import State
+from link.servers import settings
+
+#: What an administrator may well set for everybody. A read of all rows takes longer than is allowed here.
+MYSQL = {
+    "sql_select_limit": "5",
+    "max_join_size": "10",
+    "sql_safe_updates": "1",
+    "sql_auto_is_null": "1",
+    "max_sort_length": "64",
+    "completion_type": "'CHAIN'",
+    "foreign_key_checks": "0",
+    "unique_checks": "0",
+    "sql_quote_show_create": "0",
+    "sql_mode": "'ANSI'",
+    "time_zone": "'+05:30'",
+    "lock_wait_timeout": "1",
+    "net_write_timeout": "1",
+    "character_set_results": "'latin1'",
+}
+#: Of these the first ones hold at the local side, too: DataJoint's own connection shall still delete there.
+LOCAL: tuple[str, ...] = ("sql_select_limit", "sql_auto_is_null", "max_sort_length", "time_zone", "lock_wait_timeout")
+OF_KIND = {
+    "mysql": {"max_execution_time": "300", "transaction_isolation": "'SERIALIZABLE'", "transaction_read_only": "1"},
+    "mariadb": {
+        "max_statement_time": "0.3",
+        "tx_isolation": "'SERIALIZABLE'",
+        "tx_read_only": "1",
+        "idle_transaction_timeout": "1",
+        "system_versioning_asof": "'2020-01-01 00:00:00'",
+    },
+}
+POSTGRESQL = {
+    "statement_timeout": "'300ms'",
+    "idle_session_timeout": "'300ms'",
+    "idle_in_transaction_session_timeout": "'100ms'",
+    "lock_timeout": "'1ms'",
+    "default_transaction_read_only": "on",
+    "default_transaction_isolation": "serializable",
+    "default_transaction_deferrable": "on",
+    "transform_null_equals": "on",
+    "array_nulls": "off",
+    "extra_float_digits": "-9",
+    "bytea_output": "escape",
+    "DateStyle": "'SQL, DMY'",
+    "IntervalStyle": "sql_standard",
+    "TimeZone": "'Asia/Kolkata'",
+    "quote_all_identifiers": "on",
+    "xmloption": "document",
+    "synchronous_commit": "off",
+    "search_path": "nowhere",
+}
+LOCAL_POSTGRESQL: tuple[str, ...] = (
+    "idle_session_timeout",
+    "extra_float_digits",
+    "DateStyle",
+    "TimeZone",
+    "search_path",
+    "array_nulls",
+)
+#: Rows that are looked at one by one, so slowly that all of them take longer than statements may.
+ROWS = 40
+SLOWLY = {"mysql": "SLEEP(0.01) = 0", "mariadb": "SLEEP(0.01) = 0", "postgresql": "pg_sleep(0.01) IS NOT NULL"}
+
+
+@pytest.fixture
+def table(lab: Lab) -> Any:
+    """A table whose keys begin alike, with a part; values that a session may show otherwise."""
+
+    class Scan(dj.Manual):
+        definition = """
+        scan: varchar(120)
+        ---
+        taken: datetime
+        depth: float64
+        raw: bytes
+        """
+
+        class Field(dj.Part):
+            definition = """
+            -> master
+            field: int32
+            """
+
+    made = declare(lab, Scan)
+    keys = [f"{'x' * 100}{n:03}é" for n in range(ROWS)]
+    made.insert({"scan": k, "taken": "2025-02-03 04:05:06", "depth": 1 / 3, "raw": b"\0\xff\\"} for k in keys)
+    made.Field.insert({"scan": k, "field": n} for k in keys for n in range(3))
+    return made
+
+
+@pytest.fixture
+def hostile(lab: Lab) -> Iterator[Lab]:
+    """Everybody's sessions begin with these settings, but for the administrators'."""
+    if lab.kind == "postgresql":
+        for name, value in POSTGRESQL.items():
+            lab.source_server.sql(f"ALTER ROLE {lab.link_user} SET {name} = {value}")
+        for name in LOCAL_POSTGRESQL:
+            lab.local_server.sql(f"ALTER ROLE {lab.local_user} SET {name} = {POSTGRESQL[name]}")
+        yield lab
+        return
+    everything = {**MYSQL, **OF_KIND[lab.kind]}
+    try:
+        for server, names in ((lab.source_server, tuple(everything)), (lab.local_server, LOCAL)):
+            said = ", ".join(f"SESSION {name} = {everything[name]}" for name in names)
+            server.sql("SET GLOBAL init_connect = %s", f"SET {said}")
+        yield lab
+    finally:
+        for server in (lab.source_server, lab.local_server):
+            server.sql("SET GLOBAL init_connect = ''")
+
+
+@pytest.fixture
+def reconnected(table: Any, hostile: Lab) -> Lab:
+    """The lab, whose user has connected since."""
+    hostile.local = hostile.instance(hostile.local_server, hostile.local_user, hostile.local_password)
+    return hostile
+
+
+def test_no_setting_changes_a_result(table: Any, reconnected: Lab, figures: Figures) -> None:
+    """They cut, slow down, refuse, and write values otherwise; all that a link does is as it is elsewhere."""
+    lab = reconnected
+    scan = granted(lab, table)
+    assert len(scan().source.to_dicts()) == ROWS
+    assert (scan().source & SLOWLY[lab.kind]).pull().pulled == ROWS
+    assert_same(lab, table, "field")
+    assert scan().source.verify()
+    assert scan().source.verify().compared == ROWS
+    assert scan().source.status(deep=True)[State.SHARED] == ROWS
+    assert count_held(lab) == ROWS
+    flag(lab, "1 = 1")
+    assert len(scan().source.flagged) == ROWS
+    time.sleep(0.5)  # longer than a session may rest
+    assert len(scan().source) == ROWS
+    some = sorted(row["scan"] for row in table.to_dicts())[:7]
+    assert (scan & [{"scan": key} for key in some]).delete(prompt=False) == 7
+    assert scan().source.status()[State.DEPRECATED] == 7
+    assert scan().delete(prompt=False) == ROWS - 7
+    assert set(states(lab, "scan", "scan").values()) == {State.DEPRECATED}
+    names = (*MYSQL, *OF_KIND[lab.kind]) if lab.kind != "postgresql" else POSTGRESQL
+    figures.add("settings that a session may inherit, results as without them", lab.kind, len(names))
+
+
+def test_every_variable_is_one_that_the_server_has(source_server: TestServer, kind: str) -> None:
+    """Our table names no variable that the newest server has dropped."""
+    known = {"mysql": settings.MYSQL, "mariadb": settings.MARIADB, "postgresql": settings.POSTGRESQL}[kind]
+    shown = "SELECT name FROM pg_settings" if kind == "postgresql" else "SHOW SESSION VARIABLES"
+    there = {row[0].lower() for row in source_server.sql(shown)}
+    assert {setting.name.lower() for setting in known} <= there
+    assert len({setting.name for setting in known}) == len(known)
+
+
+def test_deletion_sees_all_keys(table: Any, reconnected: Lab) -> None:
+    """They are read through the user's own session, whatever limit that has."""
+    lab = reconnected
+    scan = granted(lab, table)
+    scan().source.pull()
+    assert (scan & (scan.Field & "field = 1")).delete(prompt=False) == ROWS
+    assert count_held(lab) == len(scan()) == 0
