@@ -747,4 +747,4 @@ DELETE `lab`.`#unit`
 
 -- read what is deleted next
 SELECT `lab`.`#unit`.`n`, CONVERT(`lab`.`#unit`.`name` USING utf8mb4)
-    FROM `lab`.`#unit` FOR UPDATE;
+    FROM `lab`.`#unit` LIMIT 18446744073709551615 FOR UPDATE;
