@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import datajoint as dj
@@ -30,7 +31,7 @@ from link import (
     UnreachableError,
     UnsupportedServerError,
 )
-from link.model.backends import BACKENDS
+from link.servers import connecting
 from link.servers.sites import site_of
 
 MYSQLS = pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
@@ -147,16 +148,41 @@ def test_a_socket_folder_is_a_host(lab: Lab) -> None:
     assert table().source.pull().pulled == 3
 
 
-@MYSQLS
-def test_a_postgresql_backend_for_a_mysql_server(lab: Lab) -> None:
-    refused(lab, UnreachableError, "SSL negotiation|server closed the connection", backend="postgresql")
+@pytest.mark.parametrize("use_tls", [None, False])
+def test_a_server_of_another_kind(lab: Lab, use_tls: bool | None) -> None:
+    """Told at once, at any port."""
+    server = lab.source_server
+    other = {"mysql": "postgresql", "postgresql": "mysql"}[server.backend]
+    title = {"mysql": "MySQL or MariaDB", "postgresql": "PostgreSQL"}[server.backend]
+    expected = f"is a {title} server.\n  → Say so with backend='{server.backend}', or in the URL: {server.backend}://"
+    for backend in ({"backend": other}, {"host": f"{other}://{server.host}:{server.port}"}):
+        refused(lab, ConfigError, re.escape(expected), use_tls=use_tls, **backend)
 
 
-@POSTGRESQL
-def test_a_mysql_backend_for_a_postgresql_server(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Told at the port where such servers are; a client of MySQL would wait there."""
-    monkeypatch.setitem(BACKENDS, "postgresql", replace(BACKENDS["postgresql"], port=lab.source_server.port))
-    refused(lab, ConfigError, "is a PostgreSQL server.\n  → Say so with backend='postgresql'", backend="mysql")
+@pytest.mark.parametrize("answer", [None, b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_no_server_of_a_known_kind(lab: Lab, answer: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that accepts and says nothing, that hangs up, that speaks HTTP once it is asked: a sentence, in time."""
+    monkeypatch.setattr(connecting, "ANSWER_WITHIN", 2.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        wires: list[socket.socket] = []
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    wire, _ = listener.accept()
+                    wires.append(wire)
+                    if answer is not None:
+                        if answer:
+                            wire.recv(1)
+                            wire.sendall(answer)
+                        wire.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        host = f"127.0.0.1:{listener.getsockname()[1]}"
+        expected = "has not answered within 2 s" if answer is None else "Check host"
+        refused(lab, UnreachableError, expected, host=host)
+        for wire in wires:
+            wire.close()
 
 
 @POSTGRESQL

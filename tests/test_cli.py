@@ -93,6 +93,36 @@ def test_errors_are_one_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert capsys.readouterr().err.startswith("datajoint-link: backend='oracle' is not known.\n  → Use")
 
 
+def test_a_server_that_refuses_is_told_in_a_sentence(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the account's name and where it was read, and neither a password nor a traceback."""
+    server = lab.source_server
+    right = (server.admin_user, server.admin_password)
+    place, other = f"{server.host}:{server.port}", {"mysql": "postgresql", "postgresql": "mysql"}[server.backend]
+    attempts = [
+        (f"{server.backend}://{place}", (server.admin_user, "s3cret"), "refused the administrator 'admin'"),
+        (f"{server.backend}://{place}", ("nobody", "s3cret"), "refused the administrator 'nobody'"),
+        (f"{server.backend}://{server.host}:1", ("nobody", "s3cret"), "Cannot connect to the source server"),
+        (f"{other}://{place}", right, f"{place} is a "),
+        # Without rights MySQL shows no schemas; there is none of that name.
+        (f"{server.backend}://{place}", (lab.link_user, lab.link_password), "The schema 'ephys' does not exist"),
+    ]
+    if server.backend == "postgresql":
+        attempts.append((f"postgresql://{place}/nowhere", right, "has no such database"))
+    for host, (user, password), complaint in attempts:
+        monkeypatch.setenv("DJ_USER", user)
+        monkeypatch.setenv("DJ_PASS", password)
+        monkeypatch.setattr(sys, "argv", ["datajoint-link", *NAMED, "--host", host])
+        with pytest.raises(SystemExit) as exit:
+            cli.main()
+        said = capsys.readouterr()
+        assert (exit.value.code, said.out) == (1, "")
+        assert complaint in said.err.split("datajoint-link: ")[-1] and "Traceback" not in said.err
+        assert ("Check DJ_USER and DJ_PASS." in said.err) is ("refused the administrator" in complaint)
+        assert password not in said.err.replace(f"'{user}'", "").replace(f'"{user}"', "")
+
+
 def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> str:
         raise ZeroDivisionError

@@ -243,6 +243,24 @@ def path_in(backend: StorageBackend, path: str) -> str:
     return str(backend._full_path(path))
 
 
+# words
+
+
+@contextlib.contextmanager
+def muted(is_muted: Callable[[], bool], message: str | None = None) -> Iterator[None]:
+    """Let DataJoint not say something, or anything, in this thread while something is true."""
+    thread = threading.get_ident()
+
+    def is_said(record: logging.LogRecord) -> bool:
+        return record.thread != thread or message not in (None, record.msg) or not is_muted()
+
+    dj.logger.addFilter(is_said)
+    try:
+        yield
+    finally:
+        dj.logger.removeFilter(is_said)
+
+
 # tables
 
 
@@ -315,21 +333,6 @@ def seed(table: Any) -> Any:
     conditions = (c.replace("%%", "%") if isinstance(c, str) else c for c in table.restriction)
     table._restriction = dj.AndList(conditions)
     return table
-
-
-@contextlib.contextmanager
-def unfinished() -> Iterator[None]:
-    """Let DataJoint not say that a deletion is completed: of one inside a transaction it cannot know."""
-    thread = threading.get_ident()
-
-    def is_true(record: logging.LogRecord) -> bool:
-        return record.thread != thread or record.msg != "Delete completed"
-
-    dj.logger.addFilter(is_true)
-    try:
-        yield
-    finally:
-        dj.logger.removeFilter(is_true)
 
 
 # queries

@@ -16,9 +16,8 @@ from ..errors import ConfigError, NotFoundError
 from ..host import from_camel_case
 from ..model.backends import BACKENDS
 from ..model.schema import TIER_PREFIXES, nearest, part_name, part_names
-from ..servers.connecting import connect
 from ..servers.rights import Access, Statement
-from ..servers.sites import rights_for
+from ..servers.sites import rights_for, source_site
 
 #: What a person may leave out.
 DEFAULT_BACKEND = next(iter(BACKENDS))
@@ -145,11 +144,11 @@ def look_up(connection: Any, backend: str, schema: str, names: Iterable[str]) ->
 
 
 def _looked_up(access: Access, backend: str, address: Address, administrator: Credentials) -> Access:
-    connection = connect(replace(address, database=access.database), administrator, None, backend)
+    site = source_site(replace(address, database=access.database), administrator, None, backend)
     try:
-        return replace(access, tables=look_up(connection, backend, access.source_schema, access.tables))
+        return replace(access, tables=look_up(site.connection, backend, access.source_schema, access.tables))
     finally:
-        connection.close()
+        site.connection.close()
 
 
 def _resolve(name: str, present: Sequence[str], schema: str) -> str:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import re
 import socket
 import struct
+import threading
 from collections.abc import Mapping
 from typing import Any, cast
 
 import datajoint as dj
 
+from .. import host
 from ..config import Address, Credentials
 from ..errors import ConfigError, LinkError, LoginError, NotFoundError, UnreachableError
 from ..model.backends import BACKENDS
 
 #: PostgreSQL's SSLRequest: its length and its code (documentation, "Message Formats").
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+#: Seconds after which it is looked at who does not answer, and after which a server is given up that does not.
+PATIENCE, ANSWER_WITHIN = 1.0, 10.0
 
 
 def connect(
@@ -27,30 +32,75 @@ def connect(
     Raises
     ------
     LinkError
-        The server cannot be reached, or refuses the account.
+        The server cannot be reached, or is of another kind, or refuses the account.
     """
     address = completed(address, backend)
-    place = f"{address.host}:{address.port}"
-    if (address.backend, address.port) == ("mysql", BACKENDS["postgresql"].port) and _is_postgresql(address):
-        raise ConfigError(
-            f"The source server {place} is a PostgreSQL server.",
-            f"Say so with backend='postgresql', or in the URL: postgresql://{place}.",
-        )
+    attempt = _Attempt(address, account, use_tls)
     try:
-        instance = dj.Instance(
-            address.host,
-            account.user,
-            account.password,
-            port=address.port,
-            use_tls=cast(Any, use_tls),
-            backend=cast(Any, address.backend),
-            database__name=address.database,
-        )
-    except LinkError:
-        raise
-    except Exception as error:
-        raise _refused(error, place, account) from None
-    return instance.connection
+        if attempt.has_ended(PATIENCE):
+            return attempt.connection()
+        # A client of MySQL waits for a greeting; PostgreSQL, which waits to be asked, hangs up after a minute.
+        if address.backend == "mysql" and _is_postgresql(address):
+            raise _another_kind(address, "postgresql")
+        if attempt.has_ended(ANSWER_WITHIN - PATIENCE):
+            return attempt.connection()
+    finally:
+        attempt.leave()
+    raise UnreachableError(
+        f"The source server {address.host}:{address.port} has not answered within {ANSWER_WITHIN:g} s.",
+        f"Check host and port, and that a server of the kind {address.backend!r} can be reached from here.",
+    )
+
+
+class _Attempt:
+    """DataJoint's attempt to connect, in a thread that can be left behind: nothing else ends its drivers' waiting."""
+
+    def __init__(self, address: Address, account: Credentials, use_tls: bool | Mapping[str, Any] | None) -> None:
+        self._address, self._account, self._use_tls = address, account, use_tls
+        # The thread sets these, and then that it has ended.
+        self._connection: dj.Connection | None = None
+        self._error: BaseException | None = None
+        self._ended, self._left = threading.Event(), threading.Event()
+        run = contextvars.copy_context().run
+        threading.Thread(target=run, args=(self._connect,), name="link-connector", daemon=True).start()
+
+    def has_ended(self, seconds: float) -> bool:
+        """Wait for so long."""
+        return self._ended.wait(seconds)
+
+    def leave(self) -> None:
+        """Let it end by itself, if it has not, and without a word."""
+        self._left.set()
+
+    def connection(self) -> dj.Connection:
+        """What it has come to; or what is said of that."""
+        if self._connection is not None:
+            return self._connection
+        error, address = self._error, self._address
+        if not isinstance(error, Exception) or isinstance(error, LinkError):
+            assert error
+            raise error
+        if address.backend == "postgresql" and _is_mysql(address):
+            raise _another_kind(address, "mysql")
+        raise _refused(error, f"{address.host}:{address.port}", self._account)
+
+    def _connect(self) -> None:
+        address, account = self._address, self._account
+        with host.muted(self._left.is_set):
+            try:
+                instance = dj.Instance(
+                    address.host,
+                    account.user,
+                    account.password,
+                    port=address.port,
+                    use_tls=cast(Any, self._use_tls),
+                    backend=cast(Any, address.backend),
+                    database__name=address.database,
+                )
+                self._connection = instance.connection
+            except BaseException as error:
+                self._error = error
+        self._ended.set()
 
 
 def completed(address: Address, backend: str) -> Address:
@@ -60,12 +110,37 @@ def completed(address: Address, backend: str) -> Address:
 
 
 def _is_postgresql(address: Address) -> bool:
-    """Whether a server answers PostgreSQL's question for TLS; a client of MySQL waits for a greeting, for a minute."""
-    place = address.host, address.port
-    with contextlib.suppress(OSError), socket.create_connection(place, timeout=5) as wire:
+    """Whether a server that does not speak first answers PostgreSQL's question for TLS."""
+    with contextlib.suppress(OSError), _wire(address) as wire:
+        with contextlib.suppress(TimeoutError):
+            return not wire.recv(1)  # MySQL's greeting after all: it is asked nothing that it would take amiss
         wire.sendall(_SSL_REQUEST)
         return wire.recv(1) in (b"S", b"N")
     return False
+
+
+def _is_mysql(address: Address) -> bool:
+    """Whether a server speaks first, as MySQL does: the length of a packet, its number 0, and 10, or that it cannot."""
+    with contextlib.suppress(OSError), _wire(address) as wire:
+        greeting = wire.recv(5)
+        return len(greeting) == 5 and greeting[3] == 0 and greeting[4] in (10, 255)
+    return False
+
+
+def _wire(address: Address) -> socket.socket:
+    if address.host.startswith("/"):
+        raise OSError("a folder of sockets has one kind of server")
+    wire = socket.create_connection((address.host, address.port or 0), timeout=2)
+    wire.settimeout(0.3)
+    return wire
+
+
+def _another_kind(address: Address, backend: str) -> ConfigError:
+    place, title = f"{address.host}:{address.port}", {"mysql": "MySQL or MariaDB", "postgresql": "PostgreSQL"}[backend]
+    return ConfigError(
+        f"The source server {place} is a {title} server.",
+        f"Say so with backend={backend!r}, or in the URL: {backend}://{place}.",
+    )
 
 
 def _refused(error: Exception, place: str, account: Credentials) -> LinkError:
