@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -10,6 +11,7 @@ from typing import TypeVar
 from ..config import LinkSpec
 from ..errors import ConfigError, DefinitionError, LocalMismatchError, NotFoundError, PrivilegeError
 from ..holds.helper import require_lengths
+from ..model.kinds import is_null
 from ..model.mapping import Mapping, check_same, keys_of, local_group
 from ..model.schema import Group, Table, part_name, part_names
 from ..servers.catalogue import Catalogue
@@ -18,6 +20,8 @@ from ..servers.site import Site
 from .lineage import record_lineage
 
 T = TypeVar("T")
+
+logger = logging.getLogger("link")
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,9 @@ class _Declaration:
         self._require_creation(wanted)
         found = [self._compare(table) for table in wanted.tables if table not in wanted.missing]
         self._require_parts(wanted)
+        missing = [self._creatable(table, wanted.group, group) for table in wanted.missing]
         with self._undone_on_error() as created:
-            self._create(wanted.missing, created)
+            self._create(missing, created)
             made = meanwhile()
             # Read back, for what has a name of its own on this server: the types of enums on PostgreSQL.
             found += [self._compare(table) for table in wanted.missing]
@@ -162,6 +167,26 @@ class _Declaration:
                 "lacks, and rows are there already: their parts would be missing.",
                 "Delete the local rows (they are held no more then) and pull them again.",
             )
+
+    def _creatable(self, table: Table, local: Group, source: Group) -> Table:
+        """A table to be created, in what this server knows; said is what is left out of the source's."""
+        created = self.catalogue.creatable(table)
+        theirs = {here.name: there for there, here in zip(source.tables, local.tables, strict=True)}
+        if table.name not in theirs:
+            return created
+        for there in theirs[table.name].columns:
+            here, place = created[there.name], f"{created.schema}.{created.name}.{there.name}"
+            if not is_null(there.default) and here.default is None and not here.auto_increment:
+                logger.warning(
+                    "%s: %s has no default here: %s can be evaluated at the source only",
+                    *(self.spec.class_name, place, there.default),
+                )
+            if here.collation != table[there.name].collation:
+                logger.warning(
+                    "%s: %s has the collation %s here: the local server does not know %s",
+                    *(self.spec.class_name, place, here.collation or "of the schema", there.collation),
+                )
+        return created
 
     def _has_rows(self, table: Table) -> bool:
         return bool(self.session.query(f"SELECT 1 FROM {self.local.dialect.name_of(table)} LIMIT 1"))

@@ -87,15 +87,21 @@ class Default:
     now: bool = False
 
 
+#: A cast of PostgreSQL's, to a type that may have a schema, a size and more words.
+_WORD = r'(?:"(?:[^"]|"")+"|\w+)'
+_MORE_WORDS = r"(?: (?:varying|precision|with time zone|without time zone)(?:\(\d+\))?)?"
+_CAST = rf"::{_WORD}(?:\.{_WORD})?(?:\([\d,]+\))?{_MORE_WORDS}"
+
+
 def default_of(expression: str | None, unescape: Callable[[str], str]) -> Default | None:
     """What a default is, as far as every server can have it; None for none and for any other expression.
 
     ``unescape`` gives the text of a literal's inside in the words of its server.
     """
     text = (expression or "").strip()
-    while text.startswith("(") and text.endswith(")"):
-        text = text[1:-1]
-    if match := re.fullmatch(r"(?:_\w+ ?)?'((?:[^'\\]|''|\\.|\\)*)'(::.*)?", text, re.DOTALL):
+    while match := re.fullmatch(rf"\((.*)\)({_CAST})*", text, re.DOTALL):
+        text = match[1]
+    if match := re.fullmatch(rf"(?:_\w+ ?)?'((?:[^'\\]|''|\\.|\\)*)'({_CAST})*", text, re.DOTALL):
         return Default(unescape(match[1]))
     if re.fullmatch(r"-?[\d.]+(e[-+]?\d+)?|true|false", text, re.IGNORECASE):
         return Default(text)
@@ -104,6 +110,16 @@ def default_of(expression: str | None, unescape: Callable[[str], str]) -> Defaul
     if re.fullmatch(r"(current_timestamp|now)(\(\d*\))?", text, re.IGNORECASE):
         return Default(now=True)
     return None
+
+
+def is_null(default: str | None) -> bool:
+    """Whether a default says no more than that there is none."""
+    return default is None or bool(re.fullmatch(rf"NULL({_CAST})*", default, re.IGNORECASE))
+
+
+def counts(default: str) -> bool:
+    """Whether a default takes a number from a sequence, which belongs to its server."""
+    return bool(re.search(r"\b(next|curr|last)val\(", re.sub(r"'(?:[^'\\]|''|\\.)*'", "''", default), re.IGNORECASE))
 
 
 def marked(comment: str, kind: Kind) -> str:

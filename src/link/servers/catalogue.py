@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
-from ..model.schema import Table
+from ..errors import LinkError, UnreachableError
+from ..model.kinds import counts, is_null
+from ..model.schema import Column, Table
 from .dialect import Dialect
 from .session import Session
 
@@ -64,3 +67,39 @@ class Catalogue(ABC):
         DefinitionError
             A column's type has no equivalent here.
         """
+
+    def creatable(self, table: Table) -> Table:
+        """A table in this server's words as it can be created here.
+
+        It is without defaults that only another server can evaluate, and without collations that only that one has.
+        """
+        given = [column for column in table.columns if not is_null(column.default)]
+        if self._evaluates(table, given):
+            left_out: list[Column] = []
+        else:
+            left_out = [column for column in given if not self._evaluates(table, [column])]
+        columns = (replace(c, default=None) if c in left_out else c for c in table.columns)
+        return replace(table, columns=tuple(map(self._collated, columns)))
+
+    def _evaluates(self, table: Table, columns: Sequence[Column]) -> bool:
+        """Whether this server can evaluate the defaults of some columns, which may refer to others of the table."""
+        defaults = [column.default for column in columns if column.default is not None]
+        if any(map(counts, defaults)):
+            return False
+        fields = ", ".join(default.replace("%", "%%") for default in defaults)
+        try:
+            if fields:
+                self.session.query(f"EXPLAIN SELECT {fields} {self._from_nothing(table)}")
+        except UnreachableError:
+            raise
+        except LinkError:
+            return False
+        return True
+
+    @abstractmethod
+    def _from_nothing(self, table: Table) -> str:
+        """A FROM with what defaults of a table can refer to."""
+
+    @abstractmethod
+    def _collated(self, column: Column) -> Column:
+        """A column with a collation that this server has."""

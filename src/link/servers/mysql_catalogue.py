@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from ..errors import DefinitionError, PrivilegeError
@@ -140,19 +141,29 @@ class MySQLCatalogue(Catalogue):
     def localized(self, table: Table, source: Dialect) -> Table:
         if self.dialect.alike(source):
             return table
-        collations = self.session.query("SELECT COLLATION_NAME FROM information_schema.COLLATIONS")
         if isinstance(source, MySQL):
-            known = {str(name) for (name,) in collations}
-            return replace(table, columns=tuple(self._from_family(column, known) for column in table.columns))
+            return replace(table, columns=tuple(map(self._from_family, table.columns)))
         columns = tuple(self._from_elsewhere(table, column) for column in table.columns)
         return fitting(replace(table, columns=columns, comment=table.comment[:TABLE_COMMENT]))
 
-    def _from_family(self, column: Column, collations: set[str]) -> Column:
+    @cached_property
+    def _collations(self) -> set[str]:
+        rows = self.session.query("SELECT COLLATION_NAME FROM information_schema.COLLATIONS")
+        return {str(name) for (name,) in rows}
+
+    def _collated(self, column: Column) -> Column:
+        if column.collation is None or column.collation in self._collations:
+            return column
+        return replace(column, charset="utf8mb4", collation=self.dialect.exact_collation)
+
+    def _from_nothing(self, table: Table) -> str:
+        return f"FROM (SELECT {', '.join(f'NULL AS {self.dialect.quote(name)}' for name in table.names)}) AS t"
+
+    def _from_family(self, column: Column) -> Column:
         """MySQL and MariaDB share their types, but not all collations, nor how JSON is shown."""
         if column.kind and column.kind.name == "json":
             column = replace(column, type="json", charset=None, collation=None)
-        elif column.collation and column.collation not in collations:
-            column = replace(column, charset="utf8mb4", collation=self.dialect.exact_collation)
+        column = self._collated(column)
         if column.default is None:
             return column
         return replace(column, default=self.dialect.adopted_default(column, column.default))

@@ -24,7 +24,14 @@ _COLUMNS = (
     "CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END, "
     "col_description(a.attrelid, a.attnum), "
     "CASE WHEN a.attcollation <> t.typcollation "
-    "THEN quote_ident(o.nspname) || '.' || quote_ident(l.collname) END, a.attidentity <> '', "
+    "THEN quote_ident(o.nspname) || '.' || quote_ident(l.collname) END, a.attidentity <> '' OR (a.attnotnull "
+    "AND a.atttypid IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) "
+    # A sequence of its own, and not one that is asked for its next number elsewhere as well.
+    "AND pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%%' AND EXISTS (SELECT 1 FROM pg_depend own "
+    "JOIN pg_depend used ON used.classid = 'pg_attrdef'::regclass AND used.objid = d.oid "
+    "AND used.refclassid = 'pg_class'::regclass AND used.refobjid = own.objid "
+    "WHERE own.classid = 'pg_class'::regclass AND own.refclassid = 'pg_class'::regclass "
+    "AND own.refobjid = a.attrelid AND own.refobjsubid = a.attnum AND own.deptype IN ('a', 'i'))), "
     "(SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_enum e "
     "WHERE e.enumtypid = a.atttypid), "
     "quote_ident(s.nspname) || '.' || quote_ident(t.typname) "
@@ -120,6 +127,14 @@ class PostgreSQLCatalogue(Catalogue):
             return table
         return replace(table, columns=tuple(self._from_elsewhere(table, column) for column in table.columns))
 
+    def _from_nothing(self, table: Table) -> str:
+        return ""
+
+    def _collated(self, column: Column) -> Column:
+        if column.collation is None or self.session.query("SELECT to_regcollation(%s)", (column.collation,))[0][0]:
+            return column
+        return replace(column, collation=None)
+
     def _from_elsewhere(self, table: Table, column: Column) -> Column:
         kind = linkable_kind(column)
         if not self.dialect.fits(column.name):
@@ -150,9 +165,8 @@ def _enum(labels: Sequence[str]) -> str:
 
 
 def _column(row: tuple[Any, ...]) -> Column:
-    name, kind, nullable, default, comment, collation, identity, labels, full_type = row
+    name, kind, nullable, default, comment, collation, serial, labels, full_type = row
     labels = tuple(labels or ())
-    serial = bool(identity) or (default or "").startswith("nextval(")
     if labels:
         kind = _enum(labels)
         default = re.sub(r"^('(?:[^']|'')*')::.*$", r"\1", default) if default else None
@@ -163,7 +177,7 @@ def _column(row: tuple[Any, ...]) -> Column:
         default=None if serial else default,
         comment=comment or "",
         collation=collation,
-        auto_increment=serial,
+        auto_increment=bool(serial),
         kind=postgresql_types.kind_of(kind, labels),
         enum_type=full_type if labels else None,
     )
