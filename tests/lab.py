@@ -37,12 +37,12 @@ class Lab:
 
     def build(self) -> None:
         """Empty schemas at the source, a link user without rights on tables, the local account."""
-        for schema in (self.source_schema, self.helper_schema):
-            self.source_server.sql(f"CREATE SCHEMA {schema}")
         self.source_server.create_user(self.link_user, self.link_password)
+        self.source_server.sql(f"CREATE SCHEMA {self.source_schema}")
+        own = f" AUTHORIZATION {self.link_user}" if self.kind == "postgresql" else ""
+        self.source_server.sql(f"CREATE SCHEMA {self.helper_schema}{own}")
         if self.kind == "postgresql":
             self.source_server.sql(f"GRANT USAGE ON SCHEMA {self.source_schema} TO {self.link_user}")
-            self.source_server.sql(f"GRANT USAGE, CREATE ON SCHEMA {self.helper_schema} TO {self.link_user}")
         self._create_local_user()
         self.source = self.instance(self.source_server)
         self.local = self.instance(self.local_server, self.local_user, self.local_password)
@@ -58,6 +58,7 @@ class Lab:
                 self._grant("SELECT, REFERENCES", self.source_schema, granted)
         if self.kind != "postgresql":
             self._grant("ALL PRIVILEGES", self.helper_schema, self.helper_table)
+            self._grant("CREATE, SELECT, INSERT, UPDATE, DELETE", self.helper_schema, "~lineage")
 
     def revoke(self, right: str, table: Any) -> None:
         """Take one right on a source table back."""
@@ -125,7 +126,8 @@ def _clear(server: TestServer, prefix: str) -> None:
             column("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE %s")
             statements = ['DROP SCHEMA "{}" CASCADE'.format(schema.replace('"', '""')) for schema in schemas]
             for user in column("SELECT rolname FROM pg_roles WHERE rolname LIKE %s"):
-                statements += [f"DROP OWNED BY {user} CASCADE", f"DROP ROLE {user}"]
+                role = '"{}"'.format(user.replace('"', '""'))
+                statements += [f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}"]
         else:
             sessions = column("SELECT id FROM information_schema.processlist WHERE user LIKE %s")
             for session in sessions:

@@ -96,7 +96,7 @@ def _contents(server: TestServer, cursor: Any, pattern: str) -> dict[tuple[int, 
 
 def remedies(error: LinkError) -> list[str]:
     """The SQL statements in the hint of an error."""
-    return re.findall(r"(?:CREATE|GRANT) [^;]*", error.hint or "")
+    return re.findall(r"(?:CREATE|GRANT|ALTER) [^;]*", error.hint or "")
 
 
 def remedy(lab: Lab, error: LinkError) -> None:

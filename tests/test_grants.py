@@ -54,6 +54,8 @@ CREATE SCHEMA IF NOT EXISTS `link_lab_b`;
 GRANT SELECT, REFERENCES ON `lab_ephys`.`unit` TO 'djlink'@'%';
 GRANT SELECT, REFERENCES ON `lab_ephys`.`unit__waveform` TO 'djlink'@'%';
 GRANT ALL PRIVILEGES ON `link_lab_b`.`unit_outbound` TO 'djlink'@'%';
+-- Where the attributes of the helper tables come from: DataJoint looks for it when it deletes.
+GRANT CREATE, SELECT, INSERT, UPDATE, DELETE ON `link_lab_b`.`~lineage` TO 'djlink'@'%';
 -- Optional. The server hides tables without a grant: a part table added later would be
 -- missed without a word. It shows the names and definitions of all tables there, no rows:
 -- GRANT SHOW VIEW ON `lab\\_ephys`.* TO 'djlink'@'%';
@@ -72,11 +74,13 @@ GRANT CONNECT ON DATABASE "neuro" TO "djlink";
 GRANT USAGE ON SCHEMA "lab_ephys" TO "djlink";
 GRANT SELECT, REFERENCES ON "lab_ephys"."unit" TO "djlink";
 GRANT SELECT, REFERENCES ON "lab_ephys"."unit__waveform" TO "djlink";
-CREATE SCHEMA IF NOT EXISTS "link_lab_b";
-GRANT USAGE, CREATE ON SCHEMA "link_lab_b" TO "djlink";
--- Only for an administrator who is no superuser. The link user will own the helper table;
--- as its member you can set flags there:
+-- Only for an administrator who is no superuser; and after the next statement
+-- REVOKE "djlink" FROM CURRENT_USER, as its members could delete held rows:
 -- GRANT "djlink" TO CURRENT_USER;
+CREATE SCHEMA IF NOT EXISTS "link_lab_b" AUTHORIZATION "djlink";
+-- Only if that schema was there before. Its owner lets your users look at the helper table, without
+-- which DataJoint refuses to delete anything from the source table:
+-- ALTER SCHEMA "link_lab_b" OWNER TO "djlink";
 """
     )
 
@@ -142,6 +146,7 @@ def test_hostile_names_are_quoted_on_mysql() -> None:
         'CREATE SCHEMA IF NOT EXISTS `h``"; --\nDROP`',
         """GRANT SELECT, REFERENCES ON `a``b"c'd%e_f\\g`.`#t``"'%` TO 'o''br"i`en%'@'%'""",
         """GRANT ALL PRIVILEGES ON `h``"; --\nDROP`.`x\ny` TO 'o''br"i`en%'@'%'""",
+        """GRANT CREATE, SELECT, INSERT, UPDATE, DELETE ON `h``"; --\nDROP`.`~lineage` TO 'o''br"i`en%'@'%'""",
     ]
 
 
@@ -151,8 +156,7 @@ def test_hostile_names_are_quoted_on_postgresql() -> None:
         f"""CREATE ROLE {role} LOGIN PASSWORD E'p''w\\\\d%"`'""",
         f'GRANT USAGE ON SCHEMA "a`b""c\'d%e_f\\g" TO {role}',
         f'GRANT SELECT, REFERENCES ON "a`b""c\'d%e_f\\g"."#t`""\'%" TO {role}',
-        'CREATE SCHEMA IF NOT EXISTS "h`""; --\nDROP"',
-        f'GRANT USAGE, CREATE ON SCHEMA "h`""; --\nDROP" TO {role}',
+        f'CREATE SCHEMA IF NOT EXISTS "h`""; --\nDROP" AUTHORIZATION {role}',
     ]
 
 

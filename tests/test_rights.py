@@ -234,7 +234,7 @@ def _helper_of_the_administrator(lab: Lab) -> None:
     lab.local_server.sql(f"DROP SCHEMA {lab.local_schema} {'CASCADE' if lab.kind == 'postgresql' else ''}")
     table = f'"{{helper}}"."{lab.helper_table}"'
     if lab.kind == "postgresql":
-        admin(lab, f"ALTER TABLE {table} OWNER TO CURRENT_USER")
+        admin(lab, f"ALTER TABLE {table} OWNER TO CURRENT_USER", f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
     else:
         admin(lab, f"REVOKE ALL PRIVILEGES ON {table} FROM {{user}}")
     admin(lab, f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {{user}}")
@@ -342,18 +342,29 @@ def test_the_owner_of_the_source_may_flag_rows(lab: Lab) -> None:
     instance = lab.instance(lab.source_server, owner, "owner")
     instance.Schema(lab.helper_schema, create_schema=False).make_classes(into=classes)
     helper = classes["Outbound"]()
-    row = (helper & "session = 1").fetch1()
-    (helper & row).delete(prompt=False)
-    row["is_flagged"] = "TRUE"
-    helper.insert1(row)
+    helper.update1({"session": 1, "is_flagged": "TRUE"})
     assert table().source.flagged == [{"session": 1}]
+    source = instance.Schema(lab.source_schema, create_schema=False, create_tables=False).get_table("session")
+    with pytest.raises(REFUSALS):
+        (source & "session = 1").delete(prompt=False)
     (table() & table().source.flagged).delete(prompt=False)
     assert (helper & "session = 1").fetch1("is_deprecated") == "TRUE"
-    with closing(lab.source_server.connect_raw(owner, "owner")) as connection, connection.cursor() as cursor:
-        cursor.execute(f"DELETE FROM {lab.helper_schema}.{lab.helper_table} WHERE session = 1")
-        cursor.execute(f"DELETE FROM {lab.source_schema}.session__trial WHERE session = 1")
-        cursor.execute(f"DELETE FROM {lab.source_schema}.session WHERE session = 1")
-        assert cursor.rowcount == 1
+    assert (source & "session = 1").delete(prompt=False) == 1
+    assert (len(helper), len(source)) == (2, 2)
+
+
+@POSTGRESQL
+def test_a_helper_table_whose_rows_are_kept_from_the_link_user(lab: Lab) -> None:
+    """As after its administrator has taken it over: deletions would do nothing, and say nothing."""
+    declare_session(lab)
+    linked(lab)().source.pull()
+    table = f'"{{helper}}"."{lab.helper_table}"'
+    admin(lab, f"ALTER TABLE {table} OWNER TO CURRENT_USER", f"GRANT ALL ON {table} TO {{user}}")
+    with pytest.raises(PrivilegeError, match="is not the link user's") as raised:
+        linked(lab)().delete(prompt=False)
+    remedy(lab, raised.value)
+    linked(lab)().delete(prompt=False)
+    assert not lab.source_server.sql(f"SELECT * FROM {lab.helper_schema}.{lab.helper_table}")
 
 
 @POSTGRESQL

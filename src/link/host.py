@@ -26,7 +26,7 @@ from datajoint.errors import AccessError, DataJointError, LostConnectionError
 from datajoint.expression import QueryExpression
 from datajoint.hash_registry import build_hash_path, get_store_backend
 from datajoint.heading import Heading
-from datajoint.lineage import ensure_lineage_table, insert_lineages
+from datajoint.lineage import ensure_lineage_table, get_schema_lineages, insert_lineages
 from datajoint.settings import Config
 from datajoint.storage import TOKEN_ALPHABET, StorageBackend, build_object_path
 from datajoint.table import FreeTable
@@ -304,8 +304,18 @@ def set_lineage(heading: Any, lineages: Mapping[str, str]) -> None:
     heading._lineage_available = True
 
 
+def lineage_of(heading: Any) -> dict[str, str]:
+    """Where the attributes of a table come from, of those that come from somewhere: ``schema.table.attribute``."""
+    return {name: a.lineage for name, a in heading.attributes.items() if a.lineage}
+
+
+def recorded_lineage(connection: dj.Connection, schema: str) -> dict[str, str]:
+    """What is written down in a schema of where attributes, as ``schema.table.attribute``, come from."""
+    return dict(get_schema_lineages(connection, schema))
+
+
 def record_lineage(connection: dj.Connection, schema: str, entries: Sequence[tuple[str, str, str]]) -> None:
-    """Write down where attributes of local tables come from: table, attribute, origin."""
+    """Write down in a schema where attributes of its tables come from: table, attribute, origin."""
     ensure_lineage_table(connection, schema)
     insert_lineages(connection, schema, list(entries))
 

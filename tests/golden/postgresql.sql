@@ -5,45 +5,25 @@ DO $$ BEGIN CREATE TYPE "held"."enum_link_pull_delete_none" AS ENUM ('PULL', 'DE
 DO $$ BEGIN CREATE TYPE "held"."enum_link_true_false" AS ENUM ('TRUE', 'FALSE'); EXCEPTION WHEN duplicate_object THEN NULL; END $$;
 
 -- create the helper table
-CREATE TABLE "held"."unit_outbound" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, "process" "held"."enum_link_pull_delete_none" NOT NULL DEFAULT 'NONE', "is_flagged" "held"."enum_link_true_false" NOT NULL DEFAULT 'FALSE', "is_deprecated" "held"."enum_link_true_false" NOT NULL DEFAULT 'FALSE', "_worker" integer NOT NULL DEFAULT 0, PRIMARY KEY ("n", "name"), FOREIGN KEY ("n", "name") REFERENCES "lab"."#unit" ("n", "name") ON UPDATE RESTRICT ON DELETE RESTRICT) WITH (fillfactor = 50);
+CREATE TABLE "held"."unit_outbound" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, "process" "held"."enum_link_pull_delete_none" NOT NULL DEFAULT 'NONE', "is_flagged" "held"."enum_link_true_false" NOT NULL DEFAULT 'FALSE', "is_deprecated" "held"."enum_link_true_false" NOT NULL DEFAULT 'FALSE', "_worker" integer NOT NULL DEFAULT 0, PRIMARY KEY ("n", "name"), FOREIGN KEY ("n", "name") REFERENCES "lab"."#unit" ("n", "name") ON UPDATE NO ACTION ON DELETE NO ACTION) WITH (fillfactor = 50);
 
 -- create the helper table
 COMMENT ON TABLE "held"."unit_outbound" IS 'datajoint-link';
-
--- create the helper table
-DO $$ BEGIN EXECUTE format('GRANT ALL ON %%I.%%I TO %%I', 'held', 'unit_outbound', (SELECT tableowner
-    FROM pg_tables
-    WHERE schemaname = 'lab' AND tablename = '#unit')); END $$;
 
 -- create the helper table
 DO $$ BEGIN CREATE TYPE "held"."enum_link_pull_delete_none" AS ENUM ('PULL', 'DELETE', 'NONE'); EXCEPTION WHEN duplicate_object THEN NULL; END $$;
 
 -- create the helper table
-CREATE TABLE "held"."unit_outbound" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, "_process" "held"."enum_link_pull_delete_none" NOT NULL DEFAULT 'NONE', "_worker" integer NOT NULL DEFAULT 0, PRIMARY KEY ("n", "name"), FOREIGN KEY ("n", "name") REFERENCES "lab"."#unit" ("n", "name") ON UPDATE RESTRICT ON DELETE RESTRICT) WITH (fillfactor = 50);
+CREATE TABLE "held"."unit_outbound" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, "_process" "held"."enum_link_pull_delete_none" NOT NULL DEFAULT 'NONE', "_worker" integer NOT NULL DEFAULT 0, PRIMARY KEY ("n", "name"), FOREIGN KEY ("n", "name") REFERENCES "lab"."#unit" ("n", "name") ON UPDATE NO ACTION ON DELETE NO ACTION) WITH (fillfactor = 50);
 
 -- create the helper table
 COMMENT ON TABLE "held"."unit_outbound" IS 'datajoint-link';
 
--- create the helper table
-DO $$ BEGIN EXECUTE format('GRANT ALL ON %%I.%%I TO %%I', 'held', 'unit_outbound', (SELECT tableowner
-    FROM pg_tables
-    WHERE schemaname = 'lab' AND tablename = '#unit')); END $$;
+-- create a part of the helper table
+CREATE TABLE "held"."unit_outbound__deletion_requested" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, PRIMARY KEY ("n", "name"), FOREIGN KEY ("n", "name") REFERENCES "held"."unit_outbound" ("n", "name") ON UPDATE NO ACTION ON DELETE NO ACTION);
 
 -- create a part of the helper table
-CREATE TABLE "held"."unit_outbound__deletion_requested" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, PRIMARY KEY ("n", "name"), FOREIGN KEY ("n", "name") REFERENCES "held"."unit_outbound" ("n", "name") ON UPDATE RESTRICT ON DELETE RESTRICT);
-
--- create a part of the helper table
-DO $$ BEGIN EXECUTE format('GRANT ALL ON %%I.%%I TO %%I', 'held', 'unit_outbound__deletion_requested', (SELECT tableowner
-    FROM pg_tables
-    WHERE schemaname = 'lab' AND tablename = '#unit')); END $$;
-
--- create a part of the helper table
-CREATE TABLE "held"."unit_outbound__deletion_approved" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, PRIMARY KEY ("n", "name"), FOREIGN KEY ("n", "name") REFERENCES "held"."unit_outbound" ("n", "name") ON UPDATE RESTRICT ON DELETE RESTRICT);
-
--- create a part of the helper table
-DO $$ BEGIN EXECUTE format('GRANT ALL ON %%I.%%I TO %%I', 'held', 'unit_outbound__deletion_approved', (SELECT tableowner
-    FROM pg_tables
-    WHERE schemaname = 'lab' AND tablename = '#unit')); END $$;
+CREATE TABLE "held"."unit_outbound__deletion_approved" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, PRIMARY KEY ("n", "name"), FOREIGN KEY ("n", "name") REFERENCES "held"."unit_outbound" ("n", "name") ON UPDATE NO ACTION ON DELETE NO ACTION);
 
 -- complete a helper table
 ALTER TABLE "held"."unit_outbound" ADD COLUMN "_worker" integer NOT NULL DEFAULT 0;

@@ -97,6 +97,10 @@ class Link:
                 host.set_lineage(heading, origins(catalogue, master, master.names))
         return heading
 
+    def find_origins(self) -> dict[str, str]:
+        """Where the attributes of the source table come from, of those that come from somewhere."""
+        return host.lineage_of(self.read_heading())
+
     def is_declared(self) -> bool:
         """Whether the local table is there; asks the local server only."""
         return self.spec.table_name in self._local_tables()
@@ -134,7 +138,7 @@ class Link:
             spec,
             group,
             functools.partial(relabelled, local_names=routes.local_names),
-            functools.partial(provide_helper, source, local, spec, group.master),
+            functools.partial(provide_helper, source, local, spec, group.master, self.find_origins),
         )
         holds = holds_of(source.dialect, group.master, helper, spec.layout)
         return Ends(spec, source, local, mapping, holds, routes)

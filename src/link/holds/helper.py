@@ -1,13 +1,14 @@
 """The helper table at the source: found and checked against the source table, created or completed where it must be.
 
-Nothing else is ever created at the source, but for its schema, where the account may.
+Nothing else is ever created at the source but what lets its own users go on (see :mod:`link.holds.guests`), and the
+helper table's schema, where the account may.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..config import LinkSpec
 from ..errors import (
@@ -23,13 +24,16 @@ from ..model.schema import Table, part_name
 from ..servers.catalogue import Catalogue
 from ..servers.session import Session, lock_number
 from ..servers.site import Site
+from .guests import welcome_guests
 
 HELPER_RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 #: How the comment of a helper table begins.
 _SERVES = "datajoint-link"
 
 
-def provide_helper(source: Site, local: Site, spec: LinkSpec, table: Table) -> Table:
+def provide_helper(
+    source: Site, local: Site, spec: LinkSpec, table: Table, origins: Callable[[], Mapping[str, str]]
+) -> Table:
     """The helper table of a link, with its part tables, checked; created where it is missing.
 
     Parameters
@@ -40,6 +44,8 @@ def provide_helper(source: Site, local: Site, spec: LinkSpec, table: Table) -> T
         What the link was given.
     table : Table
         The master table at the source.
+    origins : callable
+        Where its attributes come from.
 
     Raises
     ------
@@ -49,7 +55,9 @@ def provide_helper(source: Site, local: Site, spec: LinkSpec, table: Table) -> T
         A right is missing.
     """
     with source.session() as session:
-        return _Provider(source, local, spec, session).provide(table)
+        helper = _Provider(source, local, spec, session).provide(table)
+        welcome_guests(source, session, table, helper, spec.layout, origins)
+        return helper
 
 
 class _Provider:
@@ -71,6 +79,7 @@ class _Provider:
         for part in self.parts:
             _check_part(helper, self._read(part))
         self._check_served(helper)
+        self._require_all_rows(helper)
         return self._completed(helper)
 
     def _read(self, name: str) -> Table:
@@ -119,6 +128,16 @@ class _Provider:
                 f"another local table than {self.spec.local_schema}.{self.spec.table_name} on {self.local.address}.",
                 f"{self.layout.elsewhere} If the local server was moved or restored and this is the same "
                 f"table, tell the source by setting the comment of the helper table to '{self.serves}'.",
+            )
+
+    def _require_all_rows(self, helper: Table) -> None:
+        # Its rows are kept from others than its owner: a hold would not be released, without an error.
+        if self.catalogue.hides_rows(helper):
+            raise PrivilegeError(
+                f"The helper table {self.schema}.{self.name} on the source server {self.source.address} is not the "
+                f"link user's ({self.source.user!r}), and keeps its rows from all others.",
+                f"As administrator of {self.source.address}: "
+                f"{self.source.rights.owning(self.schema, [self.name, *self.parts], self.source.facts.account)}",
             )
 
     def _completed(self, helper: Table) -> Table:

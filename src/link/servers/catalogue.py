@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 from ..errors import LinkError, UnreachableError
 from ..model.kinds import counts, is_null
 from ..model.schema import Column, Table
 from .dialect import Dialect
+from .rights import GuestRights
 from .session import Session
 
 
@@ -21,6 +23,9 @@ class Catalogue(ABC):
     session : Session
         Through which it is read.
     """
+
+    #: Whether accounts without any right on a table are shown its foreign keys all the same.
+    shows_all_keys: ClassVar[bool] = False
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -57,6 +62,21 @@ class Catalogue(ABC):
     @abstractmethod
     def missing_rights(self, table: Table, rights: Sequence[str]) -> list[str]:
         """Those of the rights that the account lacks on a table, in words for :class:`~link.servers.rights.Rights`."""
+
+    def guests(self, source: Table, schema: str, rights: GuestRights) -> list[str]:
+        """The accounts that may delete from a source table, and lack a right on tables of the helper schema.
+
+        Only where foreign keys are shown to all.
+        """
+        raise NotImplementedError
+
+    def has_policies(self, table: Table) -> bool:
+        """Whether rows of a table are kept from others than its owner; only where foreign keys are shown to all."""
+        raise NotImplementedError
+
+    def hides_rows(self, table: Table) -> bool:
+        """Whether rows of a table may be hidden from this account, or kept from it, whatever its rights."""
+        return False
 
     @abstractmethod
     def localized(self, table: Table, source: Dialect) -> Table:

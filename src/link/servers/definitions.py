@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from ..model.schema import Column, ForeignKey, Table
+from ..model.states import TRUE
 from .dialect import Dialect
 
 #: The columns of a helper table beside its key: each with its labels, the default last, or without any for a number.
@@ -20,6 +22,9 @@ class Definitions(ABC):
     dialect : Dialect
         How names are written.
     """
+
+    #: What refuses to delete a row that is referred to.
+    refuses: ClassVar[str] = "RESTRICT"
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
@@ -52,6 +57,22 @@ class Definitions(ABC):
     def rename_table(self, schema: str, name: str, new: str) -> str:
         """The statement that gives a table another name."""
 
+    def keep_rows(self, schema: str, name: str, may_go: str) -> list[str]:
+        """The statements that keep the rows of a table from being deleted by others than its owner.
+
+        But for those of which ``may_go`` is true; who may look, insert and change is a matter of rights. Only on
+        servers that show all foreign keys to everybody.
+        """
+        raise NotImplementedError
+
+    def deprecated(self, column: str) -> str:
+        """The condition that a helper row is deprecated."""
+        return f"{self.dialect.quote(column)} = {self.dialect.text(TRUE)}"
+
+    def owning(self, source: Table) -> str:
+        """The condition that the current account owns the source table."""
+        raise NotImplementedError
+
     @abstractmethod
     def key_column(self, column: Column) -> str:
         """A key column exactly as the source has it."""
@@ -68,7 +89,7 @@ class Definitions(ABC):
             *(self.key_column(column) for column in source.key_columns),
             *(self.helper_column(schema, *column) for column in columns.items()),
             self.primary_key(source),
-            self.foreign_key(ForeignKey(source.primary_key, *referred, source.primary_key), "RESTRICT", "RESTRICT"),
+            self.foreign_key(ForeignKey(source.primary_key, *referred, source.primary_key), self.refuses, self.refuses),
         ]
         return f"CREATE TABLE {self.dialect.full_name(schema, name)} ({', '.join(lines)})"
 

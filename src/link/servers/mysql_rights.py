@@ -11,7 +11,10 @@ import re
 from collections.abc import Sequence
 
 from .dialect import plain
-from .rights import Access, Rights, Statement, checked, dropping
+from .rights import LINEAGE, Access, Rights, Statement, checked, dropping
+
+#: With CREATE they can be granted on a table that is not there yet.
+_LINEAGE_RIGHTS = ("CREATE", "SELECT", "INSERT", "UPDATE", "DELETE")
 
 
 class MySQLRights(Rights):
@@ -27,6 +30,10 @@ class MySQLRights(Rights):
             Statement(f"CREATE SCHEMA IF NOT EXISTS {self._name(access.helper_schema)}"),
             *(Statement(f"GRANT SELECT, REFERENCES ON {table} TO {user}") for table in self._tables(access)),
             *(Statement(f"GRANT ALL PRIVILEGES ON {table} TO {user}") for table in self._helpers(access)),
+            Statement(
+                f"GRANT {', '.join(_LINEAGE_RIGHTS)} ON {self._name(access.helper_schema)}.`{LINEAGE}` TO {user}",
+                "Where the attributes of the helper tables come from: DataJoint looks for it when it deletes.",
+            ),
             Statement(
                 f"GRANT SHOW VIEW ON {_literally(self._name(access.source_schema))}.* TO {user}",
                 "Optional. The server hides tables without a grant: a part table added later would be\n"
@@ -59,6 +66,9 @@ class MySQLRights(Rights):
 
     def on_schema(self, schema: str, account: str) -> str:
         return f"GRANT ALL PRIVILEGES ON {_literally(plain(self.dialect.quote(schema)))}.* TO {account};"
+
+    def on_lineage(self, schema: str, account: str) -> str:
+        return self.on_table(_LINEAGE_RIGHTS, schema, LINEAGE, account)
 
     def _user(self, access: Access) -> str:
         checked(access.user, len(access.user) <= 128, "the name of an account")

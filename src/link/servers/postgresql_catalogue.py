@@ -14,6 +14,7 @@ from ..model.schema import Column, ForeignKey, Table
 from . import mysql_types, postgresql_types
 from .catalogue import Catalogue
 from .dialect import Dialect, linkable_kind, plain
+from .rights import GuestRights
 
 _OID = (
     "(SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE nspname = %s AND relname = %s)"
@@ -64,10 +65,24 @@ _OBSTACLES = (
     "WHERE i.inhparent = c.oid AND c.relkind = 'r'), "
     f"c.relpersistence = 'u', {_HIDES} FROM pg_class c WHERE c.oid = {_OID}"
 )
+#: Who may delete from a table, as its access list says, and lacks something of what is asked.
+_GUESTS = (
+    "WITH asked(name, what, col) AS (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[])), "
+    "guest AS (SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'public' ELSE pg_get_userbyid(a.grantee) END AS name "
+    "FROM pg_class c, aclexplode(COALESCE(c.relacl, acldefault('r', c.relowner))) a "
+    f"WHERE c.oid = {_OID} AND a.privilege_type = 'DELETE') "
+    "SELECT guest.name FROM guest, pg_namespace n WHERE n.nspname = %s AND (NOT "
+    "has_schema_privilege(guest.name, n.oid, 'USAGE') OR EXISTS (SELECT 1 FROM asked JOIN pg_class c "
+    "ON c.relname = asked.name AND c.relnamespace = n.oid WHERE NOT CASE WHEN col = '' "
+    "THEN has_table_privilege(guest.name, c.oid, what) ELSE has_column_privilege(guest.name, c.oid, col, what) END)) "
+    "ORDER BY guest.name"
+)
 
 
 class PostgreSQLCatalogue(Catalogue):
     """The catalogue of a PostgreSQL database."""
+
+    shows_all_keys = True
 
     def schemas(self) -> list[str]:
         return [str(name) for (name,) in self.session.query("SELECT nspname FROM pg_namespace")]
@@ -119,6 +134,18 @@ class PostgreSQLCatalogue(Catalogue):
         )
         missing = [right for right, (may,) in zip(rights, held, strict=True) if not may]
         return missing if usable else ["USAGE", *missing]
+
+    def guests(self, source: Table, schema: str, rights: GuestRights) -> list[str]:
+        asked = [(name, *right) for name, some in rights.items() for right in some]
+        columns = [list(column) for column in zip(*asked, strict=True)]
+        rows = self.session.query(_GUESTS, (*columns, source.schema, source.name, schema))
+        return [str(name) for (name,) in rows]
+
+    def has_policies(self, table: Table) -> bool:
+        return bool(self.session.query(f"SELECT 1 FROM pg_policy WHERE polrelid = {_OID}", (table.schema, table.name)))
+
+    def hides_rows(self, table: Table) -> bool:
+        return bool(self.session.query(f"SELECT row_security_active({_OID})", (table.schema, table.name))[0][0])
 
     # tables from elsewhere
 

@@ -7,10 +7,10 @@ holds. So the helper table is moved to the administrator first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .dialect import plain
-from .rights import Access, Rights, Statement, because, checked, dropping
+from .rights import LINEAGE, Access, GuestRights, Rights, Statement, because, checked, dropping
 
 
 class PostgreSQLRights(Rights):
@@ -26,12 +26,17 @@ class PostgreSQLRights(Rights):
             *(Statement(f"GRANT CONNECT ON DATABASE {name} TO {user}") for name in self._database(access)),
             Statement(f"GRANT USAGE ON SCHEMA {source} TO {user}"),
             *(Statement(f"GRANT SELECT, REFERENCES ON {table} TO {user}") for table in self._tables(access)),
-            Statement(f"CREATE SCHEMA IF NOT EXISTS {helper}"),
-            Statement(f"GRANT USAGE, CREATE ON SCHEMA {helper} TO {user}"),
             Statement(
                 f"GRANT {user} TO CURRENT_USER",
-                "Only for an administrator who is no superuser. The link user will own the helper table;\n"
-                "as its member you can set flags there:",
+                "Only for an administrator who is no superuser; and after the next statement\n"
+                f"REVOKE {user} FROM CURRENT_USER, as its members could delete held rows:",
+                optional=True,
+            ),
+            Statement(f"CREATE SCHEMA IF NOT EXISTS {helper} AUTHORIZATION {user}"),
+            Statement(
+                f"ALTER SCHEMA {helper} OWNER TO {user}",
+                "Only if that schema was there before. Its owner lets your users look at the helper table, without\n"
+                "which DataJoint refuses to delete anything from the source table:",
                 optional=True,
             ),
         ]
@@ -73,7 +78,30 @@ class PostgreSQLRights(Rights):
 
     def on_schema(self, schema: str, account: str) -> str:
         name = plain(self.dialect.quote(schema))
-        return f"CREATE SCHEMA IF NOT EXISTS {name}; GRANT USAGE, CREATE ON SCHEMA {name} TO {account};"
+        create = f"CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {account};"
+        return f"{create} GRANT USAGE, CREATE ON SCHEMA {name} TO {account};"
+
+    def on_lineage(self, schema: str, account: str) -> str:
+        return self.owning(schema, [LINEAGE], account)
+
+    def for_guest(self, schema: str, rights: GuestRights, guest: str) -> list[str]:
+        quote = self.dialect.quote
+        granted = {
+            name: ", ".join(f"{right} ({quote(column)})" if column else right for right, column in some)
+            for name, some in rights.items()
+        }
+        return [
+            f"GRANT USAGE ON SCHEMA {quote(schema)} TO {quote(guest)}",
+            *(
+                f"GRANT {some} ON {self.dialect.full_name(schema, name)} TO {quote(guest)}"
+                for name, some in granted.items()
+            ),
+        ]
+
+    def owning(self, schema: str, tables: Iterable[str], account: str) -> str:
+        names = [plain(self.dialect.full_name(schema, table)) for table in tables]
+        own = [f"SCHEMA {plain(self.dialect.quote(schema))}", *(f"TABLE IF EXISTS {name}" for name in names)]
+        return " ".join(f"ALTER {what} OWNER TO {account};" for what in own)
 
     def _database(self, access: Access) -> list[str]:
         return [] if access.database is None else self._names(access.database)

@@ -7,14 +7,21 @@ everything on the helper table.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import ClassVar
 
 from ..errors import ConfigError
+from ..model.layouts import LINK
 from .dialect import Dialect
 
 PASSWORD_PLACEHOLDER = "choose-a-password"
+#: The table in which DataJoint looks for where attributes come from.
+LINEAGE = "~lineage"
+
+#: What somebody gets on which table: rights, each on one column or, where none is named, on all of them.
+GuestRights = Mapping[str, Sequence[tuple[str, str]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +104,37 @@ class Rights(ABC):
     @abstractmethod
     def on_schema(self, schema: str, account: str) -> str:
         """The statements that let an account create tables in a schema."""
+
+    @abstractmethod
+    def on_lineage(self, schema: str, account: str) -> str:
+        """The statements that let an account write down where attributes come from, as DataJoint does."""
+
+    def for_guest(self, schema: str, rights: GuestRights, guest: str) -> list[str]:
+        """The statements that let a user of the source in to a helper schema; only where there are roles."""
+        raise NotImplementedError
+
+    def owning(self, schema: str, tables: Iterable[str], account: str) -> str:
+        """The statements that make a schema, and tables in it, an account's own; only where they have owners."""
+        raise NotImplementedError
+
+
+def guest_rights(
+    helper: str, parts: Mapping[str, str] = MappingProxyType({}), columns: Mapping[str, str] = LINK.columns
+) -> GuestRights:
+    """What those get in a helper schema who may delete from the source table: to look, to flag, to clear away.
+
+    Parameters
+    ----------
+    helper : str
+        The helper table.
+    parts, columns : mapping of str to str
+        Its part tables and its columns by what they say.
+    """
+    see_and_clear = [("SELECT", ""), ("REFERENCES", ""), ("DELETE", "")]
+    flag = [("UPDATE", columns["is_flagged"])] if "is_flagged" in columns else []
+    rights = {helper: [*see_and_clear, *flag]}
+    rights |= {name: [*see_and_clear, *[("INSERT", "")] * (said == "is_flagged")] for said, name in parts.items()}
+    return rights | {LINEAGE: [("SELECT", "")]}
 
 
 def checked(name: str, fits: bool, what: str) -> str:

@@ -1,0 +1,151 @@
+"""The source's own users beside a helper table: what they may do with DataJoint goes on, and no hold is lost by it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import datajoint as dj
+import psycopg2
+import pymysql
+import pytest
+from lab import Lab
+from linking import admin, linked
+
+SECRET = "secret"
+#: DataJoint has no words of its own for the refusal of PostgreSQL 18.
+REFUSALS = (dj.DataJointError, pymysql.MySQLError, psycopg2.Error)
+
+
+def pipeline(lab: Lab) -> Any:
+    """A source table whose key comes from another, with a part; two of its four rows are held."""
+
+    class Subject(dj.Manual):
+        definition = "subject: int32\n---\nname='': varchar(20)"
+
+    class Session(dj.Manual):
+        definition = "-> Subject\nsession: int32\n---\nnote='': varchar(20)"
+
+        class Trial(dj.Part):
+            definition = "-> master\ntrial: int32"
+
+    schema: Any = lab.source.Schema(lab.source_schema)
+    schema(Subject).insert({"subject": n, "name": f"mouse {n}"} for n in range(2))
+    table = schema(Session, context={"Subject": Subject})
+    table.insert({"subject": n // 2, "session": n, "note": f"note {n}"} for n in range(4))
+    table.Trial.insert({"subject": n // 2, "session": n, "trial": t} for n in range(4) for t in range(2))
+    lab.grant(table)
+    linked_class = linked(lab)
+    linked_class.source.pull("session < 2")
+    return linked_class
+
+
+def member(lab: Lab, name: str = "member") -> Any:
+    """A user with all rights on the source schema and none elsewhere, as the lab's administrator has let her in."""
+    user = f"{lab.prefix}_{name}"
+    lab.source_server.create_user(user, SECRET)
+    if lab.kind == "postgresql":
+        admin(
+            lab,
+            f'GRANT ALL ON SCHEMA "{{source}}" TO {user}',
+            f'GRANT ALL ON ALL TABLES IN SCHEMA "{{source}}" TO {user}',
+        )
+    else:
+        lab.source_server.sql(f"GRANT ALL PRIVILEGES ON `{lab.source_schema}`.* TO {user}@'%'")
+    return lab.instance(lab.source_server, user, SECRET)
+
+
+def sessions(lab: Lab, instance: Any) -> Any:
+    """The source table as an account has it."""
+    return instance.Schema(lab.source_schema, create_schema=False, create_tables=False).get_table("session")
+
+
+def helper(lab: Lab, instance: Any) -> Any:
+    """The helper table as an account has it."""
+    return instance.Schema(lab.helper_schema, create_schema=False, create_tables=False).get_table(lab.helper_table)
+
+
+def held(lab: Lab) -> list[int]:
+    """The sessions that are held."""
+    return sorted(n for (n,) in lab.source_server.sql(f"SELECT session FROM {lab.helper_schema}.{lab.helper_table}"))
+
+
+@pytest.mark.parametrize("who", ["administrator", "member"])
+def test_what_nobody_holds_can_be_deleted(lab: Lab, who: str) -> None:
+    """By the key, by another attribute, through an ancestor; what is held is refused to all but administrators."""
+    pipeline(lab)
+    instance = lab.source if who == "administrator" else member(lab)
+    linked_class = linked(lab)
+    linked_class.source.pull("session < 2")  # anew: it lets in who came after the helper table
+    table = sessions(lab, instance)
+    assert (table & "note = 'note 2'").delete(prompt=False) == 1
+    assert (table & "session = 3").delete(prompt=False) == 1
+    if who == "member":
+        for restriction in ("session = 1", "note = 'note 1'"):
+            with pytest.raises(REFUSALS):
+                (table & restriction).delete(prompt=False)
+    assert held(lab) == [0, 1]
+    subject = instance.Schema(lab.source_schema, create_schema=False, create_tables=False).get_table("subject")
+    assert (subject & "name = 'mouse 1'").delete(prompt=False) == 1
+    assert len(table) == 2
+    assert linked_class.source.verify()
+
+
+def test_what_an_administrator_must_do_is_said_once(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the link user may not do it: as set up for an earlier version. What is said is what helps."""
+    pipeline(lab)
+    if lab.kind == "postgresql":
+        own = ("OWNER TO CURRENT_USER", "GRANT USAGE, CREATE ON")
+        admin(lab, f'ALTER SCHEMA "{{helper}}" {own[0]}', f'{own[1]} SCHEMA "{{helper}}" TO {{user}}')
+        instance = member(lab)
+    else:
+        admin(lab, 'DROP TABLE "{helper}"."~lineage"', 'REVOKE CREATE, INSERT ON "{helper}"."~lineage" FROM {user}')
+        instance = lab.source
+    table = sessions(lab, instance)
+    caplog.clear()
+    for _ in range(2):
+        linked(lab).source.pull("session < 2")
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    with pytest.raises(dj.DataJointError):
+        (table & "note = 'note 2'").delete(prompt=False)
+    for statement in re.findall(r"(?:GRANT|ALTER) [^;]*", record.getMessage()):
+        lab.source_server.sql(statement)
+    linked(lab).source.pull("session < 2")
+    assert (sessions(lab, instance) & "note = 'note 2'").delete(prompt=False) == 1
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("guest", ["PUBLIC", '"{prefix}_o\'f ""the"" %% $$ lab"'])
+def test_whoever_may_delete_is_let_in(lab: Lab, guest: str) -> None:
+    """By a right that everybody has, or that a role with any name has; and rows are kept from her all the same."""
+    pipeline(lab)
+    user, role = f"{lab.prefix}_member", guest.format(prefix=lab.prefix)
+    lab.source_server.create_user(user, SECRET)
+    if role != "PUBLIC":
+        with lab.source_server.cursor() as cursor:
+            cursor.execute(f"CREATE ROLE {role}".replace("%%", "%"))
+            cursor.execute(f"GRANT {role} TO {user}".replace("%%", "%"))
+    with lab.source_server.cursor() as cursor:
+        for what in (
+            f"USAGE ON SCHEMA {lab.source_schema}",
+            f"SELECT, DELETE ON ALL TABLES IN SCHEMA {lab.source_schema}",
+        ):
+            cursor.execute(f"GRANT {what} TO {role}".replace("%%", "%"))
+    linked(lab).source.pull("session < 2")
+    instance = lab.instance(lab.source_server, user, SECRET)
+    table = sessions(lab, instance)
+    assert (table & "note = 'note 2'").delete(prompt=False) == 1
+    with pytest.raises(REFUSALS):
+        (table & "session = 1").delete(prompt=False)
+    outbound = helper(lab, instance)
+    assert outbound.delete_quick(get_count=True) == 0
+    outbound.update1({"subject": 0, "session": 1, "is_flagged": "TRUE"})
+    for change in ({"is_deprecated": "TRUE"}, {"process": "PULL"}):
+        with pytest.raises(REFUSALS):
+            outbound.update1({"subject": 0, "session": 1, **change})
+    with pytest.raises(REFUSALS):
+        outbound.insert1({"subject": 1, "session": 3})
+    linked_class = linked(lab)
+    assert (linked_class & linked_class.source.flagged).delete(prompt=False) == 1
+    assert (table & "session = 1").delete(prompt=False) == 1
+    assert held(lab) == [0]
