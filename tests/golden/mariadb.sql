@@ -101,14 +101,14 @@ FROM `lab`.`#unit__spike`
     ORDER BY `lab`.`#unit__spike`.`n`, `lab`.`#unit__spike`.`name`;
 
 -- @link: keys in hand: (1, 1, 'a')
-SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+SELECT `held`.`unit_outbound`.`n`, IF(LOCATE(0xED, BINARY `held`.`unit_outbound`.`name`) AND NOT BINARY CONVERT(CONVERT(`held`.`unit_outbound`.`name` USING utf16) USING utf8mb4) <=> BINARY `held`.`unit_outbound`.`name`, CONCAT('￿bytes:', HEX(`held`.`unit_outbound`.`name`)), CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4))
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`.process = 'PULL' AND `held`.`unit_outbound`._worker = 7
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     ORDER BY `held`.`unit_outbound`.`n`, `held`.`unit_outbound`.`name`;
 
 -- @link: keys: shared
-SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+SELECT `held`.`unit_outbound`.`n`, IF(LOCATE(0xED, BINARY `held`.`unit_outbound`.`name`) AND NOT BINARY CONVERT(CONVERT(`held`.`unit_outbound`.`name` USING utf16) USING utf8mb4) <=> BINARY `held`.`unit_outbound`.`name`, CONCAT('￿bytes:', HEX(`held`.`unit_outbound`.`name`)), CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4))
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE'
     AND EXISTS (SELECT 1
@@ -116,7 +116,7 @@ SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING u
     WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
 
 -- @link: keys: flagged
-SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+SELECT `held`.`unit_outbound`.`n`, IF(LOCATE(0xED, BINARY `held`.`unit_outbound`.`name`) AND NOT BINARY CONVERT(CONVERT(`held`.`unit_outbound`.`name` USING utf16) USING utf8mb4) <=> BINARY `held`.`unit_outbound`.`name`, CONCAT('￿bytes:', HEX(`held`.`unit_outbound`.`name`)), CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4))
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE'
     AND EXISTS (SELECT 1
@@ -124,7 +124,7 @@ SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING u
     WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
 
 -- @link: keys: unflagged
-SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+SELECT `held`.`unit_outbound`.`n`, IF(LOCATE(0xED, BINARY `held`.`unit_outbound`.`name`) AND NOT BINARY CONVERT(CONVERT(`held`.`unit_outbound`.`name` USING utf16) USING utf8mb4) <=> BINARY `held`.`unit_outbound`.`name`, CONCAT('￿bytes:', HEX(`held`.`unit_outbound`.`name`)), CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4))
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE'
     AND EXISTS (SELECT 1
@@ -132,7 +132,7 @@ SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING u
     WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
 
 -- @link: keys: unsettled
-SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+SELECT `held`.`unit_outbound`.`n`, IF(LOCATE(0xED, BINARY `held`.`unit_outbound`.`name`) AND NOT BINARY CONVERT(CONVERT(`held`.`unit_outbound`.`name` USING utf16) USING utf8mb4) <=> BINARY `held`.`unit_outbound`.`name`, CONCAT('￿bytes:', HEX(`held`.`unit_outbound`.`name`)), CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4))
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE'
     AND EXISTS (SELECT 1
@@ -367,14 +367,14 @@ FROM `lab`.`#unit__spike`
     ORDER BY `lab`.`#unit__spike`.`n`, `lab`.`#unit__spike`.`name`;
 
 -- dj_link: keys in hand: (1, 1, 'a')
-SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+SELECT `held`.`unit_outbound`.`n`, IF(LOCATE(0xED, BINARY `held`.`unit_outbound`.`name`) AND NOT BINARY CONVERT(CONVERT(`held`.`unit_outbound`.`name` USING utf16) USING utf8mb4) <=> BINARY `held`.`unit_outbound`.`name`, CONCAT('￿bytes:', HEX(`held`.`unit_outbound`.`name`)), CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4))
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`._process = 'PULL' AND `held`.`unit_outbound`._worker = 7
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     ORDER BY `held`.`unit_outbound`.`n`, `held`.`unit_outbound`.`name`;
 
 -- dj_link: keys: shared
-SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+SELECT `held`.`unit_outbound`.`n`, IF(LOCATE(0xED, BINARY `held`.`unit_outbound`.`name`) AND NOT BINARY CONVERT(CONVERT(`held`.`unit_outbound`.`name` USING utf16) USING utf8mb4) <=> BINARY `held`.`unit_outbound`.`name`, CONCAT('￿bytes:', HEX(`held`.`unit_outbound`.`name`)), CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4))
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`._process = 'NONE'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
@@ -385,7 +385,7 @@ SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING u
     WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
 
 -- dj_link: keys: flagged
-SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+SELECT `held`.`unit_outbound`.`n`, IF(LOCATE(0xED, BINARY `held`.`unit_outbound`.`name`) AND NOT BINARY CONVERT(CONVERT(`held`.`unit_outbound`.`name` USING utf16) USING utf8mb4) <=> BINARY `held`.`unit_outbound`.`name`, CONCAT('￿bytes:', HEX(`held`.`unit_outbound`.`name`)), CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4))
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`._process = 'NONE'
     AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
@@ -396,7 +396,7 @@ SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING u
     WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
 
 -- dj_link: keys: unflagged
-SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+SELECT `held`.`unit_outbound`.`n`, IF(LOCATE(0xED, BINARY `held`.`unit_outbound`.`name`) AND NOT BINARY CONVERT(CONVERT(`held`.`unit_outbound`.`name` USING utf16) USING utf8mb4) <=> BINARY `held`.`unit_outbound`.`name`, CONCAT('￿bytes:', HEX(`held`.`unit_outbound`.`name`)), CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4))
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`._process = 'NONE'
     AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
@@ -410,7 +410,7 @@ SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING u
     WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
 
 -- dj_link: keys: unsettled
-SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4)
+SELECT `held`.`unit_outbound`.`n`, IF(LOCATE(0xED, BINARY `held`.`unit_outbound`.`name`) AND NOT BINARY CONVERT(CONVERT(`held`.`unit_outbound`.`name` USING utf16) USING utf8mb4) <=> BINARY `held`.`unit_outbound`.`name`, CONCAT('￿bytes:', HEX(`held`.`unit_outbound`.`name`)), CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4))
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`._process = 'NONE'
     AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
@@ -715,23 +715,23 @@ INSERT INTO `held`.`unit_outbound__deletion_approved` (`n`, `name`)
     ON DUPLICATE KEY UPDATE `held`.`unit_outbound__deletion_approved`.`n` = `held`.`unit_outbound__deletion_approved`.`n`;
 
 -- checksum of keys, alike True
-SELECT SUM(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)))))
+SELECT SUM(CRC32(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4))))))
     FROM `lab`.`#unit`
     WHERE 1 = 1;
 
 -- comparable rows, alike True
-SELECT SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CONCAT('''', CAST(`lab`.`#unit`.`x` AS DOUBLE), ''''), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', CONCAT('x''', HEX(`lab`.`#unit`.`wave`), ''''))), 256);
+SELECT SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CONCAT('''', CAST(`lab`.`#unit`.`x` AS DOUBLE), ''''), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, SHA2(`lab`.`#unit`.`wave`, 256), CONCAT('x''', HEX(`lab`.`#unit`.`wave`), '''')))), 256);
 
 -- checksum of keys, alike False
-SELECT SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', (`lab`.`#unit`.`n` + 0), CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), 256), 8), 16, 10) AS UNSIGNED))
+SELECT SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', (`lab`.`#unit`.`n` + 0), CHAR_LENGTH(IF(LOCATE(0xED, BINARY `lab`.`#unit`.`name`) AND NOT BINARY CONVERT(CONVERT(`lab`.`#unit`.`name` USING utf16) USING utf8mb4) <=> BINARY `lab`.`#unit`.`name`, CONCAT('￿bytes:', HEX(`lab`.`#unit`.`name`)), CONVERT(`lab`.`#unit`.`name` USING utf8mb4))), IF(LOCATE(0xED, BINARY `lab`.`#unit`.`name`) AND NOT BINARY CONVERT(CONVERT(`lab`.`#unit`.`name` USING utf16) USING utf8mb4) <=> BINARY `lab`.`#unit`.`name`, CONCAT('￿bytes:', HEX(`lab`.`#unit`.`name`)), CONVERT(`lab`.`#unit`.`name` USING utf8mb4))), 256), 8), 16, 10) AS UNSIGNED))
     FROM `lab`.`#unit`
     WHERE 1 = 1;
 
 -- comparable rows, alike False
-SELECT `lab`.`#unit`.`n`, CONVERT(`lab`.`#unit`.`name` USING utf8mb4), CAST(`lab`.`#unit`.`x` AS DOUBLE), LOWER(HEX(`lab`.`#unit`.`wave`));
+SELECT `lab`.`#unit`.`n`, IF(LOCATE(0xED, BINARY `lab`.`#unit`.`name`) AND NOT BINARY CONVERT(CONVERT(`lab`.`#unit`.`name` USING utf16) USING utf8mb4) <=> BINARY `lab`.`#unit`.`name`, CONCAT('￿bytes:', HEX(`lab`.`#unit`.`name`)), CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CAST(`lab`.`#unit`.`x` AS DOUBLE), IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, CONCAT('sha256:', SHA2(`lab`.`#unit`.`wave`, 256)), LOWER(HEX(`lab`.`#unit`.`wave`)));
 
 -- digest of rows
-SELECT SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CONCAT('''', CAST(`lab`.`#unit`.`x` AS DOUBLE), ''''), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', CONCAT('x''', HEX(`lab`.`#unit`.`wave`), ''''))), 256), 15), 16, 10) AS UNSIGNED))
+SELECT SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CONCAT('''', CAST(`lab`.`#unit`.`x` AS DOUBLE), ''''), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, SHA2(`lab`.`#unit`.`wave`, 256), CONCAT('x''', HEX(`lab`.`#unit`.`wave`), '''')))), 256), 15), 16, 10) AS UNSIGNED))
     FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~keys`.`~0` AND `lab`.`#unit`.`name` = `~keys`.`~1`;
 
@@ -746,5 +746,5 @@ DELETE `lab`.`#unit`
     WHERE 1 = 1;
 
 -- read what is deleted next
-SELECT `lab`.`#unit`.`n`, CONVERT(`lab`.`#unit`.`name` USING utf8mb4)
+SELECT `lab`.`#unit`.`n`, IF(LOCATE(0xED, BINARY `lab`.`#unit`.`name`) AND NOT BINARY CONVERT(CONVERT(`lab`.`#unit`.`name` USING utf16) USING utf8mb4) <=> BINARY `lab`.`#unit`.`name`, CONCAT('￿bytes:', HEX(`lab`.`#unit`.`name`)), CONVERT(`lab`.`#unit`.`name` USING utf8mb4))
     FROM `lab`.`#unit` LIMIT 18446744073709551615 FOR UPDATE;

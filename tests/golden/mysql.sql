@@ -715,23 +715,23 @@ INSERT INTO `held`.`unit_outbound__deletion_approved` (`n`, `name`)
     ON DUPLICATE KEY UPDATE `held`.`unit_outbound__deletion_approved`.`n` = `held`.`unit_outbound__deletion_approved`.`n`;
 
 -- checksum of keys, alike True
-SELECT SUM(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)))))
+SELECT SUM(CRC32(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4))))))
     FROM `lab`.`#unit`
     WHERE 1 = 1;
 
 -- comparable rows, alike True
-SELECT SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CONCAT('''', CAST(`lab`.`#unit`.`x` AS DOUBLE), ''''), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', CONCAT('x''', HEX(`lab`.`#unit`.`wave`), ''''))), 256);
+SELECT SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CONCAT('''', CAST(`lab`.`#unit`.`x` AS DOUBLE), ''''), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, SHA2(`lab`.`#unit`.`wave`, 256), CONCAT('x''', HEX(`lab`.`#unit`.`wave`), '''')))), 256);
 
 -- checksum of keys, alike False
-SELECT SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', (`lab`.`#unit`.`n` + 0), CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), 256), 8), 16, 10) AS UNSIGNED))
+SELECT SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', (`lab`.`#unit`.`n` + 0), CHAR_LENGTH(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), 256), 8), 16, 10) AS UNSIGNED))
     FROM `lab`.`#unit`
     WHERE 1 = 1;
 
 -- comparable rows, alike False
-SELECT `lab`.`#unit`.`n`, CONVERT(`lab`.`#unit`.`name` USING utf8mb4), CAST(`lab`.`#unit`.`x` AS DOUBLE), LOWER(HEX(`lab`.`#unit`.`wave`));
+SELECT `lab`.`#unit`.`n`, CONVERT(`lab`.`#unit`.`name` USING utf8mb4), CAST(`lab`.`#unit`.`x` AS DOUBLE), IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, CONCAT('sha256:', SHA2(`lab`.`#unit`.`wave`, 256)), LOWER(HEX(`lab`.`#unit`.`wave`)));
 
 -- digest of rows
-SELECT SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CONCAT('''', CAST(`lab`.`#unit`.`x` AS DOUBLE), ''''), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', CONCAT('x''', HEX(`lab`.`#unit`.`wave`), ''''))), 256), 15), 16, 10) AS UNSIGNED))
+SELECT SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CONCAT('''', CAST(`lab`.`#unit`.`x` AS DOUBLE), ''''), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, SHA2(`lab`.`#unit`.`wave`, 256), CONCAT('x''', HEX(`lab`.`#unit`.`wave`), '''')))), 256), 15), 16, 10) AS UNSIGNED))
     FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~keys`.`~0` AND `lab`.`#unit`.`name` = `~keys`.`~1`;
 

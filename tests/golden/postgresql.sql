@@ -648,7 +648,7 @@ INSERT INTO "held"."unit_outbound__deletion_approved" ("n", "name")
     ON CONFLICT DO NOTHING;
 
 -- checksum of keys, alike True
-SELECT SUM(hashtextextended(concat_ws(',', quote_literal("lab"."#unit"."n"::text), quote_literal("lab"."#unit"."name"::text)), 0))
+SELECT SUM(hashtextextended(concat_ws(',', quote_literal("lab"."#unit"."n"::text), quote_literal("lab"."#unit"."name"::text)) COLLATE "C", 0))
     FROM "lab"."#unit"
     WHERE 1 = 1;
 
@@ -656,12 +656,12 @@ SELECT SUM(hashtextextended(concat_ws(',', quote_literal("lab"."#unit"."n"::text
 SELECT encode(sha256(convert_to(ROW("lab"."#unit"."n", "lab"."#unit"."name", "lab"."#unit"."x", "lab"."#unit"."wave")::text, 'UTF8')), 'hex');
 
 -- checksum of keys, alike False
-SELECT SUM(('x' || left(encode(sha256(convert_to(concat_ws(',', "lab"."#unit"."n", "lab"."#unit"."name"::text), 'UTF8')), 'hex'), 8))::bit(32)::bigint)
+SELECT SUM(('x' || left(encode(sha256(convert_to(concat_ws(',', "lab"."#unit"."n", char_length("lab"."#unit"."name"::text), "lab"."#unit"."name"::text), 'UTF8')), 'hex'), 8))::bit(32)::bigint)
     FROM "lab"."#unit"
     WHERE 1 = 1;
 
 -- comparable rows, alike False
-SELECT "lab"."#unit"."n", "lab"."#unit"."name"::text, "lab"."#unit"."x"::float8, encode("lab"."#unit"."wave", 'hex');
+SELECT "lab"."#unit"."n", "lab"."#unit"."name"::text, "lab"."#unit"."x"::float8, CASE WHEN octet_length("lab"."#unit"."wave") > 1000 THEN 'sha256:' || encode(sha256("lab"."#unit"."wave"), 'hex') ELSE encode("lab"."#unit"."wave", 'hex') END;
 
 -- digest of rows
 SELECT SUM(('x' || left(encode(sha256(convert_to(ROW("lab"."#unit"."n", "lab"."#unit"."name", "lab"."#unit"."x", "lab"."#unit"."wave")::text, 'UTF8')), 'hex'), 15))::bit(60)::bigint::numeric)

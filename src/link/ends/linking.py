@@ -140,5 +140,5 @@ class Link:
             functools.partial(relabelled, local_names=routes.local_names),
             functools.partial(provide_helper, source, local, spec, group.master, self.find_origins),
         )
-        holds = holds_of(source.dialect, group.master, helper, spec.layout)
+        holds = holds_of(source.dialect, mapping.source.master, helper, spec.layout)
         return Ends(spec, source, local, mapping, holds, routes)

@@ -12,7 +12,7 @@ from ..config import LinkSpec
 from ..errors import ConfigError, DefinitionError, LocalMismatchError, NotFoundError, PrivilegeError
 from ..holds.helper import require_lengths
 from ..model.kinds import is_null
-from ..model.mapping import Mapping, check_same, keys_of, local_group
+from ..model.mapping import Mapping, check_same, keys_of, local_group, paired
 from ..model.schema import Group, Table, part_name, part_names
 from ..servers.catalogue import Catalogue
 from ..servers.session import Session, lock_number
@@ -110,7 +110,7 @@ class _Declaration:
             found += [self._compare(table) for table in wanted.missing]
         named = {table.name: table for table in found}
         own_parts = tuple(named[part.name] for part in wanted.own_parts)
-        mapping = Mapping(group, wanted.group.map(lambda table: named[table.name]), own_parts)
+        mapping = paired(group, wanted.group.map(lambda table: named[table.name]), own_parts)
         if wanted.missing:
             record_lineage(self.source, self.local, mapping)
         return mapping, made
@@ -148,7 +148,20 @@ class _Declaration:
 
     def _compare(self, table: Table) -> Table:
         found = self.catalogue.table(table.schema, table.name)
+        self._require_charsets(table, found)
         return check_same(table, found, f"on {self.local.address}", self.local.dialect.alike(self.source.dialect))
+
+    def _require_charsets(self, table: Table, found: Table) -> None:
+        """Raise LocalMismatchError where the local server would put another character for one that it does not have."""
+        for column in found.columns:
+            wanted = table[column.name].charset if column.name in table.names else column.charset
+            if not self.local.dialect.takes_text(column, wanted):
+                raise LocalMismatchError(
+                    f"The local column {found.schema}.{found.name}.{column.name} on {self.local.address} is in the "
+                    f"character set {column.charset}, into which its server puts characters for others that are not in "
+                    f"it; the source's text comes in {wanted}.",
+                    f"Declare it in {wanted}, or rename the local table: it is then made anew.",
+                )
 
     def _require_parts(self, wanted: Declared) -> None:
         """Raise LocalMismatchError where the parts there and here are not the same."""

@@ -10,6 +10,14 @@ from uuid import UUID
 from .ranges import Key
 from .schema import Column
 
+#: Before the bytes, in hexadecimal, of a text that UTF-8 cannot tell from others. It begins with what is no character.
+MARK = "\uffffbytes:"
+
+
+def marked(value: object) -> str | None:
+    """The bytes, in hexadecimal, for which a text in a key stands; None for one that is just itself."""
+    return value[len(MARK) :] if isinstance(value, str) and value.startswith(MARK) else None
+
 
 def folder_key(columns: Sequence[Column], key: Key) -> dict[str, Any]:
     """A key as DataJoint fetches it, from which it makes the folders of objects."""
@@ -29,5 +37,7 @@ def _dated(column: Column, value: Any) -> Any:
 def as_datajoint(column: Column, value: Any) -> Any:
     """A value of a key as DataJoint writes it."""
     name = column.kind.name if column.kind else ""
+    if (code := marked(value)) is not None:
+        return bytes.fromhex(code)
     convert: dict[str, Callable[[Any], Any]] = {"uuid": UUID, "bytes": bytes.fromhex, "bool": bool}
     return convert[name](value) if name in convert else value

@@ -60,6 +60,22 @@ class Mapping:
         return tuple(self.local.master[name] for name in self.source.master.primary_key)
 
 
+def paired(source: Group, local: Group, own_parts: tuple[Table, ...] = ()) -> Mapping:
+    """The mapping of two groups, whose columns know whether their counterparts have the same character set."""
+    pairs = list(zip(source.tables, local.tables, strict=True))
+    there, here = [_knowing(a, b) for a, b in pairs], [_knowing(b, a) for a, b in pairs]
+    return Mapping(Group(there[0], tuple(there[1:])), Group(here[0], tuple(here[1:])), own_parts)
+
+
+def _knowing(table: Table, other: Table) -> Table:
+    charsets = {column.name: column.charset for column in other.columns}
+    same = {name for name, charset in charsets.items() if charset is not None}
+    return replace(
+        table,
+        columns=tuple(replace(c, as_stored=c.name in same and c.charset == charsets[c.name]) for c in table.columns),
+    )
+
+
 def local_group(source: Group, schema: str, table_name: str) -> Group:
     """The tables to declare locally: a Manual master, parts of the right names, no foreign keys but to the master."""
     master = replace(source.master, schema=schema, name=table_name, foreign_keys=())

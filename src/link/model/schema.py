@@ -29,6 +29,8 @@ class Column:
         What it holds; None for a type that cannot be linked.
     enum_type : str or None
         The quoted name of a PostgreSQL enum's type.
+    as_stored : bool
+        Whether it is text, and its counterpart at the other end has the same character set: the bytes can travel.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Column:
     on_update: str | None = None
     kind: Kind | None = None
     enum_type: str | None = None
+    as_stored: bool = False
 
     @property
     def hidden(self) -> bool:

@@ -17,6 +17,10 @@ from ..model.schema import Column, Table
 
 #: The words for a table whose rows are those of another one.
 PARTITION = "a partition of another table"
+#: Of values longer than this (bytes) digests are compared: they travel to be compared in no other case.
+LONG_VALUE = 1000
+#: Stands before the digest of a long value.
+DIGEST = "\x01sha256:"
 
 
 def plain(sql: str) -> str:
@@ -37,6 +41,11 @@ def linkable_kind(column: Column) -> Kind:
     return column.kind
 
 
+def may_be_long(kind: Kind) -> bool:
+    """Whether a value can be longer than those that are compared as they are, in UTF-8."""
+    return kind.name in ("text", "bytes") and (kind.size is None or 4 * kind.size > LONG_VALUE)
+
+
 class Dialect(ABC):
     """One kind of server's way to write what all of them can do."""
 
@@ -53,6 +62,8 @@ class Dialect(ABC):
     by_index: ClassVar[str] = ""
     #: Whether numbers in JSON keep all their digits.
     exact_json: ClassVar[bool] = True
+    #: Whether -0.0 is told from 0.0 when a number is printed.
+    signed_zero: ClassVar[bool] = True
 
     def alike(self, other: Dialect) -> bool:
         """Whether the other's column types mean the same here."""
@@ -61,6 +72,10 @@ class Dialect(ABC):
     @abstractmethod
     def language_from(self, source: Dialect) -> Literal["values", "copy", "binary"]:
         """The language in which a source of some kind renders rows for this one."""
+
+    def takes_text(self, column: Column, charset: str | None) -> bool:
+        """Whether a column takes text of another character set or refuses it, but never keeps another text."""
+        return True
 
     # names
 
@@ -101,10 +116,6 @@ class Dialect(ABC):
     @abstractmethod
     def key_select(self, column: Column, reference: str) -> str:
         """The expression that fetches a key column exactly."""
-
-    @abstractmethod
-    def key_param(self, column: Column) -> str:
-        """The placeholder that compares exactly with a key column."""
 
     def key_order(self, column: Column, reference: str) -> str:
         """The expression by which a key column sorts as it compares."""

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from ..model.schema import Column
-from . import mysql_types
+from . import mysql_texts, mysql_types
 from .dialect import linkable_kind
 from .session import Form
 
@@ -36,6 +36,12 @@ def text_literal(value: bytes) -> bytes:
     """A literal for a text in UTF-8."""
     written = literal(value)
     return written if written[:1] == b"'" else b"CONVERT(" + written + b" USING utf8mb4)"
+
+
+def text_as_stored(value: bytes) -> bytes:
+    """A literal for the bytes of a text, in the character set of the column that takes it."""
+    written = literal(value)
+    return b"_binary" + written if written[:1] == b"'" else written
 
 
 def exact_json(column: str, value: bytes) -> bytes:
@@ -68,11 +74,18 @@ def is_text(column: Column) -> bool:
     return linkable_kind(column).name in ("text", "json")
 
 
+def travels_as_bytes(column: Column) -> bool:
+    """Whether the text of a column, if it is raw, is in its own character set, which the destination has as well."""
+    return column.as_stored and not mysql_texts.is_exact(column)
+
+
 def writer(column: Column, form: Form) -> Callable[[bytes], bytes]:
     """What writes raw values of a column in a form."""
     if form.language == "values":
         if linkable_kind(column).name == "json" and not form.exact_json:
             return functools.partial(exact_json, column.name)
+        if travels_as_bytes(column):
+            return text_as_stored
         return text_literal if is_text(column) else literal
     return copied_bytes if column.kind and column.kind.name == "bytes" else copied_text
 

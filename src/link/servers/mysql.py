@@ -14,17 +14,20 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, Literal
 
+from ..model.keys import marked
 from ..model.kinds import Kind
 from ..model.ranges import Key, Sql
 from ..model.schema import Column, Table
-from . import mysql_types
-from .dialect import Dialect, linkable_kind
-from .languages import is_text
+from . import mysql_texts, mysql_types
+from .dialect import DIGEST, LONG_VALUE, Dialect, linkable_kind, may_be_long
+from .languages import is_text, travels_as_bytes
 from .session import Form
 from .settings import NO_LIMIT
 
 #: Texts of up to more characters than this are long as well.
 _LONG_TEXT = 1000
+#: In a list of keys.
+_ANY_TEXT = "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 
 
 class MySQL(Dialect):
@@ -54,9 +57,14 @@ class MySQL(Dialect):
     exact_collation: ClassVar[str] = "utf8mb4_0900_bin"
     #: JSON is a LONGTEXT with a check, and nothing but the check tells it from one.
     json_as_text: ClassVar[bool] = False
+    #: Whether text may have halves of characters, which are no UTF-8.
+    halves: ClassVar[bool] = False
 
     def language_from(self, source: Dialect) -> Literal["values", "copy", "binary"]:
         return "values"
+
+    def takes_text(self, column: Column, charset: str | None) -> bool:
+        return mysql_texts.takes_text(column, charset)
 
     # names
 
@@ -72,10 +80,15 @@ class MySQL(Dialect):
     # keys
 
     def key_select(self, column: Column, reference: str) -> str:
-        return mysql_types.canonical(linkable_kind(column), reference)
+        if _by_index(column):
+            # The labels as the catalogue tells them, by which the others are found.
+            return f"ELT({reference}+0, {', '.join(map(self.text, linkable_kind(column).labels))})"
+        return self._canonical(column, reference)
 
-    def key_param(self, column: Column) -> str:
-        return mysql_types.parameter(linkable_kind(column))
+    def _canonical(self, column: Column, reference: str) -> str:
+        if _has_characters(column):
+            return mysql_texts.written(column, reference, self.halves)
+        return mysql_types.canonical(linkable_kind(column), reference)
 
     def key_order(self, column: Column, reference: str) -> str:
         # An enum sorts by its index but compares with text by its label.
@@ -89,22 +102,39 @@ class MySQL(Dialect):
         for n in range(len(columns)):
             last = n == len(columns) - 1
             signs = ["="] * n + [sign if last else strict]
-            terms.append(" AND ".join(self._compare(c, ref, s) for (c, ref), s in zip(columns, signs, strict=False)))
-            args += key[: n + 1]
+            compared = [self._compare(*each) for each in zip(columns, signs, key, strict=False)]
+            terms.append(" AND ".join(sql for sql, _ in compared))
+            args += (arg for _, some in compared for arg in some)
         return "(" + " OR ".join(f"({term})" for term in terms) + ")", tuple(args)
 
-    def _compare(self, column: Column, reference: str, sign: str) -> str:
+    def _compare(self, referred: tuple[Column, str], sign: str, value: Any) -> Sql:
+        column, reference = referred
         kind = linkable_kind(column)
-        if kind.name == "enum" and sign != "=":
-            index = " ".join(f"WHEN {self.text(label)} THEN {n}" for n, label in enumerate(kind.labels, 1))
-            return f"({reference}+0) {sign} (CASE %s {index} END)"
-        return f"{reference} {sign} {self.key_param(column)}"
+        if kind.name == "enum" and (sign != "=" or _by_index(column)):
+            return f"({reference}+0) {sign} ({self._index(column, '%s')})", (value,)
+        code = marked(value) if kind.name == "text" else None
+        if code is not None:
+            return f"{reference} {sign} {mysql_texts.literal(column, code)}", ()
+        return f"{reference} {sign} {mysql_types.parameter(kind)}", (value,)
+
+    def _index(self, column: Column, label: str) -> str:
+        """The index of an enum's label; labels may differ in case alone."""
+        labels = enumerate(linkable_kind(column).labels, 1)
+        index = " ".join(f"WHEN {self.text(known)} THEN {n}" for n, known in labels)
+        return f"CASE {label} COLLATE {self.exact_collation} {index} END"
 
     def key_list(self, columns: Sequence[Column], keys: Sequence[Key]) -> Sql:
-        fields = ", ".join(
-            f"{self.alias(str(n))} {self._json_type(c)} PATH '$[{n}]' ERROR ON ERROR" for n, c in enumerate(columns)
-        )
+        some_marked = [_any_marked(column, keys, n) for n, column in enumerate(columns)]
+        types = (_ANY_TEXT if some else self._json_type(c) for c, some in zip(columns, some_marked, strict=True))
+        fields = ", ".join(f"{self.alias(str(n))} {kind} PATH '$[{n}]' ERROR ON ERROR" for n, kind in enumerate(types))
         item = f"JSON_TABLE(%s, '$[*]' COLUMNS ({fields})) AS {self.alias('keys')}"
+        if any(some_marked):
+            taken = (
+                f"{mysql_texts.unmarked(c, self.listed(n)) if some_marked[n] else self.listed(n)} "
+                f"AS {self.alias(str(n))}"
+                for n, c in enumerate(columns)
+            )
+            item = f"(SELECT {', '.join(taken)} FROM {item}) AS {self.alias('keys')}"
         return item, (json.dumps(keys, default=_json_value),)
 
     def _json_type(self, column: Column) -> str:
@@ -115,6 +145,8 @@ class MySQL(Dialect):
             return "VARCHAR(6144) CHARACTER SET ascii"
         if kind.name == "json":
             return "LONGTEXT CHARACTER SET utf8mb4"
+        if _by_index(column):
+            return "VARCHAR(255) CHARACTER SET utf8mb4"
         if kind.name in ("text", "enum"):
             return f"VARCHAR({kind.size or 255}) CHARACTER SET {column.charset} COLLATE {column.collation}"
         # Compared as a year, MariaDB would take 0 for 2000.
@@ -123,11 +155,17 @@ class MySQL(Dialect):
     def listed_value(self, column: Column, listed: str) -> str:
         return mysql_types.parameter(linkable_kind(column)).replace("%s", listed)
 
+    def key_match(self, column: Column, reference: str, listed: str) -> str:
+        if _by_index(column):
+            return f"({reference}+0) = ({self._index(column, listed)})"
+        return super().key_match(column, reference, listed)
+
     def key_checksum(self, columns: Sequence[tuple[Column, str]], alike: bool) -> str:
         if alike:
-            fields = ", ".join(mysql_types.in_values(linkable_kind(column), reference) for column, reference in columns)
-            return f"SUM(CRC32(CONCAT_WS(',', {fields})))"
-        fields = ", ".join(mysql_types.summed(linkable_kind(column), reference) for column, reference in columns)
+            fields = ", ".join(self._digested(column, reference) for column, reference in columns)
+            # Twice: a checksum is linear, so that sums of them are the same for whole families of keys.
+            return f"SUM(CRC32(CRC32(CONCAT_WS(',', {fields}))))"
+        fields = ", ".join(self._summed(column, reference) for column, reference in columns)
         return f"SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', {fields}), 256), 8), 16, 10) AS UNSIGNED))"
 
     # statements in which dialects differ
@@ -154,9 +192,49 @@ class MySQL(Dialect):
     def comparable(self, table: Table, alike: bool) -> str:
         references = [(column, self.field(table, column.name)) for column in table.columns]
         if not alike:
-            return ", ".join(mysql_types.canonical(linkable_kind(c), reference) for c, reference in references)
-        fields = ", ".join(self._render_column(c, reference, Form("values")) for c, reference in references)
+            return ", ".join(self._common(column, reference) for column, reference in references)
+        fields = ", ".join(
+            f"IF({reference} IS NULL, 'NULL', {self._digested(column, reference)})"
+            if column.nullable
+            else self._digested(column, reference)
+            for column, reference in references
+        )
         return f"SHA2(CONCAT_WS(',', {fields}), 256)"
+
+    def _digested(self, column: Column, reference: str) -> str:
+        """A text that is the same exactly when what is stored is; never one too long to be made."""
+        kind = linkable_kind(column)
+        if kind.name == "json":
+            return f"SHA2(CONVERT({reference} USING utf8mb4), 256)"
+        if _has_characters(column):
+            text, short = self._digested_text(column, reference)
+        else:
+            text, short = reference, mysql_types.in_values(kind, reference)
+        return f"IF(LENGTH({text}) > {LONG_VALUE}, SHA2({text}, 256), {short})" if may_be_long(kind) else short
+
+    def _digested_text(self, column: Column, reference: str) -> tuple[str, str]:
+        """A text of which a digest is made, and what stands for it where it is short."""
+        if column.as_stored and not mysql_texts.is_exact(column):
+            return reference, mysql_texts.stored(column, reference)
+        exact = mysql_texts.is_exact(column)
+        text = f"CONVERT({reference} USING utf8mb4)" if exact else self._canonical(column, reference)
+        return text, f"QUOTE({text})"
+
+    def _common(self, column: Column, reference: str) -> str:
+        """A value in a form common to all servers; of a long one a digest."""
+        value = self._canonical(column, reference)
+        kind = linkable_kind(column)
+        if not may_be_long(kind):
+            return value
+        bare = value if kind.name == "text" else reference
+        digest = f"CONCAT({self.text(DIGEST)}, SHA2({bare}, 256))"
+        return f"IF(LENGTH({bare}) > {LONG_VALUE}, {digest}, {value})"
+
+    def _summed(self, column: Column, reference: str) -> str:
+        if not _has_characters(column):
+            return mysql_types.summed(linkable_kind(column), reference)
+        text = self._canonical(column, reference)
+        return f"CHAR_LENGTH({text}), {text}"
 
     def sum_of_digests(self, table: Table) -> str:
         # Sixty bits of each digest: sums of them fit into a decimal.
@@ -166,7 +244,8 @@ class MySQL(Dialect):
 
     def raw_columns(self, table: Table, form: Form, long_rows: bool) -> tuple[Column, ...]:
         """The columns to send raw: the long ones of a table whose rows are long."""
-        return tuple(c for c in table.columns if _is_long(c) and (long_rows or self._always_raw(c, form)))
+        long = (c for c in table.columns if _is_long(c) and not _is_looked_at(c))
+        return tuple(c for c in long if long_rows or self._always_raw(c, form))
 
     def _always_raw(self, column: Column, form: Form) -> bool:
         return False
@@ -191,11 +270,22 @@ class MySQL(Dialect):
     def _render_column(self, column: Column, reference: str, form: Form) -> str:
         if form.language == "values":
             rendered, null = mysql_types.in_values(linkable_kind(column), reference), "'NULL'"
+            if not mysql_texts.is_exact(column):
+                if column.as_stored:
+                    rendered = mysql_texts.stored(column, reference)
+                else:
+                    refusal = self.text(mysql_types.refusal(mysql_texts.reason(column)))
+                    rendered = f"IF({mysql_texts.lost(column, reference, self.halves)}, {refusal}, {rendered})"
             if linkable_kind(column).name == "json" and not (self.exact_json or form.exact_json):
                 refusal = self.text(mysql_types.rounded_json(column.name))
                 rendered = f"IF({mysql_types.is_rounded(reference)}, {refusal}, {rendered})"
         else:
             rendered, null = mysql_types.in_copy(linkable_kind(column), reference), r"'\\N'"
+            if not mysql_texts.is_exact(column):
+                # A byte that PostgreSQL takes for no text.
+                refusal = f"CONCAT(0xFF, {self.text(mysql_texts.reason(column))})"
+                condition = mysql_texts.lost(column, reference, self.halves)
+                rendered = f"IF({condition}, {refusal}, CAST({rendered} AS BINARY))"
         # Not IFNULL: a value too long to render is NULL as well, and must not pass for one that is.
         return f"IF({reference} IS NULL, {null}, {rendered})" if column.nullable else rendered
 
@@ -231,6 +321,8 @@ class MariaDB(MySQL):
     exact_json = True
     exact_collation = "utf8mb4_nopad_bin"
     json_as_text = True
+    halves = True
+    signed_zero = False
 
     def _always_raw(self, column: Column, form: Form) -> bool:
         # It takes quadratic time to escape a text.
@@ -252,9 +344,27 @@ def _is_long(column: Column) -> bool:
 
 
 def _raw(column: Column, reference: str) -> str:
-    """A raw column as it travels: text in UTF-8, whatever its character set is."""
-    text = f"CONVERT({reference} USING utf8mb4)" if column.charset not in (None, "utf8mb4") else reference
-    return f"CAST({text} AS BINARY)"
+    """A raw column as it travels: text in UTF-8, whatever its character set is, or the bytes that are stored."""
+    converted = column.charset not in (None, "utf8mb4") and not travels_as_bytes(column)
+    return f"CAST({f'CONVERT({reference} USING utf8mb4)' if converted else reference} AS BINARY)"
+
+
+def _is_looked_at(column: Column) -> bool:
+    """Whether some text of a column is refused by its source, where it must not be raw."""
+    return not mysql_texts.is_exact(column) and not column.as_stored
+
+
+def _has_characters(column: Column) -> bool:
+    return linkable_kind(column).name in ("text", "enum")
+
+
+def _by_index(column: Column) -> bool:
+    """Whether an enum in a key is told by the indexes of its labels: they may be written in more than one way."""
+    return linkable_kind(column).name == "enum" and not mysql_texts.is_exact(column)
+
+
+def _any_marked(column: Column, keys: Sequence[Key], place: int) -> bool:
+    return linkable_kind(column).name == "text" and any(marked(key[place]) is not None for key in keys)
 
 
 def _is_constant(default: str) -> bool:

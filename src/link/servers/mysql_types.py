@@ -139,9 +139,14 @@ def _exact(kind: Kind, reference: str) -> str:
     return f"CAST({reference} AS DOUBLE)" if kind.size == 32 or kind.scale else reference
 
 
+def refusal(why: str) -> str:
+    """What stands for a value that the destination shall refuse, with this text."""
+    return f"CAST({literal(why)} AS SIGNED)"
+
+
 def rounded_json(column: str) -> str:
-    """What stands for JSON that MySQL would round: it refuses the row, with this text."""
-    return f"CAST({literal(f'{column}: JSON with numbers of more digits than MySQL keeps')} AS SIGNED)"
+    """What stands for JSON that MySQL would round."""
+    return refusal(f"{column}: JSON with numbers of more digits than MySQL keeps")
 
 
 def is_rounded(reference: str) -> str:
@@ -194,7 +199,7 @@ def canonical(kind: Kind, reference: str) -> str:
         return f"CAST({reference} AS CHAR)"
     if kind.name in ("bytes", "uuid"):
         return f"LOWER(HEX({reference}))"
-    if kind.name in ("text", "enum", "json"):
+    if kind.name == "json":
         return f"CONVERT({reference} USING utf8mb4)"
     return reference
 

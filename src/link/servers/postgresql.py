@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from ..model.kinds import Kind
 from ..model.ranges import Key, Sql
 from ..model.schema import Column, Table
 from . import mysql_types, postgresql_types
-from .dialect import PARTITION, Dialect, linkable_kind
+from .dialect import DIGEST, LONG_VALUE, PARTITION, Dialect, linkable_kind, may_be_long
 from .session import Form
 
 _INTEGERS = ("smallint", "integer", "bigint")
@@ -53,12 +54,12 @@ class PostgreSQL(Dialect):
     def key_select(self, column: Column, reference: str) -> str:
         return postgresql_types.canonical(linkable_kind(column), reference)
 
-    def key_param(self, column: Column) -> str:
+    def _key_param(self, column: Column) -> str:
         return postgresql_types.parameter(linkable_kind(column), self.type_of(column))
 
     def beyond(self, columns: Sequence[tuple[Column, str]], key: Key, sign: str) -> Sql:
         left = ", ".join(reference for _, reference in columns)
-        right = ", ".join(self.key_param(column) for column, _ in columns)
+        right = ", ".join(self._key_param(column) for column, _ in columns)
         return f"({left}) {sign} ({right})", tuple(key)
 
     def key_list(self, columns: Sequence[Column], keys: Sequence[Key]) -> Sql:
@@ -80,7 +81,8 @@ class PostgreSQL(Dialect):
                     digest = f"hashint8extended({reference}::bigint, {digest})"
                 return f"SUM({digest})"
             fields = ", ".join(f"quote_literal({reference}::text)" for _, reference in columns)
-            return f"SUM(hashtextextended(concat_ws(',', {fields}), 0))"
+            # Under another collation texts that it takes for equal would have one hash.
+            return f"SUM(hashtextextended(concat_ws(',', {fields}) COLLATE \"C\", 0))"
         fields = ", ".join(postgresql_types.summed(linkable_kind(column), reference) for column, reference in columns)
         digest = f"encode(sha256(convert_to(concat_ws(',', {fields}), 'UTF8')), 'hex')"
         return f"SUM(('x' || left({digest}, 8))::bit(32)::bigint)"
@@ -111,7 +113,7 @@ class PostgreSQL(Dialect):
     def comparable(self, table: Table, alike: bool) -> str:
         references = [(column, self.field(table, column.name)) for column in table.columns]
         if not alike:
-            return ", ".join(postgresql_types.canonical(linkable_kind(c), reference) for c, reference in references)
+            return ", ".join(_common(linkable_kind(c), reference) for c, reference in references)
         fields = ", ".join(reference for _, reference in references)
         return f"encode(sha256(convert_to(ROW({fields})::text, 'UTF8')), 'hex')"
 
@@ -137,6 +139,16 @@ class PostgreSQL(Dialect):
             refusal = self.text(mysql_types.rounded_json(column.name))
             value = f"CASE WHEN {postgresql_types.is_rounded(reference)} THEN {refusal} ELSE {value} END"
         return f"coalesce({value}, 'NULL')" if column.nullable else value
+
+
+def _common(kind: Kind, reference: str) -> str:
+    """A value in a form common to all servers; of a long one a digest."""
+    value = postgresql_types.canonical(kind, reference)
+    if not may_be_long(kind):
+        return value
+    code = reference if kind.name == "bytes" else f"convert_to({reference}::text, 'UTF8')"
+    digest = f"'{DIGEST}' || encode(sha256({code}), 'hex')"
+    return f"CASE WHEN octet_length({code}) > {LONG_VALUE} THEN {digest} ELSE {value} END"
 
 
 def _array(column: Column, values: Sequence[Any]) -> str | list[Any]:

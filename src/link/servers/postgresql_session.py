@@ -150,8 +150,8 @@ class PostgreSQLSession(Session):
             except psycopg2.Error as error:
                 if given.error:
                     raise given.error from None
-                if error.pgcode == errorcodes.CHARACTER_NOT_IN_REPERTOIRE and (found := _with_nul(table, given.last)):
-                    raise RowError(f"{self.address}: {found} has a NUL, which PostgreSQL's text cannot") from error
+                if error.pgcode == errorcodes.CHARACTER_NOT_IN_REPERTOIRE and (found := _unfit(table, given.last)):
+                    raise RowError(f"{self.address}: {found}") from error
                 raise
             return int(cursor.rowcount)
 
@@ -245,10 +245,14 @@ class _Source(io.RawIOBase):
         return bytes(piece)
 
 
-def _with_nul(table: Table, lines: bytes) -> str | None:
-    """The first column with a NUL in lines of COPY: the server names none."""
-    place = lines.find(b"\0")
+def _unfit(table: Table, lines: bytes) -> str | None:
+    """What is wrong with the first column in lines of COPY that is no text to PostgreSQL: the server names none."""
+    place, what = lines.find(b"\0"), "has a NUL, which PostgreSQL's text cannot"
     if place < 0:
-        return None
+        try:
+            lines.decode()
+            return None
+        except UnicodeDecodeError as error:
+            place, what = error.start, "has bytes that are no character"
     column = table.names[lines.count(b"\t", lines.rfind(b"\n", 0, place) + 1, place)]
-    return f"{table.name}.{column}"
+    return f"{table.name}.{column} {what}"

@@ -165,6 +165,9 @@ def _written_out(reference: str) -> str:
 
 def summed(kind: Kind, reference: str) -> str:
     """An expression for a checksum over keys, the same text on every kind of server."""
+    if kind.name in ("text", "enum"):
+        # Where one text ends and the next begins.
+        return f"char_length({reference}::text), {reference}::text"
     if kind.name != "float":
         return canonical(kind, reference)
     value = f"{reference}::float8"

@@ -38,7 +38,9 @@ class Comparison:
         self.holds = run.holds
         self.mapping = run.mapping
         #: Whether both servers compute the same digests.
-        self.alike = run.ends.local.dialect.alike(run.ends.source.dialect)
+        dialects = run.ends.local.dialect, run.ends.source.dialect
+        self.alike = dialects[0].alike(dialects[1])
+        self._signed_zero = all(dialect.signed_zero for dialect in dialects)
 
     # keys
 
@@ -139,7 +141,16 @@ class Comparison:
         side, second = self.run.ends.routes.side(local), first + len(files)
         for row in rows:
             identities = (objects.identity(c, text, side) for c, text in zip(files, row[first:second], strict=True))
-            yield row[:first], (*identities, *map(_comparable, row[second:], decode))
+            values = map(self._comparable, row[second:], decode)
+            yield row[:first], (*identities, *values)
+
+    def _comparable(self, value: Any, is_json: bool) -> Any:
+        # JSON that means the same is not written the same everywhere, and NaN is not equal to itself.
+        if is_json and value is not None:
+            return repr(_meant(json.loads(value, parse_int=Decimal, parse_float=Decimal)))
+        if isinstance(value, float):
+            return repr(value if self._signed_zero else value + 0.0)
+        return value
 
 
 def _digest(session: Session, table: Table, keys: Sequence[Key]) -> tuple[int, int]:
@@ -152,13 +163,13 @@ def _digest(session: Session, table: Table, keys: Sequence[Key]) -> tuple[int, i
     return count, digest
 
 
-def _number(value: Decimal) -> list[str]:
-    digits = format(value, "f")
-    return [digits.rstrip("0").rstrip(".") if "." in digits else digits]
-
-
-def _comparable(value: Any, is_json: bool) -> Any:
-    # JSON that means the same is not written the same everywhere, NaN is not equal to itself, -0 may be printed as 0.
-    if is_json and value is not None:
-        return json.dumps(json.loads(value, parse_int=Decimal, parse_float=Decimal), sort_keys=True, default=_number)
-    return repr(value + 0.0) if isinstance(value, float) else value
+def _meant(document: Any) -> Any:
+    """What JSON means, with nothing in it that could be taken for something else: numbers alone are bytes."""
+    if isinstance(document, dict):
+        return {key: _meant(document[key]) for key in sorted(document)}
+    if isinstance(document, list):
+        return [_meant(item) for item in document]
+    if not isinstance(document, Decimal):
+        return document
+    digits = format(document, "f")
+    return (digits.rstrip("0").rstrip(".") if "." in digits else digits).encode()

@@ -1,0 +1,296 @@
+"""Text in every character set of MySQL and MariaDB: every string of bytes that a column takes, in rows and in keys.
+
+Which they are the source says itself. Many are of no character, or of one that has others: their way through UTF-8 and
+back would end elsewhere.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from figures import SOAK, Figures
+from fleet import TestServer
+from lab import Lab
+from oracle import run
+from pipelines import count_held, linked
+
+from link.model.ranges import ALL
+from link.servers.keyed import Segment
+from link.work import claims, comparing
+from link.work.comparing import Comparison
+from link.work.run import Run
+
+FLAVOURS = ("mysql", "mariadb")
+ALIKE = [(kind, kind) for kind in FLAVOURS]
+#: Strings of bytes of a character set, beside those of one byte, and rows of keys.
+DRAWN, ROWS = (4000, 2000) if SOAK else (60, 60)
+
+
+def charsets(server: TestServer) -> dict[str, str]:
+    """The character sets of a server, each with its binary collation."""
+    rows = server.sql("SELECT CHARACTER_SET_NAME, MAXLEN FROM information_schema.CHARACTER_SETS ORDER BY 1")
+    return {name: f"{name}_bin" for name, _ in rows if name != "binary"}
+
+
+def candidates(seed: str) -> list[bytes]:
+    """Strings of bytes, of which some are text: all of one byte, and of every length that a character has."""
+    chance = random.Random(seed)
+    single = [bytes([n]) for n in range(256)]
+    double = [bytes([chance.choice((0x5C, 0x81, 0x87, 0xA1, 0xD8, chance.randrange(256))), n]) for n in range(256)]
+    halves = [
+        bytes([0, 0, 0xD8, 1]),
+        b"\xed\xa0\x80",
+        b"\xd8\x00",
+        b"\xed\xbf\xbf",
+        b"\x00\x00\xdf\xff",
+        b"\xed\x95\x9c",
+    ]
+    shapes = chance.choices(_SHAPES, k=10 * DRAWN)
+    found = [bytes(chance.randrange(*limits) for limits in shape) for shape in shapes]
+    return list(dict.fromkeys([b"", b"ab", b"a b", *single, *double, *halves, *found]))
+
+
+_HIGH, _ANY = (0x80, 256), (0, 256)
+_SHAPES = (
+    *(
+        [_HIGH, _ANY],
+        [_HIGH, _HIGH],
+        [(0x8E, 0x90), (0xA0, 256), (0xA0, 256)],
+        [(0xE0, 0xF0), (0x80, 0xC0), (0x80, 0xC0)],
+    ),
+    *([(0x81, 0xFF), (0x30, 0x3A), (0x81, 0xFF), (0x30, 0x3A)], [(0xD8, 0xDC), _ANY, (0xDC, 0xE0), _ANY]),
+    *([(0, 1), (0, 0x11), _ANY, _ANY], [_ANY, (0xD8, 0xDC), _ANY, (0xDC, 0xE0)]),
+    [(0xF0, 0xF5), (0x80, 0xC0), (0x80, 0xC0), (0x80, 0xC0)],
+)
+
+
+@dataclass(frozen=True)
+class Storable:
+    """Strings of bytes that a column of a character set takes as they are: those that UTF-8 changes, and others."""
+
+    lossy: list[bytes]
+    exact: list[bytes]
+
+    def some(self, number: int) -> list[bytes]:
+        """So many, in an order that is no order; half of them lossy, if there are as many."""
+        found = self.lossy[: number // 2] + self.exact
+        return random.Random(1).sample(found[:number], min(number, len(found)))
+
+
+_KNOWN: dict[tuple[int, str], Storable] = {}
+
+
+def storable(server: TestServer, schema: str, charset: str) -> Storable:
+    """What the server says itself of a character set."""
+    if (server.port, charset) not in _KNOWN:
+        _KNOWN[server.port, charset] = _ask(server, f"{schema}.probe", charset)
+    return _KNOWN[server.port, charset]
+
+
+def _ask(server: TestServer, name: str, charset: str) -> Storable:
+    codes = ", ".join(f"({n}, x'{value.hex()}')" for n, value in enumerate(candidates(charset)))
+    run(
+        server,
+        f"CREATE TABLE {name} (n int PRIMARY KEY, b varbinary(8), t varchar(8) CHARACTER SET {charset})",
+        f"INSERT INTO {name} (n, b) VALUES {codes}",
+        "SET sql_mode = ''",
+        f"UPDATE IGNORE {name} SET t = b",
+    )
+    again = f"CAST(CONVERT(CONVERT(t USING utf8mb4) USING {charset}) AS BINARY)"
+    # A blank at the end is lost in CHAR.
+    rows = server.sql(
+        f"SELECT b, {again} <=> b FROM {name} WHERE CAST(t AS BINARY) = b AND RIGHT(HEX(b), 2) <> '20' ORDER BY n"
+    )
+    run(server, f"DROP TABLE {name}")
+    chance = random.Random(charset)
+    found = {exact: [bytes(value) for value, is_exact in rows if is_exact == exact] for exact in (0, 1)}
+    return Storable(*(chance.sample(values, len(values)) for values in found.values()))
+
+
+def create(lab: Lab, table: str, columns: dict[str, str], key: Sequence[str], rows: Iterable[Sequence[bytes]]) -> None:
+    """A table whose columns after `n` are text, filled with bytes; of equal keys the first."""
+    names = ", ".join(["n", *columns])
+    values = ", ".join(
+        f"({', '.join([str(n), *(f'''x'{value.hex()}' ''' for value in row)])})" for n, row in enumerate(rows)
+    )
+    run(
+        lab.source_server,
+        f"CREATE TABLE {lab.source_schema}.{table} (n int NOT NULL, "
+        f"{', '.join(f'{name} {words} NOT NULL' for name, words in columns.items())}, PRIMARY KEY ({', '.join(key)}))",
+        "SET sql_mode = ''",
+        f"INSERT IGNORE INTO {lab.source_schema}.{table} ({names}) VALUES {values}",
+    )
+    lab.helper_table = f"helper_{table}"
+    lab.grant(table)
+
+
+def stored(server: TestServer, schema: str, table: str, columns: Iterable[str]) -> list[tuple[str, ...]]:
+    """The bytes of some columns, of all rows."""
+    fields = ", ".join(f"HEX(CAST({column} AS BINARY))" for column in columns)
+    return sorted(server.sql(f"SELECT {fields} FROM {schema}.{table}"))
+
+
+def states(linked_class: Any) -> dict[str, int]:
+    return {state: n for state, n in linked_class.source.status().items() if n}
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "FIRST_CHUNK_ROWS", 7)
+    monkeypatch.setattr(claims, "CHUNK_ROWS", 20)
+    monkeypatch.setattr(comparing, "FEW", 50)
+
+
+@pytest.mark.parametrize("pair", ALIKE, ids="-".join, indirect=True)
+def test_rows(mixed: Lab, figures: Figures) -> None:
+    """All bytes of all character sets arrive, and a single one that is changed is seen, whichever it is."""
+    lab = mixed
+    server, schema = lab.source_server, lab.source_schema
+    columns, values = {}, {}
+    for name in charsets(server):
+        known = storable(server, schema, name)
+        for letter, words in {"v": "varchar(6)", "c": "char(4)", "t": "text"}.items():
+            columns[f"{letter}_{name}"] = f"{words} CHARACTER SET {name}"
+            values[f"{letter}_{name}"] = known.lossy[: 2 * DRAWN] + known.exact[: 2 * DRAWN]
+    number = max(map(len, values.values()))
+    rows = [[value[(n + p) % len(value)] for p, value in enumerate(values.values())] for n in range(number)]
+    create(lab, "thing", columns, ["n"], rows)
+    Thing = linked(lab, "Thing", backend=server.backend)
+    assert Thing.source.pull().pulled == number
+    there, here = (server, schema, "thing"), (lab.local_server, lab.local_schema, "thing")
+    assert stored(*here, ["n", *columns]) == stored(*there, ["n", *columns])
+    assert Thing.source.verify()
+    figures.add("strings of bytes in a character set", lab.kind, number * len(columns))
+
+    changed = []
+    for n, (column, known_values) in enumerate(values.items()):
+        old, new = rows[n % number][n], known_values[(n + n + 1) % len(known_values)]
+        if old != new and n < number:
+            where, place = here[:2] if n % 2 else there[:2]
+            run(where, f"UPDATE {place}.thing SET {column} = x'{new.hex()}' WHERE n = {n}")
+            changed.append(n)
+    assert [key["n"] for key in Thing.source.verify().differing] == changed
+
+
+@pytest.mark.parametrize("pair", ALIKE, ids="-".join, indirect=True)
+def test_long_rows(mixed: Lab) -> None:
+    """Long text travels beside its row; nothing but backslashes takes more than a packet as a literal."""
+    lab = mixed
+    server, schema = lab.source_server, lab.source_schema
+    names = ("cp932", "sjis", "ucs2", "latin1", "ascii", "gbk", "utf8mb3")
+    columns = {f"t_{name}": f"longtext CHARACTER SET {name}" for name in names}
+    rows = [[b"".join(storable(server, schema, name).some(40)[k:]) * 90 for name in names] for k in range(8)] + [
+        [bytes([0x5C]) * 600_000] * len(names)
+    ]
+    create(lab, "thing", columns, ["n"], rows)
+    server.sql(f"ANALYZE TABLE {schema}.thing")
+    Thing = linked(lab, "Thing", backend=server.backend)
+    assert Thing.source.pull().pulled == len(rows)
+    digests = [f"SHA2({column}, 256)" for column in columns]
+    here, there = (
+        sorted(where.sql(f"SELECT n, {', '.join(digests)} FROM {place}.thing"))
+        for where, place in ((lab.local_server, lab.local_schema), (server, schema))
+    )
+    assert here == there
+    assert Thing.source.verify()
+    run(server, f"UPDATE {schema}.thing SET t_cp932 = CONCAT(LEFT(t_cp932, 200), _cp932 x'81AD') WHERE n = 3")
+    run(lab.local_server, f"UPDATE {lab.local_schema}.thing SET t_latin1 = CONCAT(t_latin1, ' ') WHERE n = 8")
+    assert Thing.source.verify().differing == [{"n": 3}, {"n": 8}]
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("pair", ALIKE, ids="-".join, indirect=True)
+@pytest.mark.parametrize("collated", [True, False], ids=["binary", "default"])
+def test_keys(mixed: Lab, collated: bool, figures: Figures) -> None:
+    """Keys of all bytes are found again, each once, under a collation that tells them apart and under the usual one."""
+    lab = mixed
+    server, schema = lab.source_server, lab.source_schema
+    known = charsets(server)
+    values = {name: storable(server, schema, name).some(ROWS) for name in known}
+    names = list(values)
+    # Each comes first in a key once in a soak, and once in a while otherwise.
+    width = 1 if SOAK else 7
+    for number, chosen in enumerate(names[n : n + width] for n in range(0, len(names), width)):
+        columns = {
+            f"k_{name}": f"varchar(4) CHARACTER SET {name}{f' COLLATE {known[name]}' if collated else ''}"
+            for name in chosen
+        }
+        rows = [[values[name][(n * (p + 1)) % len(values[name])] for p, name in enumerate(chosen)] for n in range(ROWS)]
+        create(lab, f"thing{number}", columns, list(columns), rows)
+        check_keys(lab, f"Thing{number}", list(columns))
+        figures.add("keys of any bytes", lab.kind, len(chosen) * len(rows))
+
+
+def check_keys(lab: Lab, name: str, key: list[str]) -> None:
+    there = stored(lab.source_server, lab.source_schema, name.lower(), [*key, "n"])
+    Thing = linked(lab, name, backend=lab.source_server.backend)
+    assert Thing.source.pull().pulled == len(there)
+    assert stored(lab.local_server, lab.local_schema, name.lower(), [*key, "n"]) == there
+    assert states(Thing) == {"Shared": len(there)}
+    assert Thing.source.pull().pulled == 0
+    assert Thing.source.verify().compared == len(there)
+    with Run(Thing._link.open()) as run_:
+        everything, both = Segment(run_.rows).keys(run_.local), Comparison(run_)
+        assert len(set(everything)) == len(there)
+        assert both.present(everything) == set(everything)
+        assert both.differing(everything) == []
+        assert not both.may_differ(ALL, 0)
+    helper = f"{lab.helper_schema}.{lab.helper_table}"
+    run(lab.source_server, f"UPDATE {helper} SET is_flagged = 'TRUE' ORDER BY {key[0]} LIMIT 5")
+    run(lab.local_server, f"DELETE FROM {lab.local_schema}.{name.lower()} ORDER BY {key[0]} DESC LIMIT 5")
+    assert states(Thing) == {"Shared": len(there) - 10, "Vanished": 5, "Tainted": 5}
+    assert Thing.source.pull().pulled == 5
+    assert Thing.delete(prompt=False) == len(there)
+    assert count_held(lab) == 5
+    assert states(Thing) == {"Unshared": len(there) - 5, "Deprecated": 5}
+
+
+ELSEWHERE = [("mysql", "mariadb"), ("mariadb", "mysql"), ("mysql", "postgresql"), ("mariadb", "postgresql")]
+
+
+@pytest.mark.parametrize("pair", ELSEWHERE, ids="-".join, indirect=True)
+def test_elsewhere(mixed: Lab) -> None:
+    """A server that cannot hold the bytes gets the very text, or refuses the row by name: it never holds another."""
+    lab = mixed
+    server, schema = lab.source_server, lab.source_schema
+    names = charsets(server)
+    columns = {f"c_{name}": f"varchar(6) CHARACTER SET {name}" for name in names}
+    known = {name: storable(server, schema, name) for name in names}
+    cells = [(name, value) for name in names for value in known[name].lossy[:3] + known[name].exact[:5]]
+    rows = [[value if name == other else b"" for other in names] for name, value in cells]
+    create(lab, "thing", columns, ["n"], rows)
+    Thing = linked(lab, "Thing", backend=server.backend)
+    result = Thing.source.pull(suppress_errors=True)
+    refused = {key["n"]: str(error) for key, error in result.errors}
+    there = lab.local_kind == "postgresql"
+    converted = ", ".join(f"CONVERT({column} USING utf8mb4)" for column in columns)
+    charsets_there = {} if there else charsets(lab.local_server)
+    texts = dict(server.sql(f"SELECT n, HEX(CONCAT({converted})) FROM {schema}.thing"))
+    for n, (name, value) in enumerate(cells):
+        if n in refused:
+            assert f"'n': {n}" in refused[n] and f"c_{name}" in refused[n]
+            assert value in known[name].lossy or "NUL" in refused[n] or is_half(texts[n])
+        else:
+            assert value not in known[name].lossy or name in charsets_there
+    if there:
+        read = ", ".join(f"encode(convert_to({column}, 'UTF8'), 'hex')" for column in columns)
+        for n, *found in lab.local_server.sql(f"SELECT n, {read} FROM {lab.local_schema}.thing"):
+            assert "".join(found).upper() == texts[n]
+    else:
+        arrived = [n for n in range(len(cells)) if n not in refused]
+        both = names.keys() & charsets_there.keys()
+        kept = ["n", *(f"c_{name}" for name in sorted(both))]
+        here = stored(lab.local_server, lab.local_schema, "thing", kept)
+        assert here == [row for row in stored(server, schema, "thing", kept) if int(bytes.fromhex(row[0])) in arrived]
+    assert states(Thing) == {"Shared": len(cells) - len(refused), "Unshared": len(refused)}
+    assert count_held(lab) == len(cells) - len(refused)
+    assert Thing.source.verify()
+
+
+def is_half(code: str) -> bool:
+    """Whether a text in hexadecimal has half a character, which is no UTF-8."""
+    return "\ud800" <= max(bytes.fromhex(code).decode("utf-8", "surrogatepass"), default="") <= "\udfff"
