@@ -18,6 +18,40 @@ PROGRAM = Path(__file__).with_name("person.py")
 NOTHING = ("DJ_", "LINK_", "PYTHON", "COV_")
 
 
+#: What DataJoint says to whom a hold refuses something: `test_source_lab.py` hears it, docs/held-rows.md quotes it.
+SAID = {
+    "done": "",
+    "unloaded": "Delete blocked by FK in unloaded/inaccessible schema.",
+    "blocked": (
+        "Delete blocked by table `link_lab_b`.`session_outbound` in an unloaded schema. "
+        "Activate all dependent schemas before deleting."
+    ),
+    "blocked, postgresql": (
+        'Delete blocked by table "session_outbound" in an unloaded schema. '
+        "Activate all dependent schemas before deleting."
+    ),
+    "cascading": (
+        "Cascading deletes failed because the error message is missing foreign key information."
+        "Make sure you have REFERENCES privilege to all dependent tables."
+    ),
+    "values": "not enough values to unpack (expected 3, got 0)",
+    "declare": "Cannot declare new tables inside a transaction, e.g. from inside a populate/make call",
+    "drop, mysql": (
+        "Cannot drop table 'session' referenced by a foreign key constraint 'session_outbound_ibfk_1' "
+        "on table 'session_outbound'."
+    ),
+    "drop, mariadb": "Cannot delete or update a parent row: a foreign key constraint fails",
+    "no right": "Insufficient privileges.",
+    "no right on the schema": "An attempt to drop schema `lab_a` has failed. Check permissions.",
+}
+
+#: What it shows before it asks an administrator.
+SHOWN = {
+    "(Session & 'session = 5').delete()": "Deleting 1 rows from `link_lab_b`.`session_outbound`",
+    "Session.drop()": "`link_lab_b`.`session_outbound` (5 tuples)",
+}
+
+
 @dataclass
 class Answer:
     """What has come of a line of code: a result, or the class and text of an error, and what DataJoint said."""

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from people import SAID, SHOWN
 
 from link.model.states import TABLE, TRANSITIONS, Transition
 from link.servers import mysql_types, postgresql_types
@@ -85,6 +86,12 @@ def printed_grants(backend: str) -> list[str]:
     command += [word for name, value in options.items() for word in (f"--{name}", value)]
     run = subprocess.run(command, check=True, capture_output=True, text=True)
     return [line for line in run.stdout.splitlines() if not line.startswith("--")]
+
+
+def test_the_messages_that_people_are_told_of_are_those_that_were_heard() -> None:
+    text = (ROOT / "docs/held-rows.md").read_text()
+    quoted = "".join(re.findall(r"```text\n(.*?)```", text, re.DOTALL)).splitlines()
+    assert sorted(quoted) == sorted(filter(None, [*SAID.values(), *SHOWN.values()]))
 
 
 def test_the_types_are_those_of_the_code() -> None:
