@@ -400,8 +400,6 @@ def test_a_helper_table_of_another_source_table(lab: Lab) -> None:
 
 
 def test_a_helper_table_that_serves_another_local_table(lab: Lab) -> None:
-    if lab.kind == "mariadb":
-        pytest.skip("a MariaDB server cannot be told from another for good")
     declare_session(lab)
     linked(lab)().source.pull()
     error = refused(lab, HelperMismatchError, "serves another local table", local_schema=f"{lab.prefix}_other")

@@ -10,6 +10,8 @@ from fleet import TestServer
 from lab import Lab
 from linking import admin, linked, quoted
 
+from link.servers.sites import site_of
+
 MYSQLS = pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
 POSTGRESQL = pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 
@@ -248,7 +250,7 @@ def test_lineage_is_recorded(lab: Lab) -> None:
     lab.grant(lab.source.Schema(lab.source_schema)(Session))
     table = linked(lab)
     table()
-    origin = f"{lab.source_server.host}:{lab.source_server.port}/{lab.source_schema}.session"
+    origin = f"{site_of(lab.source.connection).facts.name}/{lab.source_schema}.session"
     lineage = {name: a.lineage for name, a in table.Trial().heading.attributes.items()}
     assert lineage == {
         "subject": f"{origin}.subject",

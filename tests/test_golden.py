@@ -106,6 +106,9 @@ def defining(define: Definitions, tables: Group) -> Iterator[tuple[str, str | Sq
             part = part_name("unit_outbound", suffix)
             created = define.create_helper_part(master, "held", part, "unit_outbound")
             yield from (("create a part of the helper table", sql) for sql in created)
+    comment = define.comment_on("held", "unit_outbound", "Rows held by Lab B [datajoint-link]")
+    yield from (("say whom a helper table serves", sql) for sql in comment)
+    yield from (("create the table with the numbers", sql) for sql in define.create_numbers("here", "~link"))
     yield from (("complete a helper table", sql) for sql in define.add_columns("held", "unit_outbound", {WORKER: ()}))
     for table in local_group(tables, "here", "unit").tables:
         yield from (("create a local table", sql) for sql in define.create_table(table))

@@ -231,7 +231,7 @@ def test_a_helper_table_with_fewer_rights(lab: Lab, right: str) -> None:
 
 def _helper_of_the_administrator(lab: Lab) -> None:
     linked(lab)().source.pull(dry_run=True)
-    lab.local_server.sql(f"DROP SCHEMA {lab.local_schema} {'CASCADE' if lab.kind == 'postgresql' else ''}")
+    lab.local_server.sql(f"DROP TABLE {lab.local_schema}.session__trial, {lab.local_schema}.session")
     table = f'"{{helper}}"."{lab.helper_table}"'
     if lab.kind == "postgresql":
         admin(lab, f"ALTER TABLE {table} OWNER TO CURRENT_USER", f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")

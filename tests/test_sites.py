@@ -99,7 +99,9 @@ def test_links_share_one_connection(lab: Lab, pipeline: tuple[Any, Any]) -> None
     """Twenty classes of one source have one connection of DataJoint's there; with its links it goes."""
     again = [linked(lab, "Session", local_schema=f"{lab.local_schema}_{n}") for n in range(10)]
     assert all(len(table.source) == 12 for table in (pipeline[1], *again))
-    assert source_sessions(lab) == 1
+    deadline = time.monotonic() + 10
+    while source_sessions(lab) > 1:  # the last of ours may just be leaving
+        assert time.monotonic() < deadline
 
 
 def test_another_password_is_another_account(

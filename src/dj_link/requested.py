@@ -15,6 +15,7 @@ from link.work.run import Run
 def refresh(ends: Ends) -> None:
     """Let the local part table hold the keys that the source wants deleted and that are local."""
     ends.require_no_transaction("refresh of")
+    ends.require_home("refresh of")
     with Run(ends) as run:
         Recovery(run).recover()
         (part,) = run.mapping.own_parts

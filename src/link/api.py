@@ -47,6 +47,7 @@ def link(
     database: str | None = None,
     port: int | None = None,
     use_tls: bool | Mapping[str, Any] | None = None,
+    holder: str | None = None,
     connection: Any = None,
 ) -> Callable[[type], Any]:
     """Link the table that a class names, on another lab's server, to a local table.
@@ -79,6 +80,9 @@ def link(
         The source server's port.
     use_tls : bool or mapping, optional
         As for ``dj.conn``.
+    holder : str, optional
+        Who holds, in words for people at the source, such as ``"Lab B"``: they read it in the comment of the helper
+        table.
     connection : datajoint.Instance or datajoint.Connection, optional
         The local server. Default: DataJoint's own connection, ``dj.conn()``.
 
@@ -117,6 +121,7 @@ def link(
             database=database,
             port=port,
             use_tls=use_tls,
+            holder=holder,
             parts_named=parts_named(cls),
         )
         return linked_class(cls, Link(spec, connection), LinkedTable)
@@ -358,6 +363,31 @@ class Source(Selecting, FreeTable):
         """
         with final():
             return verify(self._link.open(), self._selection())
+
+    def moved(self, prompt: bool | None = None) -> None:
+        """Say that this local table is the one that is held for at the source, after it was moved or restored.
+
+        A link goes by a number that is kept with the local data, and by the place where they were last used. Where they
+        are at another place it may be a copy that uses the link, and changes nothing until this is said. Whoever uses
+        the same helper table for another local table is refused from then on.
+
+        Parameters
+        ----------
+        prompt : bool, optional
+            Ask first. Default: ``dj.config['safemode']``.
+        """
+        with final():
+            here = self._link.connect_local()
+            spec = self._link.spec
+            if host.safemode(here.connection) if prompt is None else prompt:
+                dj.logger.info(
+                    f"From now on {spec.find_helper_schema()}.{spec.helper_table} at the source serves "
+                    f"{spec.local_schema}.{spec.table_name} on {here.address} ({here.facts.place}), and no other table."
+                )
+                if host.user_choice("Proceed?", default="no") != "yes":
+                    dj.logger.warning("Nothing was changed.")
+                    return
+            self._link.take_over()
 
     def _selection(self, *restrictions: Any) -> Selection:
         """What this query selects; DataJoint may have to ask the source for it."""

@@ -155,6 +155,8 @@ class LinkSpec:
     ----------
     store_pairs : tuple
         Each store of the source, with what ``stores=`` gives for it.
+    holder : str or None
+        Who holds, in words for people at the source.
     parts_named : frozenset of str
         Part classes that the body of the decorated class names; each must be there.
     create_schema, create_tables : bool
@@ -170,6 +172,7 @@ class LinkSpec:
     store_pairs: tuple[tuple[str, LocalStore], ...]
     use_tls: bool | Mapping[str, Any] | None
     layout: Layout = LINK
+    holder: str | None = field(default=None, compare=False)
     parts_named: frozenset[str] = field(default=frozenset(), compare=False)
     create_schema: bool = field(default=True, compare=False)
     create_tables: bool = field(default=True, compare=False)
@@ -200,6 +203,7 @@ def make_spec(
     database: str | None,
     port: int | None,
     use_tls: bool | Mapping[str, Any] | None,
+    holder: str | None = None,
     parts_named: frozenset[str] = frozenset(),
 ) -> LinkSpec:
     """Check the arguments of ``@link`` as far as that goes without a server.
@@ -227,6 +231,8 @@ def make_spec(
         raise ConfigError(f"port must be a number from 1 to 65535, not {port!r}.")
     if use_tls is not None and not isinstance(use_tls, (bool, Mapping)):
         raise ConfigError(f"use_tls must be True, False or a mapping as for dj.conn, not {use_tls!r}.")
+    if holder is not None and (not isinstance(holder, str) or not holder.strip() or not holder.isprintable()):
+        raise ConfigError(f"holder must be a short text, who holds in words, not {holder!r}.", 'Such as "Lab B".')
     address = Address(
         address.host,
         _agree("port", port, address.port),
@@ -245,6 +251,7 @@ def make_spec(
         # DataJoint writes the default store as an empty name, and configures it as "default".
         store_pairs=tuple(("" if name == "default" else name, store) for name, store in (stores or {}).items()),
         use_tls=use_tls,
+        holder=holder,
         parts_named=parts_named,
     )
 

@@ -14,6 +14,18 @@ CREATE TABLE `held`.`unit_outbound__deletion_requested` (`n` int NOT NULL, `name
 CREATE TABLE `held`.`unit_outbound__deletion_approved` (`n` int NOT NULL, `name` varchar(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, PRIMARY KEY (`n`, `name`), FOREIGN KEY (`n`, `name`) REFERENCES `held`.`unit_outbound` (`n`, `name`) ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB;
 
+-- say whom a helper table serves
+SET SESSION lock_wait_timeout = 3;
+
+-- say whom a helper table serves
+ALTER TABLE `held`.`unit_outbound` COMMENT='Rows held by Lab B [datajoint-link]';
+
+-- create the table with the numbers
+CREATE TABLE `here`.`~link` (name VARCHAR(64) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY, number CHAR(16) CHARACTER
+    SET ascii NOT NULL, place VARCHAR(2000) CHARACTER
+    SET utf8mb4 NOT NULL) ENGINE=InnoDB;
+
 -- complete a helper table
 ALTER TABLE `held`.`unit_outbound` ADD COLUMN `_worker` INT NOT NULL DEFAULT 0;
 

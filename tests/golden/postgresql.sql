@@ -25,6 +25,19 @@ CREATE TABLE "held"."unit_outbound__deletion_requested" ("n" integer NOT NULL, "
 -- create a part of the helper table
 CREATE TABLE "held"."unit_outbound__deletion_approved" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, PRIMARY KEY ("n", "name"), FOREIGN KEY ("n", "name") REFERENCES "held"."unit_outbound" ("n", "name") ON UPDATE NO ACTION ON DELETE NO ACTION);
 
+-- say whom a helper table serves
+SET lock_timeout = '3s';
+
+-- say whom a helper table serves
+COMMENT ON TABLE "held"."unit_outbound" IS 'Rows held by Lab B [datajoint-link]';
+
+-- create the table with the numbers
+CREATE TABLE "here"."~link" (name text PRIMARY KEY, number text NOT NULL, place text NOT NULL);
+
+-- create the table with the numbers
+GRANT
+    SELECT ON "here"."~link" TO PUBLIC;
+
 -- complete a helper table
 ALTER TABLE "held"."unit_outbound" ADD COLUMN "_worker" integer NOT NULL DEFAULT 0;
 

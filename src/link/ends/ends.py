@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..config import LinkSpec
-from ..errors import TransactionError
+from ..errors import HelperMismatchError, TransactionError
 from ..files.routes import Routes
 from ..holds.holds import Holds
 from ..model.mapping import Mapping
@@ -28,6 +28,8 @@ class Ends:
         The helper table.
     routes : Routes
         Where the files of the source's stores go.
+    was_at : str or None
+        Where the local data were last used, if that is another place than where they are now.
     """
 
     spec: LinkSpec
@@ -36,6 +38,7 @@ class Ends:
     mapping: Mapping
     holds: Holds
     routes: Routes
+    was_at: str | None = None
 
     @property
     def name(self) -> str:
@@ -48,4 +51,14 @@ class Ends:
             raise TransactionError(
                 f"{what} {self.name} was called inside an open transaction on the local connection.",
                 "Leave the transaction first: the source could not be told whether it commits.",
+            )
+
+    def require_home(self, what: str) -> None:
+        """Raise HelperMismatchError where the local data may be a copy: two behind one hold would release it."""
+        if self.was_at is not None:
+            raise HelperMismatchError(
+                f"{what} {self.name}: the local server looks like a copy of the one where the link was used. That was "
+                f"({self.was_at}), this is ({self.local.facts.place}).",
+                f"If it was moved, renamed or restored, say so once: {self.name}.source.moved(). If the other one is "
+                "still used with this link, name another helper table here.",
             )

@@ -5,14 +5,20 @@ The origin of an attribute is found along the source's foreign keys, as far as t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Sequence
 
 from .. import host
-from ..errors import PrivilegeError
+from ..config import LinkSpec
+from ..errors import PrivilegeError, ServerError, UnreachableError
 from ..model.mapping import Mapping
 from ..model.schema import ForeignKey, Table
 from ..servers.catalogue import Catalogue
+from ..servers.rights import LINEAGE
+from ..servers.session import Session
 from ..servers.site import Site
+
+logger = logging.getLogger("link")
 
 
 def record_lineage(source: Site, local: Site, mapping: Mapping) -> None:
@@ -21,8 +27,8 @@ def record_lineage(source: Site, local: Site, mapping: Mapping) -> None:
     pairs += [(mapping.source.master, part) for part in mapping.own_parts]
     with source.catalogue() as catalogue:
         entries = [
-            # Two labs may well have schemas of one name: the server is part of the origin.
-            (here.name, name, f"{source.address}/{origin}")
+            # Two labs may well have schemas of one name: the server is part of the origin, however it was reached.
+            (here.name, name, f"{source.facts.name}/{origin}")
             for there, here in pairs
             for name, origin in origins(catalogue, there, here.names).items()
         ]
@@ -30,6 +36,41 @@ def record_lineage(source: Site, local: Site, mapping: Mapping) -> None:
         if not local.in_transaction():
             local.revive()  # it has rested while the tables were found and made
         host.record_lineage(local.connection, mapping.local.master.schema, entries)
+
+
+def renew_lineage(source: Site, session: Session, catalogue: Catalogue, spec: LinkSpec, names: Sequence[str]) -> None:
+    """Write anew what says where attributes of local tables come from, where it names their server otherwise.
+
+    Earlier versions wrote down the address as it was typed, and a server may become another. Tables that depend on the
+    local ones have the same origins written down, in their own schemas.
+    """
+    told = session.query(
+        f"SELECT DISTINCT lineage FROM {session.dialect.full_name(spec.local_schema, LINEAGE)} "
+        f"WHERE table_name IN ({', '.join(['%s'] * len(names))})",
+        names,
+    )
+    renamed = {old: new for (old,) in told if (new := _renamed(old, source.facts.name)) not in (None, old)}
+    if not renamed:
+        return
+    cases = " ".join(["WHEN %s THEN %s"] * len(renamed))
+    changed = f"lineage = CASE lineage {cases} END WHERE lineage IN ({', '.join(['%s'] * len(renamed))})"
+    args = [text for pair in renamed.items() for text in pair] + list(renamed)
+    for schema in catalogue.schemas():
+        if LINEAGE not in catalogue.tables(schema):
+            continue
+        try:
+            session.execute(f"UPDATE {session.dialect.full_name(schema, LINEAGE)} SET {changed}", args)
+        except UnreachableError:
+            raise
+        except ServerError as error:  # another account's
+            logger.info("%s: cannot tell where attributes in %s come from: %s", spec.class_name, schema, error.what)
+    logger.info("%s: its attributes come from the server %s now", spec.class_name, source.facts.name)
+
+
+def _renamed(lineage: str, server: str) -> str | None:
+    """An origin with another name of its server; None for one without any, and for names that hide where it ends."""
+    before, slash, origin = lineage.rpartition("/")
+    return f"{server}/{origin}" if slash and before and origin.count(".") >= 2 else None
 
 
 def origins(catalogue: Catalogue, table: Table, names: Iterable[str]) -> dict[str, str]:

@@ -126,19 +126,26 @@ class Link:
                 self._ends = self._open()
             return self._ends
 
-    def _open(self) -> Ends:
+    def take_over(self) -> Ends:
+        """Open, and let the helper table serve the local table whatever it has served before, at this place."""
+        with self._lock:
+            self._ends = self._open(take_over=True)
+            return self._ends
+
+    def _open(self, take_over: bool = False) -> Ends:
         spec, local = self.spec, self.connect_local()
         routes = Routes(local.connection, spec.stores)
         routes.require_configured()
         source, group = self.connect_source(), self.find_source()
         routes.require_named(group)
-        mapping, helper = declare(
+        mapping, helper, was_at = declare(
             source,
             local,
             spec,
             group,
             functools.partial(relabelled, local_names=routes.local_names),
             functools.partial(provide_helper, source, local, spec, group.master, self.find_origins),
+            take_over,
         )
         holds = holds_of(source.dialect, mapping.source.master, helper, spec.layout)
-        return Ends(spec, source, local, mapping, holds, routes)
+        return Ends(spec, source, local, mapping, holds, routes, was_at)

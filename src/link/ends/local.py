@@ -10,14 +10,16 @@ from typing import TypeVar
 
 from ..config import LinkSpec
 from ..errors import ConfigError, DefinitionError, LocalMismatchError, NotFoundError, PrivilegeError
-from ..holds.helper import require_lengths
+from ..holds.helper import Served, require_lengths
 from ..model.kinds import is_null
 from ..model.mapping import Mapping, check_same, keys_of, local_group, paired
 from ..model.schema import Group, Table, part_name, part_names
 from ..servers.catalogue import Catalogue
+from ..servers.rights import LINEAGE
 from ..servers.session import Session, lock_number
 from ..servers.site import Site
-from .lineage import record_lineage
+from .identity import TABLE, Identity
+from .lineage import record_lineage, renew_lineage
 
 T = TypeVar("T")
 
@@ -59,8 +61,9 @@ def declare(
     spec: LinkSpec,
     group: Group,
     relabel: Callable[[Table], Table],
-    meanwhile: Callable[[], T],
-) -> tuple[Mapping, T]:
+    meanwhile: Callable[[Served], T],
+    take_over: bool,
+) -> tuple[Mapping, T, str | None]:
     """Find the local tables for those of a source, or create them; compare them with the source's.
 
     Parameters
@@ -74,7 +77,15 @@ def declare(
     relabel : callable
         Gives columns with files the names of the local stores.
     meanwhile : callable
-        What else is to be made, while the local tables can still be taken back; its result is returned.
+        What else is to be made, while the local tables can still be taken back; it is given the local table as a
+        helper table knows it.
+    take_over : bool
+        Whether the local table is at home where it is, and the helper table its own, whatever was before.
+
+    Returns
+    -------
+    tuple
+        The tables; the result of ``meanwhile``; where the local data were last used, if that is another place.
 
     Raises
     ------
@@ -86,7 +97,7 @@ def declare(
     with local.session() as session:
         # Several processes may well use classes of a schema for the first time at once: the others wait.
         session.lock((lock_number(spec.local_schema), 0), wait=True)
-        return _Declaration(source, local, spec, session).declare(group, relabel, meanwhile)
+        return _Declaration(source, local, spec, session).declare(group, relabel, meanwhile, take_over)
 
 
 class _Declaration:
@@ -96,7 +107,9 @@ class _Declaration:
         self.source, self.local, self.spec, self.session = source, local, spec, session
         self.catalogue: Catalogue = local.catalogue_type(session)
 
-    def declare(self, group: Group, relabel: Callable[[Table], Table], meanwhile: Callable[[], T]) -> tuple[Mapping, T]:
+    def declare(
+        self, group: Group, relabel: Callable[[Table], Table], meanwhile: Callable[[Served], T], take_over: bool
+    ) -> tuple[Mapping, T, str | None]:
         wanted = self._wanted(group, relabel)
         self._require_another_schema()
         self._require_creation(wanted)
@@ -105,7 +118,7 @@ class _Declaration:
         missing = [self._creatable(table, wanted.group, group) for table in wanted.missing]
         with self._undone_on_error() as created:
             self._create(missing, created)
-            made = meanwhile()
+            identity, made = self._identified(wanted, created, meanwhile, take_over)
             # Read back, for what has a name of its own on this server: the types of enums on PostgreSQL.
             found += [self._compare(table) for table in wanted.missing]
         named = {table.name: table for table in found}
@@ -113,7 +126,23 @@ class _Declaration:
         mapping = paired(group, wanted.group.map(lambda table: named[table.name]), own_parts)
         if wanted.missing:
             record_lineage(self.source, self.local, mapping)
-        return mapping, made
+        if LINEAGE in wanted.there:
+            renew_lineage(self.source, self.session, self.catalogue, self.spec, [table.name for table in found])
+        return mapping, made, None if identity.place == identity.here else identity.place
+
+    def _identified(
+        self, wanted: Declared, created: list[Table], meanwhile: Callable[[Served], T], take_over: bool
+    ) -> tuple[Identity, T]:
+        """The number of the local table, and what is made at the source meanwhile, which is told of it."""
+        identity = Identity(self.local, self.session, self.spec, TABLE in wanted.there)
+        serves = identity.served(take_over)
+        try:
+            made = meanwhile(serves)
+        finally:
+            # Once the source knows the table by its number, that stays.
+            if identity.made and not serves.told:
+                created.append(identity.made)
+        return identity, made
 
     def _wanted(self, group: Group, relabel: Callable[[Table], Table]) -> Declared:
         declared = local_group(group, self.spec.local_schema, self.spec.table_name).map(relabel)
@@ -206,7 +235,7 @@ class _Declaration:
 
     def _require_another_schema(self) -> None:
         spec = self.spec
-        if spec.local_schema == spec.source_schema and self.local.facts.identity == self.source.facts.identity:
+        if spec.local_schema == spec.source_schema and self.source.is_server_of(self.local):
             raise ConfigError(
                 f"The local schema {spec.local_schema} is the source's own: both are on {self.source.address}.",
                 "Link into a schema of another name.",

@@ -6,33 +6,108 @@ helper table's schema, where the account may.
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import re
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ..config import LinkSpec
 from ..errors import (
     ConfigError,
     DefinitionError,
     HelperMismatchError,
+    LinkError,
     PrivilegeError,
     ServerError,
     UnreachableError,
 )
 from ..model.layouts import WORKER, Layout
 from ..model.schema import Table, part_name
+from ..model.served import Mark, Told, Words, read, write
 from ..servers.catalogue import Catalogue
 from ..servers.session import Session, lock_number
 from ..servers.site import Site
 from .guests import welcome_guests
 
+logger = logging.getLogger("link")
+
 HELPER_RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
-#: How the comment of a helper table begins.
-_SERVES = "datajoint-link"
+
+
+@dataclass
+class Served:
+    """The local table that a helper table is to serve.
+
+    Attributes
+    ----------
+    number : str or None
+        By which the helper table knows it; None where it has none yet.
+    server : str or None
+        By which its server is known; None where servers can look alike.
+    earlier : str or None
+        By which links of earlier versions knew it.
+    words : Words
+        What a person at the source is to read.
+    keep : callable
+        Keeps a number with the local table, and says whether the account may.
+    take_over : bool
+        Whether it is to be served whatever was served before.
+    may_be_copy : bool
+        Whether it may be a copy, which tells the source nothing.
+    told : bool
+        Whether the source may have been told of its number.
+    """
+
+    number: str | None
+    server: str | None
+    earlier: str | None
+    words: Words
+    keep: Callable[[str], bool]
+    take_over: bool = False
+    may_be_copy: bool = False
+    told: bool = False
+
+    def is_meant_by(self, told: Told) -> bool:
+        """Whether a comment is about this table, or about none.
+
+        Without a number a table is known by its server alone: what was dropped there and made again is the same.
+        """
+        mark = told.mark
+        if mark == Mark():
+            return told.earlier is None or told.earlier == self.earlier
+        if mark.number is not None and mark.number == self.number:
+            return True
+        return None in (mark.number, self.number) and mark.server is not None and mark.server == self.server
+
+    def get_number(self) -> None:
+        """Get a number, before the source is told; another one where the helper table is taken over."""
+        if self.number is None or (self.take_over and not self.told):
+            number = secrets.token_hex(8)
+            self.number = number if self.keep(number) else None
+
+    def adopt(self, told: Told) -> bool:
+        """Take the number that a comment has, if it has one, where the source is not told another; whether it is kept.
+
+        So the source's table stays as it is where the account may not change it.
+        """
+        if told.mark.number is None or not self.keep(told.mark.number):
+            return False
+        self.number = told.mark.number
+        return True
+
+    def comment_over(self, comment: str) -> str:
+        """What is to stand where some comment stands."""
+        told = read(comment)
+        if self.take_over:
+            return write(str(self.words), Mark(self.number, self.server))
+        is_known = self.number is None or told.mark.number == self.number
+        mark = told.mark if is_known and told.mark != Mark() else Mark(self.number, self.server)
+        return write(self.words.over(told.words), mark)
 
 
 def provide_helper(
-    source: Site, local: Site, spec: LinkSpec, table: Table, origins: Callable[[], Mapping[str, str]]
+    source: Site, local: Site, spec: LinkSpec, table: Table, origins: Callable[[], Mapping[str, str]], serves: Served
 ) -> Table:
     """The helper table of a link, with its part tables, checked; created where it is missing.
 
@@ -46,6 +121,8 @@ def provide_helper(
         The master table at the source.
     origins : callable
         Where its attributes come from.
+    serves : Served
+        The local table, as the helper table is told of it.
 
     Raises
     ------
@@ -55,7 +132,7 @@ def provide_helper(
         A right is missing.
     """
     with source.session() as session:
-        helper = _Provider(source, local, spec, session).provide(table)
+        helper = _Provider(source, local, spec, session, serves).provide(table)
         welcome_guests(source, session, table, helper, spec.layout, origins)
         return helper
 
@@ -63,12 +140,11 @@ def provide_helper(
 class _Provider:
     """Finds or makes one helper table, through one session at the source."""
 
-    def __init__(self, source: Site, local: Site, spec: LinkSpec, session: Session) -> None:
-        self.source, self.spec, self.session = source, spec, session
+    def __init__(self, source: Site, local: Site, spec: LinkSpec, session: Session, serves: Served) -> None:
+        self.source, self.spec, self.session, self.serves = source, spec, session, serves
         self.catalogue: Catalogue = source.catalogue_type(session)
         self.schema, self.name, self.layout = spec.find_helper_schema(), spec.helper_table, spec.layout
         self.parts = [part_name(self.name, suffix) for suffix in self.layout.parts.values()]
-        self.serves = served_table(local, spec)
         self.local = local
 
     def provide(self, source: Table) -> Table:
@@ -78,9 +154,11 @@ class _Provider:
         check_helper(source, helper, self.layout, f"on the source server {self.source.address}")
         for part in self.parts:
             _check_part(helper, self._read(part))
-        self._check_served(helper)
+        self._require_served(helper)
         self._require_all_rows(helper)
-        return self._completed(helper)
+        completed = self._completed(helper)
+        self._tell(helper)
+        return completed
 
     def _read(self, name: str) -> Table:
         table = self.catalogue.table(self.schema, name)
@@ -93,11 +171,14 @@ class _Provider:
         failed = f"Cannot create the helper table {self.schema}.{self.name} at the source"
         # Links may well be used for the first time at once: the others wait, and find the schema and its types there.
         self.session.lock((lock_number(self.schema), 0), wait=True)
+        self.serves.get_number()
+        self.serves.told = True
         try:
             with self.session.transaction():
                 for statement in self._creating(source):
                     self.session.execute(statement)
         except PrivilegeError as error:
+            self.serves.told = False
             hint = self.source.grant_helper_hint(self.schema, self.name)
             raise PrivilegeError(f"{failed}: {error.what}", hint) from error
         except UnreachableError:
@@ -105,6 +186,7 @@ class _Provider:
         except ServerError as error:
             # Another process may just have done the same.
             if not {self.name, *self.parts} <= set(self.catalogue.tables(self.schema)):
+                self.serves.told = False
                 raise DefinitionError(f"{failed}: {error.what}") from error
 
     def _creating(self, source: Table) -> Iterator[str]:
@@ -114,21 +196,59 @@ class _Provider:
         there = self.catalogue.tables(self.schema)
         if self.name not in there:
             columns: dict[str, tuple[str, ...]] = {**self.layout.labels, WORKER: ()}
-            yield from define.create_helper(source, self.schema, self.name, columns, self.serves)
+            yield from define.create_helper(source, self.schema, self.name, columns, self.serves.comment_over(""))
         for part in self.parts:
             if part not in there:
                 yield from define.create_helper_part(source, self.schema, part, self.name)
 
-    def _check_served(self, helper: Table) -> None:
+    def _require_served(self, helper: Table) -> None:
         # Two copies behind one hold: the first to delete would release it for both.
-        served = helper.comment
-        if served.startswith(f"{_SERVES} ") and self.serves != _SERVES and served != self.serves:
-            raise HelperMismatchError(
-                f"The helper table {helper.schema}.{helper.name} on the source server {self.source.address} serves "
-                f"another local table than {self.spec.local_schema}.{self.spec.table_name} on {self.local.address}.",
-                f"{self.layout.elsewhere} If the local server was moved or restored and this is the same "
-                f"table, tell the source by setting the comment of the helper table to '{self.serves}'.",
-            )
+        told = read(helper.comment)
+        if self.serves.take_over:
+            return
+        if self.serves.is_meant_by(told):
+            if self.serves.number is None:
+                self.serves.adopt(told)
+            return
+        spec, said = self.spec, f', and says: "{told.words}"' if told.words else "."
+        raise HelperMismatchError(
+            f"The helper table {helper.schema}.{helper.name} on the source server {self.source.address} serves "
+            f"another local table than {spec.local_schema}.{spec.table_name} on {self.local.address}{said}",
+            f"{self.layout.elsewhere} If that table is this one, moved or restored, or is gone for good, say so once: "
+            f"{spec.class_name}.source.moved()",
+        )
+
+    def _tell(self, helper: Table) -> None:
+        """Let the helper table say whom it serves: one made by an earlier version, or by hand, does not, or else."""
+        serves = self.serves
+        if serves.may_be_copy and not serves.take_over:
+            return
+        if serves.number and not serves.take_over and serves.comment_over(helper.comment) == helper.comment:
+            return
+        # Others may just tell it of another table.
+        self.session.lock((lock_number(self.schema), 0), wait=True)
+        comment = self._read(self.name).comment
+        self._require_served(replace(helper, comment=comment))
+        serves.get_number()
+        wanted = serves.comment_over(comment)
+        if wanted == comment:
+            return
+        told_before, serves.told = serves.told, True
+        try:
+            for statement in self.source.definitions.comment_on(self.schema, self.name, wanted):
+                self.session.execute(statement)
+        except UnreachableError:
+            raise
+        except LinkError as error:
+            serves.told = told_before
+            if serves.take_over and not serves.adopt(read(comment)):
+                hint = self.source.grant_helper_hint(self.schema, self.name)
+                raise type(error)(
+                    f"The helper table {self.schema}.{self.name} on the source server {self.source.address} cannot be "
+                    f"told that it serves this table: {error.what}",
+                    hint if isinstance(error, PrivilegeError) else "Try again when nobody works on the link.",
+                ) from error
+            logger.info("%s: the helper table cannot be told whom it serves: %s", self.spec.class_name, error.what)
 
     def _require_all_rows(self, helper: Table) -> None:
         # Its rows are kept from others than its owner: a hold would not be released, without an error.
@@ -163,15 +283,6 @@ class _Provider:
             if not set(needed) <= set(self._read(helper.name).names):
                 raise
         return self._read(helper.name)
-
-
-def served_table(local: Site, spec: LinkSpec) -> str:
-    """The comment of the helper table: which local table it serves, as far as the local server can be told."""
-    identity = local.facts.lasting_identity
-    if identity is None:
-        return _SERVES
-    table = "\0".join((identity, spec.local_schema, spec.table_name))
-    return f"{_SERVES} {hashlib.sha256(table.encode()).hexdigest()[:16]}"
 
 
 def require_rights(site: Site, catalogue: Catalogue, table: Table, rights: Sequence[str]) -> None:

@@ -46,6 +46,14 @@ class Definitions(ABC):
         """The statements that create a part table of a helper table, with nothing but the key."""
 
     @abstractmethod
+    def create_numbers(self, schema: str, name: str) -> list[str]:
+        """The statements that create the table with the numbers of linked tables, and the places where they were."""
+
+    @abstractmethod
+    def comment_on(self, schema: str, name: str, comment: str) -> list[str]:
+        """The statements that give a table another comment, or fail soon where others are busy with it."""
+
+    @abstractmethod
     def add_columns(self, schema: str, name: str, columns: HelperColumns) -> list[str]:
         """The statements that add columns to a helper table."""
 

@@ -63,6 +63,21 @@ class MySQLDefinitions(Definitions):
         default = self.dialect.text(labels[-1]) if labels else 0
         return f"{self.dialect.quote(name)} {kind} NOT NULL DEFAULT {default}"
 
+    def create_numbers(self, schema: str, name: str) -> list[str]:
+        return [
+            f"CREATE TABLE {self.dialect.full_name(schema, name)} "
+            "(name VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY, "
+            "number CHAR(16) CHARACTER SET ascii NOT NULL, "
+            "place VARCHAR(2000) CHARACTER SET utf8mb4 NOT NULL) ENGINE=InnoDB"
+        ]
+
+    def comment_on(self, schema: str, name: str, comment: str) -> list[str]:
+        return [
+            # Whoever comes while this waits would wait as well.
+            "SET SESSION lock_wait_timeout = 3",
+            f"ALTER TABLE {self.dialect.full_name(schema, name)} COMMENT={self.dialect.text(comment)}",
+        ]
+
     def add_columns(self, schema: str, name: str, columns: HelperColumns) -> list[str]:
         added = ", ".join(f"ADD COLUMN {self.helper_column(schema, *column)}" for column in columns.items())
         return [f"ALTER TABLE {self.dialect.full_name(schema, name)} {added}"]

@@ -13,6 +13,7 @@ import pymysql
 
 from .. import host
 from ..errors import LinkError, UnsupportedServerError
+from ..model.served import digest
 from .dialect import Dialect, plain
 from .mysql import MariaDB
 from .mysql_catalogue import MySQLCatalogue
@@ -20,7 +21,7 @@ from .mysql_definitions import MySQLDefinitions
 from .mysql_rights import MySQLRights
 from .mysql_session import MySQLSession, RawColumns, setting_up, translate
 from .session import Session
-from .site import Facts, Site
+from .site import Facts, Site, lasting_name
 
 
 class MySQLSite(Site):
@@ -74,13 +75,20 @@ class MySQLSite(Site):
 
     def read_facts(self, session: Session) -> Facts:
         version = self._version(session)
-        *identity, account, packet = session.query(
+        host_name, port, folder, account, packet = session.query(
             "SELECT @@hostname, @@port, @@datadir, CURRENT_USER(), @@max_allowed_packet"
         )[0]
+        number = _number(session)
+        said = (number, str(host_name), str(port), str(folder))
+        lasting = None if isinstance(session.dialect, MariaDB) else number
+        machine = lasting_name(str(host_name))
         return Facts(
             version=version,
-            identity=tuple(map(str, identity)),
-            lasting_identity=_lasting_identity(session),
+            name=digest(lasting) if lasting else digest(*said),
+            lasting_identity=lasting,
+            place=f"{machine or 'a container'}, port {port}, {folder}{f', number {lasting}' if lasting else ''}",
+            unlike=" ".join(said) if lasting else None,
+            host_name=str(host_name) if machine else None,
             account=_account(session.dialect, str(account)),
             packet=int(packet),
         )
@@ -97,9 +105,9 @@ class MySQLSite(Site):
         return version
 
 
-def _lasting_identity(session: Session) -> str | None:
-    # MariaDB has no such number, and a host name is that of a container.
-    return None if isinstance(session.dialect, MariaDB) else str(session.query("SELECT @@server_uuid")[0][0])
+def _number(session: Session) -> str:
+    """The number that a server has from its beginning. MariaDB's is made of the machine's; its older ones have none."""
+    return "".join(str(value) for _, value in session.query("SHOW GLOBAL VARIABLES LIKE 'server_u%%id'"))
 
 
 def _account(dialect: Dialect, named: str) -> str:

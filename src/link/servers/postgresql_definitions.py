@@ -99,6 +99,20 @@ class PostgreSQLDefinitions(Definitions):
         default = self.dialect.text(labels[-1]) if labels else 0
         return f"{self.dialect.quote(name)} {kind} NOT NULL DEFAULT {default}"
 
+    def create_numbers(self, schema: str, name: str) -> list[str]:
+        table = self.dialect.full_name(schema, name)
+        return [
+            f"CREATE TABLE {table} (name text PRIMARY KEY, number text NOT NULL, place text NOT NULL)",
+            # Who uses the linked tables need not be who made them.
+            f"GRANT SELECT ON {table} TO PUBLIC",
+        ]
+
+    def comment_on(self, schema: str, name: str, comment: str) -> list[str]:
+        return [
+            "SET lock_timeout = '3s'",
+            f"COMMENT ON TABLE {self.dialect.full_name(schema, name)} IS {self.dialect.text(comment)}",
+        ]
+
     def add_columns(self, schema: str, name: str, columns: HelperColumns) -> list[str]:
         added = ", ".join(f"ADD COLUMN {self.helper_column(schema, *column)}" for column in columns.items())
         return [*self._helper_enums(schema, columns), f"ALTER TABLE {self.dialect.full_name(schema, name)} {added}"]

@@ -155,6 +155,15 @@ class PostgreSQLSession(Session):
                 raise
             return int(cursor.rowcount)
 
+    @contextlib.contextmanager
+    def attempt(self) -> Iterator[None]:
+        self.execute("SAVEPOINT datajoint_link")
+        try:
+            yield
+        except LinkError:
+            self.execute("ROLLBACK TO SAVEPOINT datajoint_link")
+            raise
+
     def lock(self, name: tuple[int, int], wait: bool) -> bool:
         if wait:
             self.execute("SET lock_timeout = 0")

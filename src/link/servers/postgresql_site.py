@@ -10,6 +10,7 @@ import psycopg2
 
 from .. import host
 from ..errors import LinkError, PrivilegeError, UnsupportedServerError
+from ..model.served import digest
 from .dialect import plain
 from .postgresql_catalogue import PostgreSQLCatalogue
 from .postgresql_definitions import PostgreSQLDefinitions
@@ -77,11 +78,17 @@ class PostgreSQLSite(Site):
 
     def read_facts(self, session: Session) -> Facts:
         version = self._version(session)
-        identity = _lasting_identity(session)
+        port, address = session.query("SELECT current_setting('port'), inet_server_addr()")[0]
+        system, timeline = _system(session)
+        where = f"database {self.database}, port {port}"
+        lasting = f"{system}/{self.database}" if system else None
         return Facts(
             version=version,
-            identity=identity or (self.login.host, str(self.login.port), self.database),
-            lasting_identity="/".join(identity) if identity else None,
+            name=digest(lasting) if lasting else digest(self.login.host, str(self.login.port), self.database),
+            lasting_identity=lasting,
+            place=f"{where}, system {system}, timeline {timeline}" if lasting else where,
+            unlike=f"{lasting} {timeline} {port} {address}" if lasting else None,
+            host_name=None,
             account=plain(session.dialect.quote(self.user)),
             packet=None,
         )
@@ -98,9 +105,12 @@ class PostgreSQLSite(Site):
         return str(version)
 
 
-def _lasting_identity(session: Session) -> tuple[str, ...] | None:
+def _system(session: Session) -> tuple[str, str]:
+    """The number that a server has from its beginning, and its timeline, which is another's after a restored copy."""
     try:
-        found = session.query("SELECT system_identifier, current_database() FROM pg_control_system()")[0]
+        system, timeline = session.query(
+            "SELECT system_identifier, timeline_id FROM pg_control_system(), pg_control_checkpoint()"
+        )[0]
     except PrivilegeError:
-        return None  # an administrator has taken that right from everybody
-    return tuple(map(str, found))
+        return "", ""  # an administrator has taken that right from everybody
+    return str(system), str(timeline)

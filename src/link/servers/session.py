@@ -122,6 +122,11 @@ class Session(ABC):
             raise
         self.execute("COMMIT")
 
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Within a transaction: what may be refused, without an end of the transaction."""
+        yield
+
     def begin_snapshot(self) -> None:
         """Begin a transaction that reads several tables as they are at one instant; COMMIT ends it."""
         for statement in self.dialect.begin_snapshot:

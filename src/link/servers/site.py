@@ -7,6 +7,9 @@ tables can be joined and restricted with one another, and threads take turns on 
 from __future__ import annotations
 
 import contextlib
+import re
+import secrets
+import socket
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -35,10 +38,17 @@ class Facts:
     ----------
     version : str
         As the server prints it.
-    identity : tuple of str
-        What only this server answers, by whatever address it was reached.
+    name : str
+        By which origins of attributes go: the same by whatever address the server was reached.
     lasting_identity : str or None
         What this server answers for as long as its data live; None where there is nothing of the kind.
+    place : str
+        Where it says that it is; one that was moved, or a copy elsewhere, says something else.
+    unlike : str or None
+        What no other server answers, not even one that began as a copy of the same files; None where servers can look
+        alike.
+    host_name : str or None
+        The machine that it says it runs on; None where it does not tell, or where a container's says nothing.
     account : str
         The account as a GRANT names it.
     packet : int or None
@@ -46,10 +56,20 @@ class Facts:
     """
 
     version: str
-    identity: tuple[str, ...]
+    name: str
     lasting_identity: str | None
+    place: str
+    unlike: str | None
+    host_name: str | None
     account: str
     packet: int | None
+
+
+def lasting_name(host_name: str) -> str | None:
+    """What of a machine's name stays: not what the network adds to it; nothing of one made up for a container."""
+    name = host_name.partition(".")[0].lower()
+    made_up = re.fullmatch(r"[0-9a-f]{12}|.*-[0-9a-f]{8,10}-[0-9a-z]{5}", name)
+    return None if made_up else name
 
 
 class Site(ABC):
@@ -130,6 +150,25 @@ class Site(ABC):
         """The catalogue, read through a session that is closed in the end."""
         with self.session() as session:
             yield self.catalogue_type(session)
+
+    # which server it is
+
+    def is_server_of(self, other: Site) -> bool:
+        """Whether both are on one server, whatever it says of itself: a lock taken here is seen there."""
+        if self.dialect.name != other.dialect.name:
+            return False
+        space, name = secrets.randbelow(2**31), secrets.randbelow(2**31)
+        with self.session() as here, other.session() as there:
+            here.lock((space, name), wait=False)
+            return name in there.locked(space, [name])
+
+    @property
+    def known_as(self) -> str:
+        """What others know the server by: not the loopback that it is reached by from its own machine."""
+        typed = self.login.host
+        if typed.startswith(("/", "127.")) or typed.lower() in ("localhost", "::1"):
+            return self.facts.host_name or socket.gethostname()
+        return typed
 
     # what is said of it
 

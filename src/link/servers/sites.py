@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Hashable, Mapping
@@ -37,7 +38,7 @@ class _Registry:
     def forget(self) -> None:
         """Begin anew. A forked child must not use its parent's sockets, nor wait for locks of its parent's threads."""
         self._lock = threading.Lock()
-        self._sites: WeakValueDictionary[Hashable, Site] = WeakValueDictionary()
+        self._sites: WeakValueDictionary[Any, Site] = WeakValueDictionary()
         self._turns: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
 
     def find(self, key: Hashable, make: Callable[[], Site]) -> Site:
@@ -49,6 +50,11 @@ class _Registry:
             if site is None:
                 site = self._sites[key] = make()
             return site
+
+    def known(self) -> list[tuple[Any, Site]]:
+        """What there is by now."""
+        with self._lock:
+            return list(self._sites.items())
 
 
 #: By the connection's id: it cannot be hashed, and lives as long as its site.
@@ -70,7 +76,8 @@ def site_of(connection: dj.Connection) -> Site:
 def source_site(address: Address, account: Credentials, use_tls: bool | Mapping[str, Any] | None, backend: str) -> Site:
     """The site of a source server, of the kind ``backend`` unless its address says so.
 
-    All links of a process to the same server and account share it, and with it DataJoint's connection.
+    All links of a process to the same server and account share it, and with it DataJoint's connection; by whatever
+    names the server was reached.
 
     Raises
     ------
@@ -78,18 +85,33 @@ def source_site(address: Address, account: Credentials, use_tls: bool | Mapping[
         The server cannot be reached, or refuses the account, or is not supported.
     """
     tls = repr(sorted(use_tls.items())) if isinstance(use_tls, Mapping) else use_tls
-    key = (completed(address, backend), account.user, account.password, tls)
-    return _of_accounts.find(key, lambda: _connected_site(connect(address, account, use_tls, backend)))
+    login = (account.user, account.password, tls)
+    key = (completed(address, backend), login)
+    return _of_accounts.find(key, lambda: _connected_site(connect(address, account, use_tls, backend), login))
 
 
-def _connected_site(connection: dj.Connection) -> Site:
+def _connected_site(connection: dj.Connection, login: Hashable) -> Site:
     try:
         site = site_of(connection)
+        if known := _by_another_name(site, login):
+            connection.close()
+            return known
         site.guard_queries()
         return site
     except LinkError:
         connection.close()
         raise
+
+
+def _by_another_name(site: Site, login: Hashable) -> Site | None:
+    """The site of the same server and account that goes by another name already."""
+    for (_, known_login), known in _of_accounts.known():
+        said = known.facts.place, known.facts.account
+        if known_login == login and said == (site.facts.place, site.facts.account):
+            with contextlib.suppress(LinkError):  # it may be gone, and what is known of it with it
+                if known.is_server_of(site):
+                    return known
+    return None
 
 
 def rights_for(backend: str) -> Rights:

@@ -54,6 +54,7 @@ def delete(ends: Ends, selection: Selection, execute: Callable[[Iterable[dict[st
         Number of local rows deleted; 0 when the user declined.
     """
     ends.require_no_transaction("delete of")
+    ends.require_home("delete of")
     outcome = _Outcome()
     try:
         count = _delete(ends, selection, execute, prompt, outcome)

@@ -50,6 +50,8 @@ def pull(
     """
     started = time.monotonic()
     ends.require_no_transaction("pull of")
+    if not dry_run:
+        ends.require_home("pull of")
     tally, tallied = Tally(PullResult(dry_run=dry_run)), threading.Event()
     result = tally.result
 

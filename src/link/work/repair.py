@@ -37,6 +37,7 @@ def repair(
     if dry_run:
         return RepairResult(actions, dry_run, before)
     ends.require_no_transaction("repair of")
+    ends.require_home("repair of")
     with Run(ends) as run:
         recovery = Recovery(run)
         recovery.recover()  # also where nothing else is to be done: the source may have to be told of a deletion

@@ -1,0 +1,112 @@
+"""Which local table is which: a number that is kept with the local data, whatever server they are on.
+
+It stands in a hidden table of the local schema, with the place where the data were last used. So it goes with them
+when they are moved, and a copy of them is noticed by its place.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from ..config import LinkSpec
+from ..errors import LinkError, UnreachableError
+from ..holds.helper import Served
+from ..model.schema import Table
+from ..model.served import digest, words_for
+from ..servers.session import Session
+from ..servers.site import Site
+
+logger = logging.getLogger("link")
+
+#: The table with the numbers; DataJoint takes no notice of tables with such names.
+TABLE = "~link"
+
+
+class Identity:
+    """The number of one local table, read and kept within a transaction on the local server.
+
+    Parameters
+    ----------
+    local : Site
+        The local server.
+    session : Session
+        On it, within a transaction.
+    spec : LinkSpec
+        What the link was given.
+    is_there : bool
+        Whether the table with the numbers is there.
+
+    Attributes
+    ----------
+    number : str or None
+        None where the table has none yet, or the account may not see it.
+    here : str
+        The place where the data are.
+    place : str
+        Where they were last used.
+    made : Table or None
+        The table with the numbers, if it had to be created.
+    """
+
+    def __init__(self, local: Site, session: Session, spec: LinkSpec, is_there: bool) -> None:
+        self._local, self._session, self._spec = local, session, spec
+        self._is_there = is_there
+        self._name = local.dialect.full_name(spec.local_schema, TABLE)
+        self.here = self.place = f"{spec.local_schema} on {local.facts.place}"
+        self.number: str | None = None
+        self.made: Table | None = None
+        if is_there:
+            self._attempt(self._read)
+
+    def _read(self) -> None:
+        found = self._session.query(f"SELECT number, place FROM {self._name} WHERE name = %s", (self._spec.table_name,))
+        for number, place in found:
+            self.number, self.place = str(number), str(place)
+
+    def keep(self, number: str) -> bool:
+        """Let a number, and the place, be those of the table; whether the account may."""
+        return self._attempt(lambda: self._write(number))
+
+    def _write(self, number: str) -> None:
+        session, name = self._session, self._spec.table_name
+        if not self._is_there:
+            for statement in self._local.definitions.create_numbers(self._spec.local_schema, TABLE):
+                session.execute(statement)
+            self.made = Table(self._spec.local_schema, TABLE, "", (), ())
+            self._is_there = True
+        if self.number is None:
+            session.execute(
+                f"INSERT INTO {self._name} (name, number, place) VALUES (%s, %s, %s)", (name, number, self.here)
+            )
+        else:
+            session.execute(
+                f"UPDATE {self._name} SET number = %s, place = %s WHERE name = %s", (number, self.here, name)
+            )
+        self.number, self.place = number, self.here
+
+    def _attempt(self, action: Callable[[], None]) -> bool:
+        """Whether something could be done. The table may well be another account's: a link does without it then."""
+        try:
+            with self._session.attempt():
+                action()
+        except UnreachableError:
+            raise
+        except LinkError as error:
+            logger.info("%s: no number is kept with its local table: %s", self._spec.class_name, error.what)
+            return False
+        return True
+
+    def served(self, take_over: bool) -> Served:
+        """The local table, as its helper table is told of it; ``take_over`` whatever the helper table has served."""
+        spec, facts = self._spec, self._local.facts
+        table = spec.local_schema, spec.table_name
+        return Served(
+            number=self.number,
+            server=digest(facts.unlike, *table) if facts.unlike else None,
+            earlier=digest(facts.lasting_identity, *table) if facts.lasting_identity else None,
+            words=words_for(spec.holder, table, self._local.known_as, spec.layout, spec.helper_table),
+            keep=self.keep,
+            take_over=take_over,
+            may_be_copy=self.place != self.here,
+        )

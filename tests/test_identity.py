@@ -1,0 +1,325 @@
+"""Which server is which, and which local table: however they were reached, moved or copied; and what people read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import datajoint as dj
+import pytest
+from figures import Figures
+from lab import Lab
+from linking import admin, contents, declare_session, linked, quoted
+from older import older
+from pipelines import count_held
+from proxy import Proxy
+
+from link import ConfigError, HelperMismatchError
+from link.servers.sites import site_of
+
+LOCAL_MARK = "[datajoint-link "
+
+
+@pytest.fixture
+def other_name(lab: Lab) -> Iterator[str]:
+    """The source server by another name and port, as through a tunnel."""
+    proxy = Proxy(lab.source_server.host, lab.source_server.port)
+    yield f"localhost:{proxy.port}"
+    proxy.close()
+
+
+def comment(lab: Lab, table: str | None = None) -> str:
+    """The comment of the helper table."""
+    name = table or lab.helper_table
+    if lab.kind == "postgresql":
+        query = "SELECT COALESCE(obj_description(to_regclass(%s)), '')"
+        return str(lab.source_server.sql(query, f"{lab.helper_schema}.{name}")[0][0])
+    query = "SELECT table_comment FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
+    return str(lab.source_server.sql(query, lab.helper_schema, name)[0][0])
+
+
+def set_comment(lab: Lab, text: str) -> None:
+    """What an administrator of the source does to the comment of the helper table."""
+    text = text.replace("'", "''")
+    if lab.kind == "postgresql":
+        admin(lab, f'COMMENT ON TABLE "{{helper}}"."{lab.helper_table}" IS \'{text}\'')
+    else:
+        admin(lab, f'ALTER TABLE "{{helper}}"."{lab.helper_table}" COMMENT \'{text}\'')
+
+
+def numbers(lab: Lab) -> list[tuple[Any, ...]]:
+    """What is kept with the local tables."""
+    return lab.local_server.sql(
+        f"SELECT name, number, place FROM {lab.local_schema}.{quoted(lab.local_server, '~link')}"
+    )
+
+
+# --- one server by two names, two servers by one
+
+
+def test_one_server_by_two_names_is_one(lab: Lab, other_name: str) -> None:
+    """Its tables are joined with one another, there and here."""
+
+    class Subject(dj.Manual):
+        definition = "subject: int32\n---\nspecies: varchar(20)"
+
+    class Session(dj.Manual):
+        definition = "-> Subject\nsession: int32"
+
+    schema: Any = lab.source.Schema(lab.source_schema)
+    made = []
+    given: list[tuple[Any, dict[str, Any]]] = [(Subject, {}), (Session, {"host": other_name})]
+    for table, changes in given:
+        table = schema(table, context={"Subject": Subject})
+        own = {"species": "mouse"} if table.__name__ == "Subject" else {"session": 1}
+        table.insert({"subject": n, **own} for n in range(4))
+        lab.helper_table = f"{table.table_name}_outbound"
+        lab.grant(table)
+        made.append(linked(lab, table.__name__, **changes))
+    subject, session = made
+    assert len(subject.source * session.source) == 4
+    assert subject.source.connection is session.source.connection
+    assert subject.source.pull().pulled == session.source.pull().pulled == 4
+    assert len(subject() * session()) == 4
+
+
+def test_the_source_s_own_schema_is_refused_by_whatever_name(lab: Lab, other_name: str) -> None:
+    declare_session(lab)
+    before = contents(lab)
+    table = linked(lab, local_schema=lab.source_schema, host=other_name, connection=lab.source)
+    with pytest.raises(ConfigError, match="is the source's own"):
+        table().source.pull()
+    assert contents(lab) == before
+    # On another server it is another schema.
+    linked_there = linked(lab, local_schema=lab.source_schema)
+    assert linked_there().source.pull().pulled == 3
+
+
+# --- a copy, and a server that was moved
+
+
+def test_a_copy_of_the_local_data_changes_nothing_until_it_is_said(lab: Lab, figures: Figures) -> None:
+    """The local data are restored on another server, tables, number and all, while the first goes on."""
+    declare_session(lab)
+    table = linked(lab)
+    assert table().source.pull().pulled == 3
+    copy = _copied(lab)
+    assert copy.source.status()["Shared"] == 3
+    assert copy.source.verify()
+    before = comment(lab), count_held(lab)
+    tried = (
+        copy.source.pull,
+        copy().delete,
+        copy().delete_quick,
+        (copy() & "session = 1").delete,
+        lambda: copy.source.repair(dry_run=False),
+    )
+    for change in tried:
+        with pytest.raises(HelperMismatchError, match="looks like a copy") as raised:
+            change()
+        assert "Session.source.moved()" in str(raised.value)
+    assert (comment(lab), count_held(lab), len(copy())) == (*before, 3)
+    figures.add("changes by a copy of the local server", lab.kind, len(tried))
+    table().delete(prompt=False)
+    assert table().source.pull().pulled == 3
+
+    copy.source.moved(prompt=False)
+    copy().delete(prompt=False)
+    assert not count_held(lab)
+    # Now the first is the copy.
+    with pytest.raises(HelperMismatchError, match="serves another local table"):
+        linked(lab)().source.pull()
+    again = linked(lab)
+    again.source.moved(prompt=False)
+    again().source.pull()
+    assert len(again()) == count_held(lab) == 3
+    with pytest.raises(HelperMismatchError, match="serves another local table"):
+        _link_there(lab)().source.pull()
+
+
+def _copied(lab: Lab) -> Any:
+    """The class on the other server of the kind, where the local schema has been restored."""
+    copy = _link_there(lab)
+    schema = lab.local_schema
+    site = site_of(lab.source.connection)
+    lab.source_server.sql(f"CREATE SCHEMA {schema}")
+    for statement in site.definitions.create_numbers(schema, "~link"):
+        lab.source_server.sql(statement)
+    hidden = f"{schema}.{quoted(lab.source_server, '~link')}"
+    for row in numbers(lab):
+        lab.source_server.sql(f"INSERT INTO {hidden} VALUES (%s, %s, %s)", *row)
+    copy()
+    for name in ("session", "session__trial"):
+        for row in lab.local_server.sql(f"SELECT * FROM {schema}.{name}"):
+            lab.source_server.sql(f"INSERT INTO {schema}.{name} VALUES ({', '.join(['%s'] * len(row))})", *row)
+    return copy
+
+
+def _link_there(lab: Lab) -> Any:
+    return linked(lab, connection=lab.source)
+
+
+def test_a_copy_of_the_local_schema_is_another_table(lab: Lab) -> None:
+    """Also on the same server, and with what is kept with it."""
+    declare_session(lab)
+    linked(lab)().source.pull()
+    other = f"{lab.prefix}_copied"
+    (row,) = numbers(lab)
+    table = linked(lab, local_schema=other)
+    lab.local_server.sql(f"CREATE SCHEMA {other}")
+    for statement in site_of(lab.local.connection).definitions.create_numbers(other, "~link"):
+        lab.local_server.sql(statement)
+    hidden = f"{other}.{quoted(lab.local_server, '~link')}"
+    lab.local_server.sql(f"INSERT INTO {hidden} VALUES (%s, %s, %s)", *row)
+    if lab.kind == "postgresql":
+        lab.local_server.sql(f"GRANT ALL ON SCHEMA {other} TO {lab.local_user}")
+    with pytest.raises(HelperMismatchError, match="looks like a copy"):
+        table().source.pull()
+
+
+def test_asking_before_a_table_is_taken_over(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare_session(lab)
+    linked(lab)().source.pull()
+    other = linked(lab, local_schema=f"{lab.prefix}_other")
+    before = comment(lab)
+    monkeypatch.setattr("builtins.input", lambda *_: "no")
+    other.source.moved(prompt=True)
+    assert comment(lab) == before
+    monkeypatch.setattr("builtins.input", lambda *_: "yes")
+    other.source.moved(prompt=True)
+    assert f"{lab.prefix}_other.session on " in comment(lab) != before
+
+
+def test_a_schema_that_was_dropped_and_made_again(lab: Lab) -> None:
+    """It is known by its server; where servers can look alike, as MariaDB's can, that has to be said."""
+    declare_session(lab)
+    linked(lab)().source.pull()
+    lab.local_server.sql(f"DROP SCHEMA {lab.local_schema} {'CASCADE' if lab.kind == 'postgresql' else ''}")
+    table = linked(lab)
+    if lab.kind == "mariadb":
+        with pytest.raises(HelperMismatchError, match="serves another local table") as raised:
+            table()
+        assert "Session.source.moved()" in str(raised.value.hint)
+        table.source.moved(prompt=False)
+    assert table().source.status()["Vanished"] == 3
+    table().source.pull()
+    assert len(table()) == count_held(lab) == 3
+    assert linked(lab)().source.pull().pulled == 0
+
+
+# --- helper tables that say nothing yet
+
+
+def earlier(lab: Lab, local_schema: str) -> str:
+    """What links of earlier versions wrote on a server that has a number."""
+    table = "\0".join((str(site_of(lab.local.connection).facts.lasting_identity), local_schema, "session"))
+    return f"datajoint-link {hashlib.sha256(table.encode()).hexdigest()[:16]}"
+
+
+@pytest.mark.parametrize("before", ["nothing", "earlier, unnamed", "earlier", "by hand"])
+def test_a_helper_table_from_before_is_told_whom_it_serves(lab: Lab, before: str) -> None:
+    declare_session(lab)
+    linked(lab)().source.pull()
+    lab.local_server.sql(f"DROP TABLE {lab.local_schema}.{quoted(lab.local_server, '~link')}")
+    if before == "earlier" and lab.kind == "mariadb":
+        set_comment(lab, "datajoint-link 0123456789abcdef")  # a MySQL server's
+        with pytest.raises(HelperMismatchError, match="serves another local table"):
+            linked(lab)().source.pull()
+        return
+    said = {"nothing": "", "earlier, unnamed": "datajoint-link", "by hand": "Ask Anna, it's hers"}
+    set_comment(lab, said.get(before, earlier(lab, lab.local_schema)))
+    assert linked(lab)().source.pull().pulled == 0
+    words = "Ask Anna, it's hers " if before == "by hand" else f"Rows held by {lab.local_schema}.session on "
+    assert comment(lab).startswith(words) and LOCAL_MARK in comment(lab)
+    with pytest.raises(HelperMismatchError, match="serves another local table"):
+        linked(lab, local_schema=f"{lab.prefix}_other")().source.pull()
+    assert linked(lab)().source.pull().pulled == 0
+
+
+def test_accounts_that_may_keep_no_number_and_tell_nothing(lab: Lab) -> None:
+    """The local tables are another account's, and so is the helper table: the link goes by the servers."""
+    declare_session(lab)
+    linked(lab)().source.pull()
+    hidden = f"{lab.local_schema}.{quoted(lab.local_server, '~link')}"
+    lab.local_server.sql(f"DROP TABLE {hidden}")
+    set_comment(lab, "")
+    helper = f'"{{helper}}"."{lab.helper_table}"'
+    user = f"{lab.prefix}_guest"
+    lab.local_server.create_user(user, lab.local_password)
+    if lab.kind == "postgresql":
+        admin(lab, f"ALTER TABLE {helper} OWNER TO CURRENT_USER", f"ALTER TABLE {helper} DISABLE ROW LEVEL SECURITY")
+        lab.local_server.sql(f"GRANT USAGE ON SCHEMA {lab.local_schema} TO {user}")
+        lab.local_server.sql(f"GRANT SELECT, INSERT, DELETE ON ALL TABLES IN SCHEMA {lab.local_schema} TO {user}")
+    else:
+        admin(lab, f"REVOKE ALL PRIVILEGES ON {helper} FROM {{user}}")
+        lab.local_server.sql(f"GRANT SELECT, INSERT, DELETE ON `{lab.local_schema}`.* TO {user}@'%'")
+    admin(lab, f"GRANT SELECT, INSERT, UPDATE, DELETE ON {helper} TO {{user}}")
+    table = linked(lab, connection=lab.instance(lab.local_server, user, lab.local_password))
+    (table() & "session = 1").delete(prompt=False)
+    assert table().source.pull().pulled == 1
+    assert comment(lab) == ""
+    tables = "information_schema.tables WHERE table_name = '~link' AND table_schema"
+    assert not lab.local_server.sql(f"SELECT 1 FROM {tables} = %s", lab.local_schema)
+
+
+# --- what people read
+
+
+def test_the_comment_says_who_holds_and_what_to_do(lab: Lab) -> None:
+    declare_session(lab)
+    linked(lab, holder='Lab "B", 100% Müller')().source.pull()
+    words, _, mark = comment(lab).partition(LOCAL_MARK)
+    remedy = "To delete one, set is_flagged to TRUE and wait until is_deprecated says TRUE. "
+    assert words.startswith(f"Rows held by Lab ?B?, 100? Müller: {lab.local_schema}.session on ")
+    assert words.endswith(f". {remedy}")
+    assert "127.0.0.1" not in words and len(comment(lab)) < 256
+    assert mark.endswith("]")
+    # Colleagues who do not say who they are leave it; another name is told.
+    said = comment(lab)
+    linked(lab)().source.pull()
+    assert comment(lab) == said
+    linked(lab, holder="Lab C")().source.pull()
+    assert comment(lab) == said.replace("Lab ?B?, 100? Müller", "Lab C")
+    described: Any = lab.source.FreeTable(f"{lab.helper_schema}.{lab.helper_table}")
+    assert "Rows held by Lab C" in described.describe(printout=False)
+    assert len(described) == 3
+
+
+def test_the_comment_of_an_outbound_table(lab: Lab) -> None:
+    table = older(lab, declare_session(lab, grant=False))
+    table().pull()
+    assert (
+        "To delete one, insert its key into session_outbound__deletion_requested and wait until "
+        "session_outbound__deletion_approved has it." in comment(lab)
+    )
+
+
+# --- origins of attributes
+
+
+def test_origins_that_were_written_down_otherwise_are_renewed(lab: Lab) -> None:
+    """Earlier versions wrote down the address as it was typed, also for what depends on linked tables."""
+    declare_session(lab)
+    table = linked(lab)
+    table().source.pull()
+
+    class Analysis(dj.Manual):
+        definition = "-> Session\nmethod: int32"
+
+    elsewhere = f"{lab.prefix}_analysis"
+    below: Any = lab.local.Schema(elsewhere)(Analysis, context={"Session": table})
+    lineages = {schema: f"{schema}.{quoted(lab.local_server, '~lineage')}" for schema in (lab.local_schema, elsewhere)}
+
+    def written() -> dict[str, list[tuple[Any, ...]]]:
+        return {s: sorted(lab.local_server.sql(f"SELECT * FROM {name}")) for s, name in lineages.items()}
+
+    meant = written()
+    name = site_of(lab.source.connection).facts.name
+    for hidden in lineages.values():
+        lab.local_server.sql(f"UPDATE {hidden} SET lineage = REPLACE(lineage, '{name}/', '/tmp/x:5432/')")
+    assert written() != meant
+    again = linked(lab)
+    again.source.pull()
+    assert written() == meant
+    assert len(again() * below()) == 0
