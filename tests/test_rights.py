@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from contextlib import closing
 from typing import Any
 
@@ -11,9 +12,9 @@ import psycopg2
 import pymysql
 import pytest
 from lab import Lab
-from linking import admin, contents, declare_session, linked, remedies, remedy
+from linking import admin, contents, declare_session, linked, quoted, remedies, remedy
 
-from link import HelperMismatchError, LinkError, LocalMismatchError, NotFoundError, PrivilegeError
+from link import HelperMismatchError, LinkError, LocalMismatchError, LoginError, NotFoundError, PrivilegeError
 
 REFUSALS = (pymysql.MySQLError, psycopg2.Error)
 MYSQLS = pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
@@ -83,12 +84,110 @@ def test_a_table_that_the_account_does_not_see(lab: Lab) -> None:
     cured(lab, raised.value)
 
 
-@MYSQLS
-def test_a_right_on_single_columns_is_not_enough(lab: Lab) -> None:
+@pytest.mark.parametrize("column", ["note", "a`b) c,"])
+def test_a_right_on_single_columns_is_not_enough(lab: Lab, column: str) -> None:
     declare_session(lab)
     lab.revoke("SELECT", "session")
-    admin(lab, 'GRANT SELECT ("session") ON "{source}"."session" TO {user}')
-    cured(lab, lacking(lab, "lacks SELECT on"))
+    name = quoted(lab.source_server, column)
+    if column != "note":
+        admin_column = f"ALTER TABLE {lab.source_schema}.session ADD COLUMN {name} int"
+        lab.source_server.sql(admin_column)
+    user = lab.link_user if lab.kind == "postgresql" else f"{lab.link_user}@'%'"
+    lab.source_server.sql(f"GRANT SELECT ({name}), UPDATE ({name}) ON {lab.source_schema}.session TO {user}")
+    cured(lab, lacking(lab, r"lacks SELECT on .*\. It has SELECT on some columns only\."))
+
+
+@MYSQLS
+def test_a_role_that_is_not_active(lab: Lab) -> None:
+    """Its rights are not there; the message says what makes them be, whether the table is seen or not."""
+    declare_session(lab, grant=False)
+    role = f"{lab.prefix}_readers"
+    lab.source_server.sql(f"CREATE ROLE {role}")
+    try:
+        for table in ("session", "session__trial"):
+            lab.source_server.sql(f"GRANT SELECT, REFERENCES ON {lab.source_schema}.{table} TO {role}")
+        lab.source_server.sql(f"GRANT {role} TO {lab.link_user}@'%'")
+        lab._grant("ALL PRIVILEGES", lab.helper_schema, lab.helper_table)
+        with pytest.raises(NotFoundError, match=rf"it is not active \({role}\)"):
+            linked(lab).source.pull()
+        lab._grant("INSERT", lab.source_schema, "session")
+        error = lacking(lab, rf"it is not active \({role}\)")
+        (activate,) = re.findall("SET DEFAULT ROLE [^;]*", error.hint or "")
+        lab.source_server.sql(activate)
+        assert linked(lab).source.pull().pulled == 3
+    finally:
+        lab.source_server.sql(f"DROP ROLE {role}")
+
+
+@POSTGRESQL
+def test_a_role_that_does_not_inherit(lab: Lab) -> None:
+    declare_session(lab, grant=False)
+    role = f"{lab.prefix}_readers"
+    lab.source_server.sql(f"CREATE ROLE {role}")
+    for table in ("session", "session__trial"):
+        lab.source_server.sql(f"GRANT SELECT, REFERENCES ON {lab.source_schema}.{table} TO {role}")
+    lab.source_server.sql(f"GRANT {role} TO {lab.link_user} WITH INHERIT FALSE")
+    error = lacking(lab, rf"it is not active \({role}\)")
+    lab.source_server.sql(remedies(error)[-1])
+    assert linked(lab).source.pull().pulled == 3
+
+
+@pytest.mark.parametrize("kind", ["mysql"], indirect=True)
+def test_rights_that_are_revoked_on_one_schema(lab: Lab) -> None:
+    """Where rights can be revoked so, names of schemas stand for themselves only."""
+    declare_session(lab, grant=False)
+    admin(lab, 'GRANT INSERT ON "{source}"."session" TO {user}')
+    user, schema = f"{lab.link_user}@'%'", lab.source_schema
+    lab.source_server.sql("SET GLOBAL partial_revokes = ON")
+    try:
+        for statement in (
+            f"GRANT SELECT, REFERENCES ON *.* TO {user}",
+            f"REVOKE SELECT, REFERENCES ON `{schema}`.* FROM {user}",
+            f"GRANT SELECT, REFERENCES ON `{schema.replace('_', '%%')}`.* TO {user}".replace("%%", "%"),
+            f"GRANT ALL ON {lab.helper_schema}.{lab.helper_table} TO {user}",
+        ):
+            lab.source_server.sql(statement)
+        lacking(lab, f"lacks SELECT and REFERENCES on {schema}.session ")
+        lab.source_server.sql(f"GRANT SELECT, REFERENCES ON `{schema}`.* TO {user}")
+        assert linked(lab).source.pull().pulled == 3
+    finally:
+        lab.source_server.sql(f"DROP USER {user}")
+        lab.source_server.sql("SET GLOBAL partial_revokes = OFF")
+        lab.source_server.create_user(lab.link_user, lab.link_password)
+
+
+REFUSED = {
+    "mysql": {
+        "PASSWORD EXPIRE": "password has expired",
+        "ACCOUNT LOCK": "is locked: .* ACCOUNT UNLOCK",
+        "REQUIRE X509": "must use TLS or a certificate",
+    },
+    "postgresql": {
+        "VALID UNTIL '2020-01-01'": "password has expired",
+        "NOLOGIN": "may not log in: .* LOGIN",
+    },
+}
+
+
+def test_accounts_that_are_not_let_in(lab: Lab) -> None:
+    """Each is told in words that help, also where the link has been in use: when the next session is opened."""
+    declare_session(lab)
+    user = lab.link_user if lab.kind == "postgresql" else f"{lab.link_user}@'%'"
+    alter = "ALTER ROLE" if lab.kind == "postgresql" else "ALTER USER"
+    for option, match in REFUSED["postgresql" if lab.kind == "postgresql" else "mysql"].items():
+        table = linked(lab)
+        table.source.pull()
+        lab.source_server.sql(f"{alter} {user} {option}")
+        for used in (table, linked(lab, use_tls=None)):
+            with pytest.raises(LoginError, match=match) as raised:
+                used.source.pull()
+            assert lab.link_user in str(raised.value)
+        if lab.kind == "postgresql":
+            lab.source_server.sql(f"{alter} {user} VALID UNTIL 'infinity' LOGIN")
+        else:
+            again = "ACCOUNT UNLOCK" if "LOCK" in option else "REQUIRE NONE"
+            lab.source_server.sql(f"{alter} {user} IDENTIFIED BY '{lab.link_password}'")
+            lab.source_server.sql(f"{alter} {user} {again}")
 
 
 @MYSQLS

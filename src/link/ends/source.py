@@ -50,7 +50,7 @@ def _named(site: Site, spec: LinkSpec, catalogue: Catalogue) -> list[Table]:
     if not catalogue.has_schema(spec.source_schema):
         raise NotFoundError(
             f"The link user {site.user!r} sees no schema {spec.source_schema!r} on {site.address}.",
-            nearest(spec.source_schema, catalogue.schemas()),
+            nearest(spec.source_schema, catalogue.schemas()) + site.role_hint(catalogue.idle_roles()),
         )
     relations = catalogue.relations(spec.source_schema)
     names = [name for name, what in relations.items() if not what]
@@ -67,7 +67,8 @@ def _named(site: Site, spec: LinkSpec, catalogue: Catalogue) -> list[Table]:
             f"schema {spec.source_schema} on the source server {site.address}.",
             nearest(spec.table_name, [name.lstrip("#_") for name in names])
             + " "
-            + site.grant_hint(SOURCE_RIGHTS, spec.source_schema, spec.table_name),
+            + site.grant_hint(SOURCE_RIGHTS, spec.source_schema, spec.table_name)
+            + site.role_hint(catalogue.idle_roles()),
         )
     found = [catalogue.table(spec.source_schema, master)]
     for name in part_names(master, relations):

@@ -289,10 +289,12 @@ def require_rights(site: Site, catalogue: Catalogue, table: Table, rights: Seque
     """Raise PrivilegeError, with the GRANT, where the account lacks a right on a table at the source."""
     missing = catalogue.missing_rights(table, rights)
     if missing:
+        some = catalogue.held_on_columns(table, missing)
+        partly = f" It has {' and '.join(some)} on some columns only." if some else ""
         raise PrivilegeError(
             f"The link user {site.user!r} lacks {' and '.join(missing)} on {table.schema}.{table.name} "
-            f"on the source server {site.address}.",
-            site.grant_hint(missing, table.schema, table.name),
+            f"on the source server {site.address}.{partly}",
+            site.grant_hint(missing, table.schema, table.name) + site.role_hint(catalogue.idle_roles()),
         )
 
 

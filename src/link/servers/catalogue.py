@@ -79,6 +79,14 @@ class Catalogue(ABC):
         return False
 
     @abstractmethod
+    def held_on_columns(self, table: Table, rights: Sequence[str]) -> list[str]:
+        """Those of the rights that the account has on some columns of a table."""
+
+    @abstractmethod
+    def idle_roles(self) -> list[str]:
+        """The roles that the account has been given and whose rights it does not have as it is."""
+
+    @abstractmethod
     def localized(self, table: Table, source: Dialect) -> Table:
         """A table of a source of some kind, in this server's words.
 

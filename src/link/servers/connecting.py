@@ -17,6 +17,7 @@ from .. import host
 from ..config import Address, Credentials
 from ..errors import ConfigError, LinkError, LoginError, NotFoundError, UnreachableError
 from ..model.backends import BACKENDS
+from . import refusals
 
 #: PostgreSQL's SSLRequest: its length and its code (documentation, "Message Formats").
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
@@ -151,11 +152,8 @@ def _refused(error: Exception, place: str, account: Credentials) -> LinkError:
             f"The source server {place} has no such database (user {user!r}): {text}",
             "Name it with database= or in the URL.",
         )
-    if any(sign in text for sign in ("Access denied", "authentication failed", "no password supplied", "1045")):
-        return LoginError(
-            f"The source server {place} refused the {account.role} {user!r}: {text}",
-            f"Check {account.told_by}.",
-        )
+    if todo := refusals.remedy(text, f"Check {account.told_by}."):
+        return LoginError(f"The source server {place} refused the {account.role} {user!r}: {text}", todo)
     return UnreachableError(
         f"Cannot connect to the source server {place} as {user!r}: {text}",
         "Check host, port and backend, and that the server runs and can be reached from here.",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from ..errors import DefinitionError, PrivilegeError
+from ..errors import DefinitionError, PrivilegeError, ServerError
 from ..model.kinds import Kind, default_of, marked
 from ..model.schema import Column, ForeignKey, Table
 from . import mysql_types, postgresql_types
@@ -23,6 +23,8 @@ _DEFAULT = re.compile(
     rb"^  `((?:[^`]|``)+)` (?:[^'\n]|'(?:[^'\\]|''|\\.)*')*? DEFAULT (?:0x([0-9A-F]+)|'((?:[^'\\]|''|\\.)*)')",
     re.MULTILINE | re.DOTALL,
 )
+#: A right on some columns, in a line of SHOW GRANTS.
+_ON_COLUMNS = re.compile(r"[A-Z ]+ \((?:`(?:[^`]|``)*`(?:, ?)?)+\)")
 #: Character sets with more than MySQL's catalogue can tell.
 _WIDE = {
     "utf8mb4": "utf-8",
@@ -131,10 +133,33 @@ class MySQLCatalogue(Catalogue):
     # rights
 
     def missing_rights(self, table: Table, rights: Sequence[str]) -> list[str]:
-        # SHOW GRANTS without a user shows the account's own grants, those through its active roles included.
-        grants = self.session.query("SHOW GRANTS")
-        held = {right for (grant,) in grants for right in _granted(str(grant), table)}
+        held = _held(self._grants, table, self._literal_grants)
         return [right for right in rights if not {right, "ALL PRIVILEGES"} & held]
+
+    def held_on_columns(self, table: Table, rights: Sequence[str]) -> list[str]:
+        on_table = f" ON {plain(self.dialect.name_of(table))} TO "
+        granted = " ".join(grant for grant in self._grants if on_table in grant)
+        return [right for right in rights if f"{right} (`" in granted]
+
+    def idle_roles(self) -> list[str]:
+        enabled = "SELECT ROLE_NAME FROM information_schema.ENABLED_ROLES WHERE ROLE_NAME IS NOT NULL"
+        try:
+            rows = self.session.query(
+                f"SELECT ROLE_NAME FROM information_schema.APPLICABLE_ROLES WHERE ROLE_NAME NOT IN ({enabled})"
+            )
+        except ServerError:
+            return []  # MySQL before 8.0.19 has no such lists
+        return sorted({str(name) for (name,) in rows})
+
+    @cached_property
+    def _grants(self) -> list[str]:
+        """The account's own grants, those through its active roles included."""
+        return [str(grant) for (grant,) in self.session.query("SHOW GRANTS")]
+
+    @cached_property
+    def _literal_grants(self) -> bool:
+        """Whether MySQL takes the names of schemas literally, as it does where rights can be revoked on single ones."""
+        return ("partial_revokes", "ON") in self.session.query("SHOW VARIABLES LIKE 'partial_revokes'")
 
     # tables from elsewhere
 
@@ -237,23 +262,35 @@ def _foreign_keys(rows: Sequence[tuple[Any, ...]]) -> tuple[ForeignKey, ...]:
     )
 
 
-def _granted(grant: str, table: Table) -> list[str]:
-    """The rights that a line of SHOW GRANTS gives on all columns of a table."""
+def _held(grants: Sequence[str], table: Table, literal: bool) -> set[str]:
+    """The rights on all columns of a table that the lines of SHOW GRANTS leave."""
     name = r"(\*|`(?:[^`]|``)*`)"
-    found = re.match(rf"GRANT (.*) ON {name}\.{name} TO ", grant)
-    if not found:
-        return []
-    rights, schema, granted_table = found.groups()
-    if granted_table == "*":
-        applies = schema == "*" or _like(schema[1:-1].replace("``", "`")).fullmatch(table.schema) is not None
-    else:
-        applies = [n[1:-1].replace("``", "`") for n in (schema, granted_table)] == [table.schema, table.name]
-    on_columns = r"[A-Z ]+ \(.*?\)"
-    return re.split(", ?", re.sub(on_columns, "", rights)) if applies else []
+    everywhere: set[str] = set()
+    revoked: set[str] = set()
+    here: set[str] = set()
+    for line in grants:
+        found = re.match(rf"(GRANT|REVOKE) (.*) ON {name}\.{name} (?:TO|FROM) ", line)
+        if not found:
+            continue
+        verb, rights, schema, granted = found.groups()
+        if granted != "*":
+            applies = [_unquoted(schema), _unquoted(granted)] == [table.schema, table.name]
+        else:
+            literally = literal or verb == "REVOKE"
+            applies = schema == "*" or bool(_like(_unquoted(schema), literally).fullmatch(table.schema))
+        if applies:
+            place = revoked if verb == "REVOKE" else everywhere if schema == "*" else here
+            place.update(re.split(", ?", _ON_COLUMNS.sub("", rights)))
+    # What is revoked on a schema is taken from what holds everywhere, and from nothing else.
+    return everywhere - revoked | here
 
 
-def _like(pattern: str) -> re.Pattern[str]:
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace("``", "`")
+
+
+def _like(pattern: str, literally: bool) -> re.Pattern[str]:
     """The schemas that the name in a grant on a whole schema stands for."""
-    wild = {"%": ".*", "_": "."}
+    wild = {} if literally else {"%": ".*", "_": "."}
     pieces = re.findall(r"\\?.", pattern, re.DOTALL)
     return re.compile("".join(wild.get(piece, re.escape(piece[-1])) for piece in pieces), re.DOTALL)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 
 from .dialect import plain
+from .mysql import MariaDB
 from .rights import LINEAGE, Access, Rights, Statement, checked, dropping
 
 #: With CREATE they can be granted on a table that is not there yet.
@@ -59,6 +60,11 @@ class MySQLRights(Rights):
 
     def on_table(self, rights: Sequence[str], schema: str, table: str, account: str) -> str:
         return f"GRANT {', '.join(rights)} ON {plain(self.dialect.full_name(schema, table))} TO {account};"
+
+    def of_role(self, role: str, account: str) -> str:
+        if isinstance(self.dialect, MariaDB):
+            return f"SET DEFAULT ROLE {plain(self.dialect.quote(role))} FOR {account};"
+        return f"SET DEFAULT ROLE ALL TO {account};"
 
     def on_helper(self, schema: str, table: str, account: str) -> str:
         create = f"CREATE SCHEMA IF NOT EXISTS {plain(self.dialect.quote(schema))};"

@@ -18,7 +18,7 @@ from ..errors import LinkError, LoginError, PrivilegeError, ServerError, Unreach
 from ..model.ranges import Sql
 from ..model.schema import Column, Table
 from ..signals import BusyError, RowError
-from . import mysql_wire, settings
+from . import mysql_wire, refusals, settings
 from .dialect import plain
 from .languages import interleaved, writer
 from .mysql import MariaDB, MySQL
@@ -61,6 +61,8 @@ _UNFIT = (
     3819,  # MySQL: a check is violated
     4025,  # MariaDB: a check is violated
 )
+#: Also of a password that has expired, and of a locked account.
+_REFUSED = {ER.ACCESS_DENIED_ERROR, 1698, 1820, 1862, 3118, 4151}
 _DENIED = {ER.TABLEACCESS_DENIED_ERROR, ER.COLUMNACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, 1227, 1370}
 
 
@@ -68,11 +70,9 @@ def translate(error: Exception, address: str, user: str) -> LinkError:
     """The one table from the driver's errors to ours."""
     code = error.args[0] if error.args else None
     text = str(error.args[-1]) if error.args else str(error)
-    if code in (ER.ACCESS_DENIED_ERROR, 1698):
-        return LoginError(
-            f"The server {address} refused the user {user!r}: {text}",
-            "Check the user name and the password.",
-        )
+    if code in _REFUSED:
+        todo = refusals.remedy(str(error), "Check the user name and the password.")
+        return LoginError(f"The server {address} refused the user {user!r}: {text}", todo)
     if code in _LOST or isinstance(error, (OSError, pymysql.InterfaceError)):
         return UnreachableError(
             f"Lost or could not make the connection to {address} as {user!r}: {text}",

@@ -147,6 +147,20 @@ class PostgreSQLCatalogue(Catalogue):
     def hides_rows(self, table: Table) -> bool:
         return bool(self.session.query(f"SELECT row_security_active({_OID})", (table.schema, table.name))[0][0])
 
+    def held_on_columns(self, table: Table, rights: Sequence[str]) -> list[str]:
+        asked = [right for right in rights if right in ("SELECT", "INSERT", "UPDATE", "REFERENCES")]
+        rows = self.session.query(
+            f"SELECT r FROM unnest(%s::text[]) AS asked(r) WHERE has_any_column_privilege({_OID}, r)",
+            (asked, table.schema, table.name),
+        )
+        return [str(right) for (right,) in rows]
+
+    def idle_roles(self) -> list[str]:
+        rows = self.session.query(
+            "SELECT rolname FROM pg_roles WHERE pg_has_role(oid, 'MEMBER') AND NOT pg_has_role(oid, 'USAGE') ORDER BY 1"
+        )
+        return [str(name) for (name,) in rows]
+
     # tables from elsewhere
 
     def localized(self, table: Table, source: Dialect) -> Table:

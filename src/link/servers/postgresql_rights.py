@@ -73,6 +73,10 @@ class PostgreSQLRights(Rights):
             grants.append(f"GRANT {', '.join(on_table)} ON {name} TO {account};")
         return " ".join(grants)
 
+    def of_role(self, role: str, account: str) -> str:
+        # Before version 16 it is not the membership that inherits, but the account: ALTER ROLE ... INHERIT.
+        return f"GRANT {plain(self.dialect.quote(role))} TO {account} WITH INHERIT TRUE;"
+
     def on_helper(self, schema: str, table: str, account: str) -> str:
         return self.on_schema(schema, account)
 

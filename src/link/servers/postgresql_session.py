@@ -16,7 +16,7 @@ from ..errors import LinkError, LoginError, PrivilegeError, ServerError, Unreach
 from ..model.ranges import Sql
 from ..model.schema import Table
 from ..signals import BusyError, RowError
-from . import settings
+from . import refusals, settings
 from .dialect import plain
 from .languages import unhexed
 from .postgresql import PostgreSQL
@@ -56,11 +56,9 @@ _DECIMALS = psycopg2.extensions.new_type((1700,), "DECIMALS", _decimal)
 def translate(error: Exception, address: str, user: str) -> LinkError:
     """The one table from the driver's errors to ours."""
     code, text = getattr(error, "pgcode", None) or "", str(error).strip()
-    if code.startswith("28") or "authentication failed" in text or "no password supplied" in text:
-        return LoginError(
-            f"The server {address} refused the user {user!r}: {text}",
-            "Check the user name and the password.",
-        )
+    todo = refusals.remedy(text, "Check the user name and the password.")
+    if code.startswith("28") or (todo and not code):
+        return LoginError(f"The server {address} refused the user {user!r}: {text}", todo)
     if code in _LOST or (not code and isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError))):
         return UnreachableError(
             f"Lost or could not make the connection to {address} as {user!r}: {text}",

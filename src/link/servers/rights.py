@@ -98,6 +98,10 @@ class Rights(ABC):
         """The statements that give rights on a table to an account, each with its semicolon."""
 
     @abstractmethod
+    def of_role(self, role: str, account: str) -> str:
+        """The statement that lets an account have the rights of a role that it was given, without asking for them."""
+
+    @abstractmethod
     def on_helper(self, schema: str, table: str, account: str) -> str:
         """The statements that let an account create and use a helper table."""
 

@@ -177,6 +177,16 @@ class Site(ABC):
         grant = self.rights.on_table(rights, schema, table, self.facts.account)
         return f"{self.rights.granter} {self.address}: {grant}"
 
+    def role_hint(self, roles: Sequence[str]) -> str:
+        """Who lets this account have the rights of roles that it was given, if there are such; after another hint."""
+        if not roles:
+            return ""
+        statement = self.rights.of_role(roles[0], self.facts.account)
+        return (
+            f"\n  → The rights of a role that the account has do not count, for it is not active ({', '.join(roles)}). "
+            f"As administrator of {self.address}: {statement}"
+        )
+
     def grant_helper_hint(self, schema: str, table: str) -> str:
         """Who lets this account create and use a helper table, and the GRANT."""
         return f"As administrator of {self.address}: {self.rights.on_helper(schema, table, self.facts.account)}"
