@@ -15,9 +15,10 @@ import pytest
 from figures import SOAK, Figures
 from fleet import TestServer
 from lab import Lab
-from oracle import run
+from oracle import run, string
 from pipelines import count_held, linked
 
+from link import LocalMismatchError
 from link.model.ranges import ALL
 from link.servers.keyed import Segment
 from link.work import claims, comparing
@@ -122,7 +123,7 @@ def create(lab: Lab, table: str, columns: dict[str, str], key: Sequence[str], ro
         f"CREATE TABLE {lab.source_schema}.{table} (n int NOT NULL, "
         f"{', '.join(f'{name} {words} NOT NULL' for name, words in columns.items())}, PRIMARY KEY ({', '.join(key)}))",
         "SET sql_mode = ''",
-        f"INSERT IGNORE INTO {lab.source_schema}.{table} ({names}) VALUES {values}",
+        *([f"INSERT IGNORE INTO {lab.source_schema}.{table} ({names}) VALUES {values}"] if values else []),
     )
     lab.helper_table = f"helper_{table}"
     lab.grant(table)
@@ -294,3 +295,94 @@ def test_elsewhere(mixed: Lab) -> None:
 def is_half(code: str) -> bool:
     """Whether a text in hexadecimal has half a character, which is no UTF-8."""
     return "\ud800" <= max(bytes.fromhex(code).decode("utf-8", "surrogatepass"), default="") <= "\udfff"
+
+
+def key_table(lab: Lab, words: str, values: Sequence[bytes]) -> Any:
+    """The linked class of a table with a part, with such a key."""
+    create(lab, "thing", {"k": words}, ["k"], [[value] for value in values])
+    part = f"{lab.source_schema}.thing__part"
+    run(
+        lab.source_server,
+        f"CREATE TABLE {part} (k {words} NOT NULL, i int NOT NULL, PRIMARY KEY (k, i), "
+        f"FOREIGN KEY (k) REFERENCES {lab.source_schema}.thing (k))",
+        f"INSERT INTO {part} SELECT k, n FROM {lab.source_schema}.thing",
+    )
+    lab.grant("thing")
+    return linked(lab, "Thing", backend=lab.source_server.backend)
+
+
+#: Of each: what a server of another kind can hold, and what it cannot.
+TRAVELLING = {
+    "cp932": ([b"a", b"\x83\x5c", b"z"], [b"\x81\xad", b"\x87\x90", b"\xed\x40"]),
+    "sjis": ([b"a", b"\x83\x5c"], [b"\x5c", b"a\x5c"]),
+    "ucs2": ([b"\0a", b"\x30\x42"], [b"\xd8\x00", b"\xdf\xff\0a"]),
+    "swe7": ([b"a", b"[]"], [b"\xff", b"a\x80"]),
+    "tis620": ([b"a", b"\xa1"], [b"\xa0", b"\xdb"]),
+}
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("pair", ELSEWHERE[2:], ids="-".join, indirect=True)
+@pytest.mark.parametrize("charset", [*TRAVELLING, "utf8mb4"])
+def test_keys_elsewhere(mixed: Lab, charset: str) -> None:
+    """Keys that the other kind of server cannot even be asked for: refused, and let go of; the pull ends."""
+    lab = mixed
+    held, refused = TRAVELLING.get(charset, ([b"a", "\u3042".encode(), "\uffff".encode()], [b"\0", b"a\0b"]))
+    if charset == "utf8mb4" and lab.kind == "mariadb":
+        refused = [*refused, b"\xed\xa0\x80", b"a\xed\xbf\xbf"]
+    Thing = key_table(lab, f"varchar(6) CHARACTER SET {charset} COLLATE {charset}_bin", [*held, *refused])
+    result = Thing.source.pull(suppress_errors=True)
+    assert (result.pulled, len(result.errors)) == (len(held), len(refused))
+    assert all("thing" in str(error) for _, error in result.errors)
+    assert states(Thing) == {"Shared": len(held), "Unshared": len(refused)}
+    assert count_held(lab) == len(held)
+    assert Thing.source.verify().compared == len(held)
+    assert Thing.source.pull(suppress_errors=True).pulled == 0
+    assert Thing.delete(prompt=False) == len(held)
+    assert count_held(lab) == 0
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("pair", [*ALIKE, *ELSEWHERE], ids="-".join, indirect=True)
+@pytest.mark.parametrize("charset", ["cp932", "utf8mb4"])
+def test_labels(mixed: Lab, charset: str) -> None:
+    """Labels that differ in case alone, in a key and elsewhere; each row has the one that it had."""
+    lab = mixed
+    labels = ["a", "A", "b'\\", "\u00e9", "e"] if charset != "cp932" else ["a", "A", "\u80fd", "\uff5e", "\u2225", "-"]
+    words = (
+        f"enum({', '.join(string(lab.kind, label) for label in labels)}) CHARACTER SET {charset} COLLATE {charset}_bin"
+    )
+    columns = {"k": words, "v": words}
+    create(lab, "thing", columns, ["k"], [])
+    numbers = range(1, len(labels) + 1)
+    run(
+        lab.source_server,
+        *(f"INSERT INTO {lab.source_schema}.thing VALUES ({n}, {n}, {len(labels) + 1 - n})" for n in numbers),
+    )
+    Thing = linked(lab, "Thing", backend=lab.source_server.backend)
+    assert Thing.source.pull().pulled == len(labels)
+    if lab.local_kind == "postgresql":
+        rows = lab.local_server.sql(f"SELECT n, k::text, v::text FROM {lab.local_schema}.thing ORDER BY n")
+        assert rows == [(n, labels[n - 1], labels[-n]) for n in numbers]
+    else:
+        for server, schema in ((lab.source_server, lab.source_schema), (lab.local_server, lab.local_schema)):
+            found = server.sql(f"SELECT n, k+0, v+0 FROM {schema}.thing ORDER BY n")
+            assert [tuple(map(int, row)) for row in found] == [(n, n, len(labels) + 1 - n) for n in numbers]
+    assert states(Thing) == {"Shared": len(labels)}
+    assert Thing.source.verify()
+    assert Thing.source.pull().pulled == 0
+    assert Thing.delete(prompt=False) == len(labels)
+
+
+@pytest.mark.parametrize("pair", [("mysql", "mysql"), ("mariadb", "mysql")], ids="-".join, indirect=True)
+@pytest.mark.parametrize("charset", ["cp932", "tis620"])
+def test_local_columns_that_keep_other_characters(mixed: Lab, charset: str) -> None:
+    """A server puts a character for one that its character set lacks, also in strict mode: such a table is refused."""
+    lab = mixed
+    create(lab, "thing", {"v": "varchar(9) CHARACTER SET utf8mb4"}, ["n"], [["\u6661".encode()]])
+    with lab.local_server.cursor() as cursor:
+        cursor.execute(f"CREATE SCHEMA {lab.local_schema}")
+        columns = f"n int NOT NULL PRIMARY KEY, v varchar(9) CHARACTER SET {charset} NOT NULL"
+        cursor.execute(f"CREATE TABLE {lab.local_schema}.thing ({columns})")
+    with pytest.raises(LocalMismatchError, match=rf"thing\.v .*{charset}.*utf8mb4"):
+        linked(lab, "Thing", backend=lab.source_server.backend).source.pull()

@@ -107,13 +107,21 @@ class PostgreSQLSession(Session):
 
     def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._cursor() as cursor:
-            cursor.execute(sql, tuple(args)) if args else cursor.execute(plain(sql))
+            self._run(cursor, sql, args)
             return list(cursor.fetchall())
 
     def execute(self, sql: str, args: Sequence[Any] = ()) -> int:
         with self._cursor() as cursor:
-            cursor.execute(sql, tuple(args)) if args else cursor.execute(plain(sql))
+            self._run(cursor, sql, args)
             return max(int(cursor.rowcount), 0)
+
+    def _run(self, cursor: Any, sql: str, args: Sequence[Any]) -> None:
+        try:
+            cursor.execute(sql, tuple(args)) if args else cursor.execute(plain(sql))
+        except ValueError as error:
+            self._busy = False
+            # The driver itself refuses a NUL, which keys of other servers may have.
+            raise RowError(f"{self.address}: {error}") from error
 
     @contextlib.contextmanager
     def _cursor(self) -> Iterator[Any]:
