@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import datajoint as dj
@@ -15,6 +16,7 @@ from older import older
 from pipelines import count_held
 from proxy import Proxy
 
+from dj_link.convert import convert
 from link import ConfigError, HelperMismatchError
 from link.servers.sites import site_of
 
@@ -237,6 +239,34 @@ def test_a_helper_table_from_before_is_told_whom_it_serves(lab: Lab, before: str
     assert linked(lab)().source.pull().pulled == 0
 
 
+def test_a_helper_table_from_before_is_told_once(lab: Lab) -> None:
+    """Many use it for the first time at once: for one local table, and for others, of which one gets it."""
+    declare_session(lab)
+    linked(lab)().source.pull()
+    for local_schemas in ([lab.local_schema] * 4, [f"{lab.prefix}_{n}" for n in range(3)]):
+        set_comment(lab, "datajoint-link")
+        lab.local_server.sql(f"DROP TABLE {lab.local_schema}.{quoted(lab.local_server, '~link')}")
+        with ThreadPoolExecutor(len(local_schemas)) as pool:
+            tried = list(pool.map(lambda schema: _first_use(lab, schema), local_schemas))
+        if local_schemas[0] == lab.local_schema:
+            assert tried == [True] * 4
+            ((_, number, _),) = numbers(lab)
+            assert f"{LOCAL_MARK}{number} " in comment(lab)
+        else:
+            assert tried.count(True) == 1
+            assert f"{local_schemas[tried.index(True)]}.session on " in comment(lab)
+
+
+def _first_use(lab: Lab, local_schema: str) -> bool:
+    """Whether a link of a process of its own may be used."""
+    local = lab.instance(lab.local_server, lab.local_user, lab.local_password)
+    try:
+        linked(lab, local_schema=local_schema, connection=local)().source.status()
+        return True
+    except HelperMismatchError:
+        return False
+
+
 def test_accounts_that_may_keep_no_number_and_tell_nothing(lab: Lab) -> None:
     """The local tables are another account's, and so is the helper table: the link goes by the servers."""
     declare_session(lab)
@@ -293,6 +323,10 @@ def test_the_comment_of_an_outbound_table(lab: Lab) -> None:
         "To delete one, insert its key into session_outbound__deletion_requested and wait until "
         "session_outbound__deletion_approved has it." in comment(lab)
     )
+    convert(table._link, dry_run=False)
+    linked(lab)().source.pull()
+    assert comment(lab).count("To delete one, set is_flagged to TRUE and wait until is_deprecated says TRUE.") == 1
+    assert "session_outbound__deletion_requested" not in comment(lab)
 
 
 # --- origins of attributes

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from .. import host
 from ..config import LinkSpec
-from ..errors import PrivilegeError, ServerError, UnreachableError
+from ..errors import LinkError, PrivilegeError, UnreachableError
 from ..model.mapping import Mapping
 from ..model.schema import ForeignKey, Table
 from ..servers.catalogue import Catalogue
@@ -44,11 +44,12 @@ def renew_lineage(source: Site, session: Session, catalogue: Catalogue, spec: Li
     Earlier versions wrote down the address as it was typed, and a server may become another. Tables that depend on the
     local ones have the same origins written down, in their own schemas.
     """
-    told = session.query(
-        f"SELECT DISTINCT lineage FROM {session.dialect.full_name(spec.local_schema, LINEAGE)} "
-        f"WHERE table_name IN ({', '.join(['%s'] * len(names))})",
-        names,
-    )
+    name = session.dialect.full_name(spec.local_schema, LINEAGE)
+    listed = ", ".join(["%s"] * len(names))
+    try:
+        told = session.query(f"SELECT DISTINCT lineage FROM {name} WHERE table_name IN ({listed})", names)
+    except PrivilegeError:
+        return  # the local tables are another account's
     renamed = {old: new for (old,) in told if (new := _renamed(old, source.facts.name)) not in (None, old)}
     if not renamed:
         return
@@ -62,7 +63,7 @@ def renew_lineage(source: Site, session: Session, catalogue: Catalogue, spec: Li
             session.execute(f"UPDATE {session.dialect.full_name(schema, LINEAGE)} SET {changed}", args)
         except UnreachableError:
             raise
-        except ServerError as error:  # another account's
+        except LinkError as error:  # another account's, or somebody is at it
             logger.info("%s: cannot tell where attributes in %s come from: %s", spec.class_name, schema, error.what)
     logger.info("%s: its attributes come from the server %s now", spec.class_name, source.facts.name)
 
