@@ -109,6 +109,7 @@ def test_a_copy_of_the_local_data_changes_nothing_until_it_is_said(lab: Lab, fig
     copy = _copied(lab)
     assert copy.source.status()["Shared"] == 3
     assert copy.source.verify()
+    assert lab.local.Schema(lab.local_schema).list_tables() == ["session", "session__trial"]
     before = comment(lab), count_held(lab)
     tried = (
         copy.source.pull,

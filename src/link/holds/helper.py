@@ -24,7 +24,7 @@ from ..errors import (
 )
 from ..model.layouts import WORKER, Layout
 from ..model.schema import Table, part_name
-from ..model.served import Mark, Told, Words, read, write
+from ..model.served import Mark, Told, Words, read, shown, write
 from ..servers.catalogue import Catalogue
 from ..servers.session import Session, lock_number
 from ..servers.site import Site
@@ -210,7 +210,7 @@ class _Provider:
             if self.serves.number is None:
                 self.serves.adopt(told)
             return
-        spec, said = self.spec, f', and says: "{told.words}"' if told.words else "."
+        spec, said = self.spec, f', and says: "{shown(told.words, 300)}"' if told.words else "."
         raise HelperMismatchError(
             f"The helper table {helper.schema}.{helper.name} on the source server {self.source.address} serves "
             f"another local table than {spec.local_schema}.{spec.table_name} on {self.local.address}{said}",

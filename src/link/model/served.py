@@ -147,6 +147,6 @@ def _remedy(layout: Layout, helper: str) -> str:
     return f"set {flagged} to TRUE and wait until {deprecated} says TRUE"
 
 
-def shown(name: str) -> str:
-    """A name as it may stand in a comment: DataJoint and servers do not read every character there."""
-    return "".join(c if c.isprintable() and c not in '%"\\[]' and ord(c) < 0x10000 else "?" for c in name)[:_NAME]
+def shown(text: str, length: int = _NAME) -> str:
+    """A text as it may stand in a comment, or be printed: DataJoint and servers do not read every character there."""
+    return "".join(c if c.isprintable() and c not in '%"\\[]' and ord(c) < 0x10000 else "?" for c in text)[:length]

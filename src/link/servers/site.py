@@ -167,7 +167,8 @@ class Site(ABC):
         """What others know the server by: not the loopback that it is reached by from its own machine."""
         typed = self.login.host
         if typed.startswith(("/", "127.")) or typed.lower() in ("localhost", "::1"):
-            return self.facts.host_name or socket.gethostname()
+            here = socket.gethostname()
+            return self.facts.host_name or (here if lasting_name(here) else "a container")
         return typed
 
     # what is said of it
