@@ -40,6 +40,7 @@ RANGE = Range((1, "a"), (7, "it's 100%"))
 CHUNK = Chunk((1, "a"), (7, "b"), 20)
 KEYS = [(1, "a"), (2, "b")]
 SELECTION = Selection("(n > 3)")
+FORMER = (ForeignKey(("n", "name"), "lab", "#unit_old", ("n", "name"), name="outbound_ibfk_1"),)
 #: Where a reader wants a new line; an AND only where it joins conditions on rows.
 LINE = re.compile(
     r" (?=(?:FROM|WHERE|SET|ORDER BY|GROUP BY|ON DUPLICATE KEY|ON CONFLICT|SELECT|AND (?:NOT )?EXISTS|AND \(\())"
@@ -112,6 +113,12 @@ def defining(define: Definitions, tables: Group) -> Iterator[tuple[str, str | Sq
     yield from (("complete a helper table", sql) for sql in define.add_columns("held", "unit_outbound", {WORKER: ()}))
     for table in local_group(tables, "here", "unit").tables:
         yield from (("create a local table", sql) for sql in define.create_table(table))
+    added = replace(master["x"], name="y", default="0.5", comment="100%")
+    wider = replace(master["name"], type=master["name"].type.replace("20", "40"), nullable=True)
+    altered = define.alter_table(master, [added], [wider], [master["wave"]])
+    yield from (("alter a table", sql) for sql in altered)
+    former = replace(helper(tables, LINK), foreign_keys=FORMER)
+    yield "let a helper table refer to its source", define.refer(former, master)
 
 
 def holding(layout_name: str, dialect: Dialect, tables: Group, layout: Layout) -> Iterator[tuple[str, str | Sql]]:

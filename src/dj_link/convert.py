@@ -142,7 +142,7 @@ class _Conversion:
         self.helper: Table = catalogue.table(self.schema, self.name)
         self.converted = set(LINK.columns) <= set(self.helper.names)
         self.layout = LINK if self.converted else DJ_LINK
-        check_helper(self.source, self.helper, self.layout, f"on the source server {self.site.address}")
+        check_helper(self.site, self.source, self.helper, self.layout)
         self.keyed = self._table(self.name)
         self.parts = {said: part_name(self.name, suffix) for said, suffix in DJ_LINK.parts.items()}
         self.last_requests = part_name(self.name, _LAST_REQUESTS)

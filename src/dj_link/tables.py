@@ -70,7 +70,7 @@ class LinkedTable(link.api.LinkedTable):
             The source cannot be reached, or this was called inside an open local transaction.
         """
         with final():
-            refresh(self._link.open())
+            self._link.operate(refresh)
 
 
 class Link:

@@ -13,6 +13,7 @@ import datajoint as dj
 
 from . import host
 from .config import LocalStore, make_spec
+from .ends.altering import alter
 from .ends.linking import Link
 from .errors import ConfigError, LinkError
 from .host import FreeTable, TableMeta
@@ -22,12 +23,10 @@ from .model.schema import part_class, part_of_class
 from .selections import Selecting, selection_of
 from .signals import final
 from .work import parallel
-from .work.comparing import Comparison
 from .work.deletion import delete
 from .work.pull import pull
 from .work.repair import repair
-from .work.run import Run
-from .work.status import status
+from .work.status import flagged, status
 from .work.verify import verify
 
 #: Keys of rows that DataJoint deletes by one statement, where it cannot do so by the conditions.
@@ -291,35 +290,26 @@ class Source(Selecting, FreeTable):
             if value is not None and value < least:
                 raise ConfigError(f"{name} must be at least {least}, not {value!r}.")
         with final():
-            selection, ends = self._selection(*restrictions), self._link.open()
+            selection = self._selection(*restrictions)
+            options: dict[str, Any] = {
+                "display_progress": display_progress,
+                "max_calls": max_calls,
+                "suppress_errors": suppress_errors,
+                "transfers": transfers,
+            }
             if (processes > 1 or executor) and not dry_run:
-                return parallel.pull(
-                    ends,
-                    selection,
-                    workers=processes if processes > 1 else os.cpu_count() or 1,
-                    executor=executor,
-                    display_progress=display_progress,
-                    max_calls=max_calls,
-                    suppress_errors=suppress_errors,
-                    transfers=transfers,
+                workers = processes if processes > 1 else os.cpu_count() or 1
+                return self._link.operate(
+                    lambda ends: parallel.pull(ends, selection, workers=workers, executor=executor, **options)
                 )
-            return pull(
-                ends,
-                selection,
-                display_progress=display_progress,
-                max_calls=max_calls,
-                dry_run=dry_run,
-                suppress_errors=suppress_errors,
-                transfers=transfers,
-            )
+            return self._link.operate(lambda ends: pull(ends, selection, dry_run=dry_run, **options))
 
     @property
     def flagged(self) -> list[dict[str, Any]]:
         """The primary keys that the source wants deleted and that are local, as a restriction."""
         with final():
             selection = self._selection()
-            with Run(self._link.open()) as run:
-                return [run.as_dict(key) for key in Comparison(run).flagged(selection)]
+            return self._link.operate(lambda ends: flagged(ends, selection))
 
     def status(self, deep: bool = False) -> Status:
         """Count the selected entities by state; prints as a small table.
@@ -330,7 +320,8 @@ class Source(Selecting, FreeTable):
             Look up every key on both servers, rather than compare checksums of the keys.
         """
         with final():
-            return status(self._link.open(), self._selection(), deep=deep)
+            selection = self._selection()
+            return self._link.operate(lambda ends: status(ends, selection, deep=deep))
 
     def repair(self, dry_run: bool = True, vanished: Literal["refetch", "release"] = "refetch") -> RepairResult:
         """Bring to rest every selected entity that is not: what an interrupted run, a backup or a hand left behind.
@@ -348,7 +339,8 @@ class Source(Selecting, FreeTable):
             What was done, or would be; prints as a small table.
         """
         with final():
-            return repair(self._link.open(), self._selection(), dry_run=dry_run, vanished=vanished)
+            selection = self._selection()
+            return self._link.operate(lambda ends: repair(ends, selection, dry_run=dry_run, vanished=vanished))
 
     def verify(self) -> VerifyResult:
         """Prove that the selected shared entities, parts included, are the same on both servers.
@@ -362,7 +354,8 @@ class Source(Selecting, FreeTable):
             The keys that differ; true when there are none.
         """
         with final():
-            return verify(self._link.open(), self._selection())
+            selection = self._selection()
+            return self._link.operate(lambda ends: verify(ends, selection))
 
     def moved(self, prompt: bool | None = None) -> None:
         """Say that this local table is the one that is held for at the source, after it was moved or restored.
@@ -432,6 +425,36 @@ class LinkedTable(Selecting, dj.Manual, metaclass=LinkedMeta):
         """The local table's definition, as DataJoint describes it."""
         return str(cast(Any, self).describe(printout=False))
 
+    def alter(self, prompt: bool = True, context: Any = None) -> None:
+        """Widen the local table, and its parts, to what the source's have become.
+
+        Columns and part tables that are missing are added, columns that hold less than the source's are widened; and so
+        is the key of the helper table. Nothing is narrowed or dropped. Rows that are here get the default of a new
+        column, or NULL: ``source.verify()`` names those of which the source has something else.
+
+        Parameters
+        ----------
+        prompt : bool
+            Show the statements and ask.
+        context : dict, optional
+            As in DataJoint; a linked table's definition is the source's.
+
+        Raises
+        ------
+        LinkError
+            A server refuses, or the source cannot be reached.
+        """
+        with final():
+            self._link.forget()
+            try:
+                altered = alter(self._link.open(), prompt)
+            finally:
+                self._link.forget()
+                type(self)._active = False
+            type(self)._activate()
+        if altered and prompt:
+            dj.logger.info("Table altered")
+
     def delete(self, transaction: bool = True, prompt: bool | None = None, part_integrity: str = "enforce") -> int:
         """Delete local rows and what depends on them locally, and release them at the source.
 
@@ -474,7 +497,7 @@ class LinkedTable(Selecting, dj.Manual, metaclass=LinkedMeta):
                 )
 
         with final():
-            return delete(self._link.open(), self._selection(), execute, prompt)
+            return self._link.operate(lambda ends: delete(ends, self._selection(), execute, prompt))
 
     def delete_quick(self, get_count: bool = False) -> int | None:
         """Delete local rows without a prompt and without dependents, and release them at the source.
@@ -490,7 +513,7 @@ class LinkedTable(Selecting, dj.Manual, metaclass=LinkedMeta):
             return sum(int(own.delete_quick(table, True)) for table in self._deletable(keys))
 
         with final():
-            count = delete(self._link.open(), self._selection(), execute, prompt=False)
+            count = self._link.operate(lambda ends: delete(ends, self._selection(), execute, prompt=False))
         return count if get_count else None
 
     def _selection(self) -> Selection:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .errors import LinkError, LockedError, ServerError
+from .errors import DefinitionError, LinkError, LockedError, ServerError
 
 
 class RowError(LinkError):
@@ -17,6 +17,10 @@ class RowError(LinkError):
 
 class BusyError(LinkError):
     """Deadlock, lock timeout or serialization failure: the same statement may work a moment later."""
+
+
+class ChangedError(LinkError):
+    """Tables are not what they were when they were looked at; nothing has been done yet."""
 
 
 @contextmanager
@@ -28,3 +32,5 @@ def final() -> Iterator[None]:
         raise LockedError(error.what, error.hint) from error
     except RowError as error:
         raise ServerError(error.what, error.hint) from error
+    except ChangedError as error:
+        raise DefinitionError(error.what, error.hint) from error

@@ -37,6 +37,13 @@ CREATE TABLE `here`.`unit` (`n` int NOT NULL COMMENT '', `name` varchar(20) CHAR
 CREATE TABLE `here`.`unit__spike` (`n` int NOT NULL COMMENT '', `name` varchar(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin NOT NULL COMMENT '', `spike` int NOT NULL COMMENT '', PRIMARY KEY (`n`, `name`, `spike`), FOREIGN KEY (`n`, `name`) REFERENCES `here`.`unit` (`n`, `name`) ON UPDATE CASCADE ON DELETE RESTRICT) ENGINE=InnoDB COMMENT='';
 
+-- alter a table
+ALTER TABLE `lab`.`#unit` ADD COLUMN `y` float NOT NULL DEFAULT 0.5 COMMENT '100%%', MODIFY COLUMN `name` varchar(40) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin NULL COMMENT '', DROP COLUMN `wave`;
+
+-- let a helper table refer to its source
+ALTER TABLE `held`.`unit_outbound` DROP FOREIGN KEY `outbound_ibfk_1`, ADD FOREIGN KEY (`n`, `name`) REFERENCES `lab`.`#unit` (`n`, `name`) ON UPDATE RESTRICT ON DELETE RESTRICT;
+
 -- @link: adopt: (7, 3)
 UPDATE `held`.`unit_outbound`
     SET _worker = %s

@@ -53,6 +53,15 @@ COMMENT ON COLUMN "here"."unit"."wave" IS 'samples, 100%%';
 -- create a local table
 CREATE TABLE "here"."unit__spike" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, "spike" integer NOT NULL, PRIMARY KEY ("n", "name", "spike"), FOREIGN KEY ("n", "name") REFERENCES "here"."unit" ("n", "name") ON UPDATE CASCADE ON DELETE RESTRICT);
 
+-- alter a table
+ALTER TABLE "lab"."#unit" ADD COLUMN "y" real NOT NULL DEFAULT 0.5, ALTER COLUMN "name" TYPE character varying(40), ALTER COLUMN "name" DROP NOT NULL, DROP COLUMN "wave";
+
+-- alter a table
+COMMENT ON COLUMN "lab"."#unit"."y" IS '100%%';
+
+-- let a helper table refer to its source
+ALTER TABLE "held"."unit_outbound" DROP CONSTRAINT "outbound_ibfk_1", ADD FOREIGN KEY ("n", "name") REFERENCES "lab"."#unit" ("n", "name") ON UPDATE NO ACTION ON DELETE NO ACTION;
+
 -- @link: adopt: (7, 3)
 UPDATE "held"."unit_outbound"
     SET _worker = %s

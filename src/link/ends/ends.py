@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from typing import Any
 
 from ..config import LinkSpec
 from ..errors import HelperMismatchError, TransactionError
 from ..files.routes import Routes
+from ..holds.helper import widened_key
 from ..holds.holds import Holds
 from ..model.mapping import Mapping
+from ..model.schema import Table
+from ..servers.dialect import plain
+from ..servers.session import Session
 from ..servers.site import Site
+from .local import another_heading, other_characters, other_parts
+
+logger = logging.getLogger("link")
+
+
+def masters_of(spec: LinkSpec, source: Table, *, local: bool) -> list[tuple[str, str]]:
+    """The tables of a link at one end, without their parts: schemas and names."""
+    if local:
+        return [(spec.local_schema, spec.table_name)]
+    return [(source.schema, source.name), (spec.find_helper_schema(), spec.helper_table)]
 
 
 @dataclass(frozen=True)
@@ -28,6 +44,10 @@ class Ends:
         The helper table.
     routes : Routes
         Where the files of the source's stores go.
+    helper : Table
+        The helper table.
+    outlines : tuple
+        What the tables there and here were when they were looked at.
     was_at : str or None
         Where the local data were last used, if that is another place than where they are now.
     """
@@ -38,12 +58,70 @@ class Ends:
     mapping: Mapping
     holds: Holds
     routes: Routes
+    helper: Table
+    outlines: tuple[frozenset[Any], frozenset[Any]]
     was_at: str | None = None
 
     @property
     def name(self) -> str:
         """What messages call the link."""
         return self.spec.class_name
+
+    def outline(self, session: Session, *, local: bool) -> frozenset[Any]:
+        """What the tables at one end are now."""
+        masters = masters_of(self.spec, self.mapping.source.master, local=local)
+        return (self.local if local else self.source).catalogue_type(session).outline(masters)
+
+    def require_held(self, session: Session) -> None:
+        """Raise HelperMismatchError where what the helper table holds is not the source table any more."""
+        master, helper = self.mapping.source.master, self.helper
+        if not self.source.catalogue_type(session).refers(helper, master):
+            raise HelperMismatchError(
+                f"The helper table {helper.schema}.{helper.name} on the source server {self.source.address} does not "
+                f"refer to the table {master.schema}.{master.name} any more: it was renamed, dropped or rebuilt there.",
+                f"The pull of {self.name} has stopped, and nothing is kept that it does not hold. The next use of the "
+                "link says what to do, or goes on.",
+            )
+
+    def require_fit(self) -> None:
+        """Raise LinkError where no row of the source can be a local row, or be held, before tables are changed.
+
+        What only differs is said once.
+        """
+        mapping, define = self.mapping, self.local.definitions
+        stops = [different for different in mapping.differences if different.stops_pulls]
+        if stops:
+            statements = [
+                plain(statement)
+                for d in stops
+                for statement in define.alter_table(d.found, d.added, (*d.widened, *d.altered), d.dropped)
+            ]
+            raise another_heading(
+                self.local,
+                stops,
+                "Link into another local schema, or change the local table, where its rows and what depends on them "
+                f"allow it: {'; '.join(statements)}. Local rows can be deleted all the same.",
+            )
+        if error := other_characters(self.local, mapping.differences):
+            raise error
+        if error := other_parts(mapping.local.master, mapping.lacking, mapping.surplus):
+            raise error
+        if narrow := widened_key(mapping.source.master, self.helper):
+            statements = self.source.definitions.alter_table(self.helper, changed=narrow)
+            raise HelperMismatchError(
+                f"The key of {mapping.source.master.schema}.{mapping.source.master.name} on the source server "
+                f"{self.source.address} has become wider than that of the helper table {self.helper.schema}."
+                f"{self.helper.name}: not all of its rows could be held.",
+                f"{self.name}().alter() changes it, and the local table: {plain('; '.join(statements))}",
+            )
+        lines = [line for different in mapping.differences for line in different.lines]
+        lines += [f"{name}: of a type that cannot be linked" for name in mapping.unlinkable]
+        if lines and self.local.is_news((self.spec, tuple(lines))):
+            logger.warning(
+                "%s: the source's table has changed: %s. What fits the local table is pulled; %s().alter() shows the "
+                "ALTER TABLE, and does it",
+                *(self.name, "; ".join(lines), self.name),
+            )
 
     def require_no_transaction(self, what: str) -> None:
         """Raise TransactionError inside a transaction on the local connection."""

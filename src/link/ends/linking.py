@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import functools
+import logging
 import threading
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import datajoint as dj
 
 from .. import host
 from ..config import LinkSpec, credentials
+from ..errors import LinkError
 from ..files.columns import relabelled
 from ..files.routes import Routes
 from ..holds.helper import provide_helper
 from ..holds.parts import holds_of
 from ..model.schema import Group, part_names
+from ..model.states import HELD
 from ..servers.site import Site
 from ..servers.sites import site_of, source_site
-from .ends import Ends
+from ..signals import ChangedError
+from .ends import Ends, masters_of
 from .lineage import origins
 from .local import declare
-from .source import find_source
+from .source import find_source, require_types
+
+logger = logging.getLogger("link")
+T = TypeVar("T")
 
 
 class Link:
@@ -136,8 +145,8 @@ class Link:
         spec, local = self.spec, self.connect_local()
         routes = Routes(local.connection, spec.stores)
         routes.require_configured()
-        source, group = self.connect_source(), self.find_source()
-        routes.require_named(group)
+        source = self.connect_source()
+        group, unlinkable = self._linkable(self.find_source(), routes)
         mapping, helper, was_at = declare(
             source,
             local,
@@ -147,5 +156,48 @@ class Link:
             functools.partial(provide_helper, source, local, spec, group.master, self.find_origins),
             take_over,
         )
+        mapping = replace(mapping, unlinkable=unlinkable)
+        routes.require_named(Group(mapping.tables[0].there, tuple(pair.there for pair in mapping.tables[1:])))
         holds = holds_of(source.dialect, mapping.source.master, helper, spec.layout)
-        return Ends(spec, source, local, mapping, holds, routes, was_at)
+        with source.session() as there, local.session() as here:
+            outlines = (
+                source.catalogue_type(there).outline(masters_of(spec, group.master, local=False)),
+                local.catalogue_type(here).outline(masters_of(spec, group.master, local=True)),
+            )
+            held = holds.saying(HELD).count(there) if mapping.new else 0
+        if held:
+            logger.warning(
+                "%s: the local table %s.%s was not there and has been made anew, empty; %d entities are held at the "
+                "source: pull() fetches them again, repair(vanished='release', dry_run=False) lets them go",
+                *(spec.class_name, spec.local_schema, spec.table_name, held),
+            )
+        return Ends(spec, source, local, mapping, holds, routes, helper, outlines, was_at)
+
+    def _linkable(self, group: Group, routes: Routes) -> tuple[Group, tuple[str, ...]]:
+        """The source's tables without columns that cannot be linked, and these.
+
+        A link that is there goes on without them; another one is refused.
+        """
+        dialect = self.connect_source().dialect
+        try:
+            require_types(self.connect_source(), group.tables)
+            routes.require_named(group)
+        except LinkError:
+            if not self.is_declared():
+                raise
+        unlinkable = tuple(f"{t.name}.{c.name}" for t in group.tables for c in t.columns if not dialect.supports(c))
+        return group.map(lambda t: t.only([c.name for c in t.columns if dialect.supports(c)])), unlinkable
+
+    def forget(self) -> None:
+        """Look at the tables again before they are used the next time."""
+        with self._lock:
+            self._group = self._heading = self._ends = None
+
+    def operate(self, operation: Callable[[Ends], T]) -> T:
+        """Do something with both ends; where tables have changed since they were looked at, as they are now."""
+        try:
+            return operation(self.open())
+        except ChangedError as change:
+            logger.info("%s: %s", self.spec.class_name, change.what)
+            self.forget()
+        return operation(self.open())

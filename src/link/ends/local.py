@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from ..config import LinkSpec
-from ..errors import ConfigError, DefinitionError, LocalMismatchError, NotFoundError, PrivilegeError
+from ..errors import ConfigError, DefinitionError, LinkError, LocalMismatchError, NotFoundError, PrivilegeError
 from ..holds.helper import Served, require_lengths
 from ..model.kinds import is_null
-from ..model.mapping import Mapping, check_same, keys_of, local_group, paired
+from ..model.mapping import Differences, Mapping, compare, keys_of, local_group, paired
 from ..model.schema import Group, Table, part_name, part_names
 from ..servers.catalogue import Catalogue
 from ..servers.rights import LINEAGE
@@ -112,30 +112,51 @@ class _Declaration:
     ) -> tuple[Mapping, T, str | None]:
         wanted = self._wanted(group, relabel)
         self._require_another_schema()
-        self._require_creation(wanted)
+        lacking = self._lacking(wanted)
+        missing = [table for table in wanted.missing if table not in lacking]
+        self._require_creation(missing)
         found = [self._compare(table) for table in wanted.tables if table not in wanted.missing]
-        self._require_parts(wanted)
-        missing = [self._creatable(table, wanted.group, group) for table in wanted.missing]
+        there = tuple(part_names(wanted.group.master.name, wanted.there))
+        surplus = tuple(name for name in there if name not in {table.name for table in wanted.tables})
+        complaint = _complaint(self.local, found, lacking, surplus)
         with self._undone_on_error() as created:
-            self._create(missing, created)
-            identity, made = self._identified(wanted, created, meanwhile, take_over)
+            self._create([self._creatable(table, wanted.group, group) for table in missing], created)
+            identity, made = self._identified(wanted, created, meanwhile, take_over, complaint)
             # Read back, for what has a name of its own on this server: the types of enums on PostgreSQL.
-            found += [self._compare(table) for table in wanted.missing]
-        named = {table.name: table for table in found}
-        own_parts = tuple(named[part.name] for part in wanted.own_parts)
-        mapping = paired(group, wanted.group.map(lambda table: named[table.name]), own_parts)
-        if wanted.missing:
+            found += [self._compare(table) for table in missing]
+        named = {different.found.name: different for different in found}
+        pairs = [(t, named[w.name]) for t, w in zip(group.tables, wanted.group.tables, strict=True) if w not in lacking]
+        mapping = replace(
+            paired(
+                Group(group.master, tuple(there for there, _ in pairs[1:])),
+                Group(pairs[0][1].shared, tuple(here.shared for _, here in pairs[1:])),
+                tuple(named[part.name].shared for part in wanted.own_parts),
+            ),
+            differences=tuple(here for _, here in pairs),
+            lacking=lacking,
+            surplus=surplus,
+            new=wanted.group.master in missing,
+        )
+        if missing:
             record_lineage(self.source, self.local, mapping)
         if LINEAGE in wanted.there:
-            renew_lineage(self.source, self.session, self.catalogue, self.spec, [table.name for table in found])
+            renew_lineage(
+                self.source, self.session, self.catalogue, self.spec, [different.found.name for different in found]
+            )
         return mapping, made, None if identity.place == identity.here else identity.place
 
     def _identified(
-        self, wanted: Declared, created: list[Table], meanwhile: Callable[[Served], T], take_over: bool
+        self,
+        wanted: Declared,
+        created: list[Table],
+        meanwhile: Callable[[Served], T],
+        take_over: bool,
+        complaint: LinkError | None,
     ) -> tuple[Identity, T]:
         """The number of the local table, and what is made at the source meanwhile, which is told of it."""
         identity = Identity(self.local, self.session, self.spec, TABLE in wanted.there)
         serves = identity.served(take_over)
+        serves.complaint = complaint
         try:
             made = meanwhile(serves)
         finally:
@@ -165,50 +186,32 @@ class _Declaration:
             )
         return (keys_of(localized.master, name),)
 
-    def _require_creation(self, wanted: Declared) -> None:
+    def _require_creation(self, missing: Sequence[Table]) -> None:
         spec = self.spec
         may = spec.create_tables and (spec.create_schema or self.catalogue.has_schema(spec.local_schema))
-        if wanted.missing and not may:
-            table = wanted.missing[0]
+        if missing and not may:
+            table = missing[0]
             raise NotFoundError(
                 f"There is no local table {table.schema}.{table.name} on {self.local.address}, and it shall "
                 f"not be created: create_{'schema' if spec.create_tables else 'tables'}=False."
             )
 
-    def _compare(self, table: Table) -> Table:
+    def _compare(self, table: Table) -> Differences:
         found = self.catalogue.table(table.schema, table.name)
-        self._require_charsets(table, found)
-        return check_same(table, found, f"on {self.local.address}", self.local.dialect.alike(self.source.dialect))
+        different = compare(table, found, self.local.dialect.alike(self.source.dialect))
+        if not different.same_key:
+            raise another_heading(self.local, [different], "Link into another local schema, or rename the local table.")
+        takes = self.local.dialect.takes_text
+        return replace(
+            different,
+            unsound=tuple(c for c in different.shared.columns if not takes(c, table[c.name].charset)),
+        )
 
-    def _require_charsets(self, table: Table, found: Table) -> None:
-        """Raise LocalMismatchError where the local server would put another character for one that it does not have."""
-        for column in found.columns:
-            wanted = table[column.name].charset if column.name in table.names else column.charset
-            if not self.local.dialect.takes_text(column, wanted):
-                raise LocalMismatchError(
-                    f"The local column {found.schema}.{found.name}.{column.name} on {self.local.address} is in the "
-                    f"character set {column.charset}, into which its server puts characters for others that are not in "
-                    f"it; the source's text comes in {wanted}.",
-                    f"Declare it in {wanted}, or rename the local table: it is then made anew.",
-                )
-
-    def _require_parts(self, wanted: Declared) -> None:
-        """Raise LocalMismatchError where the parts there and here are not the same."""
+    def _lacking(self, wanted: Declared) -> tuple[Table, ...]:
+        """The parts that are missing here beside a master with rows, whose parts would be missing."""
         master = wanted.group.master
-        local_only = set(part_names(master.name, wanted.there)) - {table.name for table in wanted.tables}
-        if local_only:
-            raise LocalMismatchError(
-                f"The local table {master.schema}.{master.name} has the part table {min(local_only)}, which the link "
-                "user does not see at the source: it was dropped there, or is not granted (any more).",
-                "Ask the source's administrator to grant SELECT, REFERENCES on it.",
-            )
-        missing = [part for part in wanted.group.parts if part in wanted.missing]
-        if missing and master.name in wanted.there and self._has_rows(master):
-            raise LocalMismatchError(
-                f"The source has a part table {missing[0].name} that the local table {master.schema}.{master.name} "
-                "lacks, and rows are there already: their parts would be missing.",
-                "Delete the local rows (they are held no more then) and pull them again.",
-            )
+        missing = tuple(part for part in wanted.group.parts if part in wanted.missing)
+        return missing if missing and master.name in wanted.there and self._has_rows(master) else ()
 
     def _creatable(self, table: Table, local: Group, source: Group) -> Table:
         """A table to be created, in what this server knows; said is what is left out of the source's."""
@@ -272,3 +275,57 @@ class _Declaration:
             if is_new and self.catalogue.has_schema(schema) and set(left) <= {table.name for table in created}:
                 self.session.execute(f"DROP SCHEMA {dialect.quote(schema)}")
             raise
+
+
+def another_heading(local: Site, differences: Sequence[Differences], hint: str) -> LocalMismatchError:
+    """The error that names every difference of some local tables."""
+    tables = [
+        f"The local table {different.found.schema}.{different.found.name} (on {local.address}) has another heading "
+        "than the source table:" + "".join(f"\n    {line}" for line in different.lines)
+        for different in differences
+        if different.lines
+    ]
+    return LocalMismatchError("\n".join(tables), hint)
+
+
+def other_characters(local: Site, differences: Sequence[Differences]) -> LocalMismatchError | None:
+    """The error that names a column for which its server would put other characters than there are, if there is one."""
+    for different in differences:
+        for column in different.unsound:
+            wanted = different.expected[column.name].charset
+            return LocalMismatchError(
+                f"The local column {different.found.schema}.{different.found.name}.{column.name} on {local.address} is "
+                f"in the character set {column.charset}, into which its server puts characters for others that are not "
+                f"in it; the source's text comes in {wanted}.",
+                f"Declare it in {wanted}, or rename the local table: it is then made anew.",
+            )
+    return None
+
+
+def other_parts(master: Table, lacking: Sequence[Table], surplus: Sequence[str]) -> LocalMismatchError | None:
+    """The error that names a part table which only one side has, if there is one."""
+    if surplus:
+        return LocalMismatchError(
+            f"The local table {master.schema}.{master.name} has the part table {min(surplus)}, which the link "
+            "user does not see at the source: it was dropped there, or is not granted (any more).",
+            "Ask the source's administrator to grant SELECT, REFERENCES on it. If it is gone for good, drop it here.",
+        )
+    if lacking:
+        return LocalMismatchError(
+            f"The source has a part table {lacking[0].name} that the local table {master.schema}.{master.name} "
+            "lacks, and rows are there already: their parts would be missing.",
+            "alter() of the linked table makes the part table here. The rows that are here stay without their parts, "
+            "and verify() names them, until they are deleted here and pulled again.",
+        )
+    return None
+
+
+def _complaint(
+    local: Site, found: Sequence[Differences], lacking: Sequence[Table], surplus: Sequence[str]
+) -> LocalMismatchError | None:
+    """Why a link to these local tables shall not begin."""
+    if error := other_characters(local, found):
+        return error
+    if any(different.lines for different in found):
+        return another_heading(local, found, "Link into another local schema, or rename the local table.")
+    return other_parts(found[0].expected, lacking, surplus) if found else None

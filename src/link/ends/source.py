@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from .. import host
 from ..config import LinkSpec
@@ -39,7 +40,6 @@ def find_source(site: Site, spec: LinkSpec) -> Group:
             _require_no_obstacle(site, catalogue, table, held=table is tables[0])
     _require_heading(site, tables[0])
     check_key(tables[0], spec.layout)
-    _check_types(site, tables)
     group = with_master_keys(tables[0], tables[1:])
     _require_parts(site, spec, group)
     return group
@@ -132,7 +132,8 @@ def _require_heading(site: Site, table: Table) -> None:
         ) from error
 
 
-def _check_types(site: Site, tables: list[Table]) -> None:
+def require_types(site: Site, tables: Sequence[Table]) -> None:
+    """Raise DefinitionError where columns are of types that cannot be linked."""
     refused = [f"{t.name}.{c.name}: {c.type}" for t in tables for c in t.columns if not site.dialect.supports(c)]
     if refused:
         raise DefinitionError(

@@ -23,9 +23,11 @@ from ..errors import (
     UnreachableError,
 )
 from ..model.layouts import WORKER, Layout
-from ..model.schema import Table, part_name
+from ..model.mapping import widened, widens
+from ..model.schema import Column, Table, part_name
 from ..model.served import Mark, Told, Words, read, shown, write
 from ..servers.catalogue import Catalogue
+from ..servers.dialect import plain
 from ..servers.session import Session, lock_number
 from ..servers.site import Site
 from .guests import welcome_guests
@@ -57,6 +59,8 @@ class Served:
         Whether it may be a copy, which tells the source nothing.
     told : bool
         Whether the source may have been told of its number.
+    complaint : LinkError or None
+        Why the link shall not begin: raised where the helper table would have to be created.
     """
 
     number: str | None
@@ -67,6 +71,7 @@ class Served:
     take_over: bool = False
     may_be_copy: bool = False
     told: bool = False
+    complaint: LinkError | None = None
 
     def is_meant_by(self, told: Told) -> bool:
         """Whether a comment is about this table, or about none.
@@ -149,9 +154,11 @@ class _Provider:
 
     def provide(self, source: Table) -> Table:
         if not {self.name, *self.parts} <= set(self.catalogue.tables(self.schema)):
+            if self.serves.complaint:
+                raise self.serves.complaint
             self._create(source)
         helper = self._read(self.name)
-        check_helper(source, helper, self.layout, f"on the source server {self.source.address}")
+        check_helper(self.source, source, helper, self.layout)
         for part in self.parts:
             _check_part(helper, self._read(part))
         self._require_served(helper)
@@ -317,7 +324,7 @@ def check_key(source: Table, layout: Layout) -> None:
         )
 
 
-def check_helper(source: Table, helper: Table, layout: Layout, place: str) -> None:
+def check_helper(site: Site, source: Table, helper: Table, layout: Layout) -> None:
     """Raise HelperMismatchError for a helper table that is not one of this source table in this layout."""
     visible = {c.name: c for c in helper.columns if not c.hidden}
     differences = [
@@ -329,14 +336,30 @@ def check_helper(source: Table, helper: Table, layout: Layout, place: str) -> No
             if name in visible and set(re.findall(r"'(.*?)'", visible[name].type)) != set(labels)
         ),
         *(f"column {name}: not expected" for name in visible if name not in (*source.primary_key, *layout.visible)),
-        *_target_differences(source, helper),
     ]
-    if differences:
+    targets = list(_target_differences(source, helper))
+    if differences or targets:
+        hint = layout.elsewhere
+        if not differences:
+            refer = site.definitions.refer(helper, source)
+            # A helper table in all else: what it held has been renamed, or was dropped together with the foreign key.
+            hint += (
+                " If the source table was renamed, dropped or rebuilt since, its rows are not held: the link user, or "
+                f"an administrator there, lets the helper table refer to it by: {plain(refer)}. Where that is refused, "
+                "it has helper rows without source rows, which go before: their holds mean nothing any more."
+            )
         raise HelperMismatchError(
-            f"The helper table {helper.schema}.{helper.name} ({place}) does not fit the source table "
-            f"{source.schema}.{source.name}:\n    " + "\n    ".join(differences),
-            layout.elsewhere,
+            f"The helper table {helper.schema}.{helper.name} (on the source server {site.address}) does not fit the "
+            f"source table {source.schema}.{source.name}:\n    " + "\n    ".join([*differences, *targets]),
+            hint,
         )
+
+
+def widened_key(referred: Table, table: Table) -> tuple[Column, ...]:
+    """The key columns of a helper table that cannot hold all keys of the table it refers to, as they would be."""
+    return tuple(
+        widened(table[name], referred[name]) for name in referred.primary_key if table[name].type != referred[name].type
+    )
 
 
 def _check_part(helper: Table, part: Table) -> None:
@@ -352,7 +375,7 @@ def _key_differences(referred: Table, table: Table) -> Iterator[str]:
     for name in referred.primary_key:
         if name not in table.names:
             yield f"column {name}: missing"
-        elif table[name].type != referred[name].type:
+        elif table[name].type != referred[name].type and not widens(table[name].kind, referred[name].kind):
             yield f"column {name}: {table[name].type}, in the table {referred.name} {referred[name].type}"
     if set(table.primary_key) != set(referred.primary_key):
         yield f"primary key: ({', '.join(table.primary_key)}), expected ({', '.join(referred.primary_key)})"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..errors import LocalMismatchError
-from .kinds import marker
+from .kinds import Kind, marker
 from .schema import Column, ForeignKey, Group, Table, part_name, part_suffix
 
 
@@ -42,17 +41,43 @@ class Mapping:
         The local tables, part by part in the order of the source's, with the columns that are at the source as well.
     own_parts : tuple of Table
         Part tables that the local master has besides, for itself.
+    differences : tuple of Differences
+        How each local table differs from what the source's asks for.
+    lacking : tuple of Table
+        Part tables of the source that are not here, as they would be declared.
+    surplus : tuple of str
+        Names of local part tables that are not at the source, or not seen there.
+    new : bool
+        Whether the local tables have just been made.
+    unlinkable : tuple of str
+        Columns of the source, with their tables, that cannot be linked; ``source`` is without them.
     """
 
     source: Group
     local: Group
     own_parts: tuple[Table, ...] = ()
+    differences: tuple[Differences, ...] = ()
+    lacking: tuple[Table, ...] = ()
+    surplus: tuple[str, ...] = ()
+    new: bool = False
+    unlinkable: tuple[str, ...] = ()
 
     @property
     def tables(self) -> tuple[TablePair, ...]:
         """The tables, there and here; the master first."""
         pairs = zip(self.source.tables, self.local.tables, strict=True)
-        return tuple(TablePair(there.only(here.names), here) for there, here in pairs)
+        return tuple(TablePair(_travelling(there.only(here.names), here), here) for there, here in pairs)
+
+    @property
+    def exact(self) -> bool:
+        """Whether whatever arrives is what the source has; else it has to be compared."""
+        return all(different.exact for different in self.differences)
+
+    @property
+    def not_here(self) -> tuple[str, ...]:
+        """What the source has and the local tables do not: columns and part tables."""
+        columns = (f"{d.found.name}.{column.name}" for d in self.differences for column in d.added)
+        return (*columns, *(table.name for table in self.lacking), *self.unlinkable)
 
     @property
     def local_key(self) -> tuple[Column, ...]:
@@ -74,6 +99,16 @@ def _knowing(table: Table, other: Table) -> Table:
         table,
         columns=tuple(replace(c, as_stored=c.name in same and c.charset == charsets[c.name]) for c in table.columns),
     )
+
+
+def _travelling(there: Table, here: Table) -> Table:
+    """A table at the source whose columns say as what they are to be sent."""
+
+    def travelling(column: Column) -> Column:
+        ours = here[column.name]
+        return column if column.type == ours.type or column.enum_type else replace(column, sent_as=ours.type)
+
+    return replace(there, columns=tuple(map(travelling, there.columns)))
 
 
 def local_group(source: Group, schema: str, table_name: str) -> Group:
@@ -98,54 +133,131 @@ def keys_of(master: Table, name: str) -> Table:
     return Table(master.schema, name, "", columns, master.primary_key, (refers,), master.primary_key)
 
 
-def check_same(expected: Table, found: Table, place: str, alike: bool) -> Table:
-    """Compare an existing local table with the one that would be declared; return it with its shared columns.
+@dataclass(frozen=True)
+class Differences:
+    """How a local table differs from the one that the source's asks for; hidden columns that one side lacks do not.
 
-    Hidden columns that only one side has are left alone. Between servers that are ``alike`` types must be the same;
-    between others the local column must hold every value of the source's.
-
-    Raises
-    ------
-    LocalMismatchError
-        With every difference on a line of its own.
+    Attributes
+    ----------
+    expected, found : Table
+        The table that would be declared, and the one that is there.
+    added : tuple of Column
+        Columns that are not here, as they would be.
+    widened : tuple of Column
+        Local columns that cannot hold all values of the source's, as they would be to hold them and all they hold now.
+    altered : tuple of Column
+        Columns of which neither side's holds the other's, as they would be declared.
+    dropped : tuple of Column
+        Columns that are not at the source.
+    wider : tuple of str
+        Names of columns that hold more here than at the source.
+    unsound : tuple of Column
+        Local columns into which the server would put other characters than the source has.
+    alike : bool
+        Whether both servers have the same types.
     """
-    differences = [
-        *(
-            f"{name}: missing"
-            for name in expected.names
-            if name not in found.names and not (expected[name].hidden and name not in expected.primary_key)
-        ),
-        *(
-            f"{name}: not at the source"
-            for name in found.names
-            if name not in expected.names and not found[name].hidden
-        ),
-        *(
-            f"{name}: {_describe(found[name])}, at the source {_describe(expected[name])}"
-            for name in expected.names
-            if name in found.names and not _fits(found[name], expected[name], alike)
-        ),
-    ]
-    if found.primary_key != expected.primary_key:
-        differences.append(
-            f"primary key: ({', '.join(found.primary_key)}), at the source ({', '.join(expected.primary_key)})"
+
+    expected: Table
+    found: Table
+    added: tuple[Column, ...] = ()
+    widened: tuple[Column, ...] = ()
+    altered: tuple[Column, ...] = ()
+    dropped: tuple[Column, ...] = ()
+    wider: tuple[str, ...] = ()
+    unsound: tuple[Column, ...] = ()
+    alike: bool = True
+
+    @property
+    def shared(self) -> Table:
+        """The local table with the columns that are at the source as well, in the source's order."""
+        columns = tuple(self.found[name] for name in self.expected.names if name in self.found.names)
+        return replace(self.found, columns=columns, master_key=self.expected.master_key)
+
+    @property
+    def same_key(self) -> bool:
+        """Whether both tables have the same key: without it entities cannot be told."""
+        return self.found.primary_key == self.expected.primary_key
+
+    @property
+    def exact(self) -> bool:
+        """Whether whatever the source has arrives as it is, or is refused by the local server itself."""
+        pairs = [(self.found[name], self.expected[name]) for name in self.shared.names]
+        if self.alike:
+            return all(found.type == expected.type for found, expected in pairs)
+        return all(_holds(found.kind, expected.kind) for found, expected in pairs)
+
+    @property
+    def stops_pulls(self) -> bool:
+        """Whether no row of the source can be what a local row would be."""
+        return bool(self.altered or self.dropped)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Each difference."""
+        changed = {column.name for column in (*self.widened, *self.altered)} | set(self.wider)
+        ours, theirs = (", ".join(table.primary_key) for table in (self.found, self.expected))
+        return (
+            *(f"{column.name}: missing" for column in self.added),
+            *(f"{column.name}: not at the source" for column in self.dropped),
+            *(
+                f"{name}: {_describe(self.found[name])}, at the source {_describe(self.expected[name])}"
+                for name in self.expected.names
+                if name in changed
+            ),
+            *([] if self.same_key else [f"primary key: ({ours}), at the source ({theirs})"]),
         )
-    if differences:
-        raise LocalMismatchError(
-            f"The local table {found.schema}.{found.name} ({place}) has another heading than the source table:\n    "
-            + "\n    ".join(differences),
-            "Link into another local schema, or rename the local table.",
-        )
-    columns = tuple(found[name] for name in expected.names if name in found.names)
-    return replace(found, columns=columns, master_key=expected.master_key)
 
 
-def _fits(found: Column, expected: Column, alike: bool) -> bool:
-    if _codec(expected) not in ("", _codec(found)) or found.nullable != expected.nullable:
-        return False
-    if alike:
-        return found.type == expected.type
-    return found.kind is not None and expected.kind is not None and found.kind.holds(expected.kind)
+def compare(expected: Table, found: Table, alike: bool) -> Differences:
+    """Compare an existing local table with the one that would be declared.
+
+    Between servers that are ``alike`` types must be the same; between others the local column must hold every value of
+    the source's.
+    """
+    key = (*expected.primary_key, *found.primary_key)
+    added = tuple(c for c in expected.columns if c.name not in found.names and not (c.hidden and c.name not in key))
+    dropped = tuple(c for c in found.columns if c.name not in expected.names and not c.hidden)
+    narrow, altered, wider = list[Column](), list[Column](), list[str]()
+    for wanted in expected.columns:
+        if wanted.name not in found.names:
+            continue
+        ours = found[wanted.name]
+        same = ours.type == wanted.type if alike else _holds(ours.kind, wanted.kind)
+        if _codec(wanted) not in ("", _codec(ours)) or not (
+            same or _holds(ours.kind, wanted.kind) or widens(ours.kind, wanted.kind)
+        ):
+            altered.append(replace(wanted, nullable=wanted.nullable or ours.nullable))
+        elif not (same or _holds(ours.kind, wanted.kind)):
+            narrow.append(widened(ours, wanted))
+        elif wanted.nullable and not ours.nullable:
+            narrow.append(replace(ours, nullable=True))
+        elif not same or ours.nullable != wanted.nullable:
+            wider.append(wanted.name)
+    return Differences(expected, found, added, tuple(narrow), tuple(altered), dropped, tuple(wider), alike=alike)
+
+
+def widened(ours: Column, wanted: Column) -> Column:
+    """A local column with the source's type, and otherwise as it is."""
+    charset = (ours.charset, ours.collation) if ours.charset and wanted.charset else (wanted.charset, wanted.collation)
+    return replace(
+        ours,
+        type=wanted.type,
+        kind=wanted.kind,
+        enum_type=wanted.enum_type,
+        charset=charset[0],
+        collation=charset[1],
+        nullable=ours.nullable or wanted.nullable,
+    )
+
+
+def _holds(ours: Kind | None, wanted: Kind | None) -> bool:
+    return ours is not None and wanted is not None and ours.holds(wanted)
+
+
+def widens(ours: Kind | None, wanted: Kind | None) -> bool:
+    """Whether a column of one kind can become one of the other, and keep all its values."""
+    same = ours is not None and wanted is not None and wanted.name == ours.name
+    return _holds(wanted, ours) and (same or ours == Kind("bool"))
 
 
 def _describe(column: Column) -> str:

@@ -128,7 +128,7 @@ class Status(Mapping[str, int]):
 
 @dataclass
 class VerifyResult:
-    """What a verification found; true when everything is equal.
+    """What a verification found; true when everything that is here is equal.
 
     Attributes
     ----------
@@ -138,6 +138,8 @@ class VerifyResult:
         Keys of entities whose rows are not the same on both servers: edited here or there since the pull.
     missing : list of dict
         Keys of entities that are held and not local.
+    not_here : list of str
+        Columns and part tables of the source that the local tables do not have: they were not compared.
     seconds : float
         Wall time.
     """
@@ -145,15 +147,17 @@ class VerifyResult:
     compared: int = 0
     differing: list[dict[str, Any]] = field(default_factory=list)
     missing: list[dict[str, Any]] = field(default_factory=list)
+    not_here: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def __bool__(self) -> bool:
         return not self.differing and not self.missing
 
     def __repr__(self) -> str:
+        left_out = f"not compared, for they are not here: {', '.join(self.not_here)}, " if self.not_here else ""
         return (
             f"compared {self.compared:,}, {len(self.differing):,} differing, {len(self.missing):,} missing, "
-            f"{self.seconds:.1f} s"
+            f"{left_out}{self.seconds:.1f} s"
         )
 
 

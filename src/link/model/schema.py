@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..errors import DefinitionError
 from ..host import from_camel_case, to_camel_case
@@ -31,6 +31,8 @@ class Column:
         The quoted name of a PostgreSQL enum's type.
     as_stored : bool
         Whether it is text, and its counterpart at the other end has the same character set: the bytes can travel.
+    sent_as : str or None
+        The type of the column that its values are for, where that is another one.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Column:
     kind: Kind | None = None
     enum_type: str | None = None
     as_stored: bool = False
+    sent_as: str | None = None
 
     @property
     def hidden(self) -> bool:
@@ -56,7 +59,8 @@ class Column:
 class ForeignKey:
     """A foreign key: the columns, and the columns of the table that they refer to.
 
-    ``cascades`` says, of one to be declared, whether the row goes with the one that it refers to.
+    ``cascades`` says, of one to be declared, whether the row goes with the one that it refers to; ``name``, of one that
+    is there, the name of the constraint.
     """
 
     columns: tuple[str, ...]
@@ -64,6 +68,7 @@ class ForeignKey:
     table: str
     referred: tuple[str, ...]
     cascades: bool = False
+    name: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..errors import LinkError, UnreachableError
 from ..model.kinds import counts, is_null
@@ -58,6 +58,17 @@ class Catalogue(ABC):
     def has_keys(self, table: Table) -> bool:
         """Whether a table may have a primary key or a foreign key, as far as the account may know."""
         return bool(table.primary_key or table.foreign_keys)
+
+    @abstractmethod
+    def outline(self, masters: Sequence[tuple[str, str]]) -> frozenset[tuple[Any, ...]]:
+        """What tables, each named with its schema, and their part tables are: the same as long as they are.
+
+        Read with one statement.
+        """
+
+    @abstractmethod
+    def refers(self, table: Table, referred: Table) -> bool:
+        """Whether a table has a foreign key to another one as it is named now. Read with one statement."""
 
     @abstractmethod
     def missing_rights(self, table: Table, rights: Sequence[str]) -> list[str]:

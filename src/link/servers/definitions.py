@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from ..model.schema import Column, ForeignKey, Table
@@ -36,6 +37,16 @@ class Definitions(ABC):
     @abstractmethod
     def create_table(self, table: Table) -> list[str]:
         """The statements that create a local table."""
+
+    @abstractmethod
+    def alter_table(
+        self, table: Table, added: Sequence[Column] = (), changed: Sequence[Column] = (), dropped: Sequence[Column] = ()
+    ) -> list[str]:
+        """The statements that give a table other columns: those that are changed have new types, and may be NULL."""
+
+    @abstractmethod
+    def refer(self, helper: Table, source: Table) -> str:
+        """The statement that lets a helper table refer to its source table, and to no other."""
 
     @abstractmethod
     def create_helper(self, source: Table, schema: str, name: str, columns: HelperColumns, comment: str) -> list[str]:
@@ -97,7 +108,7 @@ class Definitions(ABC):
             *(self.key_column(column) for column in source.key_columns),
             *(self.helper_column(schema, *column) for column in columns.items()),
             self.primary_key(source),
-            self.foreign_key(ForeignKey(source.primary_key, *referred, source.primary_key), self.refuses, self.refuses),
+            self.hold(replace(source, schema=referred[0], name=referred[1])),
         ]
         return f"CREATE TABLE {self.dialect.full_name(schema, name)} ({', '.join(lines)})"
 
@@ -112,6 +123,11 @@ class Definitions(ABC):
             f"FOREIGN KEY ({self.listed(fk.columns)}) REFERENCES {self.dialect.full_name(fk.schema, fk.table)} "
             f"({self.listed(fk.referred)}) ON UPDATE {on_update} ON DELETE {on_delete}"
         )
+
+    def hold(self, source: Table) -> str:
+        """The line of CREATE TABLE with the foreign key that holds the source's rows."""
+        key = ForeignKey(source.primary_key, source.schema, source.name, source.primary_key)
+        return self.foreign_key(key, self.refuses, self.refuses)
 
     def listed(self, names: Sequence[str]) -> str:
         """Names, quoted, with commas between them."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import DefinitionError, PrivilegeError, ServerError
 from ..model.kinds import Kind, default_of, marked
-from ..model.schema import Column, ForeignKey, Table
+from ..model.schema import Column, ForeignKey, Table, part_name
 from . import mysql_types, postgresql_types
 from .catalogue import Catalogue
 from .dialect import Dialect, linkable_kind, plain
@@ -128,6 +128,31 @@ class MySQLCatalogue(Catalogue):
             auto_increment="auto_increment" in (extra or "").lower(),
             on_update=on_update[1] if on_update else None,
             kind=self.dialect.kind_of(kind, comment or ""),
+        )
+
+    def outline(self, masters: Sequence[tuple[str, str]]) -> frozenset[tuple[Any, ...]]:
+        those = "TABLE_SCHEMA = %s AND (TABLE_NAME = %s OR LEFT(TABLE_NAME, CHAR_LENGTH(%s)) = %s)"
+        where = " OR ".join([f"({those})"] * len(masters))
+        args = tuple(arg for schema, name in masters for arg in (schema, name, *[part_name(name, "")] * 2))
+        names = ("TABLE_SCHEMA", "TABLE_NAME", "COLUMN_NAME")
+        described = ("COLUMN_TYPE", "IS_NULLABLE", "COLLATION_NAME", "EXTRA")
+        keys = ("CONSTRAINT_NAME", "REFERENCED_TABLE_SCHEMA", "REFERENCED_TABLE_NAME", "REFERENCED_COLUMN_NAME")
+        # The catalogue's own columns are of several collations.
+        selects = (
+            f"SELECT {', '.join(f'CAST({name} AS BINARY)' for name in (*names, *more))}, ORDINAL_POSITION "
+            f"FROM information_schema.{view} WHERE {where}"
+            for more, view in ((described, "COLUMNS"), (keys, "KEY_COLUMN_USAGE"))
+        )
+        rows = self.session.query(" UNION ALL ".join(selects), args * 2)
+        return frozenset(rows)
+
+    def refers(self, table: Table, referred: Table) -> bool:
+        return bool(
+            self.session.query(
+                "SELECT 1 FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s "
+                "AND REFERENCED_TABLE_SCHEMA = %s AND REFERENCED_TABLE_NAME = %s",
+                (table.schema, table.name, referred.schema, referred.name),
+            )
         )
 
     # rights
@@ -258,7 +283,8 @@ def _foreign_keys(rows: Sequence[tuple[Any, ...]]) -> tuple[ForeignKey, ...]:
         if rest[2] is not None:
             grouped.setdefault(constraint, []).append(tuple(rest))
     return tuple(
-        ForeignKey(tuple(r[0] for r in fk), fk[0][1], fk[0][2], tuple(r[3] for r in fk)) for fk in grouped.values()
+        ForeignKey(tuple(r[0] for r in fk), fk[0][1], fk[0][2], tuple(r[3] for r in fk), name=name)
+        for name, fk in grouped.items()
     )
 
 

@@ -36,6 +36,20 @@ class MySQLDefinitions(Definitions):
             f"ENGINE=InnoDB COMMENT={self.dialect.text(table.comment)}"
         ]
 
+    def alter_table(
+        self, table: Table, added: Sequence[Column] = (), changed: Sequence[Column] = (), dropped: Sequence[Column] = ()
+    ) -> list[str]:
+        actions = [
+            *(f"ADD COLUMN {self._column(column)}" for column in added),
+            *(f"MODIFY COLUMN {self._column(column)}" for column in changed),
+            *(f"DROP COLUMN {self.dialect.quote(column.name)}" for column in dropped),
+        ]
+        return [f"ALTER TABLE {self.dialect.name_of(table)} {', '.join(actions)}"] if actions else []
+
+    def refer(self, helper: Table, source: Table) -> str:
+        former = [f"DROP FOREIGN KEY {self.dialect.quote(fk.name)}" for fk in helper.foreign_keys]
+        return f"ALTER TABLE {self.dialect.name_of(helper)} {', '.join([*former, f'ADD {self.hold(source)}'])}"
+
     def _column(self, column: Column) -> str:
         linkable_kind(column)
         words = [self.dialect.quote(column.name), _full_type(column), "NULL" if column.nullable else "NOT NULL"]

@@ -6,6 +6,7 @@ types, so every bit arrives. Key columns that the client must hold travel as tex
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -129,7 +130,7 @@ class PostgreSQL(Dialect):
         ``(1,'text',x'ff',NULL)``.
         """
         if form.language == "binary":
-            return ", ".join(self.field(table, name) for name in table.names)
+            return ", ".join(_sent(column, self.field(table, column.name)) for column in table.columns)
         fields = (self._render_column(column, self.field(table, column.name), form) for column in table.columns)
         return "'(' || " + " || ',' || ".join(fields) + " || ')'"
 
@@ -149,6 +150,12 @@ def _common(kind: Kind, reference: str) -> str:
     code = reference if kind.name == "bytes" else f"convert_to({reference}::text, 'UTF8')"
     digest = f"'{DIGEST}' || encode(sha256({code}), 'hex')"
     return f"CASE WHEN octet_length({code}) > {LONG_VALUE} THEN {digest} ELSE {value} END"
+
+
+def _sent(column: Column, reference: str) -> str:
+    """A column in the binary form of the type that it is for; how long its values may be the other server says."""
+    bare = re.sub(r"\([-\d,]+\)", "", column.sent_as or column.type)
+    return reference if bare == re.sub(r"\([-\d,]+\)", "", column.type) else f"{reference}::{bare}"
 
 
 def _array(column: Column, values: Sequence[Any]) -> str | list[Any]:

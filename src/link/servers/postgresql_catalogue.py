@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import DefinitionError
 from ..model.kinds import Kind, default_of, marked
-from ..model.schema import Column, ForeignKey, Table
+from ..model.schema import Column, ForeignKey, Table, part_name
 from . import mysql_types, postgresql_types
 from .catalogue import Catalogue
 from .dialect import Dialect, linkable_kind, plain
@@ -46,7 +46,7 @@ _KEYS = (
     "(SELECT array_agg(a.attname::text ORDER BY k.n) FROM unnest(c.conkey) WITH ORDINALITY k(num, n) "
     "JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.num), "
     "(SELECT array_agg(a.attname::text ORDER BY k.n) FROM unnest(c.confkey) WITH ORDINALITY k(num, n) "
-    "JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.num) "
+    "JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.num), c.conname::text "
     "FROM pg_constraint c LEFT JOIN pg_class f ON f.oid = c.confrelid "
     "LEFT JOIN pg_namespace n ON n.oid = f.relnamespace "
     # A foreign key to a partitioned table has children, one to each partition.
@@ -77,6 +77,15 @@ _GUESTS = (
     "THEN has_table_privilege(guest.name, c.oid, what) ELSE has_column_privilege(guest.name, c.oid, col, what) END)) "
     "ORDER BY guest.name"
 )
+_OUTLINE = (
+    "SELECT n.nspname, c.relname, (SELECT string_agg(concat_ws(' ', a.attname, "
+    "format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attcollation, (SELECT string_agg(e.enumlabel, ',' "
+    "ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = a.atttypid)), ',' ORDER BY a.attnum) "
+    "FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), "
+    "(SELECT string_agg(concat_ws(' ', k.conname, pg_get_constraintdef(k.oid)), ',' ORDER BY k.conname) "
+    "FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype IN ('p', 'f')) "
+    "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')"
+)
 
 
 class PostgreSQLCatalogue(Catalogue):
@@ -100,7 +109,7 @@ class PostgreSQLCatalogue(Catalogue):
             comment or "",
             tuple(map(_column, columns)),
             tuple(next((row[3] for row in keys if row[0] == "p"), ())),
-            tuple(ForeignKey(tuple(r[3]), r[1], r[2], tuple(r[4])) for r in keys if r[0] == "f"),
+            tuple(ForeignKey(tuple(r[3]), r[1], r[2], tuple(r[4]), name=r[5]) for r in keys if r[0] == "f"),
         )
 
     def obstacle(self, table: Table, *, held: bool) -> tuple[str, str] | None:
@@ -124,6 +133,19 @@ class PostgreSQLCatalogue(Catalogue):
                 f"CREATE POLICY link_reads_all ON {name} FOR SELECT TO {account} USING (true);",
             )
         return None
+
+    def outline(self, masters: Sequence[tuple[str, str]]) -> frozenset[tuple[Any, ...]]:
+        where = " OR ".join(["(n.nspname = %s AND (c.relname = %s OR starts_with(c.relname, %s)))"] * len(masters))
+        args = tuple(arg for schema, name in masters for arg in (schema, name, part_name(name, "")))
+        return frozenset(self.session.query(f"{_OUTLINE} AND ({where})", args))
+
+    def refers(self, table: Table, referred: Table) -> bool:
+        found = self.session.query(
+            f"SELECT EXISTS (SELECT 1 FROM pg_constraint WHERE conrelid = {_OID} AND confrelid = {_OID} "
+            "AND contype = 'f')",
+            (table.schema, table.name, referred.schema, referred.name),
+        )
+        return bool(found[0][0])
 
     def missing_rights(self, table: Table, rights: Sequence[str]) -> list[str]:
         usable = self.session.query("SELECT has_schema_privilege(%s, 'USAGE')", (table.schema,))[0][0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ..model.schema import Column, Table
 from .definitions import Definitions, HelperColumns
@@ -28,13 +29,71 @@ class PostgreSQLDefinitions(Definitions):
             *self._enums(table),
             f"CREATE TABLE {name} ({', '.join(lines)})",
             *([f"COMMENT ON TABLE {name} IS {self.dialect.text(table.comment)}"] if table.comment else []),
-            *(
-                f"COMMENT ON COLUMN {name}.{self.dialect.quote(c.name)} IS {self.dialect.text(c.comment)}"
-                for c in table.columns
-                if c.comment
-            ),
+            *self._comments(table, table.columns),
             *self._indexes(table),
         ]
+
+    def _comments(self, table: Table, columns: Sequence[Column]) -> list[str]:
+        name = self.dialect.name_of(table)
+        return [
+            f"COMMENT ON COLUMN {name}.{self.dialect.quote(c.name)} IS {self.dialect.text(c.comment)}"
+            for c in columns
+            if c.comment
+        ]
+
+    def alter_table(
+        self, table: Table, added: Sequence[Column] = (), changed: Sequence[Column] = (), dropped: Sequence[Column] = ()
+    ) -> list[str]:
+        quote = self.dialect.quote
+        retyped = [column for column in changed if column.type != table[column.name].type]
+        grown = [column for column in retyped if self._is_same_enum(column, table[column.name])]
+        actions = [
+            *(f"ADD COLUMN {self._column(table.schema, column)}" for column in added),
+            *(action for c in retyped if c not in grown for action in self._change_type(table, c)),
+            *(
+                f"ALTER COLUMN {quote(column.name)} DROP NOT NULL"
+                for column in changed
+                if column.nullable and not table[column.name].nullable
+            ),
+            *(f"DROP COLUMN {quote(column.name)}" for column in dropped),
+        ]
+        name = self.dialect.name_of(table)
+        return [
+            *self._enums(replace(table, columns=(*added, *(c for c in retyped if c not in grown)))),
+            *(statement for column in grown for statement in self._add_labels(table, column)),
+            *([f"ALTER TABLE {name} {', '.join(actions)}"] if actions else []),
+            *self._comments(table, added),
+        ]
+
+    def _is_same_enum(self, column: Column, former: Column) -> bool:
+        names = [_own_name(c.enum_type) if c.enum_type else None for c in (column, former)]
+        return names[0] is not None and names[0] == names[1]
+
+    def _change_type(self, table: Table, column: Column) -> list[str]:
+        alter = f"ALTER COLUMN {self.dialect.quote(column.name)}"
+        kind = self._type(table.schema, replace(column, auto_increment=False))
+        # A default, and an enum, do not become another type by themselves.
+        former = table[column.name].default is not None
+        using = f" USING {self.dialect.quote(column.name)}::text::{kind}" if column.enum_type else ""
+        return [
+            *([f"{alter} DROP DEFAULT"] if former else []),
+            f"{alter} TYPE {kind}{self._collate(column)}{using}",
+            *([f"{alter} SET DEFAULT {column.default}".replace("%", "%%")] if former and column.default else []),
+        ]
+
+    def _add_labels(self, table: Table, column: Column) -> list[str]:
+        name = f"{self.dialect.quote(table.schema)}.{_own_name(str(column.enum_type))}".replace("%", "%%")
+        labels, former = linkable_kind(column).labels, linkable_kind(table[column.name]).labels
+        text = self.dialect.text
+        return [
+            f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS {text(label)}" + (f" AFTER {text(before)}" if before else "")
+            for before, label in zip((None, *labels), labels, strict=False)
+            if label not in former
+        ]
+
+    def refer(self, helper: Table, source: Table) -> str:
+        former = [f"DROP CONSTRAINT {self.dialect.quote(fk.name)}" for fk in helper.foreign_keys]
+        return f"ALTER TABLE {self.dialect.name_of(helper)} {', '.join([*former, f'ADD {self.hold(source)}'])}"
 
     def _enums(self, table: Table) -> list[str]:
         schema = self.dialect.quote(table.schema)
@@ -50,18 +109,22 @@ class PostgreSQLDefinitions(Definitions):
         ]
 
     def _column(self, schema: str, column: Column) -> str:
-        kind = column.type
-        if column.enum_type:
-            kind = f"{self.dialect.quote(schema)}.{_own_name(column.enum_type)}".replace("%", "%%")
-        elif column.auto_increment:
-            kind = {"smallint": "smallserial", "integer": "serial", "bigint": "bigserial"}.get(column.type, column.type)
-        words = [self.dialect.quote(column.name), kind]
-        if column.collation:
-            words.append(f"COLLATE {column.collation}".replace("%", "%%"))
+        words = [self.dialect.quote(column.name), self._type(schema, column) + self._collate(column)]
         words.append("NULL" if column.nullable else "NOT NULL")
         if column.default is not None:
             words.append("DEFAULT " + column.default.replace("%", "%%"))
         return " ".join(words)
+
+    def _type(self, schema: str, column: Column) -> str:
+        if column.enum_type:
+            return f"{self.dialect.quote(schema)}.{_own_name(column.enum_type)}".replace("%", "%%")
+        if column.auto_increment:
+            counting = {"smallint": "smallserial", "integer": "serial", "bigint": "bigserial"}
+            return counting.get(column.type, column.type)
+        return column.type
+
+    def _collate(self, column: Column) -> str:
+        return f" COLLATE {column.collation}".replace("%", "%%") if column.collation else ""
 
     def create_helper(self, source: Table, schema: str, name: str, columns: HelperColumns, comment: str) -> list[str]:
         made = self.create_keyed(source, schema, name, (source.schema, source.name), columns)
@@ -91,8 +154,7 @@ class PostgreSQLDefinitions(Definitions):
         return f"pg_has_role((SELECT relowner FROM pg_catalog.pg_class WHERE oid = {table}::regclass), 'USAGE')"
 
     def key_column(self, column: Column) -> str:
-        collation = f" COLLATE {column.collation}".replace("%", "%%") if column.collation else ""
-        return f"{self.dialect.quote(column.name)} {self.dialect.type_of(column)}{collation} NOT NULL"
+        return f"{self.dialect.quote(column.name)} {self.dialect.type_of(column)}{self._collate(column)} NOT NULL"
 
     def helper_column(self, schema: str, name: str, labels: Sequence[str]) -> str:
         kind = self._helper_enum(schema, labels) if labels else "integer"

@@ -39,7 +39,7 @@ class Comparison:
         self.mapping = run.mapping
         #: Whether both servers compute the same digests.
         dialects = run.ends.local.dialect, run.ends.source.dialect
-        self.alike = dialects[0].alike(dialects[1])
+        self.alike = run.mapping.exact and dialects[0].alike(dialects[1])
         self._signed_zero = all(dialect.signed_zero for dialect in dialects)
 
     # keys

@@ -7,7 +7,7 @@ import itertools
 import logging
 from collections.abc import Iterable, Iterator
 
-from ..errors import StoreError, TransferError
+from ..errors import HelperMismatchError, StoreError, TransferError
 from ..files.copies import Batch, Files
 from ..files.objects import ObjectError
 from ..model.ranges import Key
@@ -62,6 +62,9 @@ class Loader:
                 for error in failed.values():
                     raise error
             return self._load_tables(reading, batch)
+        except HelperMismatchError:
+            self.chunks.give_back(reading.chunk)
+            raise
         except (RowError, BusyError) as error:
             reading.skip()
             logger.debug("%s: the chunk goes row by row: %s", self.run.name, error.what)
@@ -82,16 +85,20 @@ class Loader:
             raise
 
     def _load_tables(self, reading: Reading, batch: Batch | None) -> int:
-        local, tables = self.run.local, [pair.here for pair in self.run.mapping.tables]
+        local, mapping = self.run.local, self.run.mapping
+        tables = [pair.here for pair in mapping.tables]
         incoming: list[Iterable[Block]] = [reading.blocks() for _ in tables]
         alone = False
-        if local.dialect.loads_whole and len(tables) == 1 and not batch:
+        if local.dialect.loads_whole and len(tables) == 1 and not batch and mapping.exact:
             alone, incoming[0] = _is_alone(reading.blocks())
         # One statement is a transaction by itself: over a long wire each of three would wait for its answer.
         with contextlib.nullcontext() if alone else local.transaction():
             loaded = [self._load(here, blocks, reading) for here, blocks in zip(tables, incoming, strict=True)]
             if batch:
                 batch.rewrite(local)
+            if not mapping.exact:
+                self.marker.wait()
+                self.careful.require_same(reading.chunk, loaded[0])
         return self.tally.count(loaded)
 
     def _load(self, here: Table, blocks: Iterable[Block], reading: Reading) -> int:

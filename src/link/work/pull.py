@@ -52,6 +52,7 @@ def pull(
     ends.require_no_transaction("pull of")
     if not dry_run:
         ends.require_home("pull of")
+        ends.require_fit()
     tally, tallied = Tally(PullResult(dry_run=dry_run)), threading.Event()
     result = tally.result
 

@@ -192,6 +192,9 @@ class Reader:
             entities = rows if entities is None else entities
             if chunk.whole and entities != chunk.claimed:
                 raise RowError(f"{entities} rows in a range of which {chunk.claimed} were claimed")
+            if table is self.tables[-1]:
+                # Claimed, and read: before the last of it is told, and anything kept.
+                self.run.ends.require_held(self.session)
             self._pipe.put(rows)
         return entities or 0, sum(sizes)
 

@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..ends.ends import Ends
-from ..errors import UnreachableError
+from ..errors import DefinitionError, UnreachableError
 from ..model.keys import as_datajoint
 from ..model.ranges import Key
 from ..model.states import Transition
 from ..servers.keyed import Keyed, batches
 from ..servers.session import Session
 from ..servers.site import Site
+from ..signals import ChangedError
 from .retry import Idle, patiently
 
 logger = logging.getLogger("link")
@@ -59,11 +60,23 @@ class Run:
 
     def __enter__(self) -> Run:
         try:
-            self.home, self.local = self.open_together([self.ends.source, self.ends.local])
+            with ThreadPoolExecutor(2, "link-opener") as pool:
+                self.home, self.local = pool.map(self._open_unchanged, (False, True))
         except BaseException:
             self._open.close()
             raise
         return self
+
+    def _open_unchanged(self, local: bool) -> Session:
+        """A session on a server whose tables are what they were."""
+        ends = self.ends
+        session = self.open(ends.local if local else ends.source)
+        if ends.outline(session, local=local) != ends.outlines[local]:
+            what = f"The tables of {self.name} on {session.address} are not what they were any more."
+            if self.former:
+                raise DefinitionError(f"{what} They were changed in the middle of it.", "Run the same again.")
+            raise ChangedError(what)
+        return session
 
     def __exit__(self, *_: object) -> None:
         self._open.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from ..ends.ends import Ends
 from ..model.ranges import ALL, Selection
@@ -45,6 +46,12 @@ def status(ends: Ends, selection: Selection = ALL, *, deep: bool = False) -> Sta
             counts[State.DEPRECATED] -= back
             counts[State.TAINTED] += back
     return Status(counts, f"{ends.name}: entities by state")
+
+
+def flagged(ends: Ends, selection: Selection = ALL) -> list[dict[str, Any]]:
+    """The primary keys of a selection that the source wants deleted and that are local."""
+    with Run(ends) as run:
+        return [run.as_dict(key) for key in Comparison(run).flagged(selection)]
 
 
 def _count_unheld(both: Comparison, counts: Counter[State]) -> None:

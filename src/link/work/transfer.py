@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from tqdm.auto import tqdm
 
-from ..errors import LinkError
+from ..errors import HelperMismatchError, LinkError, UnreachableError
 from ..files.copies import Files
 from ..servers.dialect import Dialect
 from ..servers.session import Form
@@ -66,7 +66,7 @@ class Transfer:
 
     def move(self, bar: tqdm[NoReturn], suppress_errors: bool) -> None:
         """Move everything. On an error what was moved stays, and what was only claimed is let go."""
-        errors = self.tally.result.errors
+        run, errors = self.run, self.tally.result.errors
         self._open()
         with contextlib.closing(self.marker):
             try:
@@ -78,6 +78,9 @@ class Transfer:
                         break
             except BaseException as error:
                 self._give_up(isinstance(error, KeyboardInterrupt))
+                if isinstance(error, LinkError) and not isinstance(error, (UnreachableError, HelperMismatchError)):
+                    # Tables that were exchanged show in many ways.
+                    run.ends.require_held(run.home)
                 raise
             self._end()
         self.marker.settle()

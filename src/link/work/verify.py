@@ -23,6 +23,7 @@ def verify(ends: Ends, selection: Selection = ALL) -> VerifyResult:
     started, result = time.monotonic(), VerifyResult()
     with Run(ends) as run:
         both = Comparison(run)
+        result.not_here = list(run.mapping.not_here)
         for keys in both.listed(SHARED, selection):
             _verify_batch(both, keys, result)
     result.seconds = time.monotonic() - started

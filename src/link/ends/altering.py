@@ -1,0 +1,93 @@
+"""Widening the local tables, and the helper table's key, to what the source's tables have become."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+
+import datajoint as dj
+
+from ..errors import LinkError, LocalMismatchError, PrivilegeError, UnreachableError
+from ..holds.helper import widened_key
+from ..host import user_choice
+from ..model.mapping import Differences
+from ..model.schema import Column
+from ..servers.catalogue import Catalogue
+from ..servers.dialect import plain
+from ..servers.keyed import Keyed, Segment
+from ..servers.session import Session, lock_number
+from .ends import Ends
+from .lineage import record_lineage
+
+logger = logging.getLogger("link")
+
+
+def alter(ends: Ends, prompt: bool) -> bool:
+    """Add columns and part tables that are missing, and widen columns that are narrower than the source's.
+
+    Nothing is ever narrowed, or dropped.
+
+    Parameters
+    ----------
+    prompt : bool
+        Show the statements and ask.
+
+    Returns
+    -------
+    bool
+        Whether something was altered.
+
+    Raises
+    ------
+    LocalMismatchError
+        A server refuses a statement; those before it have been done.
+    """
+    ends.require_no_transaction("alter of")
+    with ends.source.session() as there, ends.local.session() as here:
+        here.lock((lock_number(ends.spec.local_schema), 0), wait=True)
+        steps = [*((there, sql) for sql in _at_source(ends)), *((here, sql) for sql in _here(ends, here))]
+        shown = "\n".join(f"-- on {session.address}\n{plain(sql)};" for session, sql in steps)
+        if not steps and prompt:
+            dj.logger.warning("Nothing to alter.")
+        if not steps or (prompt and user_choice(f"{shown}\n\nExecute?", default="no") != "yes"):
+            return False
+        for session, sql in steps:
+            _execute(ends, session, sql)
+    record_lineage(ends.source, ends.local, ends.mapping)
+    return True
+
+
+def _execute(ends: Ends, session: Session, sql: str) -> None:
+    try:
+        session.execute(sql)
+    except (PrivilegeError, UnreachableError):
+        raise
+    except LinkError as error:
+        raise LocalMismatchError(
+            f"The tables of {ends.name} cannot all be altered, {session.address} refuses: {plain(sql)}\n{error.what}",
+            "A column that foreign keys refer to may have to wait until what depends on it is gone.",
+        ) from error
+
+
+def _at_source(ends: Ends) -> list[str]:
+    return ends.source.definitions.alter_table(
+        ends.helper, changed=widened_key(ends.mapping.source.master, ends.helper)
+    )
+
+
+def _here(ends: Ends, session: Session) -> Iterator[str]:
+    define, catalogue = ends.local.definitions, ends.local.catalogue_type(session)
+    for different in ends.mapping.differences:
+        added = _added(different, catalogue) if different.added else ()
+        yield from define.alter_table(different.found, added, different.widened)
+    for table in ends.mapping.lacking:
+        yield from define.create_table(catalogue.creatable(table))
+
+
+def _added(different: Differences, catalogue: Catalogue) -> list[Column]:
+    """The columns to add; of rows that are there is not known what they have at the source."""
+    filled = Segment(Keyed(catalogue.dialect, different.found)).key_at(catalogue.session, 0) is not None
+    creatable = catalogue.creatable(different.expected)
+    columns = (creatable[column.name] for column in different.added)
+    return [replace(column, nullable=column.nullable or (filled and column.default is None)) for column in columns]
