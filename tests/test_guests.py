@@ -12,6 +12,9 @@ import pytest
 from lab import Lab
 from linking import admin, linked
 
+from link.admin.grants import member_statements
+from link.servers.rights import Access, Statement
+
 SECRET = "secret"
 #: DataJoint has no words of its own for the refusal of PostgreSQL 18.
 REFUSALS = (dj.DataJointError, pymysql.MySQLError, psycopg2.Error)
@@ -112,6 +115,33 @@ def test_what_an_administrator_must_do_is_said_once(lab: Lab, caplog: pytest.Log
         lab.source_server.sql(statement)
     linked(lab).source.pull("session < 2")
     assert (sessions(lab, instance) & "note = 'note 2'").delete(prompt=False) == 1
+
+
+def test_what_grants_prints_for_a_member(lab: Lab) -> None:
+    """With it, on MySQL what is optional included, she flags rows, and deletes what nobody holds."""
+    linked_class = pipeline(lab)
+    instance, name = member(lab), f"{lab.prefix}_member"
+    access = Access(
+        source_schema=lab.source_schema, tables=[], helper_schema=lab.helper_schema, helper_tables=[lab.helper_table]
+    )
+    run_sql(lab, member_statements(access, lab.source_server.backend, name))
+    table, outbound = sessions(lab, instance), helper(lab, instance)
+    outbound.update1({"subject": 0, "session": 1, "is_flagged": "TRUE"})
+    assert linked_class.source.flagged == [{"subject": 0, "session": 1}]
+    for change in ({"is_deprecated": "TRUE"}, {"process": "DELETE"}):
+        with pytest.raises(REFUSALS):
+            outbound.update1({"subject": 0, "session": 1, **change})
+    assert (table & "note = 'note 2'").delete(prompt=False) == 1
+
+    run_sql(lab, member_statements(access, lab.source_server.backend, name, revoke=True))
+    with pytest.raises(REFUSALS):
+        helper(lab, lab.instance(lab.source_server, name, SECRET)).fetch()
+
+
+def run_sql(lab: Lab, statements: list[Statement]) -> None:
+    """Run statements of a script, those also that are comments in it."""
+    for statement in statements:
+        lab.source_server.sql(statement.sql)
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)

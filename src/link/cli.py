@@ -90,11 +90,15 @@ def _grants(
         str | None,
         typer.Option(help="Source server: look tables and parts up there, as DJ_USER and DJ_PASS."),
     ] = None,
+    member: Annotated[
+        list[str] | None,
+        typer.Option(help="User of the source (MySQL: NAME or NAME@HOST): print what he or she needs. Repeatable."),
+    ] = None,
     generate_password: Annotated[bool, typer.Option(help="Print a random password, no placeholder.")] = False,
     existing_user: Annotated[bool, typer.Option(help="The account is there already, and stays.")] = False,
     revoke: Annotated[bool, typer.Option(help="Print what takes the rights back.")] = False,
 ) -> None:
-    """Print the SQL for a new link user, to be run by the administrator of the source server."""
+    """Print the SQL for a new link user, or for users of the source beside it; the source's administrator runs it."""
     from .admin import grants
     from .servers.rights import PASSWORD_PLACEHOLDER, Access
 
@@ -115,11 +119,11 @@ def _grants(
         new_user=not existing_user,
     )
     administrator = _administrator() if address else None
-    print(
-        grants.grants(access, backend=backend, address=address, administrator=administrator, revoke=revoke),
-        end="",
+    script = grants.grants(
+        access, backend=backend, address=address, administrator=administrator, revoke=revoke, members=member or []
     )
-    if address is None and not part:
+    print(script, end="")
+    if address is None and not part and not member:
         print("No part tables are named: they need --part or --host.", file=sys.stderr)
 
 

@@ -30,6 +30,7 @@ def grants(
     address: Address | None = None,
     administrator: Credentials | None = None,
     revoke: bool = False,
+    members: Sequence[str] = (),
 ) -> str:
     """Return the script that gives `access`, or takes it back.
 
@@ -43,6 +44,8 @@ def grants(
         The source server and an account there that sees all tables of the source schema.
     revoke : bool
         Whether to take back.
+    members : sequence of str
+        Users of the source: then the script gives, or takes back, what they have beside that access.
 
     Raises
     ------
@@ -59,6 +62,10 @@ def grants(
         tables=list(dict.fromkeys(map(table_name, access.tables))),
         helper_tables=list(map(table_name, access.helper_tables)),
     )
+    if members:
+        return render(
+            statement for member in members for statement in member_statements(named, backend, member, revoke)
+        )
     return render((revoke_statements if revoke else grant_statements)(named, backend))
 
 
@@ -70,6 +77,12 @@ def grant_statements(access: Access, backend: str) -> list[Statement]:
 def revoke_statements(access: Access, backend: str) -> list[Statement]:
     """Return what takes `access` back; no helper row, thus no hold, is lost by it."""
     return rights_for(backend).let_out(access)
+
+
+def member_statements(access: Access, backend: str, member: str, revoke: bool = False) -> list[Statement]:
+    """Return what a user of the source needs beside `access`, or what takes it back."""
+    rights = rights_for(backend)
+    return (rights.let_member_out if revoke else rights.let_member_in)(access, member)
 
 
 def render(statements: Iterable[Statement]) -> str:

@@ -17,7 +17,7 @@ from ..errors import PrivilegeError
 from ..model.layouts import Layout
 from ..model.schema import Table, part_name
 from ..servers.catalogue import Catalogue
-from ..servers.rights import LINEAGE, GuestRights, guest_rights
+from ..servers.rights import LINEAGE, MemberRights, member_rights_on
 from ..servers.session import Session, lock_number
 from ..servers.site import Site
 from ..signals import BusyError
@@ -56,7 +56,7 @@ class _Guests:
         self.catalogue: Catalogue = site.catalogue_type(session)
         self.name = f"{helper.schema}.{helper.name}"
         self.parts = {said: part_name(helper.name, suffix) for said, suffix in layout.parts.items()}
-        self.rights = guest_rights(helper.name, self.parts, layout.columns)
+        self.rights = member_rights_on(helper.name, self.parts, layout.columns)
         #: The column by which it is known which helper rows may go.
         self.deprecated = layout.columns.get("is_deprecated")
 
@@ -102,8 +102,8 @@ class _Guests:
                 if not self.catalogue.has_policies(self.helper):
                     self._keep_rows()
                 for guest in left_out:
-                    for grant in self.site.rights.for_guest(self.helper.schema, self._rights(), guest):
-                        self.session.execute(grant)
+                    for rights in self.site.rights.of_member(self.helper.schema, self._rights()):
+                        self.session.execute(f"GRANT {rights} TO {self.site.dialect.quote(guest)}")
         except BusyError as error:
             logger.info("%s: its rows are kept from the source's users at the next use: %s", self.name, error.what)
         except PrivilegeError:
@@ -128,7 +128,7 @@ class _Guests:
     def _left_out(self) -> list[str]:
         return self.catalogue.guests(self.source, self.helper.schema, self._rights())
 
-    def _rights(self) -> GuestRights:
+    def _rights(self) -> MemberRights:
         """What guests get on those tables that are there."""
         there = self.catalogue.tables(self.helper.schema)
         return {name: rights for name, rights in self.rights.items() if name in there}

@@ -11,7 +11,7 @@ from ..errors import LinkError, UnreachableError
 from ..model.kinds import counts, is_null
 from ..model.schema import Column, Table
 from .dialect import Dialect
-from .rights import GuestRights
+from .rights import MemberRights
 from .session import Session
 
 
@@ -74,7 +74,7 @@ class Catalogue(ABC):
     def missing_rights(self, table: Table, rights: Sequence[str]) -> list[str]:
         """Those of the rights that the account lacks on a table, in words for :class:`~link.servers.rights.Rights`."""
 
-    def guests(self, source: Table, schema: str, rights: GuestRights) -> list[str]:
+    def guests(self, source: Table, schema: str, rights: MemberRights) -> list[str]:
         """The accounts that may delete from a source table, and lack a right on tables of the helper schema.
 
         Only where foreign keys are shown to all.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from .dialect import plain
 from .mysql import MariaDB
-from .rights import LINEAGE, Access, Rights, Statement, checked, dropping
+from .rights import LINEAGE, Access, Rights, Statement, because, checked, dropping, member_rights
 
 #: With CREATE they can be granted on a table that is not there yet.
 _LINEAGE_RIGHTS = ("CREATE", "SELECT", "INSERT", "UPDATE", "DELETE")
@@ -76,9 +76,27 @@ class MySQLRights(Rights):
     def on_lineage(self, schema: str, account: str) -> str:
         return self.on_table(_LINEAGE_RIGHTS, schema, LINEAGE, account)
 
+    def let_member_in(self, access: Access, member: str) -> list[Statement]:
+        grants = self.of_member(access.helper_schema, member_rights(access))
+        return because(
+            f"{self.member(member)} needs nothing here, and is best left without any right on the helper schema:\n"
+            "DataJoint then deletes what nobody holds, and is refused what is held.\n"
+            "Only for who shall flag rows. With it DataJoint's delete() takes holds away, unless datajoint-link guard\n"
+            "has been used:",
+            [plain(f"GRANT {what} TO {self.member(member)}") for what in grants],
+            optional=True,
+        )
+
+    def member(self, name: str) -> str:
+        user, _, client_host = name.rpartition("@") if "@" in name else (name, "", "%")
+        return self._account(user, client_host)
+
     def _user(self, access: Access) -> str:
-        checked(access.user, len(access.user) <= 128, "the name of an account")
-        return f"{self._text(access.user)}@{self._text(access.client_host)}"
+        return self._account(access.user, access.client_host)
+
+    def _account(self, user: str, client_host: str) -> str:
+        checked(user, len(user) <= 128, "the name of an account")
+        return f"{self._text(user)}@{self._text(client_host)}"
 
     def _tables(self, access: Access) -> list[str]:
         return [f"{self._name(access.source_schema)}.{self._name(table)}" for table in access.tables]

@@ -14,7 +14,7 @@ from ..model.schema import Column, ForeignKey, Table, part_name
 from . import mysql_types, postgresql_types
 from .catalogue import Catalogue
 from .dialect import Dialect, linkable_kind, plain
-from .rights import GuestRights
+from .rights import MemberRights
 
 _OID = (
     "(SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE nspname = %s AND relname = %s)"
@@ -157,7 +157,7 @@ class PostgreSQLCatalogue(Catalogue):
         missing = [right for right, (may,) in zip(rights, held, strict=True) if not may]
         return missing if usable else ["USAGE", *missing]
 
-    def guests(self, source: Table, schema: str, rights: GuestRights) -> list[str]:
+    def guests(self, source: Table, schema: str, rights: MemberRights) -> list[str]:
         asked = [(name, *right) for name, some in rights.items() for right in some]
         columns = [list(column) for column in zip(*asked, strict=True)]
         rows = self.session.query(_GUESTS, (*columns, source.schema, source.name, schema))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from .dialect import plain
-from .rights import LINEAGE, Access, GuestRights, Rights, Statement, because, checked, dropping
+from .rights import LINEAGE, Access, MemberRights, Rights, Statement, because, checked, dropping, member_rights
 
 
 class PostgreSQLRights(Rights):
@@ -88,19 +88,19 @@ class PostgreSQLRights(Rights):
     def on_lineage(self, schema: str, account: str) -> str:
         return self.owning(schema, [LINEAGE], account)
 
-    def for_guest(self, schema: str, rights: GuestRights, guest: str) -> list[str]:
-        quote = self.dialect.quote
-        granted = {
-            name: ", ".join(f"{right} ({quote(column)})" if column else right for right, column in some)
-            for name, some in rights.items()
-        }
-        return [
-            f"GRANT USAGE ON SCHEMA {quote(schema)} TO {quote(guest)}",
-            *(
-                f"GRANT {some} ON {self.dialect.full_name(schema, name)} TO {quote(guest)}"
-                for name, some in granted.items()
-            ),
-        ]
+    def let_member_in(self, access: Access, member: str) -> list[Statement]:
+        grants = self.of_member(access.helper_schema, member_rights(access))
+        return because(
+            "Once the link has been used; when it is next used it gives this by itself to whoever may delete from a\n"
+            "source table. DataJoint then deletes what nobody holds; the server keeps the rows that hold.",
+            [plain(f"GRANT {what} TO {self.member(member)}") for what in grants],
+        )
+
+    def member(self, name: str) -> str:
+        return self.dialect.quote(checked(name, self.dialect.fits(name), "a name on PostgreSQL"))
+
+    def of_member(self, schema: str, rights: MemberRights) -> list[str]:
+        return [f"USAGE ON SCHEMA {self.dialect.quote(schema)}", *super().of_member(schema, rights)]
 
     def owning(self, schema: str, tables: Iterable[str], account: str) -> str:
         names = [plain(self.dialect.full_name(schema, table)) for table in tables]

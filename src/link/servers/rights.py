@@ -14,14 +14,14 @@ from typing import ClassVar
 
 from ..errors import ConfigError
 from ..model.layouts import LINK
-from .dialect import Dialect
+from .dialect import Dialect, plain
 
 PASSWORD_PLACEHOLDER = "choose-a-password"
 #: The table in which DataJoint looks for where attributes come from.
 LINEAGE = "~lineage"
 
 #: What somebody gets on which table: rights, each on one column or, where none is named, on all of them.
-GuestRights = Mapping[str, Sequence[tuple[str, str]]]
+MemberRights = Mapping[str, Sequence[tuple[str, str]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,18 +113,37 @@ class Rights(ABC):
     def on_lineage(self, schema: str, account: str) -> str:
         """The statements that let an account write down where attributes come from, as DataJoint does."""
 
-    def for_guest(self, schema: str, rights: GuestRights, guest: str) -> list[str]:
-        """The statements that let a user of the source in to a helper schema; only where there are roles."""
-        raise NotImplementedError
+    @abstractmethod
+    def let_member_in(self, access: Access, member: str) -> list[Statement]:
+        """The script for a user of the source, who deletes and flags rows there."""
+
+    def let_member_out(self, access: Access, member: str) -> list[Statement]:
+        """The script that takes back what such a user has got."""
+        return [
+            Statement(plain(f"REVOKE {what} FROM {self.member(member)}"))
+            for what in reversed(self.of_member(access.helper_schema, member_rights(access)))
+        ]
+
+    @abstractmethod
+    def member(self, name: str) -> str:
+        """An account of a user of the source, as a GRANT names it."""
+
+    def of_member(self, schema: str, rights: MemberRights) -> list[str]:
+        """What a user of the source has in a helper schema: each as ``rights ON table``."""
+        return [
+            ", ".join(f"{right} ({self.dialect.quote(column)})" if column else right for right, column in some)
+            + f" ON {self.dialect.full_name(schema, name)}"
+            for name, some in rights.items()
+        ]
 
     def owning(self, schema: str, tables: Iterable[str], account: str) -> str:
         """The statements that make a schema, and tables in it, an account's own; only where they have owners."""
         raise NotImplementedError
 
 
-def guest_rights(
+def member_rights_on(
     helper: str, parts: Mapping[str, str] = MappingProxyType({}), columns: Mapping[str, str] = LINK.columns
-) -> GuestRights:
+) -> MemberRights:
     """What those get in a helper schema who may delete from the source table: to look, to flag, to clear away.
 
     Parameters
@@ -139,6 +158,11 @@ def guest_rights(
     rights = {helper: [*see_and_clear, *flag]}
     rights |= {name: [*see_and_clear, *[("INSERT", "")] * (said == "is_flagged")] for said, name in parts.items()}
     return rights | {LINEAGE: [("SELECT", "")]}
+
+
+def member_rights(access: Access) -> MemberRights:
+    """The same on all helper tables of an access."""
+    return {name: some for helper in access.helper_tables for name, some in member_rights_on(helper).items()}
 
 
 def checked(name: str, fits: bool, what: str) -> str:
