@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable
 from typing import Any
 
 import datajoint as dj
 import psycopg2
 import pymysql
 import pytest
+from figures import Figures
 from lab import Lab
-from linking import admin, linked
+from linking import admin, linked, quoted
+from typer.testing import CliRunner
 
+from link import State, cli
 from link.admin.grants import member_statements
+from link.model.states import HOLD
 from link.servers.rights import Access, Statement
 
 SECRET = "secret"
@@ -179,3 +185,89 @@ def test_whoever_may_delete_is_let_in(lab: Lab, guest: str) -> None:
     assert (linked_class & linked_class.source.flagged).delete(prompt=False) == 1
     assert (table & "session = 1").delete(prompt=False) == 1
     assert held(lab) == [0]
+
+
+def test_a_guard_keeps_held_rows_from_administrators(lab: Lab, figures: Figures) -> None:
+    """Whatever their rights; the link, flags, and what is deprecated or not held go on as without it."""
+    linked_class = pipeline(lab)
+    weird = declare_weird(lab)
+    table, outbound = sessions(lab, lab.source), f"{lab.helper_schema}.{lab.helper_table}"
+    for statement in guarding(lab):
+        lab.source_server.sql(statement)  # as it is printed
+    guarding(lab, "--apply")  # and again, by the command itself
+    with pytest.raises(REFUSALS, match=r"Rows held by .*: set is_flagged to TRUE and wait"):
+        lab.source_server.sql(f"DELETE FROM {weird}")
+    lab.source_server.sql(f"DROP TABLE {weird}")
+
+    attempts: list[Callable[[], object]] = [
+        lambda: (table & "session = 1").delete(prompt=False),
+        lambda: (table & "note = 'note 1'").delete(prompt=False),
+        *(
+            functools.partial(lab.source_server.sql, statement)
+            for statement in (
+                f"DELETE FROM {outbound}",
+                f"UPDATE {outbound} SET session = 3, subject = 1 WHERE session = 1",
+                f"UPDATE {outbound} SET is_deprecated = 'TRUE'",
+                f"UPDATE {outbound} SET process = 'DELETE'",
+                *[f"TRUNCATE {outbound}"] * (lab.kind == "postgresql"),
+            )
+        ),
+    ]
+    for attempt in attempts:
+        with pytest.raises(
+            REFUSALS, match=r"Rows held by .*: (set is_flagged to TRUE and wait|nothing but is_flagged)"
+        ):
+            attempt()
+        assert held(lab) == [0, 1]
+    figures.add("attempts of administrators to delete or change the hold of a guarded table", lab.kind, len(attempts))
+
+    assert (table & "note = 'note 2'").delete(prompt=False) == 1
+    helper(lab, lab.source).update1({"subject": 0, "session": 1, "is_flagged": "TRUE"})
+    assert (linked_class & linked_class.source.flagged).delete(prompt=False) == 1
+    assert (table & "session = 1").delete(prompt=False) == 1
+    assert linked_class.source.pull().pulled == 1
+    assert (linked_class & "session = 3").delete(prompt=False) == 1
+    assert linked_class.source.status()[State.SHARED] == 1
+    assert (table & "session = 3").delete(prompt=False) == 1
+
+    guarding(lab, "--apply", "--remove")
+    lab.source_server.sql(f"DELETE FROM {outbound}")
+    assert held(lab) == []
+
+
+def declare_weird(lab: Lab) -> str:
+    """A helper table with a name of everything, and a row that holds; its name, quoted."""
+    weird = (
+        quoted(lab.source_server, f"{lab.helper_schema}") + "." + quoted(lab.source_server, "w'e\"i`rd %s // $guard$")
+    )
+    keys = "subject int, session int, PRIMARY KEY (subject, session), FOREIGN KEY (subject, session)"
+    said = ", ".join(f"{column} varchar(6) DEFAULT '{default}'" for column, default in HOLD._asdict().items())
+    source = f"{lab.source_schema}.session (subject, session)"
+    engine = "" if lab.kind == "postgresql" else " ENGINE=InnoDB"
+    with lab.source_server.cursor() as cursor:
+        cursor.execute(f"CREATE TABLE {weird} ({said}, {keys} REFERENCES {source}){engine}")
+        cursor.execute(f"INSERT INTO {weird} (subject, session) VALUES (0, 0)")
+        if lab.kind == "postgresql":
+            cursor.execute(f"ALTER TABLE {weird} OWNER TO {lab.link_user}")
+    return weird
+
+
+def guarding(lab: Lab, *options: str) -> list[str]:
+    """Run `datajoint-link guard` as administrator; the statements that it prints."""
+    server = lab.source_server
+    where = ["--host", f"{server.backend}://{server.host}:{server.port}", "--helper-schema", lab.helper_schema]
+    account = {"DJ_USER": server.admin_user, "DJ_PASS": server.admin_password}
+    result = CliRunner().invoke(cli.app, ["guard", *where, "--user", lab.link_user, *options], env=account)
+    assert result.exit_code == 0, result
+    assert "guarded: " in result.stderr
+    assert lab.helper_table in result.stderr
+    statements, ended = [""], ";"
+    for line in result.stdout.splitlines():
+        if line.startswith("DELIMITER "):
+            ended = line.removeprefix("DELIMITER ")
+            continue
+        statements[-1] += f"{line}\n"
+        if line.endswith(ended) and statements[-1].count("$guard$\n") != 1:
+            statements[-1] = statements[-1].rstrip().removesuffix(ended)
+            statements.append("")
+    return statements[:-1]

@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -125,6 +126,36 @@ def _grants(
     print(script, end="")
     if address is None and not part and not member:
         print("No part tables are named: they need --part or --host.", file=sys.stderr)
+
+
+@app.command("guard")
+def _guard(
+    host: Annotated[str, typer.Option(help="Source server; the account there is DJ_USER and DJ_PASS.")],
+    helper_schema: Annotated[str, typer.Option(help="Schema with the helper tables of one link user.")],
+    user: Annotated[str, typer.Option(help="MySQL: name of the link user.")] = "djlink",
+    backend: Annotated[
+        str | None,
+        typer.Option(help="mysql (and MariaDB) or postgresql.  [default: mysql]", envvar="DJ_BACKEND"),
+    ] = None,
+    database: Annotated[str | None, typer.Option(help="PostgreSQL: name of the database.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Run the SQL.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the guard away again.")] = False,
+) -> None:
+    """Let nobody but the link user delete helper rows while they hold: print the SQL, or run it."""
+    from .admin.grants import render
+    from .admin.guard import guard
+    from .config import parse_host
+
+    address = parse_host(host)
+    address = replace(address, database=database or address.database)
+    options: dict[str, Any] = {"user": user, "backend": backend, "apply": apply, "remove": remove}
+    done = guard(address, _administrator(), helper_schema, **options)
+    if not apply:
+        print(render(done.statements), end="")
+    what = "no longer guarded" if remove else "guarded"
+    print(f"{what if apply else f'to be {what}'}: {', '.join(done.tables)}", file=sys.stderr)
+    if done.others:
+        print(f"no helper tables of @link, and left alone: {', '.join(done.others)}", file=sys.stderr)
 
 
 def _address(host: str | None) -> Address | None:

@@ -91,7 +91,10 @@ def render(statements: Iterable[Statement]) -> str:
     for statement in statements:
         if statement.why:
             lines += _comment(statement.why)
-        lines += _comment(f"{statement.sql};") if statement.optional else [f"{statement.sql};"]
+        ended = [f"{statement.sql};"]
+        if statement.pieces:
+            ended = ["DELIMITER //", f"{statement.sql} //", "DELIMITER ;"]
+        lines += _comment("\n".join(ended)) if statement.optional else ended
     return "\n".join(lines) + "\n"
 
 

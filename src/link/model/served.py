@@ -80,6 +80,12 @@ def write(words: str, mark: Mark) -> str:
     return f"{words[:_WORDS]} {mark}"
 
 
+def holders(comment: str) -> str:
+    """Who holds, in the words of the comment of a helper table, without the rest; nothing where it does not say."""
+    words = read(comment).words
+    return words.partition(". To delete ")[0].partition(": ")[0] if words.startswith(_BEGINNING) else ""
+
+
 @dataclass(frozen=True)
 class Words:
     """What a person at the source reads of a helper table.

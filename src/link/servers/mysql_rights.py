@@ -8,11 +8,14 @@ refused for a source table and silently useless for a helper table.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Sequence
 
+from ..model.layouts import LINK
+from ..model.states import TRUE
 from .dialect import plain
 from .mysql import MariaDB
-from .rights import LINEAGE, Access, Rights, Statement, because, checked, dropping, member_rights
+from .rights import LINEAGE, Access, Guarded, Rights, Statement, because, checked, dropping, member_rights
 
 #: With CREATE they can be granted on a table that is not there yet.
 _LINEAGE_RIGHTS = ("CREATE", "SELECT", "INSERT", "UPDATE", "DELETE")
@@ -86,6 +89,49 @@ class MySQLRights(Rights):
             [plain(f"GRANT {what} TO {self.member(member)}") for what in grants],
             optional=True,
         )
+
+    def guard(self, tables: Sequence[Guarded], user: str) -> list[Statement]:
+        # CURRENT_USER() is who has made the trigger. A name is told from another by its bytes, as in a login.
+        name = "LEFT(USER(), CHAR_LENGTH(USER()) - LOCATE('@', REVERSE(USER())))"
+        stranger = f"CAST({name} AS BINARY) <> CAST({self._text(user)} AS BINARY)"
+        return [statement for table in tables for statement in self._guard(table, stranger)]
+
+    def _guard(self, table: Guarded, stranger: str) -> list[Statement]:
+        deprecated = self._name(LINK.columns["is_deprecated"])
+        columns = [self._name(column) for column in table.fixed]
+        changed = " OR ".join(f"NOT CAST(OLD.{c} AS BINARY) <=> CAST(NEW.{c} AS BINARY)" for c in columns)
+        rules = {
+            "DELETE": f"OLD.{deprecated} <> {self._text(TRUE)} AND {stranger}",
+            "UPDATE": f"{stranger} AND ({changed})",
+        }
+        bodies = (
+            f"IF {condition} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = {self._text(refusal)}; END IF"
+            for condition, refusal in zip(rules.values(), table.refusals, strict=True)
+        )
+        on = f"{self._name(table.schema)}.{self._name(table.name)}"
+        return [
+            *self.unguard(table.schema, [table.name]),
+            *(
+                Statement(
+                    f"CREATE TRIGGER {self._trigger(table.schema, table.name, event)} BEFORE {event} ON {on} "
+                    f"FOR EACH ROW {body}",
+                    pieces=True,
+                )
+                for event, body in zip(rules, bodies, strict=True)
+            ),
+        ]
+
+    def unguard(self, schema: str, tables: Sequence[str]) -> list[Statement]:
+        return [
+            Statement(f"DROP TRIGGER IF EXISTS {self._trigger(schema, table, event)}")
+            for table in tables
+            for event in ("DELETE", "UPDATE")
+        ]
+
+    def _trigger(self, schema: str, table: str, event: str) -> str:
+        # A trigger has a name among all of a schema, and a table's may be as long as a name can be.
+        name = f"link_guard_{event.lower()}_{zlib.crc32(table.encode()):08x}"
+        return f"{self._name(schema)}.{self._name(name)}"
 
     def member(self, name: str) -> str:
         user, _, client_host = name.rpartition("@") if "@" in name else (name, "", "%")

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..model.layouts import LINK
+from ..model.states import TRUE
 from .dialect import plain
-from .rights import LINEAGE, Access, MemberRights, Rights, Statement, because, checked, dropping, member_rights
+from .rights import LINEAGE, Access, Guarded, MemberRights, Rights, Statement, because, checked, dropping, member_rights
 
 
 class PostgreSQLRights(Rights):
@@ -96,6 +98,41 @@ class PostgreSQLRights(Rights):
             [plain(f"GRANT {what} TO {self.member(member)}") for what in grants],
         )
 
+    def guard(self, tables: Sequence[Guarded], user: str) -> list[Statement]:
+        if not tables:
+            return []
+        function = self._guard(tables[0].schema)
+        made = Statement(f"CREATE OR REPLACE FUNCTION {function} RETURNS trigger {_guarding()}")
+        return [made, *(statement for table in tables for statement in self._triggers(table))]
+
+    def _triggers(self, table: Guarded) -> list[Statement]:
+        schema, name = self._names(table.schema, table.name)
+        refusals = ", ".join(map(_text, table.refusals))
+        return [
+            Statement(
+                f"CREATE OR REPLACE TRIGGER {trigger} BEFORE {event} ON {schema}.{name} FOR EACH {what} "
+                f"EXECUTE FUNCTION {schema}.link_guard({refusals})"
+            )
+            for trigger, event, what in (
+                ("link_guard", "DELETE OR UPDATE", "ROW"),
+                ("link_guard_all", "TRUNCATE", "STATEMENT"),
+            )
+        ]
+
+    def unguard(self, schema: str, tables: Sequence[str]) -> list[Statement]:
+        names = [".".join(self._names(schema, table)) for table in tables]
+        return [
+            *(
+                Statement(f"DROP TRIGGER IF EXISTS {trigger} ON {name}")
+                for name in names
+                for trigger in ("link_guard", "link_guard_all")
+            ),
+            Statement(f"DROP FUNCTION IF EXISTS {self._guard(schema)}"),
+        ]
+
+    def _guard(self, schema: str) -> str:
+        return f"{self._names(schema)[0]}.link_guard()"
+
     def member(self, name: str) -> str:
         return self.dialect.quote(checked(name, self.dialect.fits(name), "a name on PostgreSQL"))
 
@@ -120,6 +157,31 @@ class PostgreSQLRights(Rights):
         # The server would cut a longer name off, and that might be the name of another table.
         fitting = (checked(name, self.dialect.fits(name), "a name on PostgreSQL") for name in names)
         return [plain(self.dialect.quote(name)) for name in fitting]
+
+
+def _guarding() -> str:
+    """The body of the guard's function: but for the owner of the table, which the link user is, it is asked what goes.
+
+    A superuser has every role: so the owner is known by his name.
+    """
+    flag, deprecated = LINK.columns["is_flagged"], LINK.columns["is_deprecated"]
+    return f"""LANGUAGE plpgsql SET search_path = pg_catalog AS $guard$
+BEGIN
+  IF current_user <> (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = TG_RELID) THEN
+    IF TG_OP = 'UPDATE' THEN
+      IF to_jsonb(NEW) - '{flag}' <> to_jsonb(OLD) - '{flag}' THEN
+        RAISE EXCEPTION USING MESSAGE = TG_ARGV[1];
+      END IF;
+    ELSIF TG_OP = 'TRUNCATE' OR to_jsonb(OLD) ->> '{deprecated}' <> '{TRUE}' THEN
+      RAISE EXCEPTION USING MESSAGE = TG_ARGV[0];
+    END IF;
+  END IF;
+  IF TG_OP = 'DELETE' THEN
+    RETURN OLD;
+  END IF;
+  RETURN NEW;
+END
+$guard$"""
 
 
 def _text(text: str) -> str:

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from ..errors import ConfigError
 from ..model.layouts import LINK
+from ..model.states import TRUE
 from .dialect import Dialect, plain
 
 PASSWORD_PLACEHOLDER = "choose-a-password"
@@ -63,11 +64,45 @@ class Access:
 
 @dataclass(frozen=True)
 class Statement:
-    """One SQL statement without its semicolon; an optional one is printed as a comment."""
+    """One SQL statement without its semicolon; an optional one is printed as a comment.
+
+    One in ``pieces`` has semicolons of its own, which a client must not take for its end.
+    """
 
     sql: str
     why: str = ""
     optional: bool = False
+    pieces: bool = False
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A helper table whose rows nobody but the link user shall take away while they hold.
+
+    Attributes
+    ----------
+    schema, name : str
+        The helper table.
+    fixed : sequence of str
+        The columns that nobody else shall change.
+    who : str
+        Who holds, in words.
+    """
+
+    schema: str
+    name: str
+    fixed: Sequence[str]
+    who: str
+
+    @property
+    def refusals(self) -> tuple[str, str]:
+        """What is said to whom deletes, or changes something else than the flag; MySQL takes 128 characters."""
+        flag, deprecated = LINK.columns["is_flagged"], LINK.columns["is_deprecated"]
+        said = (
+            f"set {flag} to {TRUE} and wait until {deprecated} says {TRUE}",
+            f"nothing but {flag} can be changed here",
+        )
+        return f"{self.who[:60]}: {said[0]}", f"{self.who[:60]}: {said[1]}"
 
 
 class Rights(ABC):
@@ -116,6 +151,14 @@ class Rights(ABC):
     @abstractmethod
     def let_member_in(self, access: Access, member: str) -> list[Statement]:
         """The script for a user of the source, who deletes and flags rows there."""
+
+    @abstractmethod
+    def guard(self, tables: Sequence[Guarded], user: str) -> list[Statement]:
+        """The script that lets nobody but the link user take away helper rows while they hold."""
+
+    @abstractmethod
+    def unguard(self, schema: str, tables: Sequence[str]) -> list[Statement]:
+        """The script that takes that back."""
 
     def let_member_out(self, access: Access, member: str) -> list[Statement]:
         """The script that takes back what such a user has got."""
