@@ -229,6 +229,17 @@ class MySQLSession(Session):
     def block_bytes(self) -> int:
         return min(BLOCK_BYTES, self._max_statement - _MARGIN)
 
+    @property
+    def number(self) -> int:
+        return int(self._connection.thread_id())
+
+    def _end(self, number: int) -> None:
+        with contextlib.suppress(ServerError):  # it has ended by itself
+            self.execute(f"KILL {number}")
+
+    def _is_there(self, number: int) -> bool:
+        return bool(self.query("SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = %s", (number,)))
+
     def lock(self, name: tuple[int, int], wait: bool) -> bool:
         seconds = settings.LOCK_SECONDS if wait else 0
         while not self.query("SELECT GET_LOCK(%s, %s)", (_lock_name(*name), seconds))[0][0]:

@@ -98,6 +98,7 @@ class PostgreSQLSession(Session):
         super().__init__(PostgreSQL(), address, user, stop)
         self._connection = connection
         self._connection.autocommit = True
+        self._number = int(connection.get_backend_pid())
         for numbers in (_FLOATS, _DECIMALS):
             psycopg2.extensions.register_type(numbers, self._connection)
         self.execute(setting_up(connection))
@@ -169,6 +170,16 @@ class PostgreSQLSession(Session):
         except LinkError:
             self.execute("ROLLBACK TO SAVEPOINT datajoint_link")
             raise
+
+    @property
+    def number(self) -> int:
+        return self._number
+
+    def _end(self, number: int) -> None:
+        self.query("SELECT pg_terminate_backend(%s)", (number,))
+
+    def _is_there(self, number: int) -> bool:
+        return bool(self.query("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (number,)))
 
     def lock(self, name: tuple[int, int], wait: bool) -> bool:
         if wait:

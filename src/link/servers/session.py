@@ -6,19 +6,22 @@ and a destination's session takes them as they are (:meth:`Session.load`). Nobod
 
 from __future__ import annotations
 
+import time
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
-from ..errors import LinkError
+from ..errors import LinkError, UnreachableError
 from ..model.ranges import Sql
 from ..model.schema import Table
 from .dialect import Dialect
 
 #: Rows travel in blocks of about this many bytes: a chunk of small rows in one, for each waits for its answer.
 BLOCK_BYTES = 8_000_000
+#: Seconds that the server may take to undo what an ended session has done.
+END_WITHIN = 60
 
 
 class Form(NamedTuple):
@@ -99,6 +102,29 @@ class Session(ABC):
     @abstractmethod
     def _close(self) -> None:
         """End the connection."""
+
+    @property
+    @abstractmethod
+    def number(self) -> int:
+        """The server's number of this session."""
+
+    def outlive(self, other: Session) -> None:
+        """End another session of this account, and wait until nothing that it had sent can be done any more."""
+        self._end(other.number)
+        waited = 0.0
+        while self._is_there(other.number):
+            if waited > END_WITHIN:
+                raise UnreachableError(f"A session on {self.address} has not ended within {END_WITHIN} s.")
+            time.sleep(0.05)
+            waited += 0.05
+
+    @abstractmethod
+    def _end(self, number: int) -> None:
+        """Ask the server to end a session, if it is there."""
+
+    @abstractmethod
+    def _is_there(self, number: int) -> bool:
+        """Whether a session is there, be it that it is rolling back."""
 
     @abstractmethod
     def lock(self, name: tuple[int, int], wait: bool) -> bool:

@@ -5,17 +5,18 @@ First what an interrupted run has left, then what is held and not local, then wh
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NoReturn
 
 from tqdm.auto import tqdm
 
 from ..ends.ends import Ends
-from ..errors import UnreachableError
+from ..errors import LockedError, UnreachableError
 from ..files.copies import Files
 from ..model.ranges import ALL, EVERYTHING, Range, Selection
 from ..model.results import PullResult
@@ -69,6 +70,10 @@ def pull(
             result.pulled = run.holds.unshared(selection).count(run.home)
             result.pulled = result.pulled if max_calls is None else min(result.pulled, max_calls)
             return
+        with _letting_go(recovery, tally):
+            move(run, recovery, counts)
+
+    def move(run: Run, recovery: Recovery, counts: Sequence[Count]) -> None:
         held = _hold_again(run, counts, result, selection, left())
         with (
             _bar(run, selection, left() if fresh else 0, display_progress) as bar,
@@ -76,6 +81,7 @@ def pull(
         ):
             if held or _is_unfinished(run, counts):
                 Transfer(run, Unfinished(run, selection), files, tally).move(bar, suppress_errors)
+                recovery.adopted = False
             held_rows = sum(count.entities for count in counts)
             if fresh and (selection or not held_rows or run.holds.selected().count(run.home) != held_rows):
                 claims = Claims(run, selection, EVERYTHING, left())
@@ -86,7 +92,7 @@ def pull(
 
     try:
         persistently(functools.partial(Run, ends), once, lambda: result.pulled, former)
-    except (UnreachableError, BusyError):
+    except (UnreachableError, LockedError, BusyError):
         if result.pulled:
             logger.warning("%s: stopped: %r. The next pull goes on from there.", ends.name, result)
         raise
@@ -100,15 +106,41 @@ def pull_range(ends: Ends, selection: Selection, within: Range, suppress_errors:
     tally = Tally()
 
     def once(run: Run) -> None:
+        recovery = Recovery(run)
         run.holds.enlist(run.home)
-        with _bar(run, selection, None, False) as bar, _files(run, transfers, tally.result) as files:
+        with (
+            _letting_go(recovery, tally),
+            _bar(run, selection, None, False) as bar,
+            _files(run, transfers, tally.result) as files,
+        ):
             if run.former:
-                Recovery(run).recover()
+                recovery.recover()
                 Transfer(run, Unfinished(run, selection), files, tally).move(bar, suppress_errors)
+                recovery.adopted = False
             Transfer(run, Claims(run, selection, within), files, tally).move(bar, suppress_errors)
 
     persistently(functools.partial(Run, ends), once, lambda: tally.result.pulled)
     return tally.result
+
+
+@contextlib.contextmanager
+def _letting_go(recovery: Recovery, tally: Tally) -> Iterator[None]:
+    """Whatever ends a pull, it lets go of what it had only claimed; after a lost connection another run goes on."""
+    try:
+        yield
+    except UnreachableError:
+        raise
+    except BaseException as error:
+        done = False
+        with contextlib.suppress(Exception):  # what this cannot clean up, the next operation does
+            done = recovery.let_go()
+        if isinstance(error, KeyboardInterrupt):
+            claimed = "what was only claimed is let go of, and " if done else ""
+            logger.warning(
+                "%s: interrupted after %d entities; %sthe next pull goes on from here",
+                *(recovery.run.name, tally.result.pulled, claimed),
+            )
+        raise
 
 
 def _is_unfinished(run: Run, counts: Sequence[Count]) -> bool:

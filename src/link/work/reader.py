@@ -18,7 +18,7 @@ from typing import Any
 from ..files.copies import AHEAD, CHUNK_FILE_BYTES, CHUNK_FILES, Batch, Files
 from ..model.ranges import Chunk
 from ..servers.session import BLOCK_BYTES, Block, Form, Session
-from ..signals import RowError
+from ..signals import BusyError, RowError, final
 from .claims import CHUNK_BYTES, Chunks
 from .run import Run
 
@@ -90,13 +90,13 @@ class Reading:
     def skip(self) -> None:
         """Let the rest go."""
         while len(self.rows) < self._tables:
-            with contextlib.suppress(RowError):  # of the reader, which has given up the chunk as well
+            with contextlib.suppress(RowError, BusyError):  # of the reader, which has given up the chunk as well
                 collections.deque(self.blocks(), 0)
 
     def _get(self) -> Any:
         try:
             return self._pipe.get()
-        except RowError:
+        except (RowError, BusyError):
             self._tables = 0  # the reader has given up this chunk
             raise
 
@@ -153,9 +153,10 @@ class Reader:
 
     def _run(self) -> None:
         try:
-            for chunk in self.chunks:
-                self._pipe.put(Reading(chunk, len(self.tables), self._pipe))
-                self._read(chunk)
+            with final():  # a signal would be taken to be about one chunk, and more be waited for
+                for chunk in self.chunks:
+                    self._pipe.put(Reading(chunk, len(self.tables), self._pipe))
+                    self._read(chunk)
             self._pipe.put(None)
         except _Shut:
             pass
@@ -171,7 +172,7 @@ class Reader:
         try:
             batch = self._begin_files(chunk) if self.files else None
             rows, size = self._send_rows(chunk)
-        except RowError as error:
+        except (RowError, BusyError) as error:
             self.session.rollback()
             self._pipe.put(error)
         else:

@@ -12,7 +12,18 @@ from collections.abc import Sequence
 
 from .. import host
 from ..model.ranges import EVERYTHING, Key
-from ..model.states import DELETING, DEPRECATE, RELEASE, SETTLE, UNSETTLED, Count, Transition
+from ..model.states import (
+    ABANDON_PULL,
+    DELETING,
+    DEPRECATE,
+    FINISH_PULL,
+    PULLING,
+    RELEASE,
+    SETTLE,
+    UNSETTLED,
+    Count,
+    Transition,
+)
 from ..servers.keyed import Keyed, batches
 from ..signals import BusyError, RowError
 from . import comparing
@@ -37,13 +48,15 @@ class Recovery:
         How many helper rows there were.
     stuck : bool
         Whether some stay marked for deletion, since they could not be deleted here.
+    adopted : bool
+        Whether the run has rows to copy that a dead one had in hand.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.holds = run.holds
         self.both = Comparison(run)
-        self.held, self.stuck = 0, False
+        self.held, self.stuck, self.adopted = 0, False, False
 
     def recover(self) -> list[Count]:
         """Adopt what dead runs left, finish their deletions, settle flags; what the helper table says then."""
@@ -52,6 +65,7 @@ class Recovery:
         counts = holds.survey(run.home)
         self.held = sum(count.entities for count in counts)
         adopted = patiently(lambda: holds.adopt(run.home, counts, run.former))
+        self.adopted = bool(adopted)
         if adopted:
             logger.info("%s: going on with %d entities of an interrupted run", run.name, adopted)
             self._finish_deletions()
@@ -64,6 +78,29 @@ class Recovery:
         """Mark as deprecated what is flagged and not local."""
         for _, gone in self.both.by_presence(UNSETTLED):
             self.run.apply(SETTLE, gone)
+
+    def let_go(self) -> bool:
+        """When a pull fails: let go of what it has claimed and not copied; whether that was possible.
+
+        Of what was adopted nothing: a dead run's last statement may still bring those rows here. What the run's own
+        session had sent is over before we look.
+        """
+        run, ends = self.run, self.run.ends
+        if self.adopted:
+            return False
+        source, local = run.open_together([ends.source, ends.local])
+        run.local.close()
+        local.outlive(run.local)
+        run.local = local
+        for keys in batches(self.holds.mine(PULLING).keys(source)):
+            present = self.both.present(keys)
+            gone = [key for key in keys if key not in present]
+            patiently(functools.partial(self.holds.apply, source, ABANDON_PULL, gone))
+            for key in self.both.differing(sorted(present), source):
+                logger.warning("%s: %s is local and differs from the source; left as it is", run.name, run.as_dict(key))
+            # Also those of which the source has asked for the deletion meanwhile: they are not let go of.
+            patiently(functools.partial(self.holds.apply, source, FINISH_PULL, keys))
+        return True
 
     def release(self, keys: Sequence[Key]) -> None:
         """Let go of entities that are gone locally: no hold is left, or a deprecated one where the source had asked."""

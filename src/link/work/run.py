@@ -103,14 +103,20 @@ class Run:
         Many go over two sessions at once.
         """
         lists = list(batches(keys))
-        idle = Idle([self.home, self.second] if len(lists) > 1 else [self.home])
+        sessions = [self.home, self.second] if len(lists) > 1 else [self.home]
+        idle = Idle(sessions)
 
         def apply(batch: Sequence[Key]) -> int:
             with idle.borrow() as session:
                 return patiently(lambda: self.holds.apply(session, transition, batch))
 
         with ThreadPoolExecutor(2, "link-marker") as pool:
-            return sum(pool.map(apply, lists))
+            try:
+                return sum(pool.map(apply, lists))
+            except KeyboardInterrupt:
+                for session in sessions:  # which the threads wait for, and these perhaps for a lock
+                    session.cancel()
+                raise
 
     def as_dict(self, key: Key) -> dict[str, Any]:
         """A key as DataJoint writes it."""

@@ -65,7 +65,7 @@ class Transfer:
         self.tally = tally
 
     def move(self, bar: tqdm[NoReturn], suppress_errors: bool) -> None:
-        """Move everything. On an error what was moved stays, and what was only claimed is let go."""
+        """Move everything. On an error nothing is under way any more; what was only claimed is the caller's."""
         run, errors = self.run, self.tally.result.errors
         self._open()
         with contextlib.closing(self.marker):
@@ -77,7 +77,7 @@ class Transfer:
                     if errors and not suppress_errors:
                         break
             except BaseException as error:
-                self._give_up(isinstance(error, KeyboardInterrupt))
+                self._break_off()
                 if isinstance(error, LinkError) and not isinstance(error, (UnreachableError, HelperMismatchError)):
                     # Tables that were exchanged show in many ways.
                     run.ends.require_held(run.home)
@@ -98,24 +98,13 @@ class Transfer:
         self.marker = Marker(run, chunks.selection, marking, self.tally)
         self.loader = Loader(run, chunks, form, self.files, self.marker, self.tally)
 
-    def _give_up(self, interrupted: bool) -> None:
-        # What this cannot clean up, the next operation does.
-        with contextlib.suppress(LinkError):
-            self._end(failed=True, interrupted=interrupted)
-        if interrupted:
-            logger.warning(
-                "%s: interrupted after %d entities; what was only claimed is let go of, and the next pull goes on "
-                "from here",
-                *(self.run.name, self.tally.result.pulled),
-            )
+    def _break_off(self) -> None:
+        self.reader.stop(failed=True)
+        with contextlib.suppress(Exception):  # of which something else is the reason, or which is the reason
+            self.marker.wait()
 
-    def _end(self, failed: bool = False, interrupted: bool = False) -> None:
+    def _end(self) -> None:
         """Stop reading; let go of what was claimed and not begun."""
-        self.reader.stop(failed)
+        self.reader.stop()
         self.marker.wait()
-        if interrupted:  # perhaps in the middle of a statement: these sessions may be of no more use
-            ends = self.run.ends
-            for session in (self.run.local, self.marker.session):
-                session.close()
-            self.run.local, self.marker.session = self.run.open_together([ends.local, ends.source])
         self.marker.let_go(self.chunks.waiting)
