@@ -81,14 +81,19 @@ CREATE SCHEMA IF NOT EXISTS "link_lab_b" AUTHORIZATION "djlink";
 -- Only if that schema was there before. Its owner lets your users look at the helper table, without
 -- which DataJoint refuses to delete anything from the source table:
 -- ALTER SCHEMA "link_lab_b" OWNER TO "djlink";
+-- Only for an account that makes backups and is no superuser: pg_dump refuses tables whose rows are kept
+-- from others, as those of the helper table are, if it has not --enable-row-security:
+-- ALTER ROLE backup BYPASSRLS;
 """
     )
 
 
 def test_mysql_revoke() -> None:
     kept = """\
--- The helper table stays, and its rows go on holding. When nobody has copies any more:
+-- The helper table stays, and its rows go on holding; a guard is taken away by datajoint-link guard --remove.
+-- When nobody has copies any more:
 -- DROP TABLE `link_lab_b`.`unit_outbound`;
+-- DELETE FROM `link_lab_b`.`~lineage` WHERE table_name = 'unit_outbound';
 """
     assert (
         grants(EPHYS, backend="mysql", revoke=True)
@@ -103,6 +108,8 @@ DROP USER 'djlink'@'%';
 REVOKE SELECT, REFERENCES ON `lab_ephys`.`unit` FROM 'djlink'@'%';
 REVOKE SELECT, REFERENCES ON `lab_ephys`.`unit__waveform` FROM 'djlink'@'%';
 REVOKE ALL PRIVILEGES ON `link_lab_b`.`unit_outbound` FROM 'djlink'@'%';
+-- Only if no other link of this account needs it:
+-- REVOKE CREATE, SELECT, INSERT, UPDATE, DELETE ON `link_lab_b`.`~lineage` FROM 'djlink'@'%';
 {kept}"""
     )
 
@@ -111,6 +118,8 @@ def test_postgresql_revoke() -> None:
     assert (
         grants(EPHYS, backend="postgresql", revoke=True)
         == """\
+-- Only for an administrator who is no superuser:
+-- GRANT "djlink" TO CURRENT_USER;
 -- First of all: the foreign key is checked with the rights of the helper table's owner.
 REASSIGN OWNED BY "djlink" TO CURRENT_USER;
 REVOKE SELECT, REFERENCES ON "lab_ephys"."unit" FROM "djlink";
@@ -118,8 +127,10 @@ REVOKE SELECT, REFERENCES ON "lab_ephys"."unit__waveform" FROM "djlink";
 REVOKE USAGE, CREATE ON SCHEMA "link_lab_b" FROM "djlink";
 REVOKE USAGE ON SCHEMA "lab_ephys" FROM "djlink";
 DROP ROLE "djlink";
--- The helper table stays, and its rows go on holding. When nobody has copies any more:
+-- The helper table stays, and its rows go on holding; a guard is taken away by datajoint-link guard --remove.
+-- When nobody has copies any more:
 -- DROP TABLE "link_lab_b"."unit_outbound";
+-- DELETE FROM "link_lab_b"."~lineage" WHERE table_name = 'unit_outbound';
 """
     )
 

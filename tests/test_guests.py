@@ -17,7 +17,7 @@ from linking import admin, linked, quoted
 from typer.testing import CliRunner
 
 from link import State, cli
-from link.admin.grants import member_statements
+from link.admin.grants import member_statements, revoke_statements
 from link.model.states import HOLD
 from link.servers.rights import Access, Statement
 
@@ -233,6 +233,35 @@ def test_a_guard_keeps_held_rows_from_administrators(lab: Lab, figures: Figures)
     guarding(lab, "--apply", "--remove")
     lab.source_server.sql(f"DELETE FROM {outbound}")
     assert held(lab) == []
+
+
+@pytest.mark.parametrize("new_user", [True, False])
+def test_revoking_keeps_the_holds_of_a_link_and_lets_members_work(lab: Lab, new_user: bool) -> None:
+    """With all that a link and a guard leave at the source; then the guard goes, and the tables."""
+    pipeline(lab)
+    instance = member(lab)
+    linked(lab).source.pull("session < 2")
+    guarding(lab, "--apply")
+    access = Access(
+        source_schema=lab.source_schema,
+        tables=["session", "session__trial"],
+        helper_schema=lab.helper_schema,
+        helper_tables=[lab.helper_table],
+        user=lab.link_user,
+        new_user=new_user,
+    )
+    statements = revoke_statements(access, lab.source_server.backend)
+    final = [statement for statement in statements if statement.sql.startswith(("DROP TABLE", "DELETE"))]
+    run_sql(lab, [statement for statement in statements if statement not in final])
+
+    table = sessions(lab, instance)
+    with pytest.raises(REFUSALS):
+        (table & "note = 'note 1'").delete(prompt=False)
+    assert (table & "note = 'note 2'").delete(prompt=False) == 1
+    assert held(lab) == [0, 1]
+    guarding(lab, "--apply", "--remove")
+    run_sql(lab, final)
+    assert (sessions(lab, lab.instance(lab.source_server, f"{lab.prefix}_member", SECRET))).delete(prompt=False) == 3
 
 
 def declare_weird(lab: Lab) -> str:

@@ -35,7 +35,7 @@ class MySQLRights(Rights):
             *(Statement(f"GRANT SELECT, REFERENCES ON {table} TO {user}") for table in self._tables(access)),
             *(Statement(f"GRANT ALL PRIVILEGES ON {table} TO {user}") for table in self._helpers(access)),
             Statement(
-                f"GRANT {', '.join(_LINEAGE_RIGHTS)} ON {self._name(access.helper_schema)}.`{LINEAGE}` TO {user}",
+                f"GRANT {', '.join(_LINEAGE_RIGHTS)} ON {self._lineage(access)} TO {user}",
                 "Where the attributes of the helper tables come from: DataJoint looks for it when it deletes.",
             ),
             Statement(
@@ -58,8 +58,20 @@ class MySQLRights(Rights):
         else:
             sources = (f"REVOKE SELECT, REFERENCES ON {table} FROM {user}" for table in self._tables(access))
             helpers = (f"REVOKE ALL PRIVILEGES ON {table} FROM {user}" for table in self._helpers(access))
-            taken = [*map(Statement, sources), *map(Statement, helpers)]
-        return [*taken, *dropping(self._helpers(access))]
+            lineage = f"REVOKE {', '.join(_LINEAGE_RIGHTS)} ON {self._lineage(access)} FROM {user}"
+            why = "Only if no other link of this account needs it:"
+            taken = [*map(Statement, sources), *map(Statement, helpers), Statement(lineage, why, optional=True)]
+        return [*taken, *dropping([*self._drops(access), *self._forgets(access)])]
+
+    def _drops(self, access: Access) -> list[str]:
+        return [f"DROP TABLE {table}" for table in self._helpers(access)]
+
+    def _forgets(self, access: Access) -> list[str]:
+        names = map(self._text, access.helper_tables)
+        return [f"DELETE FROM {self._lineage(access)} WHERE table_name = {name}" for name in names]
+
+    def _lineage(self, access: Access) -> str:
+        return f"{self._name(access.helper_schema)}.{self._name(LINEAGE)}"
 
     def on_table(self, rights: Sequence[str], schema: str, table: str, account: str) -> str:
         return f"GRANT {', '.join(rights)} ON {plain(self.dialect.full_name(schema, table))} TO {account};"

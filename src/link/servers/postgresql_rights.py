@@ -41,25 +41,40 @@ class PostgreSQLRights(Rights):
                 "which DataJoint refuses to delete anything from the source table:",
                 optional=True,
             ),
+            Statement(
+                "ALTER ROLE backup BYPASSRLS",
+                "Only for an account that makes backups and is no superuser: pg_dump refuses tables whose rows are kept\n"
+                "from others, as those of the helper table are, if it has not --enable-row-security:",
+                optional=True,
+            ),
         ]
 
     def let_out(self, access: Access) -> list[Statement]:
         user, source, helper = self._names(access.user, access.source_schema, access.helper_schema)
+        lineage = ".".join(self._names(access.helper_schema, LINEAGE))
+        own = [f"ALTER SCHEMA {helper} OWNER TO CURRENT_USER", f"ALTER TABLE IF EXISTS {lineage} OWNER TO CURRENT_USER"]
         rest = [
+            *([] if access.new_user else own),
             f"REVOKE USAGE, CREATE ON SCHEMA {helper} FROM {user}",
             f"REVOKE USAGE ON SCHEMA {source} FROM {user}",
         ]
         rest += [f"REVOKE CONNECT ON DATABASE {name} FROM {user}" for name in self._database(access)]
-        shared = "" if access.new_user else "Only if no other link of this account needs it:"
+        shared = "Only if no other link of this account needs it. Who owns the schema can drop what is in it:"
         return [
+            Statement(f"GRANT {user} TO CURRENT_USER", "Only for an administrator who is no superuser:", optional=True),
             *because(
                 "First of all: the foreign key is checked with the rights of the helper table's owner.",
                 self._disown(access, user),
             ),
             *(Statement(f"REVOKE SELECT, REFERENCES ON {table} FROM {user}") for table in self._tables(access)),
-            *because(shared, rest, optional=bool(shared)),
+            *because("" if access.new_user else shared, rest, optional=not access.new_user),
             *([Statement(f"DROP ROLE {user}")] if access.new_user else []),
-            *dropping(self._helpers(access)),
+            *dropping(
+                [
+                    *(f"DROP TABLE {table}" for table in self._helpers(access)),
+                    *(f"DELETE FROM {lineage} WHERE table_name = {_text(name)}" for name in access.helper_tables),
+                ]
+            ),
         ]
 
     def _disown(self, access: Access, user: str) -> list[str]:

@@ -215,10 +215,13 @@ def checked(name: str, fits: bool, what: str) -> str:
     return name
 
 
-def dropping(tables: Sequence[str]) -> list[Statement]:
-    """Dropping helper tables, which nobody has to."""
-    why = "The helper table stays, and its rows go on holding. When nobody has copies any more:"
-    return because(why, [f"DROP TABLE {table}" for table in tables], optional=True)
+def dropping(statements: Iterable[str]) -> list[Statement]:
+    """Dropping helper tables, and what belongs to them; nobody has to."""
+    why = (
+        "The helper table stays, and its rows go on holding; a guard is taken away by datajoint-link guard --remove.\n"
+        "When nobody has copies any more:"
+    )
+    return because(why, statements, optional=True)
 
 
 def because(why: str, statements: Iterable[str], optional: bool = False) -> list[Statement]:
