@@ -146,6 +146,12 @@ def _pair(config: pytest.Config, kind: str) -> tuple[TestServer, TestServer]:
 
 
 @pytest.fixture(scope="session")
+def fleet(pytestconfig: pytest.Config) -> Fleet:
+    """All servers of the run, for a test that needs one more."""
+    return pytestconfig.stash[FLEET]
+
+
+@pytest.fixture(scope="session")
 def figures(pytestconfig: pytest.Config) -> Figures:
     """Where to count what was tried: the run prints it at its end."""
     return pytestconfig.stash[FIGURES]

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -36,6 +36,8 @@ class Engine:
     port: int
     #: For tests: without what only costs time where a few rows come and go. Measures want servers as they are.
     hurried: bool = True
+    #: What a test wants otherwise than the others.
+    options: tuple[str, ...] = ()
 
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     account: ClassVar[str | None] = None
@@ -79,6 +81,7 @@ class MySQL(Engine):
         options = [f"--port={self.port}", "--skip-name-resolve", *files, *self.common, *self.own]
         if self.hurried:
             options += [*self.in_haste, *self.own_in_haste]
+        options += self.options
         if self.program.engine:
             return [*self._container(), *options]
         return [*self._native(), "--bind-address=127.0.0.1", f"--pid-file={self.folder}/pid", *options]
@@ -167,6 +170,30 @@ class PostgreSQL(Engine):
             shutil.copytree(self.program.home, self._copy)
             for libraries in self.program.home.parents[1].glob(f"{self.program.home.parent.name}.libs"):
                 shutil.copytree(libraries, self._copies / libraries.name)
+
+
+class PgBouncer(Engine):
+    """A pool of sessions before a PostgreSQL server. Its one option is the mode."""
+
+    def prepare(self, host: str, port: int, accounts: Mapping[str, str]) -> None:
+        """Write down which server it stands before, and who may use it."""
+        known = "".join(f'"{user}" "{password}"\n' for user, password in accounts.items())
+        (self.folder / "accounts").write_text(known)
+        settings = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "unix_socket_dir": "",
+            "auth_type": "plain",
+            "auth_file": self.folder / "accounts",
+            "pool_mode": self.options[0],
+        }
+        lines = ["[databases]", f"* = host={host} port={port}", "[pgbouncer]"]
+        lines += [f"{name} = {value}" for name, value in settings.items()]
+        (self.folder / "settings.ini").write_text("\n".join(lines) + "\n")
+
+    def command(self) -> Sequence[str]:
+        account = ["-u", "nobody"] if AS_ROOT else []
+        return [*self.program.argv, *account, str(self.folder / "settings.ini")]
 
 
 ENGINES: dict[str, type[Engine]] = {"mysql": MySQL, "mariadb": MariaDB, "postgresql": PostgreSQL}

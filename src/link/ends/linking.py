@@ -146,6 +146,8 @@ class Link:
         routes = Routes(local.connection, spec.stores)
         routes.require_configured()
         source = self.connect_source()
+        for site in (source, local):
+            site.require_fit()
         group, unlinkable = self._linkable(self.find_source(), routes)
         mapping, helper, was_at = declare(
             source,

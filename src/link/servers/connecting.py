@@ -15,7 +15,7 @@ import datajoint as dj
 
 from .. import host
 from ..config import Address, Credentials
-from ..errors import ConfigError, LinkError, LoginError, NotFoundError, UnreachableError
+from ..errors import ConfigError, ConnectionLimitError, LinkError, LoginError, NotFoundError, UnreachableError
 from ..model.backends import BACKENDS
 from . import refusals
 
@@ -154,6 +154,11 @@ def _refused(error: Exception, place: str, account: Credentials) -> LinkError:
         )
     if todo := refusals.remedy(text, f"Check {account.told_by}."):
         return LoginError(f"The source server {place} refused the {account.role} {user!r}: {text}", todo)
+    if re.search(r"too many (clients|connections)|max_user_connections|connection slots|no more conn", text, re.I):
+        return ConnectionLimitError(
+            f"The source server {place} has no connection left for the {account.role} {user!r}: {text}",
+            "End other programs that use this account, or ask the source's administrator for more connections.",
+        )
     return UnreachableError(
         f"Cannot connect to the source server {place} as {user!r}: {text}",
         "Check host, port and backend, and that the server runs and can be reached from here.",

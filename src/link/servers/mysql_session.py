@@ -14,7 +14,7 @@ import pymysql
 from pymysql.constants import CR, ER
 from pymysql.cursors import SSCursor
 
-from ..errors import LinkError, LoginError, PrivilegeError, ServerError, UnreachableError
+from ..errors import ConnectionLimitError, LinkError, LoginError, PrivilegeError, ServerError, UnreachableError
 from ..model.ranges import Sql
 from ..model.schema import Column, Table
 from ..signals import BusyError, RowError
@@ -39,6 +39,9 @@ _LOST = {
     ER.QUERY_INTERRUPTED,
     4031,  # MySQL: disconnected by the server because of inactivity
 }
+#: Of the server, of the account (also with words about other resources).
+_NO_ROOM = {ER.CON_COUNT_ERROR, ER.TOO_MANY_USER_CONNECTIONS, ER.USER_LIMIT_REACHED}
+_TIME_IS_OVER = {3024, 1969}  # MySQL, MariaDB
 _BUSY = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, 1020}  # 1020: MariaDB, record changed since the snapshot
 #: What else the drivers do not count as errors of data.
 _UNFIT = (
@@ -73,6 +76,19 @@ def translate(error: Exception, address: str, user: str) -> LinkError:
     if code in _REFUSED:
         todo = refusals.remedy(str(error), "Check the user name and the password.")
         return LoginError(f"The server {address} refused the user {user!r}: {text}", todo)
+    if code in _NO_ROOM and "connections" in text:
+        return ConnectionLimitError(
+            f"The server {address} has no connection left for {user!r}: {text}",
+            "End other programs that use this account; or an administrator sets MAX_USER_CONNECTIONS of the account, "
+            "or max_connections of the server.",
+        )
+    if code in _TIME_IS_OVER:
+        return ServerError(
+            f"{address}: {text}",
+            f"A statement may take {settings.STATEMENT_SECONDS:,} seconds here. Restrict what is asked for.",
+        )
+    if code == ER.OPTION_PREVENTS_STATEMENT:
+        return ServerError(f"{address}: {text}", "Is it a replica, or read-only at the moment? Nothing was changed.")
     if code in _LOST or isinstance(error, (OSError, pymysql.InterfaceError)):
         return UnreachableError(
             f"Lost or could not make the connection to {address} as {user!r}: {text}",

@@ -12,7 +12,7 @@ import datajoint as dj
 import pymysql
 
 from .. import host
-from ..errors import LinkError, UnsupportedServerError
+from ..errors import LinkError, PrivilegeError, UnsupportedServerError
 from ..model.served import digest
 from .dialect import Dialect, plain
 from .mysql import MariaDB
@@ -23,6 +23,10 @@ from .mysql_session import MySQLSession, RawColumns, setting_up, translate
 from .session import Session
 from .site import Facts, Site, lasting_name
 
+#: What tells whether a link can work: of each server those that it has.
+_TELLING = ("wsrep_on", "read_only", "super_read_only", "innodb_read_only", "log_bin", "binlog_format")
+_ROW_FORMAT = "SET SESSION binlog_format = 'ROW'"
+
 
 class MySQLSite(Site):
     """A MySQL or MariaDB server as one account."""
@@ -31,9 +35,11 @@ class MySQLSite(Site):
     catalogue_type = MySQLCatalogue
     definitions_type = MySQLDefinitions
     rights_type = MySQLRights
+    number_query = "SELECT CONNECTION_ID()"
 
     def __init__(self, connection: dj.Connection) -> None:
         self._raw_columns = RawColumns()
+        self._set_row_format = False
         super().__init__(connection)
 
     def translate(self, error: Exception) -> LinkError:
@@ -43,17 +49,22 @@ class MySQLSite(Site):
     def browsing(driver: Any) -> str:
         return setting_up(driver, browsing=True)
 
-    def _open(self, packet: int | None) -> Session:
-        driver = self._connect()
+    @staticmethod
+    def told_number(driver: Any) -> int:
+        return int(driver.thread_id())
+
+    def _opened(self, driver: Any, packet: int | None) -> Session:
         stop = functools.partial(self._stop, driver)
-        return MySQLSession(driver, self.address, self.user, stop, self._raw_columns, packet)
+        session = MySQLSession(driver, self.address, self.user, stop, self._raw_columns, packet)
+        if self._set_row_format:
+            session.execute(_ROW_FORMAT)
+        return session
 
     def _stop(self, driver: Any) -> None:
         with contextlib.suppress(LinkError, pymysql.MySQLError, OSError), contextlib.closing(self._connect()) as other:
             other.query(f"KILL QUERY {driver.thread_id()}")
 
     def _connect(self) -> Any:
-        """Connect with the address, account and encryption of DataJoint's connection."""
         settings: dict[str, Any] = {"ssl_disabled": True}
         if getattr(host.driver(self.connection), "_secure", False):
             given = host.tls_settings(self.connection)
@@ -93,6 +104,34 @@ class MySQLSite(Site):
             packet=int(packet),
         )
 
+    def find_unfit(self, session: Session) -> tuple[str, str] | None:
+        marks = ", ".join(["%s"] * len(_TELLING))
+        told = dict(session.query(f"SHOW VARIABLES WHERE Variable_name IN ({marks})", _TELLING))
+        on = {name for name, value in told.items() if value.upper() not in ("OFF", "0")}
+        if "wsrep_on" in on:
+            return (
+                "is a node of a Galera cluster: advisory locks, by which runs know of one another, are of one node",
+                "Link with a server that is no cluster, such as a replica of the cluster for this purpose.",
+            )
+        if "innodb_read_only" in on or "super_read_only" in on or ("read_only" in on and not _may_change(session)):
+            return (
+                "is read-only: a replica, or one that is being looked after",
+                "Link with the server that takes changes.",
+            )
+        if told["log_bin"] == "ON" and told["binlog_format"] == "STATEMENT":
+            try:
+                session.execute(_ROW_FORMAT)
+                self._set_row_format = True
+            except PrivilegeError:
+                return (
+                    "logs statements (binlog_format = STATEMENT), and refuses all changes of an account that reads "
+                    "what is committed",
+                    "As its administrator: SET PERSIST binlog_format = ROW (on MariaDB SET GLOBAL, and in its file of "
+                    f"settings); or let the account {self.facts.account} set it for its own sessions: GRANT "
+                    "SESSION_VARIABLES_ADMIN (MySQL) or BINLOG ADMIN (MariaDB) ON *.*.",
+                )
+        return None
+
     def _version(self, session: Session) -> str:
         version = str(session.query("SELECT VERSION()")[0][0])
         number = tuple(int(n) for n in re.findall(r"\d+", version)[:2])
@@ -108,6 +147,12 @@ class MySQLSite(Site):
 def _number(session: Session) -> str:
     """The number that a server has from its beginning. MariaDB's is made of the machine's; its older ones have none."""
     return "".join(str(value) for _, value in session.query("SHOW GLOBAL VARIABLES LIKE 'server_u%%id'"))
+
+
+def _may_change(session: Session) -> bool:
+    """Whether an account changes what is read-only for others."""
+    grants = " ".join(str(grant) for (grant,) in session.query("SHOW GRANTS"))
+    return any(right in grants for right in ("SUPER", "CONNECTION_ADMIN", "READ_ONLY ADMIN", "ALL PRIVILEGES ON *.*"))
 
 
 def _account(dialect: Dialect, named: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
@@ -12,7 +13,7 @@ import psycopg2
 import psycopg2.extensions
 from psycopg2 import errorcodes
 
-from ..errors import LinkError, LoginError, PrivilegeError, ServerError, UnreachableError
+from ..errors import ConnectionLimitError, LinkError, LoginError, PrivilegeError, ServerError, UnreachableError
 from ..model.ranges import Sql
 from ..model.schema import Table
 from ..signals import BusyError, RowError
@@ -27,7 +28,16 @@ _BUSY = {
     errorcodes.LOCK_NOT_AVAILABLE,
     errorcodes.SERIALIZATION_FAILURE,
 }
-_LOST = {errorcodes.ADMIN_SHUTDOWN, errorcodes.CRASH_SHUTDOWN, errorcodes.CANNOT_CONNECT_NOW}
+_LOST = {
+    errorcodes.ADMIN_SHUTDOWN,
+    errorcodes.CRASH_SHUTDOWN,
+    errorcodes.CANNOT_CONNECT_NOW,
+    errorcodes.IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+    "57P05",  # a session has rested for too long
+    "25P04",  # a transaction has taken too long
+}
+#: What is said of a connection that was not made has no code.
+_NO_ROOM = re.compile(r"too many (clients|connections)|remaining connection slots|no more connections allowed")
 
 #: One column a row, as it is: a row is quoted only when it holds a line break, and the quote is a character
 #: that text hardly ever has.
@@ -59,6 +69,14 @@ def translate(error: Exception, address: str, user: str) -> LinkError:
     todo = refusals.remedy(text, "Check the user name and the password.")
     if code.startswith("28") or (todo and not code):
         return LoginError(f"The server {address} refused the user {user!r}: {text}", todo)
+    if code == errorcodes.TOO_MANY_CONNECTIONS or _NO_ROOM.search(text):
+        return ConnectionLimitError(
+            f"The server {address} has no connection left for {user!r}: {text}",
+            "End other programs that use this account; or an administrator sets the CONNECTION LIMIT of the role, or "
+            "max_connections of the server.",
+        )
+    if code == errorcodes.READ_ONLY_SQL_TRANSACTION:
+        return ServerError(f"{address}: {text}", "Is it a replica, or read-only at the moment? Nothing was changed.")
     if code in _LOST or (not code and isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError))):
         return UnreachableError(
             f"Lost or could not make the connection to {address} as {user!r}: {text}",
@@ -97,7 +115,6 @@ class PostgreSQLSession(Session):
     def __init__(self, connection: Any, address: str, user: str, stop: Callable[[], None]) -> None:
         super().__init__(PostgreSQL(), address, user, stop)
         self._connection = connection
-        self._connection.autocommit = True
         self._number = int(connection.get_backend_pid())
         for numbers in (_FLOATS, _DECIMALS):
             psycopg2.extensions.register_type(numbers, self._connection)

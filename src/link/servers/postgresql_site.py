@@ -29,6 +29,7 @@ class PostgreSQLSite(Site):
     catalogue_type = PostgreSQLCatalogue
     definitions_type = PostgreSQLDefinitions
     rights_type = PostgreSQLRights
+    number_query = "SELECT pg_backend_pid()"
 
     @property
     def database(self) -> str:
@@ -46,8 +47,11 @@ class PostgreSQLSite(Site):
     def browsing(driver: Any) -> str:
         return setting_up(driver, browsing=True)
 
-    def _open(self, packet: int | None) -> Session:
-        driver = self._connect()
+    @staticmethod
+    def told_number(driver: Any) -> int:
+        return int(driver.info.backend_pid)
+
+    def _opened(self, driver: Any, packet: int | None) -> Session:
         return PostgreSQLSession(driver, self.address, self.user, functools.partial(self._stop, driver))
 
     def _stop(self, driver: Any) -> None:
@@ -55,10 +59,9 @@ class PostgreSQLSite(Site):
             driver.cancel()
 
     def _connect(self) -> Any:
-        """Connect with the address, account and encryption of DataJoint's connection."""
         encrypted = host.driver(self.connection).info.ssl_in_use
         try:
-            return psycopg2.connect(
+            driver = psycopg2.connect(
                 host=self.login.host,
                 port=self.login.port,
                 user=self.login.user,
@@ -75,6 +78,29 @@ class PostgreSQLSite(Site):
             )
         except psycopg2.Error as error:
             raise self.translate(error) from error
+        driver.autocommit = True
+        return driver
+
+    def find_unfit(self, session: Session) -> tuple[str, str] | None:
+        replica, role, damaged = session.query(
+            "SELECT pg_is_in_recovery(), current_setting('session_replication_role'), "
+            "current_setting('zero_damaged_pages')"
+        )[0]
+        if replica:
+            return "is a replica, which takes no changes", "Link with the server that it follows."
+        if role != "origin":
+            return (
+                f"opens sessions of {self.user!r} with session_replication_role = {role}: foreign keys, by which rows "
+                "are held, are not checked there",
+                f"As administrator: ALTER ROLE {self.facts.account} RESET session_replication_role, or the same for "
+                "the database.",
+            )
+        if damaged != "off":
+            return (
+                "shows damaged pages as empty (zero_damaged_pages): rows may be missing in silence",
+                "Link with it when it is mended.",
+            )
+        return None
 
     def read_facts(self, session: Session) -> Facts:
         version = self._version(session)

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import datajoint as dj
 
 from .. import host
-from ..errors import LinkError, UnreachableError
+from ..errors import LinkError, UnreachableError, UnsupportedServerError
 from .catalogue import Catalogue
 from .definitions import Definitions
 from .rights import Rights
@@ -84,7 +84,7 @@ class Site(ABC):
     Raises
     ------
     UnsupportedServerError
-        The server is too old.
+        The server is too old, or a pool that lends sessions.
     UnreachableError
         It does not answer.
 
@@ -102,6 +102,8 @@ class Site(ABC):
     catalogue_type: ClassVar[type[Catalogue]]
     definitions_type: ClassVar[type[Definitions]]
     rights_type: ClassVar[type[Rights]]
+    #: Asks a session for its number.
+    number_query: ClassVar[str]
 
     def __init__(self, connection: dj.Connection) -> None:
         self.connection = connection
@@ -111,19 +113,78 @@ class Site(ABC):
         self.turn = threading.RLock()
         self._telling = threading.Lock()
         self._told: list[object] = []  # a list: not all that is told of can be hashed
-        with contextlib.closing(self._open(None)) as session:
+        with contextlib.closing(self._opened(self._own_connection(), None)) as session:
             self.dialect = session.dialect
             self.facts = self.read_facts(session)
+            self._unfit = self.find_unfit(session)
         self.definitions = self.definitions_type(self.dialect)
         self.rights = self.rights_type(self.dialect)
 
     def open(self) -> Session:
         """Open a session."""
-        return self._open(self.facts.packet)
+        return self._opened(self._connect(), self.facts.packet)
 
     @abstractmethod
-    def _open(self, packet: int | None) -> Session:
-        """Open a session, knowing the longest statement that the server takes, or nothing."""
+    def _connect(self) -> Any:
+        """Connect with the address, account and encryption of DataJoint's connection, by the driver."""
+
+    @abstractmethod
+    def _opened(self, driver: Any, packet: int | None) -> Session:
+        """A session on a connection, knowing the longest statement that the server takes, or nothing."""
+
+    def _own_connection(self) -> Any:
+        """A connection whose session at the server is its own from one statement to the next.
+
+        A pool that lends sessions keeps no settings and no advisory locks; what is set there others get. It is noticed
+        before anything is set: the number of the session is not the one that was told when it was connected.
+
+        Raises
+        ------
+        UnsupportedServerError
+            There is such a pool in between.
+        """
+        first = self._connect()
+        try:
+            number = self._asked_number(first)
+            if self.told_number(first) != number:
+                with contextlib.closing(self._connect()) as second:
+                    # Whatever its order, it gives the same one to both, or two to one.
+                    others = [self._asked_number(second) for _ in range(2)]
+                    if number in others or len(set(others)) > 1 or self._asked_number(first) != number:
+                        raise UnsupportedServerError(
+                            f"At {self.address} is a pool that lends each session to many clients by turns: settings "
+                            "and advisory locks, by which runs know of one another, do not last there.",
+                            "Link through the server itself, or through a pool in session mode.",
+                        )
+        except BaseException:
+            first.close()
+            raise
+        return first
+
+    def _asked_number(self, driver: Any) -> int:
+        try:
+            with driver.cursor() as cursor:
+                cursor.execute(self.number_query)
+                return int(cursor.fetchone()[0])
+        except self.driver_errors as error:
+            raise self.translate(error) from error
+
+    @staticmethod
+    @abstractmethod
+    def told_number(driver: Any) -> int:
+        """The number of a session at the server, as it was told when it was connected."""
+
+    @abstractmethod
+    def find_unfit(self, session: Session) -> tuple[str, str] | None:
+        """How a server is set up that no link can work with, if it is, and what to do; no session may set it."""
+
+    def require_fit(self) -> None:
+        """Raise UnsupportedServerError for a server that is set up so that no link can work."""
+        if self._unfit:
+            with self.session() as session:  # it may have been mended
+                self._unfit = self.find_unfit(session)
+        if self._unfit:
+            raise UnsupportedServerError(f"The server {self.address} {self._unfit[0]}.", self._unfit[1])
 
     @abstractmethod
     def read_facts(self, session: Session) -> Facts:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..ends.ends import Ends
-from ..errors import DefinitionError, UnreachableError
+from ..errors import ConnectionLimitError, DefinitionError, UnreachableError
 from ..model.keys import as_datajoint
 from ..model.ranges import Key
 from ..model.states import Transition
@@ -92,10 +92,35 @@ class Run:
         with ThreadPoolExecutor(len(sites), "link-opener") as pool:
             return list(pool.map(self.open, sites))
 
+    def open_some(self, site: Site, least: int, most: int) -> list[Session]:
+        """So many sessions as a site has room for, in the time of one.
+
+        Raises
+        ------
+        ConnectionLimitError
+            There are fewer than ``least``.
+        """
+
+        def attempt(_: int) -> Session | ConnectionLimitError:
+            try:
+                return self.open(site)
+            except ConnectionLimitError as error:
+                return error
+
+        with ThreadPoolExecutor(most, "link-opener") as pool:
+            tried = list(pool.map(attempt, range(most)))
+        refused = [one for one in tried if isinstance(one, ConnectionLimitError)]
+        opened = [one for one in tried if isinstance(one, Session)]
+        if len(opened) < least:
+            raise refused[0]
+        if refused and site.is_news(type(refused[0])):
+            logger.warning("%s Going on with %d sessions where %d are quicker.", refused[0].what, len(opened), most)
+        return opened
+
     @functools.cached_property
-    def second(self) -> Session:
-        """A second session at the source, opened when it is first needed."""
-        return self.open(self.ends.source)
+    def markers(self) -> list[Session]:
+        """The sessions at the source that mark many rows, a second one if there is room; opened when first needed."""
+        return [self.home, *self.open_some(self.ends.source, 0, 1)]
 
     def apply(self, transition: Transition, keys: Sequence[Key]) -> int:
         """Apply a transition to the helper rows of these keys that its guard admits; how many.
@@ -103,7 +128,7 @@ class Run:
         Many go over two sessions at once.
         """
         lists = list(batches(keys))
-        sessions = [self.home, self.second] if len(lists) > 1 else [self.home]
+        sessions = self.markers if len(lists) > 1 else [self.home]
         idle = Idle(sessions)
 
         def apply(batch: Sequence[Key]) -> int:
@@ -147,7 +172,7 @@ def persistently(
         The number of a run that has lost its connection.
     """
     former = set(former)
-    pauses, done, begun = iter(PAUSES), progress(), bool(former)
+    pauses, done, begun, lost = iter(PAUSES), progress(), bool(former), bool(former)
     while True:
         try:
             with begin(former) as run:
@@ -155,11 +180,13 @@ def persistently(
                 former.add(run.holds.worker)
                 action(run)
                 return
-        except UnreachableError as error:
+        except (UnreachableError, ConnectionLimitError) as error:
+            # Where a connection was lost, the server may count it for a while. Otherwise there is nothing to wait for.
+            lost = lost or isinstance(error, UnreachableError)
             if progress() > done:
                 pauses, done = iter(PAUSES), progress()
             pause = next(pauses, None)
-            if not begun or pause is None:
+            if not (begun and lost) or pause is None:
                 raise
             logger.warning("%s Trying again in %g s.", error.what, pause)
             time.sleep(pause)

@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from tqdm.auto import tqdm
 
-from ..errors import HelperMismatchError, LinkError, UnreachableError
+from ..errors import ConnectionLimitError, HelperMismatchError, LinkError, UnreachableError
 from ..files.copies import Files
 from ..servers.dialect import Dialect
 from ..servers.session import Form
@@ -34,12 +34,16 @@ from .tally import Tally
 logger = logging.getLogger("link")
 
 
+#: Sessions at the source without which no pull goes: the run's own, the reader's, the marker's.
+FEWEST_SESSIONS = 3
+
+
 def sessions_at_source(dialect: Dialect) -> int:
     """How many sessions a pull has open at a source of some kind at a time, beside DataJoint's own connection.
 
     The run's own, which also claims; the reader's; the marker's; and those that claim beside the run's.
     """
-    return 3 + dialect.claimers
+    return FEWEST_SESSIONS + dialect.claimers
 
 
 class Transfer:
@@ -91,7 +95,14 @@ class Transfer:
         """Open sessions, and set up who uses which."""
         run, chunks = self.run, self.chunks
         source, local = run.ends.source, run.ends.local
-        reading, marking, *chunks.sessions = run.open_together([source] * (2 + chunks.sessions_wanted))
+        try:
+            reading, marking, *chunks.sessions = run.open_some(source, 2, 2 + chunks.sessions_wanted)
+        except ConnectionLimitError as error:
+            raise ConnectionLimitError(
+                error.what,
+                f"A pull needs {FEWEST_SESSIONS} connections at the source beside DataJoint's own, and uses "
+                f"{sessions_at_source(source.dialect)} where it gets them. {error.hint}",
+            ) from error
         language = local.dialect.language_from(source.dialect)
         form = Form(language, run.local.block_bytes, local.dialect.exact_json)
         self.reader = Reader(run, chunks, reading, form, self.files)
