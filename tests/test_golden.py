@@ -134,6 +134,7 @@ def holding(layout_name: str, dialect: Dialect, tables: Group, layout: Layout) -
         "rows of a chunk, master": holds.rows_of(tables.master, CHUNK),
         "rows of a chunk, part": holds.rows_of(tables.parts[0], CHUNK),
         "rows of a whole chunk": holds.rows_of(tables.parts[0], replace(CHUNK, whole=True)),
+        "how many rows of a chunk": holds.counting_rows(tables.tables, CHUNK),
         "keys in hand": holds.mine(PULLING, Range((1, "a"))).selecting(holds.helper.selected, holds.helper.order),
     }
     says = {"shared": SHARED, "flagged": FLAGGED, "unflagged": UNFLAGGED, "unsettled": UNSETTLED}

@@ -11,9 +11,9 @@ import pytest
 from figures import Figures
 from fleet import TestServer
 from lab import Lab
-from pipelines import assert_same, count_held, declare, flag, granted, states
+from pipelines import assert_same, count_held, declare, flag, granted, sessions, states
 
-from link import State
+from link import State, TransferError
 from link.servers import settings
 
 #: What an administrator may well set for everybody. A read of all rows takes longer than is allowed here.
@@ -172,3 +172,23 @@ def test_deletion_sees_all_keys(table: Any, reconnected: Lab) -> None:
     scan().source.pull()
     assert (scan & (scan.Field & "field = 1")).delete(prompt=False) == ROWS
     assert count_held(lab) == len(scan()) == 0
+
+
+@pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
+def test_what_is_cut_all_the_same_is_noticed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are counted by the server in the snapshot in which they are read: a part row too few is an error."""
+    table = sessions(lab, rows=12, trials=7)
+    session = granted(lab, table)
+    assert len(session()) == 0
+    for name in ("MYSQL", "MARIADB"):
+        kept = [setting for setting in getattr(settings, name) if setting.name != "sql_select_limit"]
+        monkeypatch.setattr(settings, name, kept)
+    for limit in (5, 40):  # fewer than the rows of one part, and of all parts
+        try:
+            lab.source_server.sql(f"SET GLOBAL sql_select_limit = {limit}")
+            with pytest.raises(TransferError, match=f"sent {limit if limit < 7 else ''}.* of .* rows"):
+                session().source.pull()
+        finally:
+            lab.source_server.sql("SET GLOBAL sql_select_limit = DEFAULT")
+    assert session().source.pull().pulled == 12
+    assert_same(lab, table, "trial")

@@ -119,6 +119,17 @@ FROM `lab`.`#unit__spike`
     AND ((`lab`.`#unit__spike`.`n` < %s) OR (`lab`.`#unit__spike`.`n` = %s AND `lab`.`#unit__spike`.`name` <= %s))
     ORDER BY `lab`.`#unit__spike`.`n`, `lab`.`#unit__spike`.`name`;
 
+-- @link: how many rows of a chunk: (1, 1, 'a', 7, 7, 'b', 1, 1, 'a', 7, 7, 'b')
+SELECT (SELECT COUNT(*)
+    FROM `held`.`unit_outbound` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name`
+    WHERE `held`.`unit_outbound`.process = 'PULL' AND `held`.`unit_outbound`._worker = 7 AND `held`.`unit_outbound`.is_flagged = 'FALSE'
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s))), (SELECT COUNT(*)
+    FROM `held`.`unit_outbound` STRAIGHT_JOIN `lab`.`#unit__spike` ON `lab`.`#unit__spike`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit__spike`.`name` = `held`.`unit_outbound`.`name`
+    WHERE `held`.`unit_outbound`.process = 'PULL' AND `held`.`unit_outbound`._worker = 7 AND `held`.`unit_outbound`.is_flagged = 'FALSE'
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s)));
+
 -- @link: keys in hand: (1, 1, 'a')
 SELECT `held`.`unit_outbound`.`n`, IF(LOCATE(0xED, BINARY `held`.`unit_outbound`.`name`) AND NOT BINARY CONVERT(CONVERT(`held`.`unit_outbound`.`name` USING utf16) USING utf8mb4) <=> BINARY `held`.`unit_outbound`.`name`, CONCAT('￿bytes:', HEX(`held`.`unit_outbound`.`name`)), CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4))
     FROM `held`.`unit_outbound`
@@ -384,6 +395,23 @@ FROM `lab`.`#unit__spike`
     WHERE ((`lab`.`#unit__spike`.`n` > %s) OR (`lab`.`#unit__spike`.`n` = %s AND `lab`.`#unit__spike`.`name` > %s))
     AND ((`lab`.`#unit__spike`.`n` < %s) OR (`lab`.`#unit__spike`.`n` = %s AND `lab`.`#unit__spike`.`name` <= %s))
     ORDER BY `lab`.`#unit__spike`.`n`, `lab`.`#unit__spike`.`name`;
+
+-- dj_link: how many rows of a chunk: (1, 1, 'a', 7, 7, 'b', 1, 1, 'a', 7, 7, 'b')
+SELECT (SELECT COUNT(*)
+    FROM `held`.`unit_outbound` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name`
+    WHERE `held`.`unit_outbound`._process = 'PULL' AND `held`.`unit_outbound`._worker = 7
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s))), (SELECT COUNT(*)
+    FROM `held`.`unit_outbound` STRAIGHT_JOIN `lab`.`#unit__spike` ON `lab`.`#unit__spike`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit__spike`.`name` = `held`.`unit_outbound`.`name`
+    WHERE `held`.`unit_outbound`._process = 'PULL' AND `held`.`unit_outbound`._worker = 7
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s)));
 
 -- dj_link: keys in hand: (1, 1, 'a')
 SELECT `held`.`unit_outbound`.`n`, IF(LOCATE(0xED, BINARY `held`.`unit_outbound`.`name`) AND NOT BINARY CONVERT(CONVERT(`held`.`unit_outbound`.`name` USING utf16) USING utf8mb4) <=> BINARY `held`.`unit_outbound`.`name`, CONCAT('￿bytes:', HEX(`held`.`unit_outbound`.`name`)), CONVERT(`held`.`unit_outbound`.`name` USING utf8mb4))

@@ -127,6 +127,13 @@ FROM "lab"."#unit__spike"
     WHERE ("lab"."#unit__spike"."n", "lab"."#unit__spike"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("lab"."#unit__spike"."n", "lab"."#unit__spike"."name") <= ((%s)::integer, (%s)::character varying(20))
     ORDER BY "lab"."#unit__spike"."n", "lab"."#unit__spike"."name";
 
+-- @link: how many rows of a chunk: (1, 'a', 7, 'b', 1, 'a', 7, 'b')
+SELECT (SELECT COUNT(*)
+    FROM "held"."unit_outbound" JOIN "lab"."#unit" ON "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name"
+    WHERE "held"."unit_outbound".process = 'PULL' AND "held"."unit_outbound"._worker = 7 AND "held"."unit_outbound".is_flagged = 'FALSE' AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20))), (SELECT COUNT(*)
+    FROM "held"."unit_outbound" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."n" = "held"."unit_outbound"."n" AND "lab"."#unit__spike"."name" = "held"."unit_outbound"."name"
+    WHERE "held"."unit_outbound".process = 'PULL' AND "held"."unit_outbound"._worker = 7 AND "held"."unit_outbound".is_flagged = 'FALSE' AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20)));
+
 -- @link: keys in hand: (1, 'a')
 SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"::text
     FROM "held"."unit_outbound"
@@ -359,6 +366,19 @@ FROM "held"."unit_outbound" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."n
 FROM "lab"."#unit__spike"
     WHERE ("lab"."#unit__spike"."n", "lab"."#unit__spike"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("lab"."#unit__spike"."n", "lab"."#unit__spike"."name") <= ((%s)::integer, (%s)::character varying(20))
     ORDER BY "lab"."#unit__spike"."n", "lab"."#unit__spike"."name";
+
+-- dj_link: how many rows of a chunk: (1, 'a', 7, 'b', 1, 'a', 7, 'b')
+SELECT (SELECT COUNT(*)
+    FROM "held"."unit_outbound" JOIN "lab"."#unit" ON "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name"
+    WHERE "held"."unit_outbound"._process = 'PULL' AND "held"."unit_outbound"._worker = 7
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20))), (SELECT COUNT(*)
+    FROM "held"."unit_outbound" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."n" = "held"."unit_outbound"."n" AND "lab"."#unit__spike"."name" = "held"."unit_outbound"."name"
+    WHERE "held"."unit_outbound"._process = 'PULL' AND "held"."unit_outbound"._worker = 7
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20)));
 
 -- dj_link: keys in hand: (1, 'a')
 SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"::text

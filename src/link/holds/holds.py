@@ -241,25 +241,35 @@ class Holds:
         """Whether the source has more rows in a chunk than were claimed."""
         return Segment(self.rows, chunk).key_at(session, chunk.claimed) is not None
 
-    def rows_of(self, table: Table, chunk: Chunk) -> Sql:
-        """FROM ... ORDER BY: the rows of a source table that belong to the claimed entities of a chunk."""
-        return self._all_rows(table, chunk) if chunk.whole else self.claimed_rows(table, chunk)
-
-    def _all_rows(self, table: Table, chunk: Chunk) -> Sql:
-        # All rows of the range are ours: it is read as it lies, without looking at the helper table.
-        rows = Keyed(self.dialect, table)
-        within, args = rows.within(chunk)
-        return f"FROM {rows.name} WHERE {within} ORDER BY {rows.order}", args
-
-    def claimed_rows(self, table: Table, within: Range) -> Sql:
+    def rows_of(self, table: Table, within: Range) -> Sql:
         """FROM ... ORDER BY: the rows of a source table that belong to entities of a range that this run is pulling.
 
         Rows whose deletion is asked for by now are left out.
         """
+        rows, args = self._pulled(table, within)
+        return f"{rows} ORDER BY {(Keyed(self.dialect, table) if _is_whole(within) else self.helper).order}", args
+
+    def _pulled(self, table: Table, within: Range) -> Sql:
         rows = Keyed(self.dialect, table)
+        if _is_whole(within):
+            # All rows of the range are ours: it is read as it lies, without looking at the helper table.
+            condition, args = rows.within(within)
+            return f"FROM {rows.name} WHERE {condition}", args
         condition, args = self.mine(PULLING, within).where(self.condition(UNASKED)).condition
         join = self.dialect.driving_join(self.table, rows.name, rows.equals(self.helper))
-        return f"FROM {join} WHERE {condition} ORDER BY {self.helper.order}", args
+        return f"FROM {join} WHERE {condition}", args
+
+    def count_rows(self, session: Session, tables: Sequence[Table], within: Range) -> list[int]:
+        """How many rows of each of some source tables :meth:`rows_of` has, as the server counts them."""
+        return list(map(int, session.query(*self.counting_rows(tables, within))[0])) if tables else []
+
+    def counting_rows(self, tables: Sequence[Table], within: Range) -> Sql:
+        """SELECT: how many rows of each of some source tables :meth:`rows_of` has."""
+        counted = [self._pulled(table, within) for table in tables]
+        return (
+            "SELECT " + ", ".join(f"(SELECT COUNT(*) {rows})" for rows, _ in counted),
+            tuple(arg for _, args in counted for arg in args),
+        )
 
     # what helper rows say
 
@@ -273,3 +283,7 @@ class Holds:
 
     def _value(self, name: str) -> str:
         return f"{self.table}.{self.columns[name]}"
+
+
+def _is_whole(within: Range) -> bool:
+    return isinstance(within, Chunk) and within.whole

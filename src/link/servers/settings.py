@@ -40,7 +40,7 @@ class Setting(NamedTuple):
         The first version of the server that has it, where that is not the oldest supported.
     browsing : bool
         Whether it is set on DataJoint's own connection to a source as well: what would cut or alter results in
-        silence, or let statements go on that nobody waits for.
+        silence, keep a link from being made, or let statements go on that nobody waits for.
     """
 
     name: str
@@ -87,7 +87,7 @@ _BOTH = (
 MYSQL = (
     *_BOTH,
     Setting("transaction_isolation", "'READ-COMMITTED'", "others lock gaps, or see what is not committed"),
-    Setting("transaction_read_only", "0", "refuses every change"),
+    Setting("transaction_read_only", "0", "refuses every change", browsing=True),
     Setting(
         "max_execution_time",
         str(STATEMENT_SECONDS * 1000),
@@ -99,7 +99,7 @@ MYSQL = (
 MARIADB = (
     *_BOTH,
     Setting("tx_isolation", "'READ-COMMITTED'", "others lock gaps, or see what is not committed"),
-    Setting("tx_read_only", "0", "refuses every change"),
+    Setting("tx_read_only", "0", "refuses every change", browsing=True),
     Setting(
         "max_statement_time",
         str(STATEMENT_SECONDS),
@@ -140,7 +140,7 @@ POSTGRESQL = (
     Setting("lock_timeout", f"'{LOCK_SECONDS}s'", "too short: busy rows are given up; too long: no retry"),
     Setting("idle_session_timeout", "0", "ends sessions that rest while files are copied"),
     Setting("idle_in_transaction_session_timeout", "0", "the same within a snapshot"),
-    Setting("default_transaction_read_only", "off", "refuses every change"),
+    Setting("default_transaction_read_only", "off", "refuses every change", browsing=True),
     Setting("default_transaction_deferrable", "off", "a snapshot may wait for ever"),
     Setting("exit_on_error", "off", "any refusal would end the session"),
     # what would change what our statements do

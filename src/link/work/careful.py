@@ -80,7 +80,8 @@ class CarefulLoader:
         """Load what can be loaded of a chunk; how many entities that were."""
         self.run.ends.require_held(self.marker.session)
         keys = self._without_present(self.holds.mine(PULLING, chunk).keys(self.marker.session))
-        return self._load(chunk, keys, batch)
+        # Not the chunk itself: what was alone in its range need not be by now.
+        return self._load(Range(chunk.after, chunk.upto), keys, batch)
 
     def refuse(self, key: Key, error: RowError) -> None:
         """Let go of an entity that cannot be had, and keep the error."""
@@ -131,16 +132,25 @@ class CarefulLoader:
     def _load_at_once(self, within: Range, known: Batch | None) -> int:
         source = self.marker.session
         with source.transaction(snapshot=True):
-            batch = self.files.begin(source, lambda there: self.holds.claimed_rows(there, within), True, known)
-            read = [self._read(pair.there, within) for pair in self.run.mapping.tables]
+            batch = self.files.begin(source, lambda there: self.holds.rows_of(there, within), True, known)
+            read = self._read([pair.there for pair in self.run.mapping.tables], within)
         for failure in batch.wait().values():
             raise failure
         return patiently(lambda: self._insert(read, batch, within))
 
-    def _read(self, there: Table, within: Range) -> list[Block]:
-        blocks: list[Block] = []
-        self.marker.session.stream(there, self.holds.claimed_rows(there, within), self.form, blocks.append)
-        return blocks
+    def _read(self, tables: Sequence[Table], within: Range) -> list[list[Block]]:
+        read: list[list[Block]] = []
+        source = self.marker.session
+        for table, number in zip(tables, self.holds.count_rows(source, tables, within), strict=True):
+            read.append([])
+            sent = source.stream(table, self.holds.rows_of(table, within), self.form, read[-1].append)
+            if sent != number:
+                raise TransferError(
+                    f"The source server sent {sent} of {number} rows of {table.schema}.{table.name}; nothing of them "
+                    "was kept.",
+                    "Something in between, or a limit there, cuts what is read.",
+                )
+        return read
 
     def _insert(self, read: Sequence[Sequence[Block]], batch: Batch, within: Range) -> int:
         local, pairs = self.run.local, self.run.mapping.tables

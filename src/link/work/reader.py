@@ -126,6 +126,7 @@ class Reader:
         self.session = session
         self.form = form
         self.files = files
+        self._is_alone = len(self.tables) == 1 and not self.files
         self._pipe = Pipe(chunks.stop)
         self._ahead = threading.Semaphore(AHEAD)
         self._thread = threading.Thread(target=self._run, name="link-reader", daemon=True)
@@ -165,8 +166,7 @@ class Reader:
                 self._pipe.put(error)
 
     def _read(self, chunk: Chunk) -> None:
-        several = len(self.tables) > 1 or bool(self.files)
-        if several:  # of one table each read is a snapshot by itself
+        if not self._is_alone:  # of one table each read is a snapshot by itself
             self._await_turn()
             self.session.begin_snapshot()
         try:
@@ -176,28 +176,40 @@ class Reader:
             self.session.rollback()
             self._pipe.put(error)
         else:
-            if several:
+            if not self._is_alone:
                 self.session.execute("COMMIT")
             self._adapt(rows, size, batch)
 
     def _send_rows(self, chunk: Chunk) -> tuple[int, int]:
-        """Send the rows of all tables; how many entities and bytes that were."""
-        entities, sizes = None, list[int]()
+        """Send the rows of all tables, as many as the server counts; how many entities and bytes that were."""
+        sizes = list[int]()
 
         def send(block: Block) -> None:
             sizes.append(len(block.data))
             self._pipe.put(block)
 
-        for table in self.tables:
+        numbers = self._count(chunk)
+        for table, number in zip(self.tables, numbers, strict=True):
             rows = self.session.stream(table, self.holds.rows_of(table, chunk), self.form, send)
-            entities = rows if entities is None else entities
-            if chunk.whole and entities != chunk.claimed:
-                raise RowError(f"{entities} rows in a range of which {chunk.claimed} were claimed")
+            if rows != number and not (self._is_alone and self._count_again(chunk) == rows):
+                raise RowError(f"{rows} rows of {table.name} were read where there are {number}")
             if table is self.tables[-1]:
                 # Claimed, and read: before the last of it is told, and anything kept.
                 self.run.ends.require_held(self.session)
             self._pipe.put(rows)
-        return entities or 0, sum(sizes)
+        return numbers[0], sum(sizes)
+
+    def _count(self, chunk: Chunk) -> list[int]:
+        """How many rows of each table are to come.
+
+        Of the master as many as were claimed: all of a range, or else as a rule, for some may be flagged by now.
+        """
+        if chunk.whole or self._is_alone:
+            return [chunk.claimed, *self.holds.count_rows(self.session, self.tables[1:], chunk)]
+        return self.holds.count_rows(self.session, self.tables, chunk)
+
+    def _count_again(self, chunk: Chunk) -> int | None:
+        return None if chunk.whole else self.holds.count_rows(self.session, self.tables, chunk)[0]
 
     def _await_turn(self) -> None:
         """Begin copies of files for so many chunks only before the first of them is loaded."""
@@ -208,7 +220,7 @@ class Reader:
     def _begin_files(self, chunk: Chunk) -> Batch:
         if chunk.whole and self.holds.has_others(self.session, chunk):
             raise RowError(f"other rows in a range of which {chunk.claimed} were claimed")
-        rows_of = functools.partial(self.holds.rows_of, chunk=chunk)
+        rows_of = functools.partial(self.holds.rows_of, within=chunk)
         batch = self.files.begin(self.session, rows_of, thorough=self.chunks.resumed)
         self._pipe.put(batch)
         return batch
