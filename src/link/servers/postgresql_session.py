@@ -23,6 +23,8 @@ from .languages import unhexed
 from .postgresql import PostgreSQL
 from .session import Block, Form, Session
 
+#: Asks a session for its number.
+NUMBER = "SELECT pg_backend_pid()"
 _BUSY = {
     errorcodes.DEADLOCK_DETECTED,
     errorcodes.LOCK_NOT_AVAILABLE,
@@ -115,10 +117,10 @@ class PostgreSQLSession(Session):
     def __init__(self, connection: Any, address: str, user: str, stop: Callable[[], None]) -> None:
         super().__init__(PostgreSQL(), address, user, stop)
         self._connection = connection
-        self._number = int(connection.get_backend_pid())
         for numbers in (_FLOATS, _DECIMALS):
             psycopg2.extensions.register_type(numbers, self._connection)
-        self.execute(setting_up(connection))
+        # Asked, in the same answer: of what a pool tells of itself the driver knows only a number of the pool's.
+        self._number = int(self.query(f"{setting_up(connection)}; {NUMBER}")[0][0])
 
     def translate(self, error: Exception) -> LinkError:
         return translate(error, self.address, self.user)

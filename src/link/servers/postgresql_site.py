@@ -15,7 +15,7 @@ from .dialect import plain
 from .postgresql_catalogue import PostgreSQLCatalogue
 from .postgresql_definitions import PostgreSQLDefinitions
 from .postgresql_rights import PostgreSQLRights
-from .postgresql_session import PostgreSQLSession, setting_up, translate
+from .postgresql_session import NUMBER, PostgreSQLSession, setting_up, translate
 from .session import Session
 from .site import Facts, Site
 
@@ -29,7 +29,7 @@ class PostgreSQLSite(Site):
     catalogue_type = PostgreSQLCatalogue
     definitions_type = PostgreSQLDefinitions
     rights_type = PostgreSQLRights
-    number_query = "SELECT pg_backend_pid()"
+    number_query = NUMBER
 
     @property
     def database(self) -> str:
