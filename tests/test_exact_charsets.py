@@ -374,6 +374,46 @@ def test_labels(mixed: Lab, charset: str) -> None:
     assert Thing.delete(prompt=False) == len(labels)
 
 
+#: Defaults, and whether UTF-8 has them.
+DEFAULTS = {
+    "cp932": {b"\x81\xad": False, b"\x87\x90": False, b"\x94\x5c": True, b"what?": True},
+    "sjis": {b"\x5c": False, b"\x83\x5c": True},
+    "swe7": {b"[\xff": False, b"[]": True},
+    "tis620": {b"\xa0": False, b"\xa1": True},
+}
+
+
+@pytest.mark.parametrize("pair", [*ALIKE, *ELSEWHERE], ids="-".join, indirect=True)
+def test_defaults(mixed: Lab) -> None:
+    """The very default, or none where the other server cannot have it."""
+    lab = mixed
+    cells = [(charset, *item) for charset, values in DEFAULTS.items() for item in values.items()]
+    columns = {
+        f"c{n}": f"varchar(9) CHARACTER SET {charset} DEFAULT _{charset} x'{value.hex()}'"
+        for n, (charset, value, _) in enumerate(cells)
+    }
+    lines = ", ".join(f"{name} {words}" for name, words in columns.items())
+    run(
+        lab.source_server,
+        f"CREATE TABLE {lab.source_schema}.thing (n int NOT NULL PRIMARY KEY, {lines})",
+        f"INSERT INTO {lab.source_schema}.thing (n) VALUES (1)",
+    )
+    lab.grant("thing")
+    Thing = linked(lab, "Thing", backend=lab.source_server.backend)
+    Thing.source.pull("n = 0")
+    run(lab.local_server, f"INSERT INTO {lab.local_schema}.thing (n) VALUES (1)")
+    if lab.local_kind != "postgresql":
+        where = ((lab.source_server, lab.source_schema), (lab.local_server, lab.local_schema))
+        there, here = (stored(server, schema, "thing", columns) for server, schema in where)
+        assert here == there
+        return
+    read = ", ".join(f"encode(convert_to({column}, 'UTF8'), 'hex')" for column in columns)
+    converted = ", ".join(f"LOWER(HEX(CONVERT({column} USING utf8mb4)))" for column in columns)
+    (found,) = lab.local_server.sql(f"SELECT {read} FROM {lab.local_schema}.thing")
+    (known,) = lab.source_server.sql(f"SELECT {converted} FROM {lab.source_schema}.thing")
+    assert list(found) == [text if exact else None for text, (_, _, exact) in zip(known, cells, strict=True)]
+
+
 @pytest.mark.parametrize("pair", [("mysql", "mysql"), ("mariadb", "mysql")], ids="-".join, indirect=True)
 @pytest.mark.parametrize("charset", ["cp932", "tis620"])
 def test_local_columns_that_keep_other_characters(mixed: Lab, charset: str) -> None:

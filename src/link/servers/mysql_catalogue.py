@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import DefinitionError, PrivilegeError, ServerError
 from ..model.kinds import Kind, default_of, marked
 from ..model.schema import Column, ForeignKey, Table, part_name
-from . import mysql_types, postgresql_types
+from . import mysql_texts, mysql_types, postgresql_types
 from .catalogue import Catalogue
 from .dialect import Dialect, linkable_kind, plain
 from .mysql import MySQL
@@ -25,6 +25,8 @@ _DEFAULT = re.compile(
 )
 #: A right on some columns, in a line of SHOW GRANTS.
 _ON_COLUMNS = re.compile(r"[A-Z ]+ \((?:`(?:[^`]|``)*`(?:, ?)?)+\)")
+#: A default that is a text, of which the catalogue may tell another one in some character sets.
+_ODD_DEFAULT = re.compile(r"'(?=.*[^\w .,:;/+'-])", re.DOTALL | re.ASCII)
 #: Character sets with more than MySQL's catalogue can tell.
 _WIDE = {
     "utf8mb4": "utf-8",
@@ -107,8 +109,26 @@ class MySQLCatalogue(Catalogue):
         definition = self.session.definition(schema, name) if unsure else b""
         json_columns = _json_columns(definition) if self.dialect.json_as_text else ()
         told = _told_defaults(definition, rows)
-        columns = (self._column(row, told.get(row[0])) for row in rows)
+        columns = self._with_bytes(schema, name, [self._column(row, told.get(row[0])) for row in rows])
         return tuple(_as_json(column) if column.name in json_columns else column for column in columns)
+
+    def _with_bytes(self, schema: str, name: str, columns: Sequence[Column]) -> list[Column]:
+        """The columns with defaults by their bytes, where the text that the catalogue tells of them is another one."""
+        unsure = [c for c in columns if not mysql_texts.is_exact(c) and _ODD_DEFAULT.match(c.default or "")]
+        if not unsure:
+            return list(columns)
+        table = self.dialect.alias("table")
+        defaults = [(c, f"DEFAULT({table}.{self.dialect.quote(c.name)})") for c in unsure]
+        codes = (
+            f"IF({mysql_texts.lost(column, default, self.dialect.halves)}, HEX({default}), NULL)"
+            for column, default in defaults
+        )
+        source = (
+            f"(SELECT 1) AS {self.dialect.alias('row')} LEFT JOIN {self.dialect.full_name(schema, name)} AS {table}"
+        )
+        found = self.session.query(f"SELECT {', '.join(codes)} FROM {source} ON FALSE")[0]
+        told = {c.name: mysql_texts.literal(c, code) for c, code in zip(unsure, found, strict=True) if code is not None}
+        return [replace(column, default=told.get(column.name, column.default)) for column in columns]
 
     def _column(self, row: tuple[Any, ...], default_told: str | None) -> Column:
         name, kind, nullable, default, extra, comment, charset, collation, _ = row
@@ -204,7 +224,9 @@ class MySQLCatalogue(Catalogue):
     def _collated(self, column: Column) -> Column:
         if column.collation is None or column.collation in self._collations:
             return column
-        return replace(column, charset="utf8mb4", collation=self.dialect.exact_collation)
+        # A default by its bytes means something in its own character set only.
+        told = None if (column.default or "").startswith(f"_{column.charset} x") else column.default
+        return replace(column, charset="utf8mb4", collation=self.dialect.exact_collation, default=told)
 
     def _from_nothing(self, table: Table) -> str:
         return f"FROM (SELECT {', '.join(f'NULL AS {self.dialect.quote(name)}' for name in table.names)}) AS t"
