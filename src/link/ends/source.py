@@ -135,6 +135,11 @@ def _require_heading(site: Site, table: Table) -> None:
 def require_types(site: Site, tables: Sequence[Table]) -> None:
     """Raise DefinitionError where columns are of types that cannot be linked."""
     refused = [f"{t.name}.{c.name}: {c.type}" for t in tables for c in t.columns if not site.dialect.supports(c)]
+    refused += [
+        f"{tables[0].name}.{c.name}: {c.type} in a key, in {c.charset}, where two texts can be the same to others"
+        for c in tables[0].key_columns
+        if not site.dialect.tells_keys(c)
+    ]
     if refused:
         raise DefinitionError(
             f"The source tables in {tables[0].schema} on {site.address} have columns of types that cannot be linked:"

@@ -77,6 +77,10 @@ class Dialect(ABC):
         """Whether a column takes text of another character set or refuses it, but never keeps another text."""
         return True
 
+    def tells_keys(self, column: Column) -> bool:
+        """Whether what is fetched of a column, if it is in a key, tells its values from one another."""
+        return True
+
     # names
 
     @abstractmethod

@@ -126,7 +126,10 @@ class MySQLCatalogue(Catalogue):
         source = (
             f"(SELECT 1) AS {self.dialect.alias('row')} LEFT JOIN {self.dialect.full_name(schema, name)} AS {table}"
         )
-        found = self.session.query(f"SELECT {', '.join(codes)} FROM {source} ON FALSE")[0]
+        try:
+            found = self.session.query(f"SELECT {', '.join(codes)} FROM {source} ON FALSE")[0]
+        except PrivilegeError:
+            return list(columns)  # nobody may link, or make, what the account cannot read
         told = {c.name: mysql_texts.literal(c, code) for c, code in zip(unsure, found, strict=True) if code is not None}
         return [replace(column, default=told.get(column.name, column.default)) for column in columns]
 

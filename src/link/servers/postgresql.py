@@ -17,6 +17,8 @@ from . import mysql_types, postgresql_types
 from .dialect import DIGEST, LONG_VALUE, PARTITION, Dialect, linkable_kind, may_be_long
 from .session import Form
 
+#: Encodings in which several strings of bytes are one character, and which put one character for another.
+_MERGING = {"EUC_JP", "EUC_TW", "MULE_INTERNAL"}
 _INTEGERS = ("smallint", "integer", "bigint")
 
 
@@ -34,6 +36,12 @@ class PostgreSQL(Dialect):
 
     def language_from(self, source: Dialect) -> Literal["values", "copy", "binary"]:
         return "binary" if self.alike(source) else "copy"
+
+    def takes_text(self, column: Column, charset: str | None) -> bool:
+        return column.charset == charset or column.charset not in _MERGING
+
+    def tells_keys(self, column: Column) -> bool:
+        return column.charset not in _MERGING
 
     # names
 
@@ -116,7 +124,9 @@ class PostgreSQL(Dialect):
         if not alike:
             return ", ".join(_common(linkable_kind(c), reference) for c, reference in references)
         fields = ", ".join(reference for _, reference in references)
-        return f"encode(sha256(convert_to(ROW({fields})::text, 'UTF8')), 'hex')"
+        as_stored = any(column.as_stored for column in table.columns)
+        encoding = "getdatabaseencoding()" if as_stored else "'UTF8'"
+        return f"encode(sha256(convert_to(ROW({fields})::text, {encoding})), 'hex')"
 
     def sum_of_digests(self, table: Table) -> str:
         # Sixty bits of each digest: sums of them fit into a numeric.

@@ -14,6 +14,7 @@ from ..model.schema import Column, ForeignKey, Table, part_name
 from . import mysql_types, postgresql_types
 from .catalogue import Catalogue
 from .dialect import Dialect, linkable_kind, plain
+from .postgresql_session import PostgreSQLSession
 from .rights import MemberRights
 
 _OID = (
@@ -91,6 +92,8 @@ _OUTLINE = (
 class PostgreSQLCatalogue(Catalogue):
     """The catalogue of a PostgreSQL database."""
 
+    session: PostgreSQLSession
+
     shows_all_keys = True
 
     def schemas(self) -> list[str]:
@@ -107,7 +110,7 @@ class PostgreSQLCatalogue(Catalogue):
             schema,
             name,
             comment or "",
-            tuple(map(_column, columns)),
+            tuple(_encoded(_column(row), self.session.encoding) for row in columns),
             tuple(next((row[3] for row in keys if row[0] == "p"), ())),
             tuple(ForeignKey(tuple(r[3]), r[1], r[2], tuple(r[4]), name=r[5]) for r in keys if r[0] == "f"),
         )
@@ -225,6 +228,12 @@ class PostgreSQLCatalogue(Catalogue):
 
 def _enum(labels: Sequence[str]) -> str:
     return "enum(" + ",".join(map(postgresql_types.literal, labels)) + ")"
+
+
+def _encoded(column: Column, encoding: str | None) -> Column:
+    """A column that knows the encoding of its database, if it has text in another one than UTF-8."""
+    has_text = column.kind is not None and column.kind.name in ("text", "enum", "json")
+    return replace(column, charset=encoding) if has_text else column
 
 
 def _column(row: tuple[Any, ...]) -> Column:

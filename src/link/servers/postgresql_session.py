@@ -156,7 +156,7 @@ class PostgreSQLSession(Session):
 
     def stream(self, table: Table, source: Sql, form: Form, emit: Callable[[Block], None]) -> int:
         if form.language == "binary":
-            copy, sink = "(FORMAT BINARY)", _Sink(emit, form.block_bytes)
+            copy, sink = self._alike(table), _Sink(emit, form.block_bytes)
         else:
             copy, sink = _ONE_COLUMN, _Tuples(emit, form.block_bytes)
         with self._cursor() as cursor:
@@ -168,11 +168,12 @@ class PostgreSQLSession(Session):
 
     def load(self, table: Table, blocks: Iterable[Block], form: Form) -> int:
         names = ", ".join(self.dialect.quote(name) for name in table.names)
-        copy = f"COPY {self.dialect.name_of(table)} ({names}) FROM STDIN"
+        copy = f"COPY {self.dialect.name_of(table)} ({names}) FROM STDIN "
         with self._cursor() as cursor:
             given = _Source(blocks)
             try:
-                cursor.copy_expert(plain(copy) + " BINARY" * (form.language == "binary"), given, size=1 << 18)
+                how = self._alike(table) if form.language == "binary" else ""
+                cursor.copy_expert(plain(copy) + how, given, size=1 << 18)
             except psycopg2.Error as error:
                 if given.error:
                     raise given.error from None
@@ -180,6 +181,17 @@ class PostgreSQLSession(Session):
                     raise RowError(f"{self.address}: {found}") from error
                 raise
             return int(cursor.rowcount)
+
+    def _alike(self, table: Table) -> str:
+        """The format between servers of this kind: in binary, text would have to go through UTF-8."""
+        encoding = next((column.charset for column in table.columns if column.as_stored), None)
+        return f"(ENCODING '{encoding}')" if encoding else "(FORMAT BINARY)"
+
+    @property
+    def encoding(self) -> str | None:
+        """The encoding of the database, where it is another one than UTF-8."""
+        name = self._connection.get_parameter_status("server_encoding")
+        return None if name == "UTF8" else str(name)
 
     @contextlib.contextmanager
     def attempt(self) -> Iterator[None]:
