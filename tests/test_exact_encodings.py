@@ -148,4 +148,4 @@ def test_local_databases_that_keep_other_characters(mixed: Lab, databases: tuple
     Thing = linked(mixed, databases, "PRIMARY KEY (n)", ["\u00a6".encode()])
     with pytest.raises(LocalMismatchError, match=r"thing\.v .*EUC_JP"):
         Thing.source.pull()
-    assert databases[1].run(b"SELECT 1 FROM pg_tables WHERE schemaname = '%s'" % mixed.local_schema.encode()) == []
+    assert contents(databases[1], mixed.local_schema) == {}
