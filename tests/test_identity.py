@@ -117,6 +117,7 @@ def test_a_copy_of_the_local_data_changes_nothing_until_it_is_said(lab: Lab, fig
         copy().delete_quick,
         (copy() & "session = 1").delete,
         lambda: copy.source.repair(dry_run=False),
+        lambda: copy().alter(prompt=False),
     )
     for change in tried:
         with pytest.raises(HelperMismatchError, match="looks like a copy") as raised:
@@ -130,7 +131,9 @@ def test_a_copy_of_the_local_data_changes_nothing_until_it_is_said(lab: Lab, fig
     copy.source.moved(prompt=False)
     copy().delete(prompt=False)
     assert not count_held(lab)
-    # Now the first is the copy.
+    # Now the first is the copy: also in a process that has used the link before.
+    with pytest.raises(HelperMismatchError, match="serves another local table"):
+        table().source.pull()
     with pytest.raises(HelperMismatchError, match="serves another local table"):
         linked(lab)().source.pull()
     again = linked(lab)

@@ -44,6 +44,7 @@ def alter(ends: Ends, prompt: bool) -> bool:
         A server refuses a statement; those before it have been done.
     """
     ends.require_no_transaction("alter of")
+    ends.require_home("alter of")
     with ends.source.session() as there, ends.local.session() as here:
         here.lock((lock_number(ends.spec.local_schema), 0), wait=True)
         steps = [*((there, sql) for sql in _at_source(ends)), *((here, sql) for sql in _here(ends, here))]

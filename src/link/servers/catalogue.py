@@ -61,7 +61,7 @@ class Catalogue(ABC):
 
     @abstractmethod
     def outline(self, masters: Sequence[tuple[str, str]]) -> frozenset[tuple[Any, ...]]:
-        """What tables, each named with its schema, and their part tables are: the same as long as they are.
+        """What tables, each named with its schema, and their part tables are, comments too: the same while they are.
 
         Read with one statement.
         """

@@ -160,13 +160,19 @@ class MySQLCatalogue(Catalogue):
         names = ("TABLE_SCHEMA", "TABLE_NAME", "COLUMN_NAME")
         described = ("COLUMN_TYPE", "IS_NULLABLE", "COLLATION_NAME", "EXTRA")
         keys = ("CONSTRAINT_NAME", "REFERENCED_TABLE_SCHEMA", "REFERENCED_TABLE_NAME", "REFERENCED_COLUMN_NAME")
+        comments = (*names[:2], *["TABLE_COMMENT"] * 5)
+        views = {
+            "COLUMNS": (*names, *described, "ORDINAL_POSITION"),
+            "KEY_COLUMN_USAGE": (*names, *keys, "ORDINAL_POSITION"),
+            "TABLES": (*comments, "0"),
+        }
         # The catalogue's own columns are of several collations.
         selects = (
-            f"SELECT {', '.join(f'CAST({name} AS BINARY)' for name in (*names, *more))}, ORDINAL_POSITION "
+            f"SELECT {', '.join(f'CAST({name} AS BINARY)' for name in told)} "
             f"FROM information_schema.{view} WHERE {where}"
-            for more, view in ((described, "COLUMNS"), (keys, "KEY_COLUMN_USAGE"))
+            for view, told in views.items()
         )
-        rows = self.session.query(" UNION ALL ".join(selects), args * 2)
+        rows = self.session.query(" UNION ALL ".join(selects), args * len(views))
         return frozenset(rows)
 
     def refers(self, table: Table, referred: Table) -> bool:
