@@ -56,11 +56,11 @@ GRANT SELECT, REFERENCES ON `lab_ephys`.`unit__waveform` TO 'djlink'@'%';
 GRANT ALL PRIVILEGES ON `link_lab_b`.`unit_outbound` TO 'djlink'@'%';
 -- Where the attributes of the helper tables come from: DataJoint looks for it when it deletes.
 GRANT CREATE, SELECT, INSERT, UPDATE, DELETE ON `link_lab_b`.`~lineage` TO 'djlink'@'%';
--- Optional. The server hides tables without a grant: a part table added later would be
--- missed without a word. It shows the names and definitions of all tables there, no rows:
--- GRANT SHOW VIEW ON `lab\\_ephys`.* TO 'djlink'@'%';
--- and with it this, if the schema has that table: DataJoint reads it where it sees it:
+-- If the schema has that table, in which DataJoint 2 writes the same of the source tables:
 -- GRANT SELECT ON `lab_ephys`.`~lineage` TO 'djlink'@'%';
+-- Optional, together with the last one. The server hides tables without a grant: a part table added
+-- later would be missed without a word. It shows names and definitions of all tables there, no rows:
+-- GRANT SHOW VIEW ON `lab\\_ephys`.* TO 'djlink'@'%';
 """
     )
 
@@ -81,8 +81,8 @@ CREATE SCHEMA IF NOT EXISTS "link_lab_b" AUTHORIZATION "djlink";
 -- Only if that schema was there before. Its owner lets your users look at the helper table, without
 -- which DataJoint refuses to delete anything from the source table:
 -- ALTER SCHEMA "link_lab_b" OWNER TO "djlink";
--- Only for an account that makes backups and is no superuser: pg_dump refuses tables whose rows are kept
--- from others, as those of the helper table are, if it has not --enable-row-security:
+-- Only for an account that makes backups and is no superuser: pg_dump refuses tables whose rows are
+-- kept from others, as those of the helper table are, if it has not --enable-row-security:
 -- ALTER ROLE backup BYPASSRLS;
 """
     )

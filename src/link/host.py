@@ -304,6 +304,11 @@ def set_lineage(heading: Any, lineages: Mapping[str, str]) -> None:
     heading._lineage_available = True
 
 
+def knows_lineage(comments: Iterable[str]) -> bool:
+    """Whether a table was made by a DataJoint that writes down where attributes come from: it has its own types."""
+    return any(comment.startswith((":int", ":uint", ":float", ":bool", ":varchar", ":char")) for comment in comments)
+
+
 def lineage_of(heading: Any) -> dict[str, str]:
     """Where the attributes of a table come from, of those that come from somewhere: ``schema.table.attribute``."""
     return {name: a.lineage for name, a in heading.attributes.items() if a.lineage}

@@ -16,7 +16,7 @@ from ..errors import ConfigError, NotFoundError
 from ..host import from_camel_case
 from ..model.backends import BACKENDS
 from ..model.schema import TIER_PREFIXES, nearest, part_name, part_names
-from ..servers.rights import Access, Statement
+from ..servers.rights import LINEAGE, Access, Statement
 from ..servers.sites import rights_for, source_site
 
 #: What a person may leave out.
@@ -162,7 +162,9 @@ def look_up(connection: Any, backend: str, schema: str, names: Iterable[str]) ->
 def _looked_up(access: Access, backend: str, address: Address, administrator: Credentials) -> Access:
     site = source_site(replace(address, database=access.database), administrator, None, backend)
     try:
-        return replace(access, tables=look_up(site.connection, backend, access.source_schema, access.tables))
+        tables = look_up(site.connection, backend, access.source_schema, access.tables)
+        with site.catalogue() as catalogue:
+            return replace(access, tables=tables, has_lineage=LINEAGE in catalogue.tables(access.source_schema))
     finally:
         site.connection.close()
 

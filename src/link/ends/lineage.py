@@ -76,11 +76,23 @@ def _renamed(lineage: str, server: str) -> str | None:
 
 def origins(catalogue: Catalogue, table: Table, names: Iterable[str]) -> dict[str, str]:
     """Of those attributes that have an origin, as ``schema.table.attribute``: of keys, its own and others'."""
+    return {
+        name: f"{origin.schema}.{origin.name}.{column}"
+        for name, (origin, column) in _origins(catalogue, table, names).items()
+    }
+
+
+def are_seen(catalogue: Catalogue, table: Table) -> bool:
+    """Whether the account sees the tables that the attributes of a table's key come from; else they are guessed."""
+    return all(origin.columns for origin, _ in _origins(catalogue, table, table.primary_key).values())
+
+
+def _origins(catalogue: Catalogue, table: Table, names: Iterable[str]) -> dict[str, tuple[Table, str]]:
     inherited = {column for fk in table.foreign_keys for column in fk.columns}
     return {name: _origin(catalogue, table, name) for name in names if name in inherited or name in table.primary_key}
 
 
-def _origin(catalogue: Catalogue, table: Table, column: str, seen: tuple[ForeignKey, ...] = ()) -> str:
+def _origin(catalogue: Catalogue, table: Table, column: str, seen: tuple[ForeignKey, ...] = ()) -> tuple[Table, str]:
     for fk in table.foreign_keys:
         if column in fk.columns and fk not in seen:
             try:
@@ -88,4 +100,4 @@ def _origin(catalogue: Catalogue, table: Table, column: str, seen: tuple[Foreign
             except PrivilegeError:
                 parent = Table(fk.schema, fk.table, "", (), ())  # known by name only
             return _origin(catalogue, parent, fk.referred[fk.columns.index(column)], (*seen, fk))
-    return f"{table.schema}.{table.name}.{column}"
+    return table, column

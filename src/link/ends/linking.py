@@ -20,11 +20,12 @@ from ..holds.helper import provide_helper
 from ..holds.parts import holds_of
 from ..model.schema import Group, part_names
 from ..model.states import HELD
+from ..servers.rights import LINEAGE
 from ..servers.site import Site
 from ..servers.sites import site_of, source_site
 from ..signals import ChangedError
 from .ends import Ends, masters_of
-from .lineage import origins
+from .lineage import are_seen, origins
 from .local import declare
 from .source import find_source, require_types
 
@@ -55,6 +56,7 @@ class Link:
         self._source: Site | None = None
         self._group: Group | None = None
         self._heading: host.Heading | None = None
+        self._are_guessed = False
         self._ends: Ends | None = None
 
     def connect_here(self) -> dj.Connection:
@@ -104,11 +106,21 @@ class Link:
             # The account does not see what DataJoint has written down of it.
             with site.catalogue() as catalogue:
                 host.set_lineage(heading, origins(catalogue, master, master.names))
+                self._are_guessed = host.knows_lineage(c.comment for c in master.columns) and not are_seen(
+                    catalogue, master
+                )
         return heading
 
     def find_origins(self) -> dict[str, str]:
         """Where the attributes of the source table come from, of those that come from somewhere."""
-        return host.lineage_of(self.read_heading())
+        found, site = host.lineage_of(self.read_heading()), self.connect_source()
+        schema = self.spec.source_schema
+        if self._are_guessed and site.is_news((schema, LINEAGE)):
+            logger.warning(
+                "%s: the link user %r does not see which tables the key's attributes come from. %s",
+                *(self.spec.class_name, site.user, site.grant_hint(["SELECT"], schema, LINEAGE)),
+            )
+        return found
 
     def is_declared(self) -> bool:
         """Whether the local table is there; asks the local server only."""

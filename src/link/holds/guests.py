@@ -69,6 +69,8 @@ class _Guests:
         schema, connection = self.helper.schema, self.site.connection
         try:
             with self.site.turn, self.site.in_our_words():
+                if not host.in_transaction(connection):
+                    self.site.revive()
                 there = host.recorded_lineage(connection, schema)
                 missing = [entry for entry in entries if there.get(f"{schema}.{entry[0]}.{entry[1]}") != entry[2]]
                 # It would be ended, as by any definition of a table.

@@ -39,14 +39,16 @@ class MySQLRights(Rights):
                 "Where the attributes of the helper tables come from: DataJoint looks for it when it deletes.",
             ),
             Statement(
-                f"GRANT SHOW VIEW ON {_literally(self._name(access.source_schema))}.* TO {user}",
-                "Optional. The server hides tables without a grant: a part table added later would be\n"
-                "missed without a word. It shows the names and definitions of all tables there, no rows:",
-                optional=True,
+                f"GRANT SELECT ON {self._name(access.source_schema)}.{self._name(LINEAGE)} TO {user}",
+                ""
+                if access.has_lineage
+                else "If the schema has that table, in which DataJoint 2 writes the same of the source tables:",
+                optional=not access.has_lineage,
             ),
             Statement(
-                f"GRANT SELECT ON {self._name(access.source_schema)}.`~lineage` TO {user}",
-                "and with it this, if the schema has that table: DataJoint reads it where it sees it:",
+                f"GRANT SHOW VIEW ON {_literally(self._name(access.source_schema))}.* TO {user}",
+                "Optional, together with the last one. The server hides tables without a grant: a part table added\n"
+                "later would be missed without a word. It shows names and definitions of all tables there, no rows:",
                 optional=True,
             ),
         ]

@@ -43,8 +43,8 @@ class PostgreSQLRights(Rights):
             ),
             Statement(
                 "ALTER ROLE backup BYPASSRLS",
-                "Only for an account that makes backups and is no superuser: pg_dump refuses tables whose rows are kept\n"
-                "from others, as those of the helper table are, if it has not --enable-row-security:",
+                "Only for an account that makes backups and is no superuser: pg_dump refuses tables whose rows are\n"
+                "kept from others, as those of the helper table are, if it has not --enable-row-security:",
                 optional=True,
             ),
         ]

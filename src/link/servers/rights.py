@@ -49,6 +49,8 @@ class Access:
         The PostgreSQL database; ``None`` leaves out its CONNECT, which every role has by default.
     new_user : bool
         Whether the account is created (and, when taking back, dropped) as well.
+    has_lineage : bool
+        Whether the source schema is known to have DataJoint's table of where attributes come from.
     """
 
     source_schema: str
@@ -60,6 +62,7 @@ class Access:
     password: str = field(default=PASSWORD_PLACEHOLDER, repr=False)
     database: str | None = None
     new_user: bool = True
+    has_lineage: bool = False
 
 
 @dataclass(frozen=True)
