@@ -66,7 +66,7 @@ def test_deep_status_reads_in_batches(lab: Lab, monkeypatch: pytest.MonkeyPatch,
     counts = Unit.source.status(deep=True)
     found = {state: count for state, count in counts.items() if count}
     assert found == {"Deprecated": 300, "Tainted": 150, "Shared": 400, "Vanished": 150}
-    lists = [s.sql for s in statements if "ORDER BY" in s.sql]
+    lists = [s.sql for s in statements if "ORDER BY" in s.sql and "pg_class" not in s.sql]
     assert len([sql for sql in lists if sql.endswith("LIMIT 100")]) == len(lists) >= 4 + 3 + 6 + 7
     assert max(len(s.sql) for s in statements) < 5000
 

@@ -14,6 +14,7 @@ import datajoint as dj
 from . import host
 from .config import LocalStore, make_spec
 from .ends.altering import alter
+from .ends.ends import Ends
 from .ends.linking import Link
 from .errors import ConfigError, LinkError
 from .host import FreeTable, TableMeta
@@ -24,6 +25,7 @@ from .selections import Selecting, selection_of
 from .signals import final
 from .work import parallel
 from .work.deletion import delete
+from .work.ending import drop, release
 from .work.pull import pull
 from .work.repair import repair
 from .work.status import flagged, status
@@ -357,6 +359,40 @@ class Source(Selecting, FreeTable):
             selection = self._selection()
             return self._link.operate(lambda ends: verify(ends, selection))
 
+    def release(self, *restrictions: Any, prompt: bool | None = None) -> int:
+        """Let go of what is held for the selected entities, and keep the local rows as the lab's own.
+
+        The source may change and delete them then. Those that it has flagged become deprecated. A later pull holds
+        again what is still there; without one the link has ended, and the class is a table like any other.
+
+        Parameters
+        ----------
+        *restrictions
+            Further restrictions, as for ``&``; all of them apply.
+        prompt : bool, optional
+            Say how many holds that are, and ask. Default: ``dj.config['safemode']``.
+
+        Returns
+        -------
+        int
+            Number of holds that were let go of.
+        """
+        with final():
+            spec, here, there = self._link.spec, self._link.connect_local(), self._link.connect_source()
+            asks = host.safemode(here.connection) if prompt is None else prompt
+            selection = self._selection(*restrictions)
+
+            def confirm(unflagged: int, flagged: int) -> bool:
+                if not asks:
+                    return True
+                dj.logger.info(
+                    f"{unflagged + flagged:,} holds at {there.address} will be let go of: its lab may then change or "
+                    f"delete these rows of {spec.source_schema}. The rows in {spec.local_schema} stay, as your own."
+                )
+                return bool(host.user_choice("Release?", default="no") == "yes")
+
+            return self._link.operate(lambda ends: release(ends, selection, confirm))
+
     def moved(self, prompt: bool | None = None) -> None:
         """Say that this local table is the one that is held for at the source, after it was moved or restored.
 
@@ -449,8 +485,7 @@ class LinkedTable(Selecting, dj.Manual, metaclass=LinkedMeta):
             try:
                 altered = alter(self._link.open(), prompt)
             finally:
-                self._link.forget()
-                type(self)._active = False
+                self._look_again()
             type(self)._activate()
         if altered and prompt:
             dj.logger.info("Table altered")
@@ -498,6 +533,73 @@ class LinkedTable(Selecting, dj.Manual, metaclass=LinkedMeta):
 
         with final():
             return self._link.operate(lambda ends: delete(ends, self._selection(), execute, prompt))
+
+    def drop(self, prompt: bool | None = None, part_integrity: str = "enforce") -> None:
+        """Drop the local table, its parts and what depends on them locally, and release the holds at the source.
+
+        Entities that the source has flagged become deprecated there. ``drop_quick``, and a drop of the schema, leave
+        the holds as they are.
+
+        Parameters
+        ----------
+        prompt : bool, optional
+            Show what will be dropped and released, and ask. Default: ``dj.config['safemode']``.
+        part_integrity : {'enforce', 'ignore'}
+            As in DataJoint.
+
+        Raises
+        ------
+        UnreachableError
+            The source cannot be told; nothing was dropped, unless the message says so.
+        """
+        if self.restriction:
+            raise LinkError("A table with a restriction cannot be dropped.", "Call drop() of the whole table.")
+        with final():
+            self._link.operate(lambda ends: self._drop(ends, prompt, part_integrity))
+
+    def _drop(self, ends: Ends, prompt: bool | None, part_integrity: str) -> None:
+        with ends.local.turn, ends.local.in_our_words():
+            ends.local.revive()
+            tables = host.tables_to_drop(self, part_integrity)
+        asks = host.safemode(self.connection) if prompt is None else prompt
+
+        def confirm(unflagged: int, flagged: int) -> bool:
+            if not asks:
+                return True
+            with ends.local.in_one_session():
+                for table in reversed(tables):
+                    dj.logger.info(f"{table.full_table_name} ({len(table)} tuples)")
+            dj.logger.info(f"{unflagged:,} holds at {ends.source.address} will be released")
+            if flagged:
+                dj.logger.info(f"{flagged:,} flagged there will become deprecated: the source can delete them then")
+            return bool(host.user_choice("Proceed?", default="no") == "yes")
+
+        def execute() -> None:
+            with ends.local.in_one_session():
+                for table in tables:
+                    table.drop_quick()
+
+        try:
+            if drop(ends, confirm, execute) and asks:
+                dj.logger.info("Tables dropped, holds released.")
+        finally:
+            self._look_again()
+
+    def drop_quick(self) -> None:
+        """Drop the local table alone, without a prompt; what is held for it at the source stays held."""
+        try:
+            cast(Any, super()).drop_quick()
+        finally:
+            self._look_again()
+        dj.logger.warning(
+            f"{type(self).__name__}: what was held at the source stays held; drop() releases it, and so does "
+            "source.repair(vanished='release', dry_run=False)"
+        )
+
+    def _look_again(self) -> None:
+        """The tables are not what they were: look at them before they are used the next time."""
+        self._link.forget()
+        type(self)._active = False
 
     def delete_quick(self, get_count: bool = False) -> int | None:
         """Delete local rows without a prompt and without dependents, and release them at the source.

@@ -20,8 +20,10 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import datajoint as dj
+import networkx
 from datajoint.builtin_codecs import AttachCodec, FilepathCodec, HashCodec, NpyCodec, SchemaCodec
 from datajoint.codecs import Codec, is_codec_registered, lookup_codec, resolve_dtype
+from datajoint.dependencies import extract_master
 from datajoint.errors import AccessError, DataJointError, LostConnectionError
 from datajoint.expression import QueryExpression
 from datajoint.hash_registry import build_hash_path, get_store_backend
@@ -335,6 +337,28 @@ def cascade_counts(seeds: Iterable[Any], part_integrity: str) -> dict[str, int]:
         for table in dj.Diagram.cascade(seed, part_integrity=part_integrity):
             counts[table.full_table_name] = counts.get(table.full_table_name, 0) + len(table)
     return counts
+
+
+def tables_to_drop(table: Any, part_integrity: str) -> list[Any]:
+    """The tables that DataJoint's ``drop`` would drop: a table with its parts and all that depends on them, last first.
+
+    Raises
+    ------
+    DataJointError
+        A part would be dropped without its master.
+    """
+    if part_integrity not in ("enforce", "ignore"):
+        raise ConfigError(f"part_integrity must be 'enforce' or 'ignore' for drop, not {part_integrity!r}.")
+    table.connection.dependencies.load_all_downstream()
+    diagram = dj.Diagram(table)
+    names = set(networkx.descendants(diagram, table.full_table_name)) | {table.full_table_name}
+    diagram.nodes_to_show, diagram._expanded_nodes = names, set(names)
+    found = list(diagram)
+    for name in (each.full_table_name for each in found) if part_integrity == "enforce" else ():
+        master = extract_master(name)
+        if master and master not in names:
+            raise DataJointError(f"Attempt to drop part table {name} before its master {master}: drop that first.")
+    return found[::-1]
 
 
 def seed(table: Any) -> Any:

@@ -299,6 +299,19 @@ UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` 
     SET is_deprecated = 'TRUE'
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE';
 
+-- @link: transition m, range: (1, 1, 'a', 7, 7, "it's 100%")
+DELETE
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE'
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- @link: transition m, keys: ('[[1, "a"], [2, "b"]]',)
+DELETE `held`.`unit_outbound`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
+    WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE';
+
 -- dj_link: adopt: (7, 3)
 UPDATE `held`.`unit_outbound`
     SET _worker = %s
@@ -760,6 +773,48 @@ INSERT INTO `held`.`unit_outbound__deletion_approved` (`n`, `name`)
     FROM `held`.`unit_outbound__deletion_approved` `~part`
     WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     ON DUPLICATE KEY UPDATE `held`.`unit_outbound__deletion_approved`.`n` = `held`.`unit_outbound__deletion_approved`.`n`;
+
+-- dj_link: transition m, range: (1, 1, 'a', 7, 7, "it's 100%")
+DELETE
+    FROM `held`.`unit_outbound__deletion_approved`
+    WHERE EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.`n` = `held`.`unit_outbound__deletion_approved`.`n` AND `held`.`unit_outbound`.`name` = `held`.`unit_outbound__deletion_approved`.`name` AND `held`.`unit_outbound`._process = 'NONE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`))
+    AND ((`held`.`unit_outbound__deletion_approved`.`n` > %s) OR (`held`.`unit_outbound__deletion_approved`.`n` = %s AND `held`.`unit_outbound__deletion_approved`.`name` > %s))
+    AND ((`held`.`unit_outbound__deletion_approved`.`n` < %s) OR (`held`.`unit_outbound__deletion_approved`.`n` = %s AND `held`.`unit_outbound__deletion_approved`.`name` <= %s));
+
+-- dj_link: transition m, range: (1, 1, 'a', 7, 7, "it's 100%")
+DELETE
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`._process = 'NONE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
+    AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
+    AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
+
+-- dj_link: transition m, keys: ('[[1, "a"], [2, "b"]]',)
+DELETE `held`.`unit_outbound__deletion_approved`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound__deletion_approved` ON `held`.`unit_outbound__deletion_approved`.`n` = `~keys`.`~0` AND `held`.`unit_outbound__deletion_approved`.`name` = `~keys`.`~1`
+    WHERE EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.`n` = `held`.`unit_outbound__deletion_approved`.`n` AND `held`.`unit_outbound`.`name` = `held`.`unit_outbound__deletion_approved`.`name` AND `held`.`unit_outbound`._process = 'NONE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`));
+
+-- dj_link: transition m, keys: ('[[1, "a"], [2, "b"]]',)
+DELETE `held`.`unit_outbound`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
+    WHERE `held`.`unit_outbound`._process = 'NONE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`);
 
 -- checksum of keys, alike True
 SELECT SUM(CRC32(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4))))))

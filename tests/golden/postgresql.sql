@@ -280,6 +280,16 @@ UPDATE "held"."unit_outbound"
     FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
     WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound".is_deprecated = 'FALSE' THEN TRUE END;
 
+-- @link: transition m, range: (1, 'a', 7, "it's 100%")
+DELETE
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- @link: transition m, keys: ('{1,2}', ['a', 'b'])
+DELETE
+    FROM "held"."unit_outbound" USING unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' THEN TRUE END;
+
 -- dj_link: adopt: (7, 3)
 UPDATE "held"."unit_outbound"
     SET _worker = %s
@@ -688,6 +698,42 @@ INSERT INTO "held"."unit_outbound__deletion_approved" ("n", "name")
     FROM "held"."unit_outbound__deletion_approved" "~part"
     WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name")
     ON CONFLICT DO NOTHING;
+
+-- dj_link: transition m, range: (1, 'a', 7, "it's 100%")
+DELETE
+    FROM "held"."unit_outbound__deletion_approved"
+    WHERE EXISTS (SELECT 1
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"."n" = "held"."unit_outbound__deletion_approved"."n" AND "held"."unit_outbound"."name" = "held"."unit_outbound__deletion_approved"."name" AND "held"."unit_outbound"._process = 'NONE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name")) AND ("held"."unit_outbound__deletion_approved"."n", "held"."unit_outbound__deletion_approved"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound__deletion_approved"."n", "held"."unit_outbound__deletion_approved"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- dj_link: transition m, range: (1, 'a', 7, "it's 100%")
+DELETE
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"._process = 'NONE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
+
+-- dj_link: transition m, keys: ('{1,2}', ['a', 'b'])
+DELETE
+    FROM "held"."unit_outbound__deletion_approved" USING unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound__deletion_approved"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound__deletion_approved"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN EXISTS (SELECT 1
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"."n" = "held"."unit_outbound__deletion_approved"."n" AND "held"."unit_outbound"."name" = "held"."unit_outbound__deletion_approved"."name" AND "held"."unit_outbound"._process = 'NONE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name")) THEN TRUE END;
+
+-- dj_link: transition m, keys: ('{1,2}', ['a', 'b'])
+DELETE
+    FROM "held"."unit_outbound" USING unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound"._process = 'NONE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") THEN TRUE END;
 
 -- checksum of keys, alike True
 SELECT SUM(hashtextextended(concat_ws(',', quote_literal("lab"."#unit"."n"::text), quote_literal("lab"."#unit"."name"::text)) COLLATE "C", 0))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..config import LinkSpec
-from ..errors import HelperMismatchError, TransactionError
+from ..errors import HelperMismatchError, LinkError, TransactionError
 from ..files.routes import Routes
 from ..holds.helper import widened_key
 from ..holds.holds import Holds
@@ -84,10 +84,21 @@ class Ends:
             )
 
     def require_fit(self) -> None:
-        """Raise LinkError where no row of the source can be a local row, or be held, before tables are changed.
+        """Raise LinkError where rows cannot be pulled before tables are changed; say once what only differs."""
+        if obstacle := self.find_obstacle():
+            raise obstacle
+        mapping = self.mapping
+        lines = [line for d in mapping.differences if d.added or d.widened for line in d.lines]
+        lines += [f"{name}: of a type that cannot be linked" for name in mapping.unlinkable]
+        if lines and self.local.is_news((self.spec, tuple(lines))):
+            logger.warning(
+                "%s: the source's table has changed: %s. What fits the local table is pulled; %s().alter() shows the "
+                "ALTER TABLE, and does it",
+                *(self.name, "; ".join(lines), self.name),
+            )
 
-        What only differs is said once.
-        """
+    def find_obstacle(self) -> LinkError | None:
+        """Why rows of the source cannot be local rows, or not all be held, if that is so."""
         mapping, define = self.mapping, self.local.definitions
         stops = [different for different in mapping.differences if different.stops_pulls]
         if stops:
@@ -96,32 +107,25 @@ class Ends:
                 for d in stops
                 for statement in define.alter_table(d.found, d.added, (*d.widened, *d.altered), d.dropped)
             ]
-            raise another_heading(
+            return another_heading(
                 self.local,
                 stops,
                 "Link into another local schema, or change the local table, where its rows and what depends on them "
                 f"allow it: {'; '.join(statements)}. Local rows can be deleted all the same.",
             )
         if error := other_characters(self.local, mapping.differences):
-            raise error
+            return error
         if error := other_parts(mapping.local.master, mapping.lacking, mapping.surplus):
-            raise error
+            return error
         if narrow := widened_key(mapping.source.master, self.helper):
             statements = self.source.definitions.alter_table(self.helper, changed=narrow)
-            raise HelperMismatchError(
+            return HelperMismatchError(
                 f"The key of {mapping.source.master.schema}.{mapping.source.master.name} on the source server "
                 f"{self.source.address} has become wider than that of the helper table {self.helper.schema}."
                 f"{self.helper.name}: not all of its rows could be held.",
                 f"{self.name}().alter() changes it, and the local table: {plain('; '.join(statements))}",
             )
-        lines = [line for different in mapping.differences for line in different.lines]
-        lines += [f"{name}: of a type that cannot be linked" for name in mapping.unlinkable]
-        if lines and self.local.is_news((self.spec, tuple(lines))):
-            logger.warning(
-                "%s: the source's table has changed: %s. What fits the local table is pulled; %s().alter() shows the "
-                "ALTER TABLE, and does it",
-                *(self.name, "; ".join(lines), self.name),
-            )
+        return None
 
     def require_no_transaction(self, what: str) -> None:
         """Raise TransactionError inside a transaction on the local connection."""

@@ -119,8 +119,9 @@ class _Declaration:
         there = tuple(part_names(wanted.group.master.name, wanted.there))
         surplus = tuple(name for name in there if name not in {table.name for table in wanted.tables})
         complaint = _complaint(self.local, found, lacking, surplus)
+        creatable = [self._creatable(table, wanted.group, group) for table in missing]
         with self._undone_on_error() as created:
-            self._create([self._creatable(table, wanted.group, group) for table in missing], created)
+            self._create(creatable, created)
             identity, made = self._identified(wanted, created, meanwhile, take_over, complaint)
             # Read back, for what has a name of its own on this server: the types of enums on PostgreSQL.
             found += [self._compare(table) for table in missing]

@@ -230,8 +230,10 @@ CANCEL_DELETE = Transition("g", DELETING, {"process": NONE})
 RELEASE = Transition("h", {**DELETING, **UNASKED})
 #: Deleted locally as the source asked.
 DEPRECATE = Transition("i", {**DELETING, "is_flagged": (TRUE,)}, {"process": NONE, "is_deprecated": TRUE})
-#: Flagged, and not (or no longer) local.
+#: Flagged, and not (or no longer) local, or to be let go of.
 SETTLE = Transition("j", UNSETTLED, {"is_deprecated": TRUE})
+#: To be let go of, whether local or not: local rows stay. It never says DELETE, which recovery would go on with.
+LEAVE = Transition("m", SHARED)
 
 TRANSITIONS = (
     REHOLD,
@@ -244,4 +246,5 @@ TRANSITIONS = (
     RELEASE,
     DEPRECATE,
     SETTLE,
+    LEAVE,
 )

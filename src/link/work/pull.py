@@ -21,7 +21,8 @@ from ..files.copies import Files
 from ..model.ranges import ALL, EVERYTHING, Range, Selection
 from ..model.results import PullResult
 from ..model.states import ASKED, AT_REST, PULLING, REFETCH, REHOLD, UNFLAGGED, Count
-from ..signals import BusyError
+from ..servers.keyed import Segment
+from ..signals import BusyError, ChangedError
 from .claims import Claims, Unfinished
 from .comparing import Comparison
 from .recovery import Recovery
@@ -53,6 +54,7 @@ def pull(
     ends.require_no_transaction("pull of")
     if not dry_run:
         ends.require_home("pull of")
+        _complete(ends)
         ends.require_fit()
     tally, tallied = Tally(PullResult(dry_run=dry_run)), threading.Event()
     result = tally.result
@@ -141,6 +143,15 @@ def _letting_go(recovery: Recovery, tally: Tally) -> Iterator[None]:
                 *(recovery.run.name, tally.result.pulled, claimed),
             )
         raise
+
+
+def _complete(ends: Ends) -> None:
+    """Where an interrupted drop has left a table without parts, delete its rows first: they can be made anew then."""
+    if ends.mapping.lacking:
+        with Run(ends) as run:
+            Recovery(run).recover()
+            if Segment(run.rows).key_at(run.local, 0) is None:
+                raise ChangedError(f"The local table of {ends.name} has lost its rows.")
 
 
 def _is_unfinished(run: Run, counts: Sequence[Count]) -> bool:

@@ -43,9 +43,15 @@ def repair(
         recovery.recover()  # also where nothing else is to be done: the source may have to be told of a deletion
         if not actions:
             return RepairResult(actions, dry_run, before)
+        released = {State.VANISHED} if vanished == "release" else set[State]()
+        copies = actions.keys() - {State.RECEIVED_DELETE, State.ACTIVATED_DELETE, *released}
+        if copies:
+            ends.require_fit()
         if vanished == "release":
             _let_go(recovery, selection)
         _hold_unheld(run, selection)
+    if ends.find_obstacle():
+        return RepairResult(actions, dry_run, before)
     # What is held now and not finished is compared, copied and finished by a pull of nothing new.
     pulled = pull(ends, selection, fresh=False, former=[run.holds.worker])
     return RepairResult(actions, dry_run, before, pulled)
