@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import datajoint as dj
+import psycopg2
 import pytest
 from figures import Figures
 from lab import Lab
@@ -318,6 +320,39 @@ def test_the_comment_says_who_holds_and_what_to_do(lab: Lab) -> None:
     described: Any = lab.source.FreeTable(f"{lab.helper_schema}.{lab.helper_table}")
     assert "Rows held by Lab C" in described.describe(printout=False)
     assert len(described) == 3
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_name_that_the_source_s_encoding_does_not_have(lab: Lab) -> None:
+    """It is shown as far as that goes, once, and hinders nothing."""
+    database, source = f"{lab.prefix}_db", lab.source_server
+    source.sql(f"CREATE DATABASE {database} TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'")
+    try:
+        with closing(psycopg2.connect(dbname=database, **_administrator(source))) as connection:
+            connection.autocommit = True
+            cursor = connection.cursor()
+            cursor.execute(
+                f"CREATE SCHEMA a; CREATE TABLE a.session (session int PRIMARY KEY); INSERT INTO a.session VALUES (1); "
+                f"CREATE SCHEMA held AUTHORIZATION {lab.link_user}; GRANT USAGE ON SCHEMA a TO {lab.link_user}; "
+                f"GRANT SELECT, REFERENCES ON a.session TO {lab.link_user}"
+            )
+            given: dict[str, Any] = {
+                "source_schema": "a",
+                "helper_schema": "held",
+                "database": database,
+                "holder": "猫 Müller",
+            }
+            for pulled in (1, 0):
+                assert linked(lab, **given)().source.pull().pulled == pulled
+                cursor.execute("SELECT obj_description('held.outbound'::regclass)")
+                ((said,),) = cursor.fetchall()
+                assert said.startswith(f"Rows held by ? M?ller: {lab.local_schema}.session on ")
+    finally:
+        source.sql(f"DROP DATABASE {database} WITH (FORCE)")
+
+
+def _administrator(server: Any) -> dict[str, Any]:
+    return {"host": server.host, "port": server.port, "user": server.admin_user, "password": server.admin_password}
 
 
 def test_the_comment_of_an_outbound_table(lab: Lab) -> None:

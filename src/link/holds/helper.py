@@ -203,7 +203,7 @@ class _Provider:
         there = self.catalogue.tables(self.schema)
         if self.name not in there:
             columns: dict[str, tuple[str, ...]] = {**self.layout.labels, WORKER: ()}
-            yield from define.create_helper(source, self.schema, self.name, columns, self.serves.comment_over(""))
+            yield from define.create_helper(source, self.schema, self.name, columns, self._comment_over(""))
         for part in self.parts:
             if part not in there:
                 yield from define.create_helper_part(source, self.schema, part, self.name)
@@ -225,19 +225,22 @@ class _Provider:
             f"{spec.class_name}.source.moved()",
         )
 
+    def _comment_over(self, comment: str) -> str:
+        return self.session.remark(self.serves.comment_over(comment))
+
     def _tell(self, helper: Table) -> None:
         """Let the helper table say whom it serves: one made by an earlier version, or by hand, does not, or else."""
         serves = self.serves
         if serves.may_be_copy and not serves.take_over:
             return
-        if serves.number and not serves.take_over and serves.comment_over(helper.comment) == helper.comment:
+        if serves.number and not serves.take_over and self._comment_over(helper.comment) == helper.comment:
             return
         # Others may just tell it of another table.
         self.session.lock((lock_number(self.schema), 0), wait=True)
         comment = self._read(self.name).comment
         self._require_served(replace(helper, comment=comment))
         serves.get_number()
-        wanted = serves.comment_over(comment)
+        wanted = self._comment_over(comment)
         if wanted == comment:
             return
         told_before, serves.told = serves.told, True

@@ -193,6 +193,9 @@ class PostgreSQLSession(Session):
         name = self._connection.get_parameter_status("server_encoding")
         return None if name == "UTF8" else str(name)
 
+    def remark(self, text: str) -> str:
+        return text if self.encoding is None else text.encode("ascii", "replace").decode()
+
     @contextlib.contextmanager
     def attempt(self) -> Iterator[None]:
         self.execute("SAVEPOINT datajoint_link")

@@ -148,6 +148,10 @@ class Session(ABC):
             raise
         self.execute("COMMIT")
 
+    def remark(self, text: str) -> str:
+        """A text as a comment on this server can have it."""
+        return text
+
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """Within a transaction: what may be refused, without an end of the transaction."""
