@@ -41,6 +41,16 @@ SAID = {
         "on table 'session_outbound'."
     ),
     "drop, mariadb": "Cannot delete or update a parent row: a foreign key constraint fails",
+    "guard": "Rows held by Lab B: set is_flagged to TRUE and wait until is_deprecated says TRUE",
+    "guard, mysql": (
+        "Cannot drop table '~link_guard_...' referenced by a foreign key constraint '~link_guard_...__ibfk_1' "
+        "on table '~link_guard_..._'."
+    ),
+    "guard of parts, mysql": (
+        "Cannot drop table 'session__trial' referenced by a foreign key constraint '~link_guard_..._ibfk_1' "
+        "on table '~link_guard_...'."
+    ),
+    "guard, postgresql": "cannot drop table link_lab_b.session_outbound because other objects depend on it",
     "no right": "Insufficient privileges.",
     "no right on the schema": "An attempt to drop schema `lab_a` has failed. Check permissions.",
 }

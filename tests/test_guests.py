@@ -203,7 +203,12 @@ def test_a_guard_keeps_held_rows_from_administrators(lab: Lab, figures: Figures)
     guarding(lab, "--apply")  # and again, by the command itself
     with pytest.raises(REFUSALS, match=r"Rows held by .*: set is_flagged to TRUE and wait"):
         lab.source_server.sql(f"DELETE FROM {weird}")
+    for dropped in (weird, f"{lab.source_schema}.session__trial"):
+        with pytest.raises(REFUSALS, match="other objects depend on it" if lab.kind == "postgresql" else "foreign key"):
+            lab.source_server.sql(f"DROP TABLE {dropped}")
+    guarding(lab, "--apply", "--remove")
     lab.source_server.sql(f"DROP TABLE {weird}")
+    guarding(lab, "--apply")
 
     attempts: list[Callable[[], object]] = [
         lambda: (table & "session = 1").delete(prompt=False),

@@ -1,7 +1,7 @@
 """Letting nobody but the link user take away the rows of helper tables while they hold: triggers, by an administrator.
 
 In many labs everybody has all rights; DataJoint's cascade then deletes holds with the rows that they hold. With a guard
-on its helper table such a deletion is refused, by a sentence that says what to do.
+on its helper table such a deletion is refused, by a sentence that says what to do. So is a drop (:mod:`.anchors`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from ..model.schema import Table, nearest
 from ..model.served import holders
 from ..servers.catalogue import Catalogue
 from ..servers.connecting import connect
-from ..servers.rights import LINEAGE, Guarded, Statement
+from ..servers.rights import Guarded, Statement
 from ..servers.site import Site
 from ..servers.sites import site_of
+from .anchors import anchor, unanchor
 
 #: What everybody may change in a helper table.
 FLAG = LINK.columns["is_flagged"]
@@ -82,12 +83,14 @@ def guard(
     try:
         site = site_of(connection)
         with site.session() as session:
-            tables, others = _look(site, site.catalogue_type(session), schema)
+            catalogue = site.catalogue_type(session)
+            tables, others = _look(site, catalogue, schema)
             names = [table.name for table in tables]
             if remove:
-                statements = site.rights.unguard(schema, names)
+                statements = [*unanchor(catalogue, site.definitions, schema), *site.rights.unguard(schema, names)]
             else:
                 statements = site.rights.guard([_guarded(table) for table in tables], user)
+                statements += anchor(catalogue, site.definitions, schema, tables)
             for statement in statements if apply else ():
                 session.execute(statement.sql.replace("%", "%%"))
             return Guard(statements, names, others)
@@ -101,7 +104,7 @@ def _look(site: Site, catalogue: Catalogue, schema: str) -> tuple[list[Table], l
         raise NotFoundError(
             f"There is no schema {schema!r} on the server {site.address}.", nearest(schema, catalogue.schemas())
         )
-    tables = [catalogue.table(schema, name) for name in catalogue.tables(schema) if name != LINEAGE]
+    tables = [catalogue.table(schema, name) for name in catalogue.tables(schema) if not name.startswith("~")]
     found = [table for table in tables if _is_helper(table)]
     if not found:
         raise NotFoundError(

@@ -57,6 +57,14 @@ class Definitions(ABC):
         """The statements that create a part table of a helper table, with nothing but the key."""
 
     @abstractmethod
+    def create_anchor(self, schema: str, name: str, table: Table, comment: str) -> list[str]:
+        """The statements that create an anchor: what has no rows and keeps a table from being dropped."""
+
+    @abstractmethod
+    def drop_anchor(self, schema: str, name: str) -> str:
+        """The statement that drops an anchor, if it is there."""
+
+    @abstractmethod
     def create_numbers(self, schema: str, name: str) -> list[str]:
         """The statements that create the table with the numbers of linked tables, and the places where they were."""
 

@@ -69,6 +69,19 @@ class MySQLDefinitions(Definitions):
     def create_helper_part(self, source: Table, schema: str, name: str, helper: str) -> list[str]:
         return [f"{self.create_keyed(source, schema, name, (schema, helper), {})} ENGINE=InnoDB"]
 
+    def create_anchor(self, schema: str, name: str, table: Table, comment: str) -> list[str]:
+        # DataJoint would drop the first table before the one that it refers to. It does not see what refers to tables
+        # with such a name, and the server refuses.
+        return [
+            *self.create_helper(table, schema, name, {}, comment),
+            *self.create_helper_part(table, schema, f"{name}_", name),
+        ]
+
+    def drop_anchor(self, schema: str, name: str) -> str:
+        return (
+            f"DROP TABLE IF EXISTS {self.dialect.full_name(schema, f'{name}_')}, {self.dialect.full_name(schema, name)}"
+        )
+
     def key_column(self, column: Column) -> str:
         return f"{self.dialect.quote(column.name)} {_full_type(column)} NOT NULL"
 

@@ -138,6 +138,16 @@ class PostgreSQLDefinitions(Definitions):
     def create_helper_part(self, source: Table, schema: str, name: str, helper: str) -> list[str]:
         return [self.create_keyed(source, schema, name, (schema, helper), {})]
 
+    def create_anchor(self, schema: str, name: str, table: Table, comment: str) -> list[str]:
+        view = self.dialect.full_name(schema, name)
+        return [
+            f"CREATE VIEW {view} AS SELECT 1 AS anchor FROM {self.dialect.name_of(table)} WHERE false",
+            f"COMMENT ON VIEW {view} IS {self.dialect.text(comment)}",
+        ]
+
+    def drop_anchor(self, schema: str, name: str) -> str:
+        return f"DROP VIEW IF EXISTS {self.dialect.full_name(schema, name)}"
+
     def keep_rows(self, schema: str, name: str, may_go: str) -> list[str]:
         table = self.dialect.full_name(schema, name)
         # The owner is exempt, and with him every check of a foreign key.
