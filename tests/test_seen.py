@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import datajoint as dj
@@ -10,7 +11,7 @@ import pytest
 from lab import Lab
 from linking import admin, contents, declare_session, linked
 
-from link import DefinitionError, LinkError, PrivilegeError
+from link import DefinitionError, LinkError, LocalMismatchError, PrivilegeError
 from link.admin.grants import look_up
 from link.model.kinds import Kind
 from link.model.schema import Column, Table
@@ -118,6 +119,17 @@ def test_columns_that_are_generated_or_not_shown(lab: Lab) -> None:
     assert list(table().to_arrays("unseen", order_by="session")) == (
         [1, 2, 3] if lab.kind == "postgresql" else [7, 7, 7]
     )
+
+
+@POSTGRESQL
+def test_a_domain_is_named(lab: Lab) -> None:
+    declare_session(lab)
+    admin(
+        lab,
+        'CREATE DOMAIN "{source}".age AS int CHECK (VALUE > 0)',
+        'ALTER TABLE "{source}"."session" ADD COLUMN years "{source}".age',
+    )
+    refused(lab, r"columns of types that cannot be linked:\s*session.years: .*age")
 
 
 @pytest.mark.parametrize("kind", ["mysql"], indirect=True)
@@ -431,3 +443,54 @@ def test_defaults_between_kinds_of_server(mixed: Lab, caplog: pytest.LogCaptureF
     family = lab.source_server.backend == lab.local_server.backend
     assert found == [(5, "ab" if family else None, "x")]
     assert [("joined has no default here" in record.getMessage()) for record in caplog.records] == [True] * (not family)
+
+
+# --- the same at the local side
+
+
+def local(lab: Lab, *statements: str) -> None:
+    """Run statements as the local administrator."""
+    for statement in statements:
+        text = statement.format(local=lab.local_schema)
+        lab.local_server.sql(text if lab.local_kind == "postgresql" else text.replace('"', "`"))
+
+
+def unfit(lab: Lab, match: str) -> LinkError:
+    """Link, and expect that a local table does not fit."""
+    with pytest.raises(LocalMismatchError, match=match) as raised:
+        linked(lab).source.pull()
+    return raised.value
+
+
+def test_local_tables_that_cannot_take_rows(lab: Lab) -> None:
+    """A view, a column that the server computes, an engine without transactions; a copy is left alone."""
+    declare_session(lab)
+    admin(lab, 'ALTER TABLE "{source}"."session" ADD COLUMN twice int GENERATED ALWAYS AS (2 * session) STORED')
+    table = whole(lab)
+    local(lab, 'CREATE TABLE "{local}"."session__backup" AS SELECT * FROM "{local}"."session__trial"')
+    assert linked(lab).source.verify()
+    table().delete(prompt=False)
+    trial = 'ALTER TABLE "{local}"."session__trial"'
+    if lab.kind == "postgresql":
+        local(lab, 'CREATE TABLE "{local}"."heir" () INHERITS ("{local}"."session__trial")')
+    else:
+        local(lab, f'{trial} DROP FOREIGN KEY "session__trial_ibfk_1"', f"{trial} ENGINE=MyISAM")
+    error = unfit(lab, "session__trial on .* (is of the engine MyISAM|shows the rows of tables that inherit from it)")
+    assert error.hint
+    local(lab, error.hint.removeprefix("Run ").removesuffix(";"))
+    if lab.kind != "postgresql":
+        local(lab, f'{trial} ADD FOREIGN KEY (session) REFERENCES "{{local}}"."session" (session)')
+    assert linked(lab).source.pull().pulled == 3
+    linked(lab)().delete(prompt=False)
+    computed = "twice int GENERATED ALWAYS AS (2 * session) STORED"
+    local(lab, 'ALTER TABLE "{local}"."session" DROP COLUMN twice', f'ALTER TABLE "{{local}}"."session" ADD {computed}')
+    error = unfit(lab, "twice: int(eger)? computed by the server, at the source int")
+    (alter,) = re.findall("ALTER TABLE [^;]*?(?=[.] Local rows)", error.hint or "")
+    local(lab, alter)
+    assert linked(lab).source.pull().pulled == 3
+    local(
+        lab,
+        'DROP TABLE "{local}"."session__trial"',
+        'CREATE VIEW "{local}"."session__trial" AS SELECT * FROM "{local}"."session"',
+    )
+    unfit(lab, "session__trial on .* is a view, and no table")

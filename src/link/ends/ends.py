@@ -16,7 +16,7 @@ from ..model.schema import Table
 from ..servers.dialect import plain
 from ..servers.session import Session
 from ..servers.site import Site
-from .local import another_heading, other_characters, other_parts
+from .local import another_heading, obstructed, other_characters, other_parts
 
 logger = logging.getLogger("link")
 
@@ -105,7 +105,9 @@ class Ends:
             statements = [
                 plain(statement)
                 for d in stops
-                for statement in define.alter_table(d.found, d.added, (*d.widened, *d.altered), d.dropped)
+                for statement in define.alter_table(
+                    d.found, (*d.added, *d.computed), (*d.widened, *d.altered), (*d.dropped, *d.computed)
+                )
             ]
             return another_heading(
                 self.local,
@@ -113,7 +115,7 @@ class Ends:
                 "Link into another local schema, or change the local table, where its rows and what depends on them "
                 f"allow it: {'; '.join(statements)}. Local rows can be deleted all the same.",
             )
-        if error := other_characters(self.local, mapping.differences):
+        if error := obstructed(self.local, mapping.differences) or other_characters(self.local, mapping.differences):
             return error
         if error := other_parts(mapping.local.master, mapping.lacking, mapping.surplus):
             return error

@@ -118,7 +118,10 @@ class _Declaration:
         found = [self._compare(table) for table in wanted.tables if table not in wanted.missing]
         there = tuple(part_names(wanted.group.master.name, wanted.there))
         surplus = tuple(name for name in there if name not in {table.name for table in wanted.tables})
+        # A copy without any key is no part table.
+        surplus = tuple(n for n in surplus if self.catalogue.has_keys(self.catalogue.table(self.spec.local_schema, n)))
         complaint = _complaint(self.local, found, lacking, surplus)
+        # Before the transaction, which would not survive what the server cannot evaluate.
         creatable = [self._creatable(table, wanted.group, group) for table in missing]
         with self._undone_on_error() as created:
             self._create(creatable, created)
@@ -171,7 +174,16 @@ class _Declaration:
         localized = declared.map(lambda table: self.catalogue.localized(table, self.source.dialect))
         own_parts = self._own_parts(group, localized)
         require_lengths(self.local, self.spec.local_schema, *(part.name for part in own_parts))
-        return Declared(localized, own_parts, frozenset(self.catalogue.tables(self.spec.local_schema)))
+        relations = self.catalogue.relations(self.spec.local_schema)
+        wanted = Declared(localized, own_parts, frozenset(name for name, what in relations.items() if not what))
+        for table in wanted.missing:
+            if table.name in relations:
+                raise LocalMismatchError(
+                    f"{table.schema}.{table.name} on {self.local.address} is {relations[table.name]}, and no "
+                    "table that could take rows.",
+                    "Link into another local schema, or rename it.",
+                )
+        return wanted
 
     def _own_parts(self, group: Group, localized: Group) -> tuple[Table, ...]:
         """The part table that the local table has for itself, if there is to be one."""
@@ -206,6 +218,7 @@ class _Declaration:
         return replace(
             different,
             unsound=tuple(c for c in different.shared.columns if not takes(c, table[c.name].charset)),
+            obstacle=self.catalogue.obstacle(found, held=False),
         )
 
     def _lacking(self, wanted: Declared) -> tuple[Table, ...]:
@@ -303,6 +316,16 @@ def other_characters(local: Site, differences: Sequence[Differences]) -> LocalMi
     return None
 
 
+def obstructed(local: Site, differences: Sequence[Differences]) -> LocalMismatchError | None:
+    """The error that names a table which would not take rows whole, if there is one."""
+    for different in differences:
+        if different.obstacle:
+            why, todo = different.obstacle
+            table = f"{different.found.schema}.{different.found.name}"
+            return LocalMismatchError(f"The local table {table} on {local.address} {why}.", f"Run {todo}")
+    return None
+
+
 def other_parts(master: Table, lacking: Sequence[Table], surplus: Sequence[str]) -> LocalMismatchError | None:
     """The error that names a part table which only one side has, if there is one."""
     if surplus:
@@ -325,7 +348,7 @@ def _complaint(
     local: Site, found: Sequence[Differences], lacking: Sequence[Table], surplus: Sequence[str]
 ) -> LocalMismatchError | None:
     """Why a link to these local tables shall not begin."""
-    if error := other_characters(local, found):
+    if error := obstructed(local, found) or other_characters(local, found):
         return error
     if any(different.lines for different in found):
         return another_heading(local, found, "Link into another local schema, or rename the local table.")

@@ -112,7 +112,11 @@ def _travelling(there: Table, here: Table) -> Table:
 
 
 def local_group(source: Group, schema: str, table_name: str) -> Group:
-    """The tables to declare locally: a Manual master, parts of the right names, no foreign keys but to the master."""
+    """The tables to declare locally: a Manual master, parts of the right names, no foreign keys but to the master.
+
+    What the source computes are plain columns here.
+    """
+    source = source.map(lambda table: replace(table, columns=tuple(replace(c, generated=False) for c in table.columns)))
     master = replace(source.master, schema=schema, name=table_name, foreign_keys=())
     parts = tuple(
         replace(
@@ -147,12 +151,16 @@ class Differences:
         Local columns that cannot hold all values of the source's, as they would be to hold them and all they hold now.
     altered : tuple of Column
         Columns of which neither side's holds the other's, as they would be declared.
+    computed : tuple of Column
+        Columns that the local server computes, so that they take no value, as they would be declared.
     dropped : tuple of Column
         Columns that are not at the source.
     wider : tuple of str
         Names of columns that hold more here than at the source.
     unsound : tuple of Column
         Local columns into which the server would put other characters than the source has.
+    obstacle : tuple of str or None
+        What keeps rows from being written whole, and what is to be done about it.
     alike : bool
         Whether both servers have the same types.
     """
@@ -162,9 +170,11 @@ class Differences:
     added: tuple[Column, ...] = ()
     widened: tuple[Column, ...] = ()
     altered: tuple[Column, ...] = ()
+    computed: tuple[Column, ...] = ()
     dropped: tuple[Column, ...] = ()
     wider: tuple[str, ...] = ()
     unsound: tuple[Column, ...] = ()
+    obstacle: tuple[str, str] | None = None
     alike: bool = True
 
     @property
@@ -189,12 +199,12 @@ class Differences:
     @property
     def stops_pulls(self) -> bool:
         """Whether no row of the source can be what a local row would be."""
-        return bool(self.altered or self.dropped)
+        return bool(self.altered or self.computed or self.dropped)
 
     @property
     def lines(self) -> tuple[str, ...]:
         """Each difference."""
-        changed = {column.name for column in (*self.widened, *self.altered)} | set(self.wider)
+        changed = {column.name for column in (*self.widened, *self.altered, *self.computed)} | set(self.wider)
         ours, theirs = (", ".join(table.primary_key) for table in (self.found, self.expected))
         return (
             *(f"{column.name}: missing" for column in self.added),
@@ -217,13 +227,15 @@ def compare(expected: Table, found: Table, alike: bool) -> Differences:
     key = (*expected.primary_key, *found.primary_key)
     added = tuple(c for c in expected.columns if c.name not in found.names and not (c.hidden and c.name not in key))
     dropped = tuple(c for c in found.columns if c.name not in expected.names and not c.hidden)
-    narrow, altered, wider = list[Column](), list[Column](), list[str]()
+    narrow, altered, computed, wider = list[Column](), list[Column](), list[Column](), list[str]()
     for wanted in expected.columns:
         if wanted.name not in found.names:
             continue
         ours = found[wanted.name]
         same = ours.type == wanted.type if alike else _holds(ours.kind, wanted.kind)
-        if _codec(wanted) not in ("", _codec(ours)) or not (
+        if ours.generated:
+            computed.append(wanted)
+        elif _codec(wanted) not in ("", _codec(ours)) or not (
             same or _holds(ours.kind, wanted.kind) or widens(ours.kind, wanted.kind)
         ):
             altered.append(replace(wanted, nullable=wanted.nullable or ours.nullable))
@@ -233,7 +245,9 @@ def compare(expected: Table, found: Table, alike: bool) -> Differences:
             narrow.append(replace(ours, nullable=True))
         elif not same or ours.nullable != wanted.nullable:
             wider.append(wanted.name)
-    return Differences(expected, found, added, tuple(narrow), tuple(altered), dropped, tuple(wider), alike=alike)
+    return Differences(
+        expected, found, added, tuple(narrow), tuple(altered), tuple(computed), dropped, tuple(wider), alike=alike
+    )
 
 
 def widened(ours: Column, wanted: Column) -> Column:
@@ -261,7 +275,8 @@ def widens(ours: Kind | None, wanted: Kind | None) -> bool:
 
 
 def _describe(column: Column) -> str:
-    return f"{column.type}{_codec(column)}{'' if column.nullable else ' not null'}"
+    computed = " computed by the server" if column.generated else ""
+    return f"{column.type}{_codec(column)}{'' if column.nullable else ' not null'}{computed}"
 
 
 def _codec(column: Column) -> str:

@@ -27,6 +27,8 @@ class Column:
         The raw comment, with DataJoint's ``:type:`` marker.
     kind : Kind or None
         What it holds; None for a type that cannot be linked.
+    generated : bool
+        Whether the server computes it: it takes no values.
     enum_type : str or None
         The quoted name of a PostgreSQL enum's type.
     as_stored : bool
@@ -45,6 +47,7 @@ class Column:
     auto_increment: bool = False
     on_update: str | None = None
     kind: Kind | None = None
+    generated: bool = False
     enum_type: str | None = None
     as_stored: bool = False
     sent_as: str | None = None

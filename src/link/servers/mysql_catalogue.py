@@ -148,6 +148,7 @@ class MySQLCatalogue(Catalogue):
             comment=comment or "",
             charset=charset,
             collation=collation,
+            generated=bool(re.search(r"(VIRTUAL|STORED|PERSISTENT) GENERATED", extra or "")),
             auto_increment="auto_increment" in (extra or "").lower(),
             on_update=on_update[1] if on_update else None,
             kind=self.dialect.kind_of(kind, comment or ""),

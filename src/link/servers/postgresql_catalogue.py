@@ -34,6 +34,7 @@ _COLUMNS = (
     "AND used.refclassid = 'pg_class'::regclass AND used.refobjid = own.objid "
     "WHERE own.classid = 'pg_class'::regclass AND own.refclassid = 'pg_class'::regclass "
     "AND own.refobjid = a.attrelid AND own.refobjsubid = a.attnum AND own.deptype IN ('a', 'i'))), "
+    "a.attgenerated <> '', "
     "(SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_enum e "
     "WHERE e.enumtypid = a.atttypid), "
     "quote_ident(s.nspname) || '.' || quote_ident(t.typname) "
@@ -131,8 +132,8 @@ class PostgreSQLCatalogue(Catalogue):
         if not held and hides:
             account = plain(self.dialect.quote(self.session.user))
             return (
-                "is under row-level security, which may hide rows from the link user: entities would arrive without "
-                "some of their part rows",
+                "is under row-level security, which may hide rows from this account: entities would lack some of their "
+                "rows",
                 f"CREATE POLICY link_reads_all ON {name} FOR SELECT TO {account} USING (true);",
             )
         return None
@@ -237,7 +238,7 @@ def _encoded(column: Column, encoding: str | None) -> Column:
 
 
 def _column(row: tuple[Any, ...]) -> Column:
-    name, kind, nullable, default, comment, collation, serial, labels, full_type = row
+    name, kind, nullable, default, comment, collation, serial, generated, labels, full_type = row
     labels = tuple(labels or ())
     if labels:
         kind = _enum(labels)
@@ -250,6 +251,7 @@ def _column(row: tuple[Any, ...]) -> Column:
         comment=comment or "",
         collation=collation,
         auto_increment=bool(serial),
+        generated=bool(generated),
         kind=postgresql_types.kind_of(kind, labels),
         enum_type=full_type if labels else None,
     )
