@@ -19,6 +19,8 @@ from typer.testing import CliRunner
 
 from link import State, cli
 from link.admin.grants import member_statements, revoke_statements
+from link.admin.guard import guard
+from link.config import Address, Credentials
 from link.model.states import HOLD
 from link.servers.rights import Access, Statement
 
@@ -288,6 +290,23 @@ def test_revoking_keeps_the_holds_of_a_link_and_lets_members_work(lab: Lab, new_
     guarding(lab, "--apply", "--remove")
     run_sql(lab, final)
     assert (sessions(lab, lab.instance(lab.source_server, f"{lab.prefix}_member", SECRET))).delete(prompt=False) == 3
+
+
+def test_a_part_that_no_foreign_key_can_refer_to_is_named(lab: Lab) -> None:
+    """On MySQL and MariaDB a partitioned one; the rest is guarded."""
+    name, rest = f"{lab.source_schema}.session__trial", "session int, trial int, PRIMARY KEY (session, trial)"
+    lab.source_server.sql(f"CREATE TABLE {lab.source_schema}.session (session int PRIMARY KEY)")
+    lab.source_server.sql(
+        f"CREATE TABLE {name} ({rest}) PARTITION BY HASH (trial)" + " PARTITIONS 2" * (lab.kind != "postgresql")
+    )
+    lab.grant("session")
+    linked(lab).source.pull()
+    where = Address(lab.source_server.host, lab.source_server.port, lab.source_server.backend)
+    account = Credentials(lab.source_server.admin_user, lab.source_server.admin_password)
+    done = guard(where, account, lab.helper_schema, user=lab.link_user, apply=True)
+    assert done.loose == [name] * (lab.kind != "postgresql")
+    with pytest.raises(REFUSALS):
+        lab.source_server.sql(f"DROP TABLE {lab.helper_schema}.{lab.helper_table}")
 
 
 def declare_weird(lab: Lab) -> str:

@@ -154,6 +154,10 @@ def _guard(
         print(render(done.statements), end="")
     what = "no longer guarded" if remove else "guarded"
     print(f"{what if apply else f'to be {what}'}: {', '.join(done.tables)}", file=sys.stderr)
+    if done.loose and not remove:
+        print(
+            f"can be dropped all the same, as no foreign key can refer to it: {', '.join(done.loose)}", file=sys.stderr
+        )
     if done.others:
         print(f"no helper tables of @link, and left alone: {', '.join(done.others)}", file=sys.stderr)
 

@@ -21,8 +21,16 @@ from ..servers.rights import LINEAGE, Statement
 ANCHOR = "~link_guard_"
 
 
-def anchor(catalogue: Catalogue, define: Definitions, schema: str, helpers: Sequence[Table]) -> Iterator[Statement]:
-    """The script that anchors helper tables of a schema, and the parts of what they hold.
+def to_anchor(catalogue: Catalogue, helpers: Sequence[Table]) -> tuple[list[Table], list[Table]]:
+    """The helper tables and the parts of what they hold; and those parts that no foreign key can refer to."""
+    # Several helper tables may well hold the rows of one table.
+    tables = {(table.schema, table.name): table for h in helpers for table in (h, *_parts(catalogue, h))}.values()
+    loose = [table for table in tables if catalogue.obstacle(table, held=True)]
+    return [table for table in tables if table not in loose], loose
+
+
+def anchor(catalogue: Catalogue, define: Definitions, schema: str, tables: Sequence[Table]) -> Iterator[Statement]:
+    """The script that anchors tables, in place of all anchors that a helper schema has.
 
     Parameters
     ----------
@@ -30,17 +38,16 @@ def anchor(catalogue: Catalogue, define: Definitions, schema: str, helpers: Sequ
         Of the source server, as an administrator.
     schema : str
         The helper schema.
-    helpers : sequence of Table
-        Its helper tables.
+    tables : sequence of Table
+        What :func:`to_anchor` has found.
     """
     yield from unanchor(catalogue, define, schema)
     if not catalogue.shows_all_keys:
         columns = "table_name VARCHAR(64) NOT NULL, attribute_name VARCHAR(64) NOT NULL, lineage VARCHAR(255) NOT NULL"
         made = f"CREATE TABLE IF NOT EXISTS {define.dialect.full_name(schema, LINEAGE)}"
         yield Statement(plain(f"{made} ({columns}, PRIMARY KEY (table_name, attribute_name)) ENGINE=InnoDB"))
-    # Several helper tables may well hold the rows of one table.
-    tables = [table for helper in helpers for table in (helper, *_parts(catalogue, helper))]
-    for full_name, table in {f"{table.schema}.{table.name}": table for table in tables}.items():
+    for table in tables:
+        full_name = f"{table.schema}.{table.name}"
         name = f"{ANCHOR}{zlib.crc32(full_name.encode()):08x}"
         comment = f"keeps {full_name} from being dropped: datajoint-link guard --remove"
         yield from (Statement(plain(sql)) for sql in define.create_anchor(schema, name, table, comment))

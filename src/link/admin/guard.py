@@ -20,7 +20,7 @@ from ..servers.connecting import connect
 from ..servers.rights import Guarded, Statement
 from ..servers.site import Site
 from ..servers.sites import site_of
-from .anchors import anchor, unanchor
+from .anchors import anchor, to_anchor, unanchor
 
 #: What everybody may change in a helper table.
 FLAG = LINK.columns["is_flagged"]
@@ -36,12 +36,15 @@ class Guard:
         To be run, or what was run.
     tables : list of str
         The helper tables.
+    loose : list of str
+        Parts of what is held that can be dropped all the same.
     others : list of str
         What else the schema has, an outbound table of the older interface for one; nothing is done to it.
     """
 
     statements: list[Statement]
     tables: list[str]
+    loose: list[str]
     others: list[str]
 
 
@@ -86,14 +89,15 @@ def guard(
             catalogue = site.catalogue_type(session)
             tables, others = _look(site, catalogue, schema)
             names = [table.name for table in tables]
+            firm, loose = to_anchor(catalogue, tables)
             if remove:
                 statements = [*unanchor(catalogue, site.definitions, schema), *site.rights.unguard(schema, names)]
             else:
                 statements = site.rights.guard([_guarded(table) for table in tables], user)
-                statements += anchor(catalogue, site.definitions, schema, tables)
+                statements += anchor(catalogue, site.definitions, schema, firm)
             for statement in statements if apply else ():
                 session.execute(statement.sql.replace("%", "%%"))
-            return Guard(statements, names, others)
+            return Guard(statements, names, [f"{table.schema}.{table.name}" for table in loose], others)
     finally:
         connection.close()
 
