@@ -101,6 +101,11 @@ class Model:
             if key in self.helper:
                 self._release(key, self.helper[key])
 
+    def release(self, chosen: Sequence[int]) -> None:
+        self.recover()
+        for key in [k for k in chosen if k in self.helper]:
+            self._release(key, self.helper[key])
+
     def flag(self, chosen: Sequence[int], flagged: str) -> None:
         for key in chosen:
             if key in self.helper:
@@ -369,6 +374,11 @@ class Machine(RuleBasedStateMachine):
 
     def _delete(self, chosen: Sequence[int]) -> None:
         (self.world.Item & restriction(chosen)).delete()
+
+    @rule(chosen=some)
+    def release(self, chosen: list[int]) -> None:
+        (self.world.Item.source & restriction(chosen)).release(prompt=False)
+        self.model.release(chosen)
 
     # two at once
 

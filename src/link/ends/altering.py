@@ -12,7 +12,7 @@ from ..errors import LinkError, LocalMismatchError, PrivilegeError, UnreachableE
 from ..holds.helper import widened_key
 from ..host import user_choice
 from ..model.mapping import Differences
-from ..model.schema import Column
+from ..model.schema import Column, part_name
 from ..servers.catalogue import Catalogue
 from ..servers.dialect import plain
 from ..servers.keyed import Keyed, Segment
@@ -47,9 +47,12 @@ def alter(ends: Ends, prompt: bool) -> bool:
     ends.require_home("alter of")
     with ends.source.session() as there, ends.local.session() as here:
         here.lock((lock_number(ends.spec.local_schema), 0), wait=True)
-        steps = [*((there, sql) for sql in _at_source(ends)), *((here, sql) for sql in _here(ends, here))]
+        steps = [*((there, sql) for sql in _at_source(ends, there)), *((here, sql) for sql in _here(ends, here))]
         shown = "\n".join(f"-- on {session.address}\n{plain(sql)};" for session, sql in steps)
-        if not steps and prompt:
+        stays = [line for different in ends.mapping.differences if different.stops_pulls for line in different.lines]
+        if stays:
+            logger.warning("%s: what would narrow or drop a column is left to you: %s", ends.name, "; ".join(stays))
+        elif not steps and prompt:
             dj.logger.warning("Nothing to alter.")
         if not steps or (prompt and user_choice(f"{shown}\n\nExecute?", default="no") != "yes"):
             return False
@@ -71,10 +74,12 @@ def _execute(ends: Ends, session: Session, sql: str) -> None:
         ) from error
 
 
-def _at_source(ends: Ends) -> list[str]:
-    return ends.source.definitions.alter_table(
-        ends.helper, changed=widened_key(ends.mapping.source.master, ends.helper)
-    )
+def _at_source(ends: Ends, session: Session) -> Iterator[str]:
+    helper, catalogue = ends.helper, ends.source.catalogue_type(session)
+    for name in (helper.name, *(part_name(helper.name, suffix) for suffix in ends.spec.layout.parts.values())):
+        table = catalogue.table(helper.schema, name)
+        narrow = widened_key(ends.mapping.source.master, table)
+        yield from ends.source.definitions.alter_table(table, changed=narrow)
 
 
 def _here(ends: Ends, session: Session) -> Iterator[str]:

@@ -136,7 +136,7 @@ class _Declaration:
                 Group(pairs[0][1].shared, tuple(here.shared for _, here in pairs[1:])),
                 tuple(named[part.name].shared for part in wanted.own_parts),
             ),
-            differences=tuple(here for _, here in pairs),
+            differences=tuple(found),
             lacking=lacking,
             surplus=surplus,
             new=wanted.group.master in missing,
