@@ -127,7 +127,7 @@ class _Declaration:
             self._create(creatable, created)
             identity, made = self._identified(wanted, created, meanwhile, take_over, complaint)
             # Read back, for what has a name of its own on this server: the types of enums on PostgreSQL.
-            found += [self._compare(table) for table in missing]
+            found += [self._require_unmoved(table, self._compare(table)) for table in missing]
         named = {different.found.name: different for different in found}
         pairs = [(t, named[w.name]) for t, w in zip(group.tables, wanted.group.tables, strict=True) if w not in lacking]
         mapping = replace(
@@ -220,6 +220,20 @@ class _Declaration:
             unsound=tuple(c for c in different.shared.columns if not takes(c, table[c.name].charset)),
             obstacle=self.catalogue.obstacle(found, held=False),
         )
+
+    def _require_unmoved(self, table: Table, made: Differences) -> Differences:
+        """Refuse a table that has just been made with a column that changes with every UPDATE, which was not asked for.
+
+        Some servers give that to the first TIMESTAMP, unless they, or a session that may, are told otherwise.
+        """
+        moved = [column.name for column in made.found.columns if column.on_update and not table[column.name].on_update]
+        if moved:
+            raise LocalMismatchError(
+                f"The local server {self.local.address} would change {table.schema}.{table.name}.{moved[0]} with every "
+                "UPDATE (explicit_defaults_for_timestamp = OFF).",
+                "Let its administrator switch that on, as newer servers have it.",
+            )
+        return made
 
     def _lacking(self, wanted: Declared) -> tuple[Table, ...]:
         """The parts that are missing here beside a master with rows, whose parts would be missing."""

@@ -83,7 +83,9 @@ class MySQLDefinitions(Definitions):
         )
 
     def key_column(self, column: Column) -> str:
-        return f"{self.dialect.quote(column.name)} {_full_type(column)} NOT NULL"
+        # A TIMESTAMP without a default would get the time of each UPDATE, where servers do not want that said.
+        default = "" if column.type.partition("(")[0] != "timestamp" else " DEFAULT '1970-01-01 00:00:01'"
+        return f"{self.dialect.quote(column.name)} {_full_type(column)} NOT NULL{default}"
 
     def helper_column(self, schema: str, name: str, labels: Sequence[str]) -> str:
         kind = f"ENUM({', '.join(map(self.dialect.text, labels))})" if labels else "INT"

@@ -87,6 +87,7 @@ _BOTH = (
 MYSQL = (
     *_BOTH,
     Setting("transaction_isolation", "'READ-COMMITTED'", "others lock gaps, or see what is not committed"),
+    Setting("explicit_defaults_for_timestamp", "1", "a TIMESTAMP would change with every UPDATE", since=(9, 7)),
     Setting("transaction_read_only", "0", "refuses every change", browsing=True),
     Setting(
         "max_execution_time",

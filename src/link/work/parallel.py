@@ -25,6 +25,7 @@ from ..errors import TransferError
 from ..host import Login
 from ..model.ranges import Range, Selection
 from ..model.results import PullResult
+from ..servers.sites import site_of
 from .pull import pull as pull_alone
 from .pull import pull_range
 from .run import Run
@@ -104,6 +105,8 @@ def pull_task(task: Task) -> PullResult:
     source, local = task.source.connect(), task.local.connect()
     host.set_stores(local, task.stores)
     try:
+        site = site_of(source)  # kept as long as the link
+        site.guard_queries()
         ends = Link(task.spec, local, source).open()
         return pull_range(ends, task.selection, task.within, task.suppress_errors, task.transfers)
     finally:
