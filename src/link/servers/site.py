@@ -317,15 +317,15 @@ class Site(ABC):
         with self.turn:
             # What may have changed something is not sent twice.
             if sql.lstrip().upper().startswith(("SELECT", "SHOW")) and not host.in_transaction(self.connection):
-                with contextlib.suppress(UnreachableError), self._ended_with_us(), self.in_our_words():
+                with contextlib.suppress(UnreachableError), self.ended_with_us(), self.in_our_words():
                     return ask()
                 with self.in_our_words():
                     self.revive()
-            with self._ended_with_us(), self.in_our_words():
+            with self.ended_with_us(), self.in_our_words():
                 return ask()
 
     @contextlib.contextmanager
-    def _ended_with_us(self) -> Iterator[None]:
+    def ended_with_us(self) -> Iterator[None]:
         """Stop the query at the server, too, when the user stops waiting for it."""
         try:
             yield

@@ -20,7 +20,7 @@ from ..ends.ends import Ends
 from ..errors import LinkError, TransferError, UnreachableError
 from ..host import user_choice
 from ..model.ranges import Key, Selection
-from ..model.states import ASKED, CANCEL_DELETE, START_DELETE
+from ..model.states import ASKED, CANCEL_DELETE, DELETING, START_DELETE
 from .comparing import Comparison
 from .recovery import Recovery
 from .retry import patiently
@@ -113,9 +113,10 @@ def _mark(run: Run, keys: list[Key]) -> None:
     try:
         run.apply(START_DELETE, keys)
     except BaseException:
-        # Nothing is deleted here: what is marked already would be, by the next operation.
+        # Nothing is deleted here, and what is marked already would be by the next operation. Others may be locked.
         with contextlib.suppress(LinkError):
-            run.apply(CANCEL_DELETE, keys)
+            marked = set(run.holds.mine(DELETING).keys(run.home))
+            run.apply(CANCEL_DELETE, [key for key in keys if key in marked])
         raise
 
 
@@ -127,7 +128,7 @@ def _delete_here(
     reading = run.rows.dialect.stable_read(f"SELECT {run.rows.selected} FROM {run.rows.name}{where}")
     ends.local.connection.start_transaction()
     try:
-        with ends.local.in_our_words():
+        with ends.local.in_our_words(), ends.local.ended_with_us():
             keys = _read_keys(ends.local.connection, reading)
             count = execute(map(run.as_dict, keys))
         if count != len(keys):
