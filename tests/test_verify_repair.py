@@ -15,8 +15,10 @@ from recorder import Statement
 from test_recovery import CASES, constructed, finished, unit_states
 
 from link import State
-from link.model.states import HelperRow, state_of
+from link.model.ranges import ALL
+from link.model.states import START_DELETE, HelperRow, state_of
 from link.work import comparing, verify
+from link.work.run import Run
 
 #: Two pairs of servers of different kinds, and one of two flavours.
 MIXED = [("mysql", "postgresql"), ("postgresql", "mariadb"), ("mariadb", "mysql")]
@@ -103,6 +105,33 @@ def test_repair_of_every_state(lab: Lab, vanished: Any) -> None:
     assert unit_states(lab) == {case.unit: repaired(case, vanished) for case in CASES}
     assert {process for process, _, _ in helper_rows(lab)} == {"NONE"}
     assert repr(Unit.source.repair()) == "nothing to repair"
+
+
+def test_beside_a_run_that_is_alive(lab: Lab) -> None:
+    """What it has in hand is left to it, and said; what a dead one had is repaired."""
+    Unit = granted(lab, units(lab, 10))
+    Unit.source.pull("unit < 4")
+    dead = "process = 'PULL', _worker = 4711"
+    lab.source_server.sql(f"UPDATE {lab.helper_schema}.{lab.helper_table} SET {dead} WHERE unit = 1")
+    with Run(Unit._link.open()) as other:
+        other.holds.enlist(other.home)
+        other.holds.claim_keys(other.home, ALL, [(5,), (6,)])
+        other.holds.apply(other.home, START_DELETE, [(3,)])
+        for dry_run in (True, False):
+            result = Unit.source.repair(dry_run=dry_run)
+            assert {state: number for state, (number, _) in result.actions.items()} == {State.RECEIVED_PULL: 1}
+            assert result.before.in_other_hands == {State.ACTIVATED_PULL: 2, State.RECEIVED_DELETE: 1}
+            assert repr(result).endswith("\nin other hands: 3, of pulls or deletions that are running")
+        assert repr(Unit.source.repair()).startswith("nothing to repair\nin other hands: 3")
+        assert (Unit.source & "unit < 3").status().in_other_hands == {}
+        for dry_run in (True, False):
+            pulled = Unit.source.pull(dry_run=dry_run)
+            assert (pulled.pulled, pulled.shared, pulled.skipped) == (4, 3, {"in other hands": 3})
+            assert "skipped 3 (in other hands)" in repr(pulled)
+        assert len(helper_rows(lab, "process = 'NONE'")) == 7
+    assert Unit.source.status().in_other_hands == {}
+    assert Unit.source.pull().skipped == {}
+    assert set(unit_states(lab).values()) <= {State.SHARED, State.UNSHARED}
 
 
 def test_repair_of_a_selection(lab: Lab) -> None:

@@ -94,6 +94,11 @@ class Holds:
         rows = session.query(f"SELECT DISTINCT {WORKER} FROM {self.table} WHERE {self.condition(UNFINISHED)}")
         return bool(session.locked(self._space, {int(worker) for (worker,) in rows}))
 
+    def living(self, session: Session, counts: Sequence[Count]) -> set[int]:
+        """The runs beside this one that are alive and have rows in hand."""
+        workers = {count.worker for count in counts if count.row.says(UNFINISHED)} - {0, self.worker}
+        return session.locked(self._space, workers) if self.multi and workers else set()
+
     def adopt(self, session: Session, counts: Sequence[Count], former: set[int]) -> int:
         """Take over the unfinished rows of dead runs, the ``former`` among them; how many there are."""
         unfinished = [count for count in counts if count.row.says(UNFINISHED)]
@@ -227,6 +232,11 @@ class Holds:
             return helper
         same = self.rows.equals(self.helper)
         return helper.where(f"EXISTS (SELECT 1 FROM {self.rows.name} WHERE {same} AND {selection.condition})")
+
+    def in_hand(self, workers: set[int], says: Condition, selection: Selection = ALL) -> Segment:
+        """The helper rows of a selection that say this and that some runs have in hand."""
+        of_these = f"{self.table}.{WORKER} IN ({', '.join(map(str, sorted(workers)))})"
+        return self.saying({**UNFINISHED, **says}, selection).where(of_these)
 
     def mine(self, says: Condition, within: Range = EVERYTHING) -> Segment:
         """The helper rows that say this and that this run has in hand."""

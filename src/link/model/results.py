@@ -100,9 +100,12 @@ class Status(Mapping[str, int]):
         What was counted.
     title : str
         The link.
+    in_other_hands : mapping of State to int
+        How many of them pulls or deletions that run at this moment have in hand.
     """
 
-    def __init__(self, counts: Mapping[State, int], title: str) -> None:
+    def __init__(self, counts: Mapping[State, int], title: str, in_other_hands: Mapping[State, int]) -> None:
+        self.in_other_hands = {state: number for state, number in in_other_hands.items() if number}
         self._counts = {state.value: counts.get(state, 0) for state in State}
         self._title = title
 
@@ -119,7 +122,7 @@ class Status(Mapping[str, int]):
         width = max(map(len, self._counts))
         resting = (State.UNSHARED.value, State.SHARED.value)
         lines = [f"{name:<{width}}  {n:>12,}" for name, n in self._counts.items() if n or name in resting]
-        return "\n".join([self._title, *lines])
+        return "\n".join([self._title, *lines, *_in_other_hands(self)])
 
     def _repr_html_(self) -> str:
         rows = "".join(f"<tr><td>{name}</td><td>{n:,}</td></tr>" for name, n in self._counts.items())
@@ -172,7 +175,8 @@ class RepairResult:
     dry_run : bool
         Whether nothing was changed.
     before : Status
-        The counts that the actions follow from.
+        The counts that the actions follow from. What it has ``in_other_hands`` is left to the operations that are
+        running.
     """
 
     actions: dict[State, tuple[int, str]]
@@ -181,8 +185,15 @@ class RepairResult:
     pulled: PullResult | None = None
 
     def __repr__(self) -> str:
+        busy = _in_other_hands(self.before)
         if not self.actions:
-            return "nothing to repair"
+            return "\n".join(["nothing to repair", *busy])
         verb = "would" if self.dry_run else "did"
         lines = [f"  {n:>10,} {state.value}: {action}" for state, (n, action) in self.actions.items()]
-        return "\n".join([f"repair {verb}:", *lines])
+        return "\n".join([f"repair {verb}:", *lines, *busy])
+
+
+def _in_other_hands(status: Status) -> list[str]:
+    """A line about what running operations have in hand, if they have."""
+    number = sum(status.in_other_hands.values())
+    return [f"in other hands: {number:,}, of pulls or deletions that are running"] if number else []

@@ -20,7 +20,7 @@ from ..errors import LockedError, UnreachableError
 from ..files.copies import Files
 from ..model.ranges import ALL, EVERYTHING, Range, Selection
 from ..model.results import PullResult
-from ..model.states import ASKED, AT_REST, PULLING, REFETCH, REHOLD, UNFLAGGED, Count
+from ..model.states import ASKED, AT_REST, PULLING, REFETCH, REHOLD, UNFINISHED, UNFLAGGED, Count
 from ..servers.keyed import Segment
 from ..signals import BusyError, ChangedError
 from .claims import Claims, Unfinished
@@ -178,9 +178,12 @@ def _files(run: Run, transfers: int, result: PullResult, display_progress: bool 
 
 def _tally(run: Run, counts: Sequence[Count], selection: Selection, result: PullResult) -> None:
     """Count what of the selection is held already, by what will be done about it."""
-    for count in run.holds.survey(run.home, selection) if selection else counts:
-        if count.row.says(ASKED):
-            reason = "flagged for deletion by the source"
+    counts = run.holds.survey(run.home, selection) if selection else counts
+    living = run.holds.living(run.home, counts)
+    for count in counts:
+        busy = count.row.says(UNFINISHED) and count.worker in living
+        if busy or count.row.says(ASKED):
+            reason = "in other hands" if busy else "flagged for deletion by the source"
             result.skipped[reason] = result.skipped.get(reason, 0) + count.entities
         elif count.row.says(AT_REST):
             result.shared += count.entities

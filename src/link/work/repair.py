@@ -33,7 +33,8 @@ def repair(
     """Bring every selected entity to rest; see :meth:`link.Source.repair`."""
     before = status(ends, selection, deep=True)
     done = ACTIONS if vanished == "refetch" else {**ACTIONS, State.VANISHED: "release its hold"}
-    actions = {state: (before[state], text) for state, text in done.items() if before[state]}
+    at_rest = {state: before[state] - before.in_other_hands.get(state, 0) for state in done}
+    actions = {state: (at_rest[state], text) for state, text in done.items() if at_rest[state] > 0}
     if dry_run:
         return RepairResult(actions, dry_run, before)
     ends.require_no_transaction("repair of")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from ..ends.ends import Ends
 from ..model.ranges import ALL, Selection
 from ..model.results import Status
-from ..model.states import AT_REST, DEPRECATED, State, state_of
+from ..model.states import AT_REST, DEPRECATED, UNFINISHED, Count, State, state_of
 from .comparing import Comparison
 from .run import Run
 
@@ -35,6 +36,7 @@ def status(ends: Ends, selection: Selection = ALL, *, deep: bool = False) -> Sta
                         state = state_of(True, row, local)
                         assert state
                         counts[state] += len(some)
+        busy = _in_other_hands(both, survey, selection)
         differ = deep or both.may_differ(selection, counts[State.SHARED])
         if differ:
             gone = sum(len(gone) for _, gone in both.by_presence(AT_REST, selection))
@@ -45,13 +47,28 @@ def status(ends: Ends, selection: Selection = ALL, *, deep: bool = False) -> Sta
             back = sum(len(here) for here, _ in both.by_presence(DEPRECATED))
             counts[State.DEPRECATED] -= back
             counts[State.TAINTED] += back
-    return Status(counts, f"{ends.name}: entities by state")
+    return Status(counts, f"{ends.name}: entities by state", busy)
 
 
 def flagged(ends: Ends, selection: Selection = ALL) -> list[dict[str, Any]]:
     """The primary keys of a selection that the source wants deleted and that are local."""
     with Run(ends) as run:
         return [run.as_dict(key) for key in Comparison(run).flagged(selection)]
+
+
+def _in_other_hands(both: Comparison, survey: Sequence[Count], selection: Selection) -> Counter[State]:
+    """Of what runs that are alive have in hand, how many entities are in which state."""
+    counts: Counter[State] = Counter()
+    run = both.run
+    if living := run.holds.living(run.home, survey):
+        for row in {count.row for count in survey if count.worker in living and count.row.says(UNFINISHED)}:
+            keys = run.holds.in_hand(living, row.condition, selection).keys(run.home)
+            here = len(both.present(keys))
+            for local, number in ((True, here), (False, len(keys) - here)):
+                state = state_of(True, row, local)
+                assert state
+                counts[state] += number
+    return counts
 
 
 def _count_unheld(both: Comparison, counts: Counter[State]) -> None:
