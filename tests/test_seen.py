@@ -494,3 +494,15 @@ def test_local_tables_that_cannot_take_rows(lab: Lab) -> None:
         'CREATE VIEW "{local}"."session__trial" AS SELECT * FROM "{local}"."session"',
     )
     unfit(lab, "session__trial on .* is a view, and no table")
+
+
+def test_what_hinders_a_link_is_seen_when_it_comes(lab: Lab) -> None:
+    """Also by a process that has used the link before."""
+    plain_tables(lab, foreign_key=lab.kind == "postgresql")
+    table = whole(lab)
+    part = 'ALTER TABLE "{source}"."session__trial"'
+    admin(lab, f"{part} ENABLE ROW LEVEL SECURITY" if lab.kind == "postgresql" else f"{part} ENGINE=MyISAM")
+    with pytest.raises(DefinitionError, match=r"session__trial .* is (under row-level security|of the engine MyISAM)"):
+        table.source.pull()
+    admin(lab, f"{part} DISABLE ROW LEVEL SECURITY" if lab.kind == "postgresql" else f"{part} ENGINE=InnoDB")
+    assert table.source.pull().shared == 3

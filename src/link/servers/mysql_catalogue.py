@@ -161,7 +161,7 @@ class MySQLCatalogue(Catalogue):
         names = ("TABLE_SCHEMA", "TABLE_NAME", "COLUMN_NAME")
         described = ("COLUMN_TYPE", "IS_NULLABLE", "COLLATION_NAME", "EXTRA")
         keys = ("CONSTRAINT_NAME", "REFERENCED_TABLE_SCHEMA", "REFERENCED_TABLE_NAME", "REFERENCED_COLUMN_NAME")
-        comments = (*names[:2], *["TABLE_COMMENT"] * 5)
+        comments = (*names[:2], "TABLE_COMMENT", "TABLE_TYPE", "ENGINE", *["CREATE_OPTIONS"] * 2)
         views = {
             "COLUMNS": (*names, *described, "ORDINAL_POSITION"),
             "KEY_COLUMN_USAGE": (*names, *keys, "ORDINAL_POSITION"),

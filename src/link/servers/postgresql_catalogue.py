@@ -85,7 +85,12 @@ _OUTLINE = (
     "ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = a.atttypid)), ',' ORDER BY a.attnum) "
     "FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), "
     "(SELECT string_agg(concat_ws(' ', k.conname, pg_get_constraintdef(k.oid)), ',' ORDER BY k.conname) "
-    "FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype IN ('p', 'f')), obj_description(c.oid, 'pg_class') "
+    "FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype IN ('p', 'f')), obj_description(c.oid, 'pg_class'), "
+    # What may hinder a link: see _OBSTACLES.
+    "c.relpersistence, row_security_active(c.oid), "
+    "(SELECT string_agg(i.inhrelid::text, ',' ORDER BY i.inhrelid) FROM pg_inherits i WHERE i.inhparent = c.oid), "
+    "(SELECT string_agg(concat_ws(' ', p.polname, p.polcmd, p.polpermissive, p.polroles, "
+    "pg_get_expr(p.polqual, p.polrelid)), ',' ORDER BY p.polname) FROM pg_policy p WHERE p.polrelid = c.oid) "
     "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')"
 )
 
