@@ -17,7 +17,7 @@ from lab import Lab
 from linking import admin, linked, quoted
 from typer.testing import CliRunner
 
-from link import State, cli
+from link import ConfigError, State, cli
 from link.admin.grants import member_statements, revoke_statements
 from link.admin.guard import guard
 from link.config import Address, Credentials
@@ -199,6 +199,9 @@ def test_a_guard_keeps_held_rows_from_administrators(lab: Lab, figures: Figures)
     """Whatever their rights; the link, flags, and what is deprecated or not held go on as without it."""
     linked_class = pipeline(lab)
     weird = declare_weird(lab)
+    if lab.kind != "postgresql":
+        with pytest.raises(ConfigError, match=f"{lab.link_user} may write .*, and not djlink"):
+            guarding(lab, "--user", "djlink")
     table, outbound = sessions(lab, lab.source), f"{lab.helper_schema}.{lab.helper_table}"
     for statement in guarding(lab):
         lab.source_server.sql(statement)  # as it is printed
@@ -331,7 +334,9 @@ def guarding(lab: Lab, *options: str) -> list[str]:
     server = lab.source_server
     where = ["--host", f"{server.backend}://{server.host}:{server.port}", "--helper-schema", lab.helper_schema]
     account = {"DJ_USER": server.admin_user, "DJ_PASS": server.admin_password}
-    result = CliRunner().invoke(cli.app, ["guard", *where, "--user", lab.link_user, *options], env=account)
+    result = CliRunner().invoke(cli.app, ["guard", *where, *options], env=account)
+    if isinstance(result.exception, ConfigError):
+        raise result.exception
     assert result.exit_code == 0, result
     assert "guarded: " in result.stderr
     assert lab.helper_table in result.stderr

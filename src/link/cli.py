@@ -132,7 +132,9 @@ def _grants(
 def _guard(
     host: Annotated[str, typer.Option(help="Source server; the account there is DJ_USER and DJ_PASS.")],
     helper_schema: Annotated[str, typer.Option(help="Schema with the helper tables of one link user.")],
-    user: Annotated[str, typer.Option(help="MySQL: name of the link user.")] = "djlink",
+    user: Annotated[
+        str | None, typer.Option(help="MySQL: name of the link user.  [default: who may write to them]")
+    ] = None,
     backend: Annotated[
         str | None,
         typer.Option(help="mysql (and MariaDB) or postgresql.  [default: mysql]", envvar="DJ_BACKEND"),

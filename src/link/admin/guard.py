@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..config import Address, Credentials
-from ..errors import NotFoundError
+from ..errors import ConfigError, NotFoundError
 from ..model.backends import BACKENDS
 from ..model.layouts import LINK
 from ..model.schema import Table, nearest
@@ -53,7 +53,7 @@ def guard(
     administrator: Credentials,
     schema: str,
     *,
-    user: str = "djlink",
+    user: str | None = None,
     backend: str | None = None,
     apply: bool = False,
     remove: bool = False,
@@ -66,8 +66,8 @@ def guard(
         The source server and an account that may create triggers there.
     schema : str
         The helper schema.
-    user : str
-        The link user, where helper tables have no owner.
+    user : str, optional
+        The link user, where helper tables have no owner; default: the one account that may insert into them.
     backend : str, optional
         The kind of server, where the address does not say it.
     apply : bool
@@ -79,6 +79,8 @@ def guard(
     ------
     NotFoundError
         There is no such schema, or no helper table in it.
+    ConfigError
+        It is not clear who the link user is.
     LinkError
         The server refuses.
     """
@@ -93,7 +95,8 @@ def guard(
             if remove:
                 statements = [*unanchor(catalogue, site.definitions, schema), *site.rights.unguard(schema, names)]
             else:
-                statements = site.rights.guard([_guarded(table) for table in tables], user)
+                link_user = "" if catalogue.shows_all_keys else _link_user(catalogue, schema, names, user)
+                statements = site.rights.guard([_guarded(table) for table in tables], link_user)
                 statements += anchor(catalogue, site.definitions, schema, firm)
             for statement in statements if apply else ():
                 session.execute(statement.sql.replace("%", "%%"))
@@ -116,6 +119,17 @@ def _look(site: Site, catalogue: Catalogue, schema: str) -> tuple[list[Table], l
             "Links create them when they are first used.",
         )
     return found, [table.name for table in tables if table not in found]
+
+
+def _link_user(catalogue: Catalogue, schema: str, names: Sequence[str], given: str | None) -> str:
+    """The link user; of a wrong one the guard would keep the links themselves from letting go."""
+    found = catalogue.writers(schema, names)
+    if given is not None and (given in found or not found):
+        return given
+    if given is None and len(found) == 1:
+        return found[0]
+    have = f"{', '.join(found) or 'nobody'} may write to the helper tables of {schema!r} by a right on just these"
+    raise ConfigError(f"{have}{'' if given is None else f', and not {given}'}.", "Name the link user with --user.")
 
 
 def _is_helper(table: Table) -> bool:

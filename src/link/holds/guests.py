@@ -103,6 +103,7 @@ class _Guests:
             with self.session.transaction():
                 if not self.catalogue.has_policies(self.helper):
                     self._keep_rows()
+            with self.session.transaction():
                 for guest in left_out:
                     for rights in self.site.rights.of_member(self.helper.schema, self._rights()):
                         self.session.execute(f"GRANT {rights} TO {self.site.dialect.quote(guest)}")

@@ -74,6 +74,10 @@ class Catalogue(ABC):
     def missing_rights(self, table: Table, rights: Sequence[str]) -> list[str]:
         """Those of the rights that the account lacks on a table, in words for :class:`~link.servers.rights.Rights`."""
 
+    def writers(self, schema: str, names: Sequence[str]) -> list[str]:
+        """The accounts, without their hosts, that may insert into one of some tables by a right on just that."""
+        raise NotImplementedError
+
     def guests(self, source: Table, schema: str, rights: MemberRights) -> list[str]:
         """The accounts that may delete from a source table, and lack a right on tables of the helper schema.
 

@@ -216,6 +216,14 @@ class MySQLCatalogue(Catalogue):
         """Whether MySQL takes the names of schemas literally, as it does where rights can be revoked on single ones."""
         return ("partial_revokes", "ON") in self.session.query("SHOW VARIABLES LIKE 'partial_revokes'")
 
+    def writers(self, schema: str, names: Sequence[str]) -> list[str]:
+        rows = self.session.query(
+            "SELECT DISTINCT GRANTEE FROM information_schema.TABLE_PRIVILEGES WHERE PRIVILEGE_TYPE = 'INSERT' "
+            f"AND TABLE_SCHEMA = %s AND TABLE_NAME IN ({', '.join(['%s'] * len(names))})",
+            (schema, *names),
+        )
+        return sorted({str(grantee).rpartition("@")[0][1:-1] for (grantee,) in rows})
+
     # tables from elsewhere
 
     def localized(self, table: Table, source: Dialect) -> Table:

@@ -85,7 +85,9 @@ class MySQLRights(Rights):
 
     def on_helper(self, schema: str, table: str, account: str) -> str:
         create = f"CREATE SCHEMA IF NOT EXISTS {plain(self.dialect.quote(schema))};"
-        return f"{create} {self.on_table(['ALL PRIVILEGES'], schema, table, account)}"
+        return (
+            f"{create} {self.on_table(['ALL PRIVILEGES'], schema, table, account)} {self.on_lineage(schema, account)}"
+        )
 
     def on_schema(self, schema: str, account: str) -> str:
         return f"GRANT ALL PRIVILEGES ON {_literally(plain(self.dialect.quote(schema)))}.* TO {account};"
