@@ -212,7 +212,7 @@ def test_no_timestamp_changes_with_every_update(lab: Lab, monkeypatch: pytest.Mo
                 kept = [s for s in getattr(settings, name) if s.name != "explicit_defaults_for_timestamp"]
                 older.setattr(settings, name, kept)
             visit = granted(lab, table)
-            with pytest.raises(LocalMismatchError, match="visit.visit with every UPDATE"):
+            with pytest.raises(LocalMismatchError, match=r"visit\.visit with every UPDATE"):
                 visit()
             assert lab.local_server.sql(f"SHOW TABLES FROM {lab.local_schema} LIKE 'visit'") == []
             lab.local_server.sql("SET GLOBAL explicit_defaults_for_timestamp = 1")
