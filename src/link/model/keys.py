@@ -14,6 +14,13 @@ from .schema import Column
 MARK = "\uffffbytes:"
 
 
+class TextBytes(bytes):
+    """The bytes of such a text, as DataJoint is given them: it writes what is no text into its conditions as it is."""
+
+    def __str__(self) -> str:
+        return f"0x{self.hex()}"
+
+
 def marked(value: object) -> str | None:
     """The bytes, in hexadecimal, for which a text in a key stands; None for one that is just itself."""
     return value[len(MARK) :] if isinstance(value, str) and value.startswith(MARK) else None
@@ -38,6 +45,6 @@ def as_datajoint(column: Column, value: Any) -> Any:
     """A value of a key as DataJoint writes it."""
     name = column.kind.name if column.kind else ""
     if (code := marked(value)) is not None:
-        return bytes.fromhex(code)
+        return TextBytes.fromhex(code)
     convert: dict[str, Callable[[Any], Any]] = {"uuid": UUID, "bytes": bytes.fromhex, "bool": bool}
     return convert[name](value) if name in convert else value
