@@ -238,17 +238,11 @@ def give(lab: Lab, user: str, flags: bool) -> None:
 
 
 def set_guard(lab: Lab) -> None:
-    """What `datajoint-link guard --apply` does, twice: a new run replaces what an earlier one has made."""
+    """What `datajoint-link guard --apply` does."""
     server = lab.source_server
+    account = Credentials(server.admin_user, server.admin_password)
     address = Address(server.host, server.port, server.backend)
-    for _ in range(2):
-        guard(
-            address,
-            Credentials(server.admin_user, server.admin_password),
-            lab.helper_schema,
-            user=lab.link_user,
-            apply=True,
-        )
+    guard(address, account, lab.helper_schema, user=lab.link_user, apply=True)
 
 
 def count(lab: Lab) -> Rows:
