@@ -444,7 +444,7 @@ def test_the_owner_of_the_source_may_flag_rows(lab: Lab) -> None:
     helper.update1({"session": 1, "is_flagged": "TRUE"})
     assert table().source.flagged == [{"session": 1}]
     source = instance.Schema(lab.source_schema, create_schema=False, create_tables=False).get_table("session")
-    with pytest.raises(REFUSALS):
+    with pytest.raises(dj.DataJointError, match="blocked by table"):
         (source & "session = 1").delete(prompt=False)
     (table() & table().source.flagged).delete(prompt=False)
     assert (helper & "session = 1").fetch1("is_deprecated") == "TRUE"
