@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import datajoint as dj
+import oracle
+import pipelines
 import psycopg2
 import pytest
 from fleet import TestServer
 from lab import Lab
+from oracle import Type
 
 from link import DefinitionError, LocalMismatchError, link
 
@@ -149,3 +152,34 @@ def test_local_databases_that_keep_other_characters(mixed: Lab, databases: tuple
     with pytest.raises(LocalMismatchError, match=r"thing\.v .*EUC_JP"):
         Thing.source.pull()
     assert contents(databases[1], mixed.local_schema) == {}
+
+
+@pytest.mark.parametrize("pair", [("mysql", "postgresql")], ids="-".join, indirect=True)
+def test_keys_that_a_local_database_has_no_characters_for(mixed: Lab) -> None:
+    """Refused by name, and let go of; the others are found again."""
+    lab, server, name = mixed, mixed.local_server, f"{mixed.prefix}_db"
+    columns = {"k": Type("varchar(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "text", ())}
+    oracle.create(lab.source_server, lab.source_schema, "thing", columns, ["k"])
+    oracle.insert(lab.source_server, lab.source_schema, "thing", columns, [("a",), ("\u00e9",), ("\u3042",), ("z",)])
+    lab.grant("thing")
+    server.sql(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'")
+    try:
+        local = dj.Instance(
+            *(server.host, "admin", "admin"),
+            port=server.port,
+            use_tls=False,
+            backend="postgresql",
+            safemode=False,
+            database__name=name,
+        )
+        lab._open.append(local)
+        Thing: Any = pipelines.linked(lab, "Thing", connection=local, backend="mysql")
+        result = Thing.source.pull(suppress_errors=True)
+        assert [key for key, _ in result.errors] == [{"k": "\u3042"}]
+        assert Thing.source.status()["Shared"] == result.pulled == 3
+        assert Thing.source.verify()
+        assert Thing.source.pull(suppress_errors=True).pulled == 0
+        assert Thing.delete(prompt=False) == 3
+        assert pipelines.count_held(lab) == 0
+    finally:
+        server.sql(f"DROP DATABASE {name} WITH (FORCE)")

@@ -67,6 +67,8 @@ class PostgreSQLSite(Site):
                 user=self.login.user,
                 password=self.login.password,
                 dbname=self.database,
+                # The driver writes in what it is told here, whatever is set later.
+                client_encoding="UTF8",
                 sslmode="require" if encrypted else "disable",
                 connect_timeout=10,
                 # A server that is gone without a word is noticed within two minutes, also in the middle of sending.
