@@ -90,8 +90,7 @@ def test_a_right_on_single_columns_is_not_enough(lab: Lab, column: str) -> None:
     lab.revoke("SELECT", "session")
     name = quoted(lab.source_server, column)
     if column != "note":
-        admin_column = f"ALTER TABLE {lab.source_schema}.session ADD COLUMN {name} int"
-        lab.source_server.sql(admin_column)
+        lab.source_server.sql(f"ALTER TABLE {lab.source_schema}.session ADD COLUMN {name} int")
     user = lab.link_user if lab.kind == "postgresql" else f"{lab.link_user}@'%'"
     lab.source_server.sql(f"GRANT SELECT ({name}), UPDATE ({name}) ON {lab.source_schema}.session TO {user}")
     cured(lab, lacking(lab, r"lacks SELECT on .*\. It has SELECT on some columns only\."))
