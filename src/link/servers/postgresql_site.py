@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from typing import Any
 
 import psycopg2
@@ -52,11 +51,17 @@ class PostgreSQLSite(Site):
         return int(driver.info.backend_pid)
 
     def _opened(self, driver: Any, packet: int | None) -> Session:
-        return PostgreSQLSession(driver, self.address, self.user, functools.partial(self._stop, driver))
+        session = PostgreSQLSession(driver, self.address, self.user, lambda: self._stop(session))
+        return session
 
-    def _stop(self, driver: Any) -> None:
-        with contextlib.suppress(psycopg2.Error):
-            driver.cancel()
+    def _stop(self, session: Session) -> None:
+        # The driver's own cancel() lets no thread run until the server has answered, or for ever where it is gone.
+        with (
+            contextlib.suppress(LinkError, psycopg2.Error),
+            contextlib.closing(self._connect()) as other,
+            other.cursor() as cursor,
+        ):
+            cursor.execute("SELECT pg_cancel_backend(%s)", (session.number,))
 
     def _connect(self) -> Any:
         encrypted = host.driver(self.connection).info.ssl_in_use
