@@ -18,7 +18,16 @@ TREES = {module: ast.parse(path.read_text()) for module, path in MODULES.items()
 #: The floors, from the ground up.
 FLOORS = (
     *("link.errors", "link.signals", "link.host", "link.model", "link.config", "link.servers", "link.files"),
-    *("link.holds", "link.ends", "link.work", "link.admin", "link.selections", "link.api", "link.__init__"),
+    *(
+        "link.holds",
+        "link.ends",
+        "link.work",
+        "link.admin",
+        "link.selections",
+        "link.view",
+        "link.api",
+        "link.__init__",
+    ),
     *("dj_link", "link.demo", "link.cli"),
 )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import link.api
+import link.view
 from link import PullResult
 from link.ends.linking import Link as EndsLink
 from link.errors import ConfigError
@@ -16,7 +17,7 @@ from .schemas import LazySchema
 from .settings import older_spec, swapped_stores
 
 
-class Source(link.api.Source):
+class Source(link.view.Source):
     """The contents of the source table: a DataJoint query, also when it is called."""
 
     def __call__(self) -> Source:

@@ -6,7 +6,7 @@ as you have it. See :func:`link`.
 
 from importlib.metadata import version as _version
 
-from .api import LinkedTable, Source, link
+from .api import LinkedTable, link
 from .config import reference
 from .errors import (
     ConfigError,
@@ -29,6 +29,7 @@ from .errors import (
 )
 from .model.results import PullResult, RepairResult, Status, VerifyResult
 from .model.states import State
+from .view import Source
 
 __version__ = _version("datajoint-link")
 

@@ -1,13 +1,11 @@
-"""The public face: the ``@link`` decorator, linked table classes, and the view of the source."""
+"""The public face: the ``@link`` decorator and linked table classes."""
 
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor
-from typing import Any, Literal, NoReturn, cast
+from typing import Any, cast
 
 import datajoint as dj
 
@@ -17,19 +15,14 @@ from .ends.altering import alter
 from .ends.ends import Ends
 from .ends.linking import Link
 from .errors import ConfigError, LinkError
-from .host import FreeTable, TableMeta
+from .host import TableMeta
 from .model.ranges import Selection
-from .model.results import PullResult, RepairResult, Status, VerifyResult
 from .model.schema import part_class, part_of_class
 from .selections import Selecting, selection_of
 from .signals import final
-from .work import parallel
+from .view import Source
 from .work.deletion import delete
-from .work.ending import drop, release
-from .work.pull import pull
-from .work.repair import repair
-from .work.status import flagged, status
-from .work.verify import verify
+from .work.ending import drop
 
 #: Keys of rows that DataJoint deletes by one statement, where it cannot do so by the conditions.
 KEYS_AT_ONCE = 1000
@@ -220,225 +213,6 @@ class LinkedMeta(TableMeta):
             )
             schema(cls, context={cls.__name__: cls})
             host.load_heading(cls())
-
-
-class Source(Selecting, FreeTable):
-    """What the source has: a DataJoint query that can be restricted, previewed, fetched, and pulled."""
-
-    def __init__(self, link: Link) -> None:
-        with final():
-            master, site = link.find_source().master, link.connect_source()
-            heading = link.read_heading()
-        cast(Any, super()).__init__(site.connection, host.full_name(site.connection, master.schema, master.name))
-        self._link = link
-        host.set_heading(self, heading)
-
-    def pull(
-        self,
-        *restrictions: Any,
-        display_progress: bool = False,
-        max_calls: int | None = None,
-        dry_run: bool = False,
-        suppress_errors: bool = False,
-        transfers: int = 8,
-        processes: int = 1,
-        executor: Executor | None = None,
-    ) -> PullResult:
-        """Copy the selected rows, with all their part rows, to the local table, and hold them at the source.
-
-        What is there already is left alone; what the source wants deleted is never pulled. Whatever an interrupted
-        run left is finished first. Any number of pulls may run at once.
-
-        Parameters
-        ----------
-        *restrictions
-            Further restrictions, as for ``&``; all of them apply.
-        display_progress : bool
-            Show a progress bar.
-        max_calls : int, optional
-            Pull at most so many new entities.
-        dry_run : bool
-            Only count.
-        suppress_errors : bool
-            Go on after an entity that the local server does not take, or of which a file is missing, and return its
-            error with the result.
-        transfers : int
-            Copy so many files at once (each worker).
-        processes : int
-            Pull with so many worker processes.
-        executor : concurrent.futures.Executor, optional
-            Run the workers on this instead, as on a cluster: they need this package, and must reach both servers.
-            ``processes`` says how many tasks it runs at once (default: the number of cores here).
-
-        Returns
-        -------
-        PullResult
-            Counts; prints as one line.
-
-        Raises
-        ------
-        TransferError
-            The local server does not take an entity; it is left unshared, what was pulled stays.
-        TransactionError
-            Called inside an open local transaction.
-        LinkError
-            The source cannot be reached, a right is missing, tables do not fit.
-        """
-        for name, value, least in (
-            ("transfers", transfers, 1),
-            ("processes", processes, 1),
-            ("max_calls", max_calls, 0),
-        ):
-            if value is not None and value < least:
-                raise ConfigError(f"{name} must be at least {least}, not {value!r}.")
-        with final():
-            selection = self._selection(*restrictions)
-            options: dict[str, Any] = {
-                "display_progress": display_progress,
-                "max_calls": max_calls,
-                "suppress_errors": suppress_errors,
-                "transfers": transfers,
-            }
-            if (processes > 1 or executor) and not dry_run:
-                workers = processes if processes > 1 else os.cpu_count() or 1
-                return self._link.operate(
-                    lambda ends: parallel.pull(ends, selection, workers=workers, executor=executor, **options)
-                )
-            return self._link.operate(lambda ends: pull(ends, selection, dry_run=dry_run, **options))
-
-    @property
-    def flagged(self) -> list[dict[str, Any]]:
-        """The primary keys that the source wants deleted and that are local, as a restriction."""
-        with final():
-            selection = self._selection()
-            return self._link.operate(lambda ends: flagged(ends, selection))
-
-    def status(self, deep: bool = False) -> Status:
-        """Count the selected entities by state; prints as a small table.
-
-        Parameters
-        ----------
-        deep : bool
-            Look up every key on both servers, rather than compare checksums of the keys.
-        """
-        with final():
-            selection = self._selection()
-            return self._link.operate(lambda ends: status(ends, selection, deep=deep))
-
-    def repair(self, dry_run: bool = True, vanished: Literal["refetch", "release"] = "refetch") -> RepairResult:
-        """Bring to rest every selected entity that is not: what an interrupted run, a backup or a hand left behind.
-
-        Parameters
-        ----------
-        dry_run : bool
-            Only say what would be done about how many entities of which state.
-        vanished : {'refetch', 'release'}
-            What to do about entities that are held and not local: fetch them again, or release their holds.
-
-        Returns
-        -------
-        RepairResult
-            What was done, or would be; prints as a small table.
-        """
-        with final():
-            selection = self._selection()
-            return self._link.operate(lambda ends: repair(ends, selection, dry_run=dry_run, vanished=vanished))
-
-    def verify(self) -> VerifyResult:
-        """Prove that the selected shared entities, parts included, are the same on both servers.
-
-        Each server computes digests of ranges where both are of one kind; elsewhere the values are compared here. Only
-        where digests differ are single entities compared. Differences are reported, never mended.
-
-        Returns
-        -------
-        VerifyResult
-            The keys that differ; true when there are none.
-        """
-        with final():
-            selection = self._selection()
-            return self._link.operate(lambda ends: verify(ends, selection))
-
-    def release(self, *restrictions: Any, prompt: bool | None = None) -> int:
-        """Let go of what is held for the selected entities, and keep the local rows as the lab's own.
-
-        The source may change and delete them then. Those that it has flagged become deprecated. A later pull holds
-        again what is still there; without one the link has ended, and the class is a table like any other.
-
-        Parameters
-        ----------
-        *restrictions
-            Further restrictions, as for ``&``; all of them apply.
-        prompt : bool, optional
-            Say how many holds that are, and ask. Default: ``dj.config['safemode']``.
-
-        Returns
-        -------
-        int
-            Number of holds that were let go of.
-        """
-        with final():
-            spec, here, there = self._link.spec, self._link.connect_local(), self._link.connect_source()
-            asks = host.safemode(here.connection) if prompt is None else prompt
-            selection = self._selection(*restrictions)
-
-            def confirm(unflagged: int, flagged: int) -> bool:
-                if not asks:
-                    return True
-                dj.logger.info(
-                    f"{unflagged + flagged:,} holds at {there.address} will be let go of: its lab may then change or "
-                    f"delete these rows of {spec.source_schema}. The rows in {spec.local_schema} stay, as your own."
-                )
-                return bool(host.user_choice("Release?", default="no") == "yes")
-
-            return self._link.operate(lambda ends: release(ends, selection, confirm))
-
-    def moved(self, prompt: bool | None = None) -> None:
-        """Say that this local table is the one that is held for at the source, after it was moved or restored.
-
-        A link goes by a number that is kept with the local data, and by the place where they were last used. Where they
-        are at another place it may be a copy that uses the link, and changes nothing until this is said. Whoever uses
-        the same helper table for another local table is refused from then on.
-
-        Parameters
-        ----------
-        prompt : bool, optional
-            Ask first. Default: ``dj.config['safemode']``.
-        """
-        with final():
-            here = self._link.connect_local()
-            spec = self._link.spec
-            if host.safemode(here.connection) if prompt is None else prompt:
-                dj.logger.info(
-                    f"From now on {spec.find_helper_schema()}.{spec.helper_table} at the source serves "
-                    f"{spec.local_schema}.{spec.table_name} on {here.address} ({here.facts.place}), and no other table."
-                )
-                if host.user_choice("Proceed?", default="no") != "yes":
-                    dj.logger.warning("Nothing was changed.")
-                    return
-            self._link.take_over()
-
-    def _selection(self, *restrictions: Any) -> Selection:
-        """What this query selects; DataJoint may have to ask the source for it."""
-        expression: Any = self
-        with self._link.connect_source().in_our_words():
-            for restriction in restrictions:
-                expression = expression & restriction
-            selection = selection_of(expression, self._link.spec.class_name)
-        self._link.connect_source().require_short(selection.condition)
-        return selection
-
-    def __repr__(self) -> str:
-        return str(cast(Any, super(FreeTable, self)).__repr__())
-
-    def _read_only(self, *_: Any, **__: Any) -> NoReturn:
-        raise LinkError(
-            f"The source of {self._link.spec.class_name} is read-only from here.",
-            "Delete local rows with (Table() & ...).delete(); rows at the source are its own lab's.",
-        )
-
-    insert = insert1 = insert_dataframe = update1 = staged_insert1 = _read_only
-    delete = delete_quick = drop = drop_quick = alter = _read_only
 
 
 class _SourceOf:
