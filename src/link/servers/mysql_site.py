@@ -54,15 +54,15 @@ class MySQLSite(Site):
         return int(driver.thread_id())
 
     def _opened(self, driver: Any, packet: int | None) -> Session:
-        stop = functools.partial(self._stop, driver)
+        stop = functools.partial(self._stop, self.told_number(driver))
         session = MySQLSession(driver, self.address, self.user, stop, self._raw_columns, packet)
         if self._set_row_format:
             session.execute(_ROW_FORMAT)
         return session
 
-    def _stop(self, driver: Any) -> None:
+    def _stop(self, number: int) -> None:
         with contextlib.suppress(LinkError, pymysql.MySQLError, OSError), contextlib.closing(self._connect()) as other:
-            other.query(f"KILL QUERY {driver.thread_id()}")
+            other.query(f"KILL QUERY {number}")
 
     def _connect(self) -> Any:
         settings: dict[str, Any] = {"ssl_disabled": True}

@@ -51,17 +51,17 @@ class PostgreSQLSite(Site):
         return int(driver.info.backend_pid)
 
     def _opened(self, driver: Any, packet: int | None) -> Session:
-        session = PostgreSQLSession(driver, self.address, self.user, lambda: self._stop(session))
+        session = PostgreSQLSession(driver, self.address, self.user, lambda: self._stop(session.number))
         return session
 
-    def _stop(self, session: Session) -> None:
+    def _stop(self, number: int) -> None:
         # The driver's own cancel() lets no thread run until the server has answered, or for ever where it is gone.
         with (
             contextlib.suppress(LinkError, psycopg2.Error),
             contextlib.closing(self._connect()) as other,
             other.cursor() as cursor,
         ):
-            cursor.execute("SELECT pg_cancel_backend(%s)", (session.number,))
+            cursor.execute("SELECT pg_cancel_backend(%s)", (number,))
 
     def _connect(self) -> Any:
         encrypted = host.driver(self.connection).info.ssl_in_use

@@ -294,8 +294,8 @@ class Site(ABC):
             cursor.execute(self.browsing(host.driver(self.connection)))
 
     @abstractmethod
-    def _stop(self, driver: Any) -> None:
-        """Ask the server to stop what a connection of the driver's is running; errors do not matter."""
+    def _stop(self, number: int) -> None:
+        """Ask the server to stop what the session of a number is running; errors do not matter."""
 
     @staticmethod
     @abstractmethod
@@ -330,7 +330,7 @@ class Site(ABC):
         try:
             yield
         except KeyboardInterrupt:
-            self._stop(host.driver(self.connection))
+            self._stop(self.told_number(host.driver(self.connection)))
             raise
 
     @contextlib.contextmanager
