@@ -64,7 +64,7 @@ def test_the_demo_runs_and_leaves_nothing_behind(place: Path) -> None:
     ):
         assert expected in lines
     assert "pulled 10, already shared 10" in output
-    assert "permission denied for table recording_outbound" in output
+    assert 'Delete blocked by table "recording_outbound"' in output
     assert "100%" in errors  # the progress bar
     assert lines[-1].startswith("Done in ")
 

@@ -149,8 +149,10 @@ class PostgreSQLCatalogue(Catalogue):
         return frozenset(self.session.query(f"{_OUTLINE} AND ({where})", args))
 
     def refers(self, table: Table, referred: Table) -> bool:
+        # Of which tables these are the names now, whatever they were at the beginning of a snapshot: so they are read.
+        now = "to_regclass(format('%%I.%%I', %s, %s))"
         found = self.session.query(
-            f"SELECT EXISTS (SELECT 1 FROM pg_constraint WHERE conrelid = {_OID} AND confrelid = {_OID} "
+            f"SELECT EXISTS (SELECT 1 FROM pg_constraint WHERE conrelid = {now} AND confrelid = {now} "
             "AND contype = 'f')",
             (table.schema, table.name, referred.schema, referred.name),
         )
