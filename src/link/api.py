@@ -21,7 +21,7 @@ from .model.schema import part_class, part_of_class
 from .selections import Selecting, selection_of
 from .signals import final
 from .view import Source
-from .work.deletion import delete
+from .work.deletion import delete, tell_of_holds
 from .work.ending import drop
 
 #: Keys of rows that DataJoint deletes by one statement, where it cannot do so by the conditions.
@@ -343,9 +343,7 @@ class LinkedTable(Selecting, dj.Manual, metaclass=LinkedMeta):
             with ends.local.in_one_session():
                 for table in reversed(tables):
                     dj.logger.info(f"{table.full_table_name} ({len(table)} tuples)")
-            dj.logger.info(f"{unflagged:,} holds at {ends.source.address} will be released")
-            if flagged:
-                dj.logger.info(f"{flagged:,} flagged there will become deprecated: the source can delete them then")
+            tell_of_holds(ends, unflagged, flagged)
             return bool(host.user_choice("Proceed?", default="no") == "yes")
 
         def execute() -> None:

@@ -106,7 +106,7 @@ class Login:
     backend: str
 
     def connect(self) -> dj.Connection:
-        """Another connection like it."""
+        """A connection like it."""
         return dj.Instance(
             self.host,
             self.user,

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 
 from ..ends.lineage import origins
-from ..model.schema import Table, part_names
+from ..model.schema import ForeignKey, Table, part_names
 from ..servers.catalogue import Catalogue
 from ..servers.definitions import Definitions
 from ..servers.dialect import plain
@@ -19,6 +19,11 @@ from ..servers.rights import LINEAGE, Statement
 
 #: How the names of anchors begin. DataJoint lists no table whose name begins so.
 ANCHOR = "~link_guard_"
+
+
+def held_by(helper: Table) -> ForeignKey | None:
+    """What a helper table holds: what its key refers to; None for a table whose key refers to nothing."""
+    return next((fk for fk in helper.foreign_keys if set(fk.columns) == set(helper.primary_key)), None)
 
 
 def to_anchor(catalogue: Catalogue, helpers: Sequence[Table]) -> tuple[list[Table], list[Table]]:
@@ -67,8 +72,9 @@ def unanchor(catalogue: Catalogue, define: Definitions, schema: str) -> Iterator
 
 
 def _parts(catalogue: Catalogue, helper: Table) -> Iterator[Table]:
-    """The parts of what a helper table holds, which is what its key refers to."""
-    held = next(fk for fk in helper.foreign_keys if set(fk.columns) == set(helper.primary_key))
+    """The parts of what a helper table holds."""
+    held = held_by(helper)
+    assert held
     for name in part_names(held.table, catalogue.tables(held.schema)):
         part = catalogue.table(held.schema, name)
         if part.primary_key:

@@ -20,7 +20,7 @@ from ..servers.connecting import connect
 from ..servers.rights import Guarded, Statement
 from ..servers.site import Site
 from ..servers.sites import site_of
-from .anchors import anchor, to_anchor, unanchor
+from .anchors import anchor, held_by, to_anchor, unanchor
 
 #: What everybody may change in a helper table.
 FLAG = LINK.columns["is_flagged"]
@@ -91,10 +91,11 @@ def guard(
             catalogue = site.catalogue_type(session)
             tables, others = _look(site, catalogue, schema)
             names = [table.name for table in tables]
-            firm, loose = to_anchor(catalogue, tables)
+            loose: list[Table] = []
             if remove:
                 statements = [*unanchor(catalogue, site.definitions, schema), *site.rights.unguard(schema, names)]
             else:
+                firm, loose = to_anchor(catalogue, tables)
                 link_user = "" if catalogue.shows_all_keys else _link_user(catalogue, schema, names, user)
                 statements = site.rights.guard([_guarded(table) for table in tables], link_user)
                 statements += anchor(catalogue, site.definitions, schema, firm)
@@ -134,8 +135,7 @@ def _link_user(catalogue: Catalogue, schema: str, names: Sequence[str], given: s
 
 def _is_helper(table: Table) -> bool:
     """Whether a table is built as a helper table is: it holds other rows by its key, and says how far that is."""
-    holds = any(set(fk.columns) == set(table.primary_key) for fk in table.foreign_keys)
-    return holds and set(LINK.columns.values()) <= set(table.names)
+    return held_by(table) is not None and set(LINK.columns.values()) <= set(table.names)
 
 
 def _guarded(table: Table) -> Guarded:

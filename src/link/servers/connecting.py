@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import datajoint as dj
 
@@ -87,18 +87,19 @@ class _Attempt:
 
     def _connect(self) -> None:
         address, account = self._address, self._account
+        assert address.port and address.backend  # it is completed
+        login = host.Login(
+            address.host,
+            address.port,
+            account.user,
+            account.password,
+            address.database,
+            self._use_tls,
+            address.backend,
+        )
         with host.muted(self._left.is_set):
             try:
-                instance = dj.Instance(
-                    address.host,
-                    account.user,
-                    account.password,
-                    port=address.port,
-                    use_tls=cast(Any, self._use_tls),
-                    backend=cast(Any, address.backend),
-                    database__name=address.database,
-                )
-                self._connection = instance.connection
+                self._connection = login.connect()
             except BaseException as error:
                 self._error = error
         self._ended.set()

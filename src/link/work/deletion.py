@@ -103,10 +103,15 @@ def _is_confirmed(run: Run, keys: list[Key], prompt: bool) -> bool:
         return bool(keys)
     held = len(run.holds.helper.existing(run.home, keys))
     asked = len(run.holds.existing(run.home, keys, ASKED))
-    dj_logger.info(f"{held - asked:,} holds at {run.ends.source.address} will be released")
-    if asked:
-        dj_logger.info(f"{asked:,} flagged there will become deprecated: the source can delete them then")
+    tell_of_holds(run.ends, held - asked, asked)
     return str(user_choice("Commit deletes?", default="no")) == "yes"
+
+
+def tell_of_holds(ends: Ends, released: int, deprecated: int) -> None:
+    """Tell who is to be asked what becomes of the holds."""
+    dj_logger.info(f"{released:,} holds at {ends.source.address} will be released")
+    if deprecated:
+        dj_logger.info(f"{deprecated:,} flagged there will become deprecated: the source can delete them then")
 
 
 def _mark(run: Run, keys: list[Key]) -> None:
