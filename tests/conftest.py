@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 # Before DataJoint is imported: neither this machine's settings nor its accounts shall leak into a test.
@@ -25,6 +26,7 @@ from figures import Figures  # noqa: E402
 from fleet import Fleet, TestServer  # noqa: E402
 from lab import Lab  # noqa: E402
 from provision import KINDS, TITLES, UnavailableError, find  # noqa: E402
+from provision import datajoint_014 as find_datajoint_014  # noqa: E402
 
 FLEET = pytest.StashKey[Fleet]()
 FIGURES = pytest.StashKey[Figures]()
@@ -149,6 +151,18 @@ def _pair(config: pytest.Config, kind: str) -> tuple[TestServer, TestServer]:
 def fleet(pytestconfig: pytest.Config) -> Fleet:
     """All servers of the run, for a test that needs one more."""
     return pytestconfig.stash[FLEET]
+
+
+@pytest.fixture(scope="session")
+def datajoint_014(pytestconfig: pytest.Config) -> Path:
+    """The Python of an environment with DataJoint 0.14; skips, and the run says so, where none can be made."""
+    try:
+        return find_datajoint_014()
+    except UnavailableError as reason:
+        if os.environ.get("LINK_REQUIRE_SERVERS") == "all":
+            pytest.fail(str(reason))
+        pytestconfig.stash[FLEET].missing["datajoint 0.14"] = str(reason)
+        pytest.skip(str(reason))
 
 
 @pytest.fixture(scope="session")

@@ -24,12 +24,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KINDS = ("mysql", "mariadb", "postgresql")
-TITLES = {"mysql": "MySQL", "mariadb": "MariaDB", "postgresql": "PostgreSQL"}
+TITLES = {"mysql": "MySQL", "mariadb": "MariaDB", "postgresql": "PostgreSQL", "datajoint 0.14": "DataJoint 0.14"}
 DAEMONS = {"mysql": "mysqld", "mariadb": "mariadbd"}
 PACKAGES = {"mysql": "mysql-server-core", "mariadb": "mariadb-server-core", "pgbouncer": "pgbouncer"}
 IMAGES = {"mysql": "mysql:lts", "mariadb": "mariadb:lts"}
-#: Without the second, a newer one might lack names that DataJoint 0.14 uses.
-DATAJOINT_014 = ("datajoint==0.14.*", "pyparsing<4")
+#: DataJoint 0.14 as labs have it, with what it was made for. Newer versions lack names that it uses (`pkg_resources`
+#: for one), and NumPy from 1.24 on does not let it read cells of MATLAB that are not alike.
+DATAJOINT_014 = (
+    "datajoint==0.14.6",
+    "pymysql==1.1.1",
+    "numpy<1.24; python_version < '3.12'",
+    "pandas<2.1; python_version < '3.12'",
+    "numpy<2; python_version >= '3.12'",
+    "setuptools<81",
+    "pyparsing<4",
+    "cryptography",
+)
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "datajoint-link-tests"
 
 
@@ -205,7 +215,7 @@ def _from_image(kind: str) -> Program:
 
 def datajoint_014() -> Path:
     """The Python of an environment with DataJoint 0.14, which is made once, however many ask for it."""
-    target = CACHE / f"datajoint-0.14-{sys.implementation.cache_tag}"
+    target = CACHE / f"datajoint-0.14.6-{sys.implementation.cache_tag}"
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / ".datajoint-0.14.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
