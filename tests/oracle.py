@@ -128,7 +128,8 @@ UUIDS = (
     "5c005c27-2b00-4e2d-8027-5c5c5c5c5c5c",
     "ffffffff-ffff-ffff-ffff-ffffffffffff",
 )
-INTEGER = Type("integer", "integer", (0, 1))
+#: As DataJoint 2 declares it: where nothing is, unmarked blobs are those of 0.x.
+INTEGER = Type("integer", "integer", (0, 1), "int32")
 
 
 def mysql_enum(labels: Iterable[str]) -> str:

@@ -384,17 +384,20 @@ def _mysql_cases(kind: str) -> list[st.SearchStrategy[Case]]:
         ),
         sized(lambda n: Case(Type(f"varbinary({n})", "bytes", ()), st.binary(max_size=n), (b"", b"\0")), SIZES),
         *(
-            st.sampled_from(["", "<blob>", "<attach>", "<not_installed>"]).map(
-                lambda marker, words=words: Case(  # type: ignore[misc]
-                    Type(words, "bytes", (), marker),
-                    st.binary(max_size=20),
-                    tuple(b for b in oracle.BYTES if len(b) < 99),
-                )
+            st.sampled_from(["bytes", "<blob>", "<attach>", "<not_installed>"]).map(
+                lambda marker, words=words: Case(Type(words, "bytes", (), marker), *contents(marker))  # type: ignore[misc]
             )
             for words in ("tinyblob", "blob", "mediumblob", "longblob")
         ),
         fixed("binary(16)", "uuid", st.uuids().map(str), *oracle.UUIDS, marker="uuid"),
     ]
+
+
+def contents(marker: str) -> tuple[st.SearchStrategy[bytes], tuple[bytes, ...]]:
+    """Bytes for a column, and edges of them; an attachment begins with the name of a file."""
+    before = b"a file\0" if marker == "<attach>" else b""
+    edges = tuple(before + value for value in oracle.BYTES if len(value) < 99)
+    return st.binary(max_size=20).map(lambda value: before + value), edges
 
 
 SHORT_BYTES = tuple(value for value in oracle.BYTES if len(value) < 100)
@@ -466,7 +469,7 @@ def _postgresql_cases(local: str) -> list[st.SearchStrategy[Case]]:
         fixed("jsonb", "json", json_values.filter(lambda t: "\\u0000" not in t), *_jsonb_edges(), marker="json"),
         fixed("json", "json", json_values, *json_edges("postgresql"), '"\\ud800"'),
         *(
-            st.just(Case(Type("bytea", "bytes", (), marker), st.binary(max_size=20), oracle.BYTES))
+            st.just(Case(Type("bytea", "bytes", (), marker), *contents(marker)))
             for marker in ("bytes", "<blob>", "<attach>", "<not_installed>")
         ),
         fixed("uuid", "uuid", st.uuids().map(str), *oracle.UUIDS, marker="uuid"),

@@ -50,11 +50,12 @@ def older_spec(
     local_schema: str,
     stores: Mapping[str, str] | None = None,
     *,
+    codecs: Mapping[str, str] | None = None,
     parts_named: frozenset[str] = frozenset(),
     create_schema: bool = True,
     create_tables: bool = True,
 ) -> OlderSpec:
-    """What the older interface says of a link, with its outbound table; ``stores`` as for ``@link``."""
+    """What the older interface says of a link, with its outbound table; ``stores`` and ``codecs`` as for ``@link``."""
     return OlderSpec(
         class_name=class_name,
         address=address or Address(""),
@@ -64,6 +65,7 @@ def older_spec(
         local_schema=local_schema,
         store_pairs=tuple((stores or {}).items()),
         use_tls=None,
+        codec_pairs=tuple((codecs or {}).items()),
         parts_named=parts_named,
         create_schema=create_schema,
         create_tables=create_tables,

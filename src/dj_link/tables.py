@@ -8,6 +8,7 @@ from typing import Any
 import link.api
 import link.view
 from link import PullResult
+from link.config import require_codecs
 from link.ends.linking import Link as EndsLink
 from link.errors import ConfigError
 from link.signals import final
@@ -88,6 +89,8 @@ class Link:
         The schema of the source table.
     stores : mapping of str to str, optional
         Local store to source store, for tables with files.
+    codecs : mapping of str to str, optional
+        As for ``@link``.
 
     Raises
     ------
@@ -106,6 +109,8 @@ class Link:
         local_schema: LazySchema,
         source_schema: LazySchema,
         stores: Mapping[str, str] | None = None,
+        *,
+        codecs: Mapping[str, str] | None = None,
     ) -> None:
         for what, schema in (("local_schema", local_schema), ("source_schema", source_schema)):
             if not isinstance(schema, LazySchema):
@@ -113,6 +118,8 @@ class Link:
         self._local = local_schema
         self._source = source_schema
         self._stores = swapped_stores(stores)
+        require_codecs(codecs)
+        self._codecs = codecs
 
     def __call__(self, cls: type) -> Any:
         """Decorate a class, and return a subclass of :class:`LinkedTable`."""
@@ -124,6 +131,7 @@ class Link:
             None,
             self._local.schema_name,
             self._stores,
+            codecs=self._codecs,
             parts_named=link.api.parts_named(cls),
             create_schema=self._local.create_schema,
             create_tables=self._local.create_tables,

@@ -37,6 +37,7 @@ def link(
     /,
     *,
     stores: Mapping[str, LocalStore] | None = None,
+    codecs: Mapping[str, str] | None = None,
     backend: str | None = None,
     database: str | None = None,
     port: int | None = None,
@@ -66,6 +67,10 @@ def link(
         For tables with files: each store of the source, and the local store for copies of its objects. Both are
         configured in DataJoint's settings of the local connection; where the source's goes by another name there, give
         a pair of names. ``reference("local_store")`` copies nothing. The default store is named ``"default"``.
+    codecs : mapping, optional
+        What columns are taken for where the source does not say it, or says something else: ``"bytes"`` as they are,
+        ``"<blob>"`` or another codec. A column of a part table stands behind its class: ``"Spike.trace"``. Needed for
+        some of what DataJoint 0.12 to 0.14 declared.
     backend : {'mysql', 'postgresql'}, optional
         The kind of the source server ('mysql' for MariaDB as well). Default: that of the local connection.
     database : str, optional
@@ -111,6 +116,7 @@ def link(
             schemas,
             helper_table,
             stores=stores,
+            codecs=codecs,
             backend=backend,
             database=database,
             port=port,

@@ -155,6 +155,8 @@ class LinkSpec:
     ----------
     store_pairs : tuple
         Each store of the source, with what ``stores=`` gives for it.
+    codec_pairs : tuple
+        Columns, with what ``codecs=`` takes them for.
     holder : str or None
         Who holds, in words for people at the source.
     parts_named : frozenset of str
@@ -171,6 +173,7 @@ class LinkSpec:
     local_schema: str
     store_pairs: tuple[tuple[str, LocalStore], ...]
     use_tls: bool | Mapping[str, Any] | None
+    codec_pairs: tuple[tuple[str, str], ...] = ()
     layout: Layout = LINK
     holder: str | None = field(default=None, compare=False)
     parts_named: frozenset[str] = field(default=frozenset(), compare=False)
@@ -181,6 +184,11 @@ class LinkSpec:
     def stores(self) -> Mapping[str, LocalStore]:
         """The local store for each of the source's."""
         return MappingProxyType(dict(self.store_pairs))
+
+    @property
+    def codecs(self) -> Mapping[str, str]:
+        """What columns are taken for, whatever the source says."""
+        return MappingProxyType(dict(self.codec_pairs))
 
     @property
     def table_name(self) -> str:
@@ -199,6 +207,7 @@ def make_spec(
     helper_table: str,
     *,
     stores: Mapping[str, LocalStore] | None,
+    codecs: Mapping[str, str] | None = None,
     backend: str | None,
     database: str | None,
     port: int | None,
@@ -227,6 +236,7 @@ def make_spec(
             'Or to reference("local_store"), or to a pair: the name of the source\'s store in these settings, and the '
             "local store.",
         )
+    require_codecs(codecs)
     if port is not None and (not isinstance(port, int) or not 0 < port < 65536):
         raise ConfigError(f"port must be a number from 1 to 65535, not {port!r}.")
     if use_tls is not None and not isinstance(use_tls, (bool, Mapping)):
@@ -251,9 +261,26 @@ def make_spec(
         # DataJoint writes the default store as an empty name, and configures it as "default".
         store_pairs=tuple(("" if name == "default" else name, store) for name, store in (stores or {}).items()),
         use_tls=use_tls,
+        codec_pairs=tuple((codecs or {}).items()),
         holder=holder,
         parts_named=parts_named,
     )
+
+
+def require_codecs(codecs: object) -> None:
+    """Raise ConfigError where ``codecs=`` does not name columns and what they are taken for."""
+    if codecs is None:
+        return
+    if not isinstance(codecs, Mapping) or not all(isinstance(n, str) for pair in codecs.items() for n in pair):
+        raise ConfigError(f"codecs must map columns to what they are taken for, not {codecs!r}.", _CODECS)
+    for column, word in codecs.items():
+        if not re.fullmatch(r"bytes|json|<[^<>@:]+>", word):
+            raise ConfigError(f"codecs={{{column!r}: {word!r}}} is no word for a column.", _CODECS)
+
+
+_CODECS = (
+    "Such as codecs={'waveform': 'bytes', 'graph': '<graph>', 'Spike.trace': '<blob>'}: a part's behind its class."
+)
 
 
 def _is_mapping_of_stores(stores: object) -> bool:

@@ -23,6 +23,7 @@ import datajoint as dj
 import networkx
 from datajoint.builtin_codecs import AttachCodec, FilepathCodec, HashCodec, NpyCodec, SchemaCodec
 from datajoint.codecs import Codec, is_codec_registered, lookup_codec, resolve_dtype
+from datajoint.declare import CORE_TYPE_PATTERNS
 from datajoint.dependencies import extract_master
 from datajoint.errors import AccessError, DataJointError, LostConnectionError
 from datajoint.expression import QueryExpression
@@ -306,9 +307,9 @@ def set_lineage(heading: Any, lineages: Mapping[str, str]) -> None:
     heading._lineage_available = True
 
 
-def knows_lineage(comments: Iterable[str]) -> bool:
-    """Whether a table was made by a DataJoint that writes down where attributes come from: it has its own types."""
-    return any(comment.startswith((":int", ":uint", ":float", ":bool", ":varchar", ":char")) for comment in comments)
+def is_core_type(marker: str) -> bool:
+    """Whether a marker names a type of DataJoint 2's own: it marks them all, and those before it a uuid alone."""
+    return marker != "uuid" and any(pattern.match(marker) for pattern in CORE_TYPE_PATTERNS.values())
 
 
 def lineage_of(heading: Any) -> dict[str, str]:

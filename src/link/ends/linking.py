@@ -18,6 +18,7 @@ from ..files.columns import relabelled
 from ..files.routes import Routes
 from ..holds.helper import provide_helper
 from ..holds.parts import holds_of
+from ..model.kinds import marker
 from ..model.schema import Group, part_names
 from ..model.states import HELD
 from ..servers.rights import LINEAGE
@@ -106,9 +107,9 @@ class Link:
             # The account does not see what DataJoint has written down of it.
             with site.catalogue() as catalogue:
                 host.set_lineage(heading, origins(catalogue, master, master.names))
-                self._are_guessed = host.knows_lineage(c.comment for c in master.columns) and not are_seen(
-                    catalogue, master
-                )
+                # DataJoint 2 has written it down.
+                is_written = any(host.is_core_type(marker(column.comment)) for column in master.columns)
+                self._are_guessed = is_written and not are_seen(catalogue, master)
         return heading
 
     def find_origins(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from .. import host
 from ..config import LinkSpec
 from ..errors import DefinitionError, NotFoundError, PrivilegeError
 from ..holds.helper import check_key, require_rights
+from ..model.legacy import modernized
 from ..model.schema import Group, Table, find_master, nearest, part_class, part_names, part_of_class, with_master_keys
 from ..servers.catalogue import Catalogue
 from ..servers.dialect import PARTITION
@@ -21,7 +22,7 @@ SURPLUS_RIGHTS = ("INSERT", "UPDATE", "DELETE")
 
 
 def find_source(site: Site, spec: LinkSpec) -> Group:
-    """The source's tables as they are declared there, checked for the rights that a link needs.
+    """The source's tables as DataJoint 2 would have declared them, checked for the rights that a link needs.
 
     Raises
     ------
@@ -31,17 +32,25 @@ def find_source(site: Site, spec: LinkSpec) -> Group:
         A right is missing.
     DefinitionError
         They are not of a kind that can be linked.
+    ConfigError
+        ``codecs=`` does not fit them.
     """
     with site.catalogue() as catalogue:
         tables = _named(site, spec, catalogue)
+        modern = modernized(Group(tables[0], tuple(tables[1:])), spec.codecs)
         for table in tables:
             require_rights(site, catalogue, table, SOURCE_RIGHTS)
             _warn_of_surplus(site, spec, catalogue, table)
             _require_no_obstacle(site, catalogue, table, held=table is tables[0])
     _require_heading(site, tables[0])
     check_key(tables[0], spec.layout)
-    group = with_master_keys(tables[0], tables[1:])
+    group = with_master_keys(modern.group.master, modern.group.parts)
     _require_parts(site, spec, group)
+    if modern.taken and site.is_news((spec, modern.taken)):
+        logger.info(
+            "%s: of %s.%s on %s these are taken: %s",
+            *(spec.class_name, group.master.schema, group.master.name, site.address, ", ".join(modern.taken)),
+        )
     return group
 
 

@@ -116,7 +116,7 @@ def local_group(source: Group, schema: str, table_name: str) -> Group:
 
     What the source computes are plain columns here.
     """
-    source = source.map(lambda table: replace(table, columns=tuple(replace(c, generated=False) for c in table.columns)))
+    source = source.map(lambda table: replace(table, columns=tuple(map(_plain, table.columns))))
     master = replace(source.master, schema=schema, name=table_name, foreign_keys=())
     parts = tuple(
         replace(
@@ -128,6 +128,10 @@ def local_group(source: Group, schema: str, table_name: str) -> Group:
         for part in source.parts
     )
     return Group(master, parts)
+
+
+def _plain(column: Column) -> Column:
+    return replace(column, generated=False, content=None, tracked=None)
 
 
 def keys_of(master: Table, name: str) -> Table:

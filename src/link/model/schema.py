@@ -5,12 +5,55 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from ..errors import DefinitionError
 from ..host import from_camel_case, to_camel_case
 from .kinds import Kind
 
 TIER_PREFIXES = ("", "#", "_", "__")
+
+
+@dataclass(frozen=True)
+class Content:
+    """What the bytes of a column must be, which its server looks at when it sends them.
+
+    Attributes
+    ----------
+    what : {'packed', 'attachment'}
+        What DataJoint's serializer makes; or the name of a file, a NUL, and its content.
+    place : str
+        The column, as ``codecs=`` names it.
+    """
+
+    what: Literal["packed", "attachment"]
+    place: str
+
+    @property
+    def refusal(self) -> str:
+        """Why other bytes are refused, and what takes them; short, for servers cut what they quote."""
+        why = "not packed by DataJoint" if self.what == "packed" else "the file name in it is none"
+        return f"{self.place}: {why}; codecs={{'{self.place}': 'bytes'}} takes the bytes"
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """Where DataJoint 0.x keeps what a column in a store names: the table that has a row for each object.
+
+    Attributes
+    ----------
+    schema, table : str
+        ``~external_<store>``, in the source's schema.
+    declared : {'blob', 'attach', 'filepath', 'adapter'}
+        What the column was declared as; of an adapter each row says what its object is.
+    store : str
+        The store's name at the source.
+    """
+
+    schema: str
+    table: str
+    declared: Literal["blob", "attach", "filepath", "adapter"]
+    store: str
 
 
 @dataclass(frozen=True)
@@ -35,6 +78,11 @@ class Column:
         Whether it is text, and its counterpart at the other end has the same character set: the bytes can travel.
     sent_as : str or None
         The type of the column that its values are for, where that is another one.
+    content : Content or None
+        What its bytes must be, if they are looked at.
+    tracked : Tracked or None
+        Of a column that DataJoint 0.x declared in a store: where it keeps what is told of each object. To all others it
+        is a column of JSON.
     """
 
     name: str
@@ -51,6 +99,8 @@ class Column:
     enum_type: str | None = None
     as_stored: bool = False
     sent_as: str | None = None
+    content: Content | None = None
+    tracked: Tracked | None = None
 
     @property
     def hidden(self) -> bool:

@@ -17,6 +17,8 @@ from . import mysql_texts, mysql_types
 from .dialect import linkable_kind
 from .session import Form
 
+#: Begins what is no text to PostgreSQL, and says why in what follows.
+REFUSED = b"\xff\x01"
 _LONG_LITERAL = 1_000_000
 _LONG_ROW = 65_536
 #: Within text literals every quote has a backslash before it, so this is a literal of its own.

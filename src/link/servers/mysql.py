@@ -20,7 +20,7 @@ from ..model.ranges import Key, Sql
 from ..model.schema import Column, Table
 from . import mysql_texts, mysql_types
 from .dialect import DIGEST, LONG_VALUE, Dialect, linkable_kind, may_be_long
-from .languages import is_text, travels_as_bytes
+from .languages import REFUSED, is_text, travels_as_bytes
 from .session import Form
 from .settings import NO_LIMIT
 
@@ -255,39 +255,51 @@ class MySQL(Dialect):
         rendered = self._render_row(table, form, raw)
         return ", ".join([rendered, *(_raw(column, self.field(table, column.name)) for column in raw)])
 
+    def _looked_at(self, column: Column, reference: str, rendered: str, form: Form) -> str:
+        """What is rendered of a column, or what the destination refuses in place of bytes that it must not have."""
+        if not column.content:
+            return rendered
+        refusal = self._refusal(column.content.refusal, form)
+        return f"IF({mysql_types.is_as(column.content.what, reference)}, {rendered}, {refusal})"
+
+    def _refusal(self, why: str, form: Form) -> str:
+        """What stands for a value that the destination shall refuse, with this text."""
+        if form.language == "values":
+            return self.text(mysql_types.refusal(why))
+        return f"CONCAT(x'{REFUSED.hex()}', {self.text(why)})"
+
     def _render_row(self, table: Table, form: Form, raw: Sequence[Column]) -> str:
         null = "'NULL'" if form.language == "values" else r"'\\N'"
-        fields = (
-            (f"IF({self.field(table, c.name)} IS NULL, {null}, 0x00)" if c.nullable else "0x00")
-            if c in raw
-            else self._render_column(c, self.field(table, c.name), form)
-            for c in table.columns
-        )
+        fields = []
+        for column in table.columns:
+            reference = self.field(table, column.name)
+            rendered = "0x00" if column in raw else self._render_column(column, reference, form)
+            rendered = self._looked_at(column, reference, rendered, form)
+            # Not IFNULL: a value too long to render is NULL as well, and must not pass for one that is.
+            fields.append(f"IF({reference} IS NULL, {null}, {rendered})" if column.nullable else rendered)
         before, between, after = ("'('", "','", "')'") if form.language == "values" else ("''", "CHAR(9)", "''")
         joined = f", {between}, ".join(fields)
         return f"CONVERT(CONCAT({before}, {joined}, {after}) USING binary)"
 
     def _render_column(self, column: Column, reference: str, form: Form) -> str:
         if form.language == "values":
-            rendered, null = mysql_types.in_values(linkable_kind(column), reference), "'NULL'"
+            rendered = mysql_types.in_values(linkable_kind(column), reference)
             if not mysql_texts.is_exact(column):
                 if column.as_stored:
                     rendered = mysql_texts.stored(column, reference)
                 else:
-                    refusal = self.text(mysql_types.refusal(mysql_texts.reason(column)))
+                    refusal = self._refusal(mysql_texts.reason(column), form)
                     rendered = f"IF({mysql_texts.lost(column, reference, self.halves)}, {refusal}, {rendered})"
             if linkable_kind(column).name == "json" and not (self.exact_json or form.exact_json):
                 refusal = self.text(mysql_types.rounded_json(column.name))
                 rendered = f"IF({mysql_types.is_rounded(reference)}, {refusal}, {rendered})"
         else:
-            rendered, null = mysql_types.in_copy(linkable_kind(column), reference), r"'\\N'"
+            rendered = mysql_types.in_copy(linkable_kind(column), reference)
             if not mysql_texts.is_exact(column):
-                # A byte that PostgreSQL takes for no text.
-                refusal = f"CONCAT(0xFF, {self.text(mysql_texts.reason(column))})"
+                refusal = self._refusal(mysql_texts.reason(column), form)
                 condition = mysql_texts.lost(column, reference, self.halves)
                 rendered = f"IF({condition}, {refusal}, CAST({rendered} AS BINARY))"
-        # Not IFNULL: a value too long to render is NULL as well, and must not pass for one that is.
-        return f"IF({reference} IS NULL, {null}, {rendered})" if column.nullable else rendered
+        return rendered
 
     # what the catalogue shows
 
@@ -346,7 +358,8 @@ def _is_long(column: Column) -> bool:
 def _raw(column: Column, reference: str) -> str:
     """A raw column as it travels: text in UTF-8, whatever its character set is, or the bytes that are stored."""
     converted = column.charset not in (None, "utf8mb4") and not travels_as_bytes(column)
-    return f"CAST({f'CONVERT({reference} USING utf8mb4)' if converted else reference} AS BINARY)"
+    code = f"CAST({f'CONVERT({reference} USING utf8mb4)' if converted else reference} AS BINARY)"
+    return f"IF({mysql_types.is_as(column.content.what, reference)}, {code}, NULL)" if column.content else code
 
 
 def _is_looked_at(column: Column) -> bool:

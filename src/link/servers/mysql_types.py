@@ -144,6 +144,22 @@ def refusal(why: str) -> str:
     return f"CAST({literal(why)} AS SIGNED)"
 
 
+#: Heads of what DataJoint's serializers make, 0.x's and MATLAB's too; ``datajoint/blob.py`` of 0.12 and later.
+_COMPRESSED, _HEADS = "x'5A4C31323300'", "x'6D596D00', x'646A3000'"
+#: Names of files are shorter than this.
+_NAME = 1024
+
+
+def is_as(what: str, reference: str) -> str:
+    """The condition that bytes are what a column's :class:`~link.model.schema.Content` says."""
+    if what == "packed":
+        return f"(LEFT({reference}, 4) IN ({_HEADS}) OR LEFT({reference}, 6) = {_COMPRESSED})"
+    head = f"LEFT({reference}, {_NAME})"
+    name = f"SUBSTRING_INDEX({head}, x'00', 1)"
+    is_path = f"LOCATE(x'2F', {name}) OR LOCATE(x'5C', {name}) OR {name} IN (x'2E', x'2E2E')"
+    return f"(LOCATE(x'00', {head}) > 1 AND NOT ({is_path}))"
+
+
 def rounded_json(column: str) -> str:
     """What stands for JSON that MySQL would round."""
     return refusal(f"{column}: JSON with numbers of more digits than MySQL keeps")

@@ -140,7 +140,7 @@ class PostgreSQL(Dialect):
         ``(1,'text',x'ff',NULL)``.
         """
         if form.language == "binary":
-            return ", ".join(_sent(column, self.field(table, column.name)) for column in table.columns)
+            return ", ".join(self._sent(column, self.field(table, column.name)) for column in table.columns)
         fields = (self._render_column(column, self.field(table, column.name), form) for column in table.columns)
         return "'(' || " + " || ',' || ".join(fields) + " || ')'"
 
@@ -149,7 +149,21 @@ class PostgreSQL(Dialect):
         if linkable_kind(column).name == "json" and not form.exact_json:
             refusal = self.text(mysql_types.rounded_json(column.name))
             value = f"CASE WHEN {postgresql_types.is_rounded(reference)} THEN {refusal} ELSE {value} END"
+        if column.content:
+            refusal = self.text(mysql_types.refusal(column.content.refusal))
+            value = f"CASE WHEN {postgresql_types.is_attachment(reference)} THEN {value} ELSE {refusal} END"
         return f"coalesce({value}, 'NULL')" if column.nullable else value
+
+    def _sent(self, column: Column, reference: str) -> str:
+        """A column in the binary form of the type that it is for; how long its values may be the other server says."""
+        bare = re.sub(r"\([-\d,]+\)", "", column.sent_as or column.type)
+        sent = reference if bare == re.sub(r"\([-\d,]+\)", "", column.type) else f"{reference}::{bare}"
+        if not column.content:
+            return sent
+        # An error of this server's: it shall not be computed before there is such a row, hence the bytes at its end.
+        why = f"{self.text(column.content.refusal + ' ')} || encode(substring({reference} from 1 for 0), 'hex')"
+        refusal = f"convert_to(({why})::int::text, 'UTF8')"
+        return f"CASE WHEN {postgresql_types.is_attachment(reference)} THEN {sent} ELSE {refusal} END"
 
 
 def _common(kind: Kind, reference: str) -> str:
@@ -160,12 +174,6 @@ def _common(kind: Kind, reference: str) -> str:
     code = reference if kind.name == "bytes" else f"convert_to({reference}::text, 'UTF8')"
     digest = f"'{DIGEST}' || encode(sha256({code}), 'hex')"
     return f"CASE WHEN octet_length({code}) > {LONG_VALUE} THEN {digest} ELSE {value} END"
-
-
-def _sent(column: Column, reference: str) -> str:
-    """A column in the binary form of the type that it is for; how long its values may be the other server says."""
-    bare = re.sub(r"\([-\d,]+\)", "", column.sent_as or column.type)
-    return reference if bare == re.sub(r"\([-\d,]+\)", "", column.type) else f"{reference}::{bare}"
 
 
 def _array(column: Column, values: Sequence[Any]) -> str | list[Any]:

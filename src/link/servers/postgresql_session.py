@@ -19,7 +19,7 @@ from ..model.schema import Table
 from ..signals import BusyError, RowError
 from . import refusals, settings
 from .dialect import plain
-from .languages import unhexed
+from .languages import REFUSED, unhexed
 from .postgresql import PostgreSQL
 from .session import Block, Form, Session
 
@@ -314,5 +314,8 @@ def _unfit(table: Table, lines: bytes) -> str | None:
             return None
         except UnicodeDecodeError as error:
             place, what = error.start, "has bytes that are no character"
+    if lines.startswith(REFUSED, place):
+        why = re.match(rb"[^\t\n]*", lines[place + len(REFUSED) :])
+        return why[0].decode(errors="replace") if why else None
     column = table.names[lines.count(b"\t", lines.rfind(b"\n", 0, place) + 1, place)]
     return f"{table.name}.{column} {what}"

@@ -163,6 +163,18 @@ def _written_out(reference: str) -> str:
     return f"CASE WHEN {finite} THEN to_char({reference}, 'YYYY-MM-DD HH24:MI:SS.US') ELSE {reference}::text END"
 
 
+def is_attachment(reference: str) -> str:
+    """The condition that bytes are the name of a file, a NUL, and its content."""
+    head = f"substring({reference} from 1 for 1024)"
+    name = f"substring({head} from 1 for position('\\x00'::bytea in {head}) - 1)"
+    is_path = f"position('\\x2f'::bytea in {name}) > 0 OR position('\\x5c'::bytea in {name}) > 0"
+    is_path = f"{is_path} OR {name} IN ('\\x2e'::bytea, '\\x2e2e'::bytea)"
+    # One after the other: what comes later must not be computed of what has no name.
+    return (
+        f"{reference} IS NULL OR CASE WHEN position('\\x00'::bytea in {head}) > 1 THEN NOT ({is_path}) ELSE false END"
+    )
+
+
 def summed(kind: Kind, reference: str) -> str:
     """An expression for a checksum over keys, the same text on every kind of server."""
     if kind.name in ("text", "enum"):
