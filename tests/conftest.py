@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,13 @@ import recorder  # noqa: E402
 
 recorder.install()
 
+import provision  # noqa: E402
 import pytest  # noqa: E402
 from buckets import Buckets  # noqa: E402
 from figures import Figures  # noqa: E402
 from fleet import Fleet, TestServer  # noqa: E402
 from lab import Lab  # noqa: E402
 from provision import KINDS, TITLES, UnavailableError, find  # noqa: E402
-from provision import datajoint_014 as find_datajoint_014  # noqa: E402
 
 FLEET = pytest.StashKey[Fleet]()
 FIGURES = pytest.StashKey[Figures]()
@@ -156,12 +156,22 @@ def fleet(pytestconfig: pytest.Config) -> Fleet:
 @pytest.fixture(scope="session")
 def datajoint_014(pytestconfig: pytest.Config) -> Path:
     """The Python of an environment with DataJoint 0.14; skips, and the run says so, where none can be made."""
+    return _installed(pytestconfig, "datajoint 0.14", provision.datajoint_014)
+
+
+@pytest.fixture(scope="session")
+def elements(pytestconfig: pytest.Config) -> Path:
+    """The folder of the pipelines that were published for DataJoint 0.14; likewise."""
+    return _installed(pytestconfig, "elements", provision.elements)
+
+
+def _installed(config: pytest.Config, what: str, install: Callable[[], Path]) -> Path:
     try:
-        return find_datajoint_014()
+        return install()
     except UnavailableError as reason:
+        config.stash[FLEET].missing[what] = str(reason)
         if os.environ.get("LINK_REQUIRE_SERVERS") == "all":
             pytest.fail(str(reason))
-        pytestconfig.stash[FLEET].missing["datajoint 0.14"] = str(reason)
         pytest.skip(str(reason))
 
 

@@ -4,7 +4,8 @@ PostgreSQL comes out of a wheel. MySQL and MariaDB are used when they are on the
 Ubuntu's packages are unpacked into a private cache and run there through their own loader, so that nothing is
 installed and no setting of the system touched; otherwise a container engine runs their images.
 
-DataJoint 0.14 comes into an environment of its own in that cache, for what people of a source lab do who have it.
+DataJoint 0.14 comes into an environment of its own in that cache, for what people of a source lab do who have it, and
+pipelines that were published for it into a folder beside.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 KINDS = ("mysql", "mariadb", "postgresql")
-TITLES = {"mysql": "MySQL", "mariadb": "MariaDB", "postgresql": "PostgreSQL", "datajoint 0.14": "DataJoint 0.14"}
+TITLES = {"mysql": "MySQL", "mariadb": "MariaDB", "postgresql": "PostgreSQL"}
+TITLES |= {"datajoint 0.14": "DataJoint 0.14", "elements": "pipelines published for DataJoint 0.14"}
 DAEMONS = {"mysql": "mysqld", "mariadb": "mariadbd"}
 PACKAGES = {"mysql": "mysql-server-core", "mariadb": "mariadb-server-core", "pgbouncer": "pgbouncer"}
 IMAGES = {"mysql": "mysql:lts", "mariadb": "mariadb:lts"}
@@ -39,6 +42,20 @@ DATAJOINT_014 = (
     "setuptools<81",
     "pyparsing<4",
     "cryptography",
+)
+#: Pipelines that were published for it, and what these import of all that they name.
+ELEMENTS = (
+    "element-lab==0.3.0",
+    "element-animal==0.1.8",
+    "element-session==0.1.6",
+    "element-event==0.2.3",
+    "element-array-ephys==0.2.11",
+    "element-interface==0.6.1",
+    "pyopenephys==1.2.0",
+    "quantities==0.16.4",
+    "xmltodict==1.0.4",
+    "natsort==8.4.0",
+    "pyyaml==6.0.4",
 )
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "datajoint-link-tests"
 
@@ -214,27 +231,38 @@ def _from_image(kind: str) -> Program:
 
 
 def datajoint_014() -> Path:
-    """The Python of an environment with DataJoint 0.14, which is made once, however many ask for it."""
-    target = CACHE / f"datajoint-0.14.6-{sys.implementation.cache_tag}"
+    """The Python of an environment with DataJoint 0.14."""
+
+    def begin(root: Path) -> list[str]:
+        venv.create(root, symlinks=True)
+        return ["--python", str(root / "bin/python"), "install"]
+
+    return _installed("datajoint-0.14", DATAJOINT_014, begin) / "bin/python"
+
+
+def elements() -> Path:
+    """A folder from which pipelines can be imported in that environment."""
+    return _installed("elements", ELEMENTS, lambda root: ["install", "--no-deps", "--target", str(root)])
+
+
+def _installed(name: str, packages: Sequence[str], begin: Callable[[Path], list[str]]) -> Path:
+    """What pip makes of packages, once however many ask for it: whole, or not there at all."""
+    mark = f"{sys.implementation.cache_tag}-{zlib.crc32(repr(packages).encode()):08x}"
+    target = CACHE / f"{name}-{mark}"
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / ".datajoint-0.14.lock").open("w") as lock:
+    with (CACHE / f".{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
-            _install(target, *DATAJOINT_014)
-    return target / "bin/python"
-
-
-def _install(target: Path, *packages: str) -> None:
-    """Make an environment: whole, or not there at all."""
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=CACHE) as scratch:
-        root = Path(scratch) / "root"
-        venv.create(root, symlinks=True)
-        pip = [sys.executable, "-m", "pip", "--python", str(root / "bin/python"), "install", "--quiet"]
-        try:
-            _output([*pip, "--disable-pip-version-check", *packages])
-        except subprocess.CalledProcessError as error:
-            raise UnavailableError(f"pip cannot install {' '.join(packages)}: {error.stderr.strip()[-300:]}") from error
-        root.rename(target)
+            with tempfile.TemporaryDirectory(prefix=".fetch-", dir=CACHE) as scratch:
+                root = Path(scratch) / "root"
+                pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *begin(root), *packages]
+                try:
+                    _output(pip)
+                except subprocess.CalledProcessError as error:
+                    reason = error.stderr.strip()[-300:]
+                    raise UnavailableError(f"pip cannot install {' '.join(packages)}: {reason}") from error
+                root.rename(target)
+    return target
 
 
 def _output(command: Sequence[str], cwd: Path | None = None) -> str:
