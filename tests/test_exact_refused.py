@@ -276,3 +276,21 @@ def test_keys_that_postgresql_cannot_index(mixed: Lab) -> None:
     Thing = declare(lab, {"k": key}, [(b"short",), (noise,)], ["k"])
     (error,) = check_refused(lab, Thing, 2, 1)
     assert "index row size" in error
+
+
+# attachments
+
+
+@pytest.mark.parametrize("long", [False, True], ids=["short", "long"])
+def test_attachments_that_would_leave_their_folder(mixed: Lab, long: bool) -> None:
+    lab = mixed
+    content = b"\x01data\xff" * (2000 if long else 1)
+    names = (b"../../x", b"a/b", b"c:\\x", b".", b"..", b"")
+    rows = [(1, b"notes.txt\0" + content), (2, None), *((n, name + b"\0" + content) for n, name in enumerate(names, 3))]
+    rows.append((9, content))
+    sql = "bytea" if lab.source_server.kind == "postgresql" else "longblob"
+    thing = declare(lab, {"k": oracle.INTEGER, "file": Type(sql, "bytes", (), "<attach>")}, rows, ["k"])
+    if long and lab.source_server.kind != "postgresql":
+        lab.source_server.sql(f"ANALYZE TABLE `{lab.source_schema}`.thing")
+    for error in check_refused(lab, thing, len(rows), len(names) + 1):
+        assert "file: the file name in it is none; codecs={'file': 'bytes'} takes the bytes" in error

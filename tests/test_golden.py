@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -19,7 +20,7 @@ from link.model.kinds import Kind
 from link.model.layouts import LINK, WORKER, Layout
 from link.model.mapping import local_group
 from link.model.ranges import ALL, Chunk, Range, Selection, Sql
-from link.model.schema import Column, ForeignKey, Group, Table, part_name
+from link.model.schema import Column, Content, ForeignKey, Group, Table, part_name
 from link.model.states import FLAGGED, PULLING, SHARED, TRANSITIONS, UNFLAGGED, UNSETTLED
 from link.servers.definitions import Definitions
 from link.servers.dialect import Dialect
@@ -28,6 +29,7 @@ from link.servers.mysql import MariaDB, MySQL
 from link.servers.mysql_definitions import MySQLDefinitions
 from link.servers.postgresql import PostgreSQL
 from link.servers.postgresql_definitions import PostgreSQLDefinitions
+from link.servers.session import Form
 
 GOLDEN = Path(__file__).with_name("golden")
 DIALECTS: dict[str, tuple[Dialect, type[Definitions]]] = {
@@ -96,6 +98,7 @@ def statements(dialect: Dialect, define: Definitions) -> Iterator[tuple[str, str
     for name, layout in LAYOUTS.items():
         yield from holding(f"{name}: ", dialect, tables, layout)
     yield from comparing(dialect, tables)
+    yield from sending(dialect, tables)
 
 
 def defining(define: Definitions, tables: Group) -> Iterator[tuple[str, str | Sql]]:
@@ -159,6 +162,24 @@ def comparing(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]
     yield "delete keys", rows.deletion(KEYS)
     for sql in dialect.stable_read(f"SELECT {rows.selected} FROM {rows.name}"):
         yield "read what is deleted next", sql
+
+
+def sending(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]]:
+    """Rows with bytes that are looked at on the way."""
+    table = tables.master
+    whats: tuple[Literal["attachment", "packed"], ...] = ("attachment", "packed")
+    languages: tuple[Literal["values", "copy"], ...] = ("values", "copy")
+    for what in whats:
+        looked_at = replace(table["wave"], content=Content(what, "wave"))
+        some = replace(table, columns=(*table.key_columns, looked_at))
+        if isinstance(dialect, MySQL):
+            for language in languages:
+                form = Form(language)
+                yield f"send rows, {what}, {language}", f"SELECT {dialect.render(some, form)}"
+                yield f"send long rows, {what}, {language}", f"SELECT {dialect.render(some, form, [looked_at])}"
+        elif isinstance(dialect, PostgreSQL) and what == "attachment":
+            for form in (Form("values"), Form("binary")):
+                yield f"send rows, {what}, {form.language}", f"SELECT {dialect.render(some, form)}"
 
 
 def golden(name: str) -> str:
