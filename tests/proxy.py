@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 
 # With this option, closing a socket sends a reset: the other end sees a broken wire, not an orderly end.
@@ -14,10 +15,17 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Proxy:
-    """Forwards connections made to `port`; every byte travels for `delay_ms` each way, in any quantity."""
+    """Forwards connections made to `port`; every byte travels for `delay_ms` each way, in any quantity.
 
-    def __init__(self, target_host: str, target_port: int, delay_ms: float = 0) -> None:
+    With `instead`, bytes come out as others, as many, at either end: a server then calls itself something else.
+    """
+
+    def __init__(
+        self, target_host: str, target_port: int, delay_ms: float = 0, instead: Mapping[bytes, bytes] | None = None
+    ) -> None:
         self.delay_ms = delay_ms
+        self._instead = instead or {}
+        assert all(len(old) == len(new) for old, new in self._instead.items())
         self._target = (target_host, target_port)
         self._broken = False
         self._wires: list[socket.socket] = []
@@ -79,6 +87,8 @@ class Proxy:
         while (due_data := wire.get())[1]:
             due, data = due_data
             time.sleep(max(0.0, due - time.monotonic()))
+            for old, new in self._instead.items():
+                data = data.replace(old, new)
             with suppress(OSError):
                 sink.sendall(data)
         with suppress(OSError):

@@ -29,10 +29,8 @@ from link import (
     StoreError,
     TransactionError,
     UnreachableError,
-    UnsupportedServerError,
 )
 from link.servers import connecting
-from link.servers.sites import site_of
 
 MYSQLS = pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
 POSTGRESQL = pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
@@ -198,36 +196,6 @@ def test_tls_that_the_server_does_not_offer(lab: Lab) -> None:
 @pytest.mark.parametrize("connection", [7, "127.0.0.1", dj.Manual])
 def test_a_local_connection_of_another_kind(lab: Lab, connection: Any) -> None:
     refused(lab, ConfigError, "connection=dj.Instance", connection=connection)
-
-
-def test_an_old_server(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    versions = {
-        "mysql": ("5.7.44-log", "8.0.36"),
-        "mariadb": ("10.5.23-MariaDB-log", "10.6.16-MariaDB"),
-        "postgresql": ("13.14", "14.0"),
-    }
-    old, new = versions[lab.kind]
-    site = site_of(lab.source.connection)
-    with site.session() as session:
-        query = session.query
-
-        def answering(sql: str, args: Any = ()) -> list[tuple[Any, ...]]:
-            """As a server that says that it is of another version."""
-            if "version()" not in sql.lower() and "server_version" not in sql:
-                return query(sql, args)
-            return [(said,)] if lab.kind != "postgresql" else [(_number(said), said)]
-
-        monkeypatch.setattr(session, "query", answering)
-        said = old
-        with pytest.raises(UnsupportedServerError, match=old):
-            site.read_facts(session)
-        said = new
-        assert site.read_facts(session).version == new
-
-
-def _number(version: str) -> str:
-    major, minor = version.split(".")
-    return f"{int(major) * 10000 + int(minor)}"
 
 
 # --- names that are not there, or cannot be

@@ -1,18 +1,27 @@
-"""Servers with too few connections, pools before them, and what no session may set: refused at once, in words."""
+"""Too few connections, pools, old versions, and what no session may set: refused at once, in words."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from fleet import Fleet, TestServer
 from lab import Lab
-from linking import declare_session, everything_said, linked
+from linking import contents, declare_session, everything_said, linked
 from pipelines import count_held
+from proxy import Proxy
 
 from link import ConnectionLimitError, ServerError, UnsupportedServerError
+from link.admin.grants import grants
+from link.admin.guard import guard
+from link.config import Address, Credentials
+from link.servers.mysql_site import MySQLSite
+from link.servers.postgresql_site import PostgreSQLSite
+from link.servers.rights import Access
+from link.servers.site import Site
 from link.work import claims, run
 
 
@@ -97,6 +106,85 @@ def test_a_pool_that_lends_sessions_is_refused(lab: Lab, pooled: tuple[str, Test
             assert cursor.fetchall() != [("30",)]
     for other in others:
         other.close()
+
+
+# versions
+
+OLD_VERSIONS = [
+    # A server, as what it comes, what such a one lacks, and a word that it does not know.
+    ("mariadb", "MySQL 5.7.44", "lacks JSON_TABLE", "transaction_isolation"),
+    ("mariadb", "MariaDB 10.5.29", "lacks JSON_TABLE", "UTF8_IS_UTF8MB3"),
+    ("postgresql", "PostgreSQL 13.23", "does not notice when a client is gone", "idle_session_timeout"),
+]
+of_old_versions = pytest.mark.parametrize(("kind", "called", "lack", "word"), OLD_VERSIONS, indirect=["kind"])
+
+
+@contextmanager
+def as_old(server: TestServer, called: str, word: str) -> Iterator[TestServer]:
+    """A server behind a wire on which it is an old one."""
+    kind, version = called.split()
+    if server.kind == "postgresql":
+        major, minor = server.version.split(".")
+        instead = {server.version: version[: len(server.version)], f"{major}{minor:0>4}": "130023"}
+    else:
+        told = f"{server.version}-MariaDB"
+        instead = {told: f"{version}-{kind if kind == 'MariaDB' else 'log'}".ljust(len(told), "-")}
+    instead[word] = word[:-1] + "_"
+    proxy = Proxy(server.host, server.port, instead={old.encode(): new.encode() for old, new in instead.items()})
+    yield TestServer(server.kind, proxy.port, "")
+    proxy.close()
+
+
+@of_old_versions
+@pytest.mark.parametrize("end", ["source", "local"])
+def test_an_old_server_is_refused(lab: Lab, end: str, called: str, lack: str, word: str) -> None:
+    """By a sentence, and not by whatever it does not know: as MySQL 5.6, MariaDB 10.5 and PostgreSQL 13 were found."""
+    declare_session(lab)
+    before = contents(lab)
+    with as_old(lab.source_server if end == "source" else lab.local_server, called, word) as old:
+        if end == "source":
+            session = linked(lab, host=f"{old.host}:{old.port}")
+        else:
+            session = linked(lab, connection=lab.instance(old, lab.local_user, lab.local_password))
+        for use in (session, lambda: session().source.pull(), lambda: session.source.pull()):
+            assert_old(use, old, called, lack)
+    assert contents(lab) == before
+
+
+@of_old_versions
+def test_an_old_server_is_refused_to_its_administrator(lab: Lab, called: str, lack: str, word: str) -> None:
+    with as_old(lab.source_server, called, word) as old:
+        place = Address(old.host, old.port, old.backend)
+        account = Credentials(old.admin_user, old.admin_password, "administrator", "DJ_USER and DJ_PASS")
+        access = Access(
+            source_schema=lab.source_schema, tables=["Session"], helper_schema="h", helper_tables=["s"], user="u"
+        )
+        assert_old(lambda: grants(access, address=place, administrator=account), old, called, lack)
+        assert_old(lambda: guard(place, account, lab.helper_schema), old, called, lack)
+
+
+@pytest.mark.parametrize(
+    ("site", "old", "new"),
+    [
+        (MySQLSite, ("8.0.16-debug",), ("8.0.17-0ubuntu0.18.04.1",)),
+        (MySQLSite, ("5.7.44-log",), ("10.6.1-MariaDB-log",)),
+        (MySQLSite, ("10.5.29-MariaDB-0+deb11u1",), ("11.8.3-MariaDB-0+deb13u1",)),
+        (PostgreSQLSite, ("130023", "13.23"), ("140000", "14.0 (Debian 14.0-1)")),
+    ],
+)
+def test_the_oldest_versions(site: type[Site], old: tuple[str, ...], new: tuple[str, ...]) -> None:
+    reason, _ = site.find_outdated(*old) or ("", "")
+    assert old[-1].partition("-")[0] in reason
+    assert site.find_outdated(*new) is None
+
+
+def assert_old(use: Callable[[], Any], server: TestServer, called: str, lack: str) -> None:
+    """Which server, which version, why, and what to do."""
+    with pytest.raises(UnsupportedServerError) as caught:
+        use()
+    said, todo = str(caught.value).split("→")
+    assert f"The server {server.host}:{server.port} runs {called[:-1]}" in said and lack in said
+    assert "is the oldest supported. Upgrade it" in todo and "replica" in todo
 
 
 # servers that are set up otherwise

@@ -1,4 +1,4 @@
-"""MySQL 8 and later, and MariaDB 10.6 and later, as sites."""
+"""MySQL 8.0.17 and later, and MariaDB 10.6 and later, as sites."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import datajoint as dj
 import pymysql
 
 from .. import host
-from ..errors import LinkError, PrivilegeError, UnsupportedServerError
+from ..errors import LinkError, PrivilegeError
 from ..model.served import digest
 from .dialect import Dialect, plain
 from .mysql import MariaDB
@@ -25,6 +25,7 @@ from .site import Facts, Site, lasting_name
 
 #: What tells whether a link can work: of each server those that it has.
 _TELLING = ("wsrep_on", "read_only", "super_read_only", "innodb_read_only", "log_bin", "binlog_format")
+_OLDEST = {"MySQL": (8, 0, 17), "MariaDB": (10, 6)}
 _ROW_FORMAT = "SET SESSION binlog_format = 'ROW'"
 
 
@@ -36,6 +37,7 @@ class MySQLSite(Site):
     definitions_type = MySQLDefinitions
     rights_type = MySQLRights
     number_query = "SELECT CONNECTION_ID()"
+    version_query = "SELECT VERSION()"
 
     def __init__(self, connection: dj.Connection) -> None:
         self._raw_columns = RawColumns()
@@ -52,6 +54,22 @@ class MySQLSite(Site):
     @staticmethod
     def told_number(driver: Any) -> int:
         return int(driver.thread_id())
+
+    @staticmethod
+    def find_outdated(*told: str) -> tuple[str, str] | None:
+        [version] = told
+        kind = "MariaDB" if "MariaDB" in version else "MySQL"
+        number = tuple(int(n) for n in re.findall(r"\d+", version)[:3])
+        if number >= _OLDEST[kind]:
+            return None
+        lacked = "JSON_TABLE, by which lists of keys are sent"
+        if kind == "MySQL" and number >= (8,):
+            lacked = "the collation utf8mb4_0900_bin, by which texts are told apart"
+        return (
+            f"runs {kind} {version.partition('-')[0]}, which lacks {lacked}",
+            f"{kind} {'.'.join(map(str, _OLDEST[kind]))} is the oldest supported. Upgrade it in place (MySQL 5.6 by "
+            "way of 5.7), or move its schemas to a newer server with mysqldump.",
+        )
 
     def _opened(self, driver: Any, packet: int | None) -> Session:
         stop = functools.partial(self._stop, self.told_number(driver))
@@ -85,7 +103,6 @@ class MySQLSite(Site):
             raise self.translate(error) from error
 
     def read_facts(self, session: Session) -> Facts:
-        version = self._version(session)
         host_name, port, folder, account, packet = session.query(
             "SELECT @@hostname, @@port, @@datadir, CURRENT_USER(), @@max_allowed_packet"
         )[0]
@@ -94,7 +111,6 @@ class MySQLSite(Site):
         lasting = None if isinstance(session.dialect, MariaDB) else number
         machine = lasting_name(str(host_name))
         return Facts(
-            version=version,
             name=digest(lasting) if lasting else digest(*said),
             lasting_identity=lasting,
             place=f"{machine or 'a container'}, port {port}, {folder}{f', number {lasting}' if lasting else ''}",
@@ -131,17 +147,6 @@ class MySQLSite(Site):
                     "SESSION_VARIABLES_ADMIN (MySQL) or BINLOG ADMIN (MariaDB) ON *.*.",
                 )
         return None
-
-    def _version(self, session: Session) -> str:
-        version = str(session.query("SELECT VERSION()")[0][0])
-        number = tuple(int(n) for n in re.findall(r"\d+", version)[:2])
-        oldest = (10, 6) if "MariaDB" in version else (8, 0)
-        if number < oldest:
-            raise UnsupportedServerError(
-                f"The server {self.address} runs version {version}.",
-                "MySQL 8.0 and MariaDB 10.6 are the oldest supported.",
-            )
-        return version
 
 
 def _number(session: Session) -> str:

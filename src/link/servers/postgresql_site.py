@@ -8,7 +8,7 @@ from typing import Any
 import psycopg2
 
 from .. import host
-from ..errors import LinkError, PrivilegeError, UnsupportedServerError
+from ..errors import LinkError, PrivilegeError
 from ..model.served import digest
 from .dialect import plain
 from .postgresql_catalogue import PostgreSQLCatalogue
@@ -18,6 +18,7 @@ from .postgresql_session import NUMBER, PostgreSQLSession, setting_up, translate
 from .session import Session
 from .site import Facts, Site
 
+#: With client_connection_check_interval.
 _OLDEST = 140000
 
 
@@ -29,6 +30,7 @@ class PostgreSQLSite(Site):
     definitions_type = PostgreSQLDefinitions
     rights_type = PostgreSQLRights
     number_query = NUMBER
+    version_query = "SELECT current_setting('server_version_num'), current_setting('server_version')"
 
     @property
     def database(self) -> str:
@@ -49,6 +51,17 @@ class PostgreSQLSite(Site):
     @staticmethod
     def told_number(driver: Any) -> int:
         return int(driver.info.backend_pid)
+
+    @staticmethod
+    def find_outdated(*told: str) -> tuple[str, str] | None:
+        number, version = told
+        if int(number) >= _OLDEST:
+            return None
+        return (
+            f"runs PostgreSQL {version}, which does not notice when a client is gone",
+            "PostgreSQL 14 is the oldest supported. Upgrade it with pg_upgrade, or move its schemas to a newer server "
+            "with pg_dump.",
+        )
 
     def _opened(self, driver: Any, packet: int | None) -> Session:
         session = PostgreSQLSession(driver, self.address, self.user, lambda: self._stop(session.number))
@@ -110,13 +123,11 @@ class PostgreSQLSite(Site):
         return None
 
     def read_facts(self, session: Session) -> Facts:
-        version = self._version(session)
         port, address = session.query("SELECT current_setting('port'), inet_server_addr()")[0]
         system, timeline = _system(session)
         where = f"database {self.database}, port {port}"
         lasting = f"{system}/{self.database}" if system else None
         return Facts(
-            version=version,
             name=digest(lasting) if lasting else digest(self.login.host, str(self.login.port), self.database),
             lasting_identity=lasting,
             place=f"{where}, system {system}, timeline {timeline}" if lasting else where,
@@ -125,17 +136,6 @@ class PostgreSQLSite(Site):
             account=plain(session.dialect.quote(self.user)),
             packet=None,
         )
-
-    def _version(self, session: Session) -> str:
-        number, version = session.query(
-            "SELECT current_setting('server_version_num'), current_setting('server_version')"
-        )[0]
-        if int(number) < _OLDEST:
-            raise UnsupportedServerError(
-                f"The server {self.address} runs PostgreSQL {version}.",
-                "PostgreSQL 14 is the oldest supported.",
-            )
-        return str(version)
 
 
 def _system(session: Session) -> tuple[str, str]:

@@ -36,8 +36,6 @@ class Facts:
 
     Attributes
     ----------
-    version : str
-        As the server prints it.
     name : str
         By which origins of attributes go: the same by whatever address the server was reached.
     lasting_identity : str or None
@@ -55,7 +53,6 @@ class Facts:
         Bytes of the longest statement that it takes; None where there is no limit.
     """
 
-    version: str
     name: str
     lasting_identity: str | None
     place: str
@@ -104,6 +101,8 @@ class Site(ABC):
     rights_type: ClassVar[type[Rights]]
     #: Asks a session for its number.
     number_query: ClassVar[str]
+    #: Asks for the server's version.
+    version_query: ClassVar[str]
 
     def __init__(self, connection: dj.Connection) -> None:
         self.connection = connection
@@ -113,7 +112,7 @@ class Site(ABC):
         self.turn = threading.RLock()
         self._telling = threading.Lock()
         self._told: list[object] = []  # a list: not all that is told of can be hashed
-        with contextlib.closing(self._opened(self._own_connection(), None)) as session:
+        with contextlib.closing(self._opened(self._first_connection(), None)) as session:
             self.dialect = session.dialect
             self.facts = self.read_facts(session)
             self._unfit = self.find_unfit(session)
@@ -132,42 +131,63 @@ class Site(ABC):
     def _opened(self, driver: Any, packet: int | None) -> Session:
         """A session on a connection, knowing the longest statement that the server takes, or nothing."""
 
-    def _own_connection(self) -> Any:
-        """A connection whose session at the server is its own from one statement to the next.
-
-        A pool that lends sessions keeps no settings and no advisory locks; what is set there others get. It is noticed
-        before anything is set: the number of the session is not the one that was told when it was connected.
+    def _first_connection(self) -> Any:
+        """A connection to a server that can be worked with, asked before anything is set in it.
 
         Raises
         ------
         UnsupportedServerError
-            There is such a pool in between.
+            The server is too old: it may not even know what is to be set. Or a pool in between lends sessions.
         """
         first = self._connect()
         try:
-            number = self._asked_number(first)
-            if self.told_number(first) != number:
-                with contextlib.closing(self._connect()) as second:
-                    # Whatever its order, it gives the same one to both, or two to one.
-                    others = [self._asked_number(second) for _ in range(2)]
-                    if number in others or len(set(others)) > 1 or self._asked_number(first) != number:
-                        raise UnsupportedServerError(
-                            f"At {self.address} is a pool that lends each session to many clients by turns: settings "
-                            "and advisory locks, by which runs know of one another, do not last there.",
-                            "Link through the server itself, or through a pool in session mode.",
-                        )
+            self._require_own_session(first)
+            if outdated := self.find_outdated(*self._asked(first, self.version_query)):
+                raise UnsupportedServerError(
+                    f"The server {self.address} {outdated[0]}.",
+                    f"{outdated[1]} A newer replica of it will not do at the source: rows are held on the server on "
+                    "which they are changed.",
+                )
         except BaseException:
             first.close()
             raise
         return first
 
+    def _require_own_session(self, first: Any) -> None:
+        """Raise UnsupportedServerError for a session that is not a connection's own from one statement to the next.
+
+        A pool that lends sessions keeps no settings and no advisory locks; what is set there others get. It is noticed
+        before anything is set: the number of the session is not the one that was told when it was connected.
+        """
+        number = self._asked_number(first)
+        if self.told_number(first) == number:
+            return
+        with contextlib.closing(self._connect()) as second:
+            # Whatever its order, it gives the same one to both, or two to one.
+            others = [self._asked_number(second) for _ in range(2)]
+            if number in others or len(set(others)) > 1 or self._asked_number(first) != number:
+                raise UnsupportedServerError(
+                    f"At {self.address} is a pool that lends each session to many clients by turns: settings "
+                    "and advisory locks, by which runs know of one another, do not last there.",
+                    "Link through the server itself, or through a pool in session mode.",
+                )
+
     def _asked_number(self, driver: Any) -> int:
+        return int(self._asked(driver, self.number_query)[0])
+
+    def _asked(self, driver: Any, query: str) -> tuple[Any, ...]:
+        """The one row that answers a query, by the bare driver."""
         try:
             with driver.cursor() as cursor:
-                cursor.execute(self.number_query)
-                return int(cursor.fetchone()[0])
+                cursor.execute(query)
+                return tuple(cursor.fetchone())
         except self.driver_errors as error:
             raise self.translate(error) from error
+
+    @staticmethod
+    @abstractmethod
+    def find_outdated(*told: str) -> tuple[str, str] | None:
+        """What a server that is too old runs and lacks, by the answer to `version_query`, and what to do."""
 
     @staticmethod
     @abstractmethod
@@ -188,13 +208,7 @@ class Site(ABC):
 
     @abstractmethod
     def read_facts(self, session: Session) -> Facts:
-        """Ask the server what it is.
-
-        Raises
-        ------
-        UnsupportedServerError
-            It is too old.
-        """
+        """Ask the server what it is."""
 
     @abstractmethod
     def translate(self, error: Exception) -> LinkError:
