@@ -378,6 +378,29 @@ def test_flagged_rows_go_when_they_are_deprecated(
     assert Session.source.status()[State.SHARED] == 3
 
 
+@pytest.mark.parametrize(
+    ("kind", "version"),
+    [pytest.param(kind, version, id=f"{kind}-{version}") for version, kind in HELD_ROWS if kind != "postgresql"],
+    indirect=["kind"],
+)
+def test_who_may_look_at_the_helper_table(lab: Lab, person: Person, version: str, member: tuple[str, str]) -> None:
+    """Version 0.14 names it then to whom a held row is refused; but version 2.3 deletes nothing any more."""
+    link_session(lab)
+    give(lab, member[0], flags=False)
+    lab.source_server.sql(f"GRANT SELECT ON `{lab.helper_schema}`.`{lab.helper_table}` TO {member[0]}@'%'")
+    person.arrive(lab, *member)
+    there = count(lab)
+    for code in ("(Session & 'session = 5').delete()", "(Subject & 'subject = \"s7\"').delete()"):
+        answer = person.run(code)
+        assert (answer.error, said(lab, answer)) == ("AccessError", SAID["no right"])
+        assert "DELETE command denied" in answer.text
+        assert lab.helper_table in answer.text
+    assert count(lab) == there
+    answer = person.run("(Session & 'session = 2').delete()")
+    assert said(lab, answer) == SAID["done" if version == "0.14" else "no right"]
+    assert count(lab) - there == (Rows(0, -1, -2, -1) if version == "0.14" else SAME)
+
+
 @pytest.mark.parametrize(("kind", "version"), VERSIONS, indirect=["kind"])
 def test_what_is_shown_before_it_is_done(lab: Lab, person: Person, version: str, member: tuple[str, str]) -> None:
     """The preview names the helper table, of a deletion and of a drop; whoever declines has lost nothing."""

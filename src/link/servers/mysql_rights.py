@@ -97,7 +97,13 @@ class MySQLRights(Rights):
 
     def let_member_in(self, access: Access, member: str) -> list[Statement]:
         grants = self.of_member(access.helper_schema, member_rights(access))
-        return because(
+        looking = because(
+            "Only where nobody has DataJoint 2, which deletes nothing with this: DataJoint 0.13 and 0.14 then name\n"
+            "the helper table when they are refused a held row:",
+            [f"GRANT SELECT ON {table} TO {self.member(member)}" for table in self._helpers(access)],
+            optional=True,
+        )
+        flagging = because(
             f"{self.member(member)} needs nothing here, and is best left without any right on the helper schema:\n"
             "DataJoint then deletes what nobody holds, and is refused what is held.\n"
             "Only for who shall flag rows. With it DataJoint's delete() takes holds away, unless datajoint-link guard\n"
@@ -105,6 +111,7 @@ class MySQLRights(Rights):
             [plain(f"GRANT {what} TO {self.member(member)}") for what in grants],
             optional=True,
         )
+        return [*flagging, *looking]
 
     def guard(self, tables: Sequence[Guarded], user: str) -> list[Statement]:
         # CURRENT_USER() is who has made the trigger. A name is told from another by its bytes, as in a login.
