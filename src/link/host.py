@@ -15,17 +15,17 @@ import functools
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import datajoint as dj
 import networkx
-from datajoint.builtin_codecs import AttachCodec, FilepathCodec, HashCodec, NpyCodec, SchemaCodec
+from datajoint.builtin_codecs import AttachCodec, BlobCodec, FilepathCodec, HashCodec, NpyCodec, SchemaCodec
 from datajoint.codecs import Codec, is_codec_registered, lookup_codec, resolve_dtype
 from datajoint.declare import CORE_TYPE_PATTERNS
 from datajoint.dependencies import extract_master
-from datajoint.errors import AccessError, DataJointError, LostConnectionError
+from datajoint.errors import AccessError, DataJointError, LostConnectionError, ThreadSafetyError
 from datajoint.expression import QueryExpression
 from datajoint.hash_registry import build_hash_path, get_store_backend
 from datajoint.heading import Heading
@@ -44,6 +44,7 @@ __all__ = [
     "TOKEN_ALPHABET",
     "AccessError",
     "AttachCodec",
+    "BlobCodec",
     "Codec",
     "Config",
     "DataJointError",
@@ -236,6 +237,15 @@ def store_settings(connection: dj.Connection, store: str) -> dict[str, Any]:
     return dict(connection._config.get_store_spec(store))
 
 
+def settings_of_process() -> Any:
+    """What ``dj.config`` says in this process, or None where DataJoint is told to have nothing of the kind."""
+    try:
+        dj.config.get("download_path")
+    except ThreadSafetyError:
+        return None
+    return dj.config
+
+
 def safemode(connection: dj.Connection) -> bool:
     """Whether deletions ask first."""
     return bool(connection._config["safemode"])
@@ -289,6 +299,29 @@ def know_schema(connection: dj.Connection, schema: str) -> None:
     dj.Schema(schema, connection=connection, create_schema=False, create_tables=False)
 
 
+def take_for(heading: Any, name: str, declared: str, codec: Codec | None = None, store: str | None = None) -> None:
+    """Let an attribute of bytes or JSON in a loaded heading be as it is declared here, with this codec or with none."""
+    attribute = heading._attributes[name]
+    heading._attributes[name] = attribute._replace(type=declared, original_type=None, codec=codec, store=store)
+
+
+def take_for_json(heading: Any, name: str) -> None:
+    """Let an attribute of a loaded heading be JSON, which MariaDB shows as text."""
+    heading._attributes[name] = heading._attributes[name]._replace(type="json", json=True)
+
+
+def hide(heading: Any, names: Collection[str]) -> None:
+    """Let attributes of a loaded heading be neither shown nor fetched."""
+    for name in names:
+        heading._attributes[name] = heading._attributes[name]._replace(is_hidden=True)
+    heading.indexes = {columns: facts for columns, facts in heading.indexes.items() if not {*columns} & {*names}}
+
+
+def add_comment(heading: Any, comment: str) -> None:
+    """Say something more in the comment of a table whose heading is loaded, which its description begins with."""
+    heading._table_status["comment"] = "; ".join(filter(None, (heading._table_status["comment"], comment)))
+
+
 def set_heading(table: Any, heading: Heading) -> None:
     """Give a table a heading that has been loaded."""
     table._heading = heading
@@ -326,6 +359,14 @@ def record_lineage(connection: dj.Connection, schema: str, entries: Sequence[tup
     """Write down in a schema where attributes of its tables come from: table, attribute, origin."""
     ensure_lineage_table(connection, schema)
     insert_lineages(connection, schema, list(entries))
+
+
+# values
+
+
+def is_packed(content: bytes) -> bool:
+    """Whether bytes begin as what DataJoint's serializer has made, any version's, or MATLAB's."""
+    return content.startswith((b"mYm\0", b"dj0\0", b"ZL123\0"))
 
 
 # deletions

@@ -25,6 +25,7 @@ from ..servers.rights import LINEAGE
 from ..servers.site import Site
 from ..servers.sites import site_of, source_site
 from ..signals import ChangedError
+from .browsing import show
 from .ends import Ends, masters_of
 from .lineage import are_seen, origins
 from .local import declare
@@ -103,6 +104,7 @@ class Link:
         site, master = self.connect_source(), self.find_source().master
         with site.turn, site.in_our_words():
             heading = host.load_heading(host.free_table(site.connection, master.schema, master.name))
+        show(heading, master)
         if not host.has_lineage(heading):
             # The account does not see what DataJoint has written down of it.
             with site.catalogue() as catalogue:

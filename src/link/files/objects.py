@@ -109,7 +109,7 @@ def _move(column: FileColumn, stored: Any, path: str, route: Route, place: Place
     if column.addressing == "hash":
         facts |= {"md5": _md5(known.get("hash"), path), "is_folder": False, "by_content": True}
         if isinstance(column.codec, AttachCodec):
-            facts["inspect"] = _inspect_attachment
+            facts["inspect"] = inspect_attachment
     elif isinstance(column.codec, NpyCodec):
         facts |= {"is_folder": False, "inspect": _inspector_of_array(known)}
     if route.referenced:
@@ -271,7 +271,8 @@ def collecting_schemas(path: str, spec: Mapping[str, Any]) -> set[str]:
     return {path[len(section) :].partition("/")[0] for section in sections if path.startswith(section)}
 
 
-def _inspect_attachment(head: bytes, _: int) -> None:
+def inspect_attachment(head: bytes, _: int) -> None:
+    """Raise ObjectError for an attachment whose name, before the first NUL, is none, or leads elsewhere."""
     name = head.partition(b"\0")[0].decode(errors="replace")
     if b"\0" not in head or name in ("", ".", "..") or "/" in name or "\\" in name:
         raise ObjectError(f"the attachment's own name {_short(name)} is not that of a file")

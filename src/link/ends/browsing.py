@@ -1,0 +1,72 @@
+"""What looking at the source shows: values as they would be once they are pulled, in DataJoint's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import host
+from ..errors import LinkError
+from ..files.objects import ObjectError, inspect_attachment
+from ..model.kinds import Kind, marker
+from ..model.schema import Column, Table
+
+
+class PackedCodec(host.BlobCodec):
+    """What a column without a marker has, taken for what DataJoint 0.x packs; bytes that it did not pack stay bytes."""
+
+    name = "blob 0.x"
+
+    def decode(self, stored: Any, *, key: dict[str, Any] | None = None) -> Any:
+        content = bytes(stored)
+        return super().decode(content, key=key) if host.is_packed(content) else content
+
+
+class AttachmentCodec(host.AttachCodec):
+    """An attachment of the source's: DataJoint writes it under its own name, which may not lead out of the folder.
+
+    The folder is the one that ``dj.config`` names: the connection to the source has settings of its own.
+    """
+
+    name = "attachment"
+
+    def decode(self, stored: Any, *, key: dict[str, Any] | None = None, context: dict[str, Any] | None = None) -> str:
+        content = bytes(stored)
+        settings = host.settings_of_process()
+        try:
+            inspect_attachment(content, len(content))
+            return str(super().decode(content, key=key, context={"config": settings} if settings else context))
+        except (ObjectError, UnicodeDecodeError) as error:
+            raise LinkError(
+                f"An attachment at the source was not fetched: {error}.",
+                "Leave its column out with proj(), or take it for bytes: codecs={'its_column': 'bytes'}.",
+            ) from error
+
+
+def show(heading: host.Heading, table: Table) -> None:
+    """Let DataJoint's heading of a source table say what its columns are taken for.
+
+    What 0.x keeps in stores is not shown, but named: the 16 bytes that are there are no value.
+    """
+    in_stores = {column.name: marker(column.comment) for column in table.columns if column.tracked}
+    host.hide(heading, in_stores.keys())
+    if in_stores:
+        named = ", ".join(f"{name} {declared}" for name, declared in in_stores.items())
+        host.add_comment(heading, f"not shown, but pulled: {named}")
+    for column in table.columns:
+        if not column.hidden and not column.tracked:
+            _show(heading, column)
+
+
+def _show(heading: host.Heading, column: Column) -> None:
+    special = marker(column.comment)
+    if column.content and column.content.what == "packed":
+        host.take_for(heading, column.name, special, host.lookup_codec(PackedCodec.name)[0])
+    elif special.startswith("<"):
+        if host.is_codec_registered(special.strip("<>")):
+            codec, store = host.lookup_codec(special)
+            checked = host.lookup_codec(AttachmentCodec.name)[0] if type(codec) is host.AttachCodec else codec
+            host.take_for(heading, column.name, special, checked, store)
+    elif column.kind and column.kind.name == "bytes":
+        host.take_for(heading, column.name, column.type)
+    elif column.kind == Kind("json"):
+        host.take_for_json(heading, column.name)
