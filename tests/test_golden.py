@@ -167,7 +167,7 @@ def comparing(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]
 def sending(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]]:
     """Rows with bytes that are looked at on the way."""
     table = tables.master
-    whats: tuple[Literal["attachment", "packed"], ...] = ("attachment", "packed")
+    whats: tuple[Literal["attachment", "packed", "raw"], ...] = ("attachment", "packed", "raw")
     languages: tuple[Literal["values", "copy"], ...] = ("values", "copy")
     for what in whats:
         looked_at = replace(table["wave"], content=Content(what, "wave"))

@@ -115,9 +115,12 @@ def _modern(table: Table, column: Column, place: str, word: str | None, legacy: 
         return _declared(column, "<attach>", place)
     if special.startswith("<") and (host.is_codec_registered(special.strip("<>")) or not legacy):
         return _declared(column, special, place)
-    if legacy and column.type.endswith("blob") and (special == "" or special.startswith("<")):
+    if not column.type.endswith("blob") or (special and not special.startswith("<")):
+        return column
+    if legacy:
         return replace(_declared(column, "<blob>", place), content=Content("packed", place))
-    return column
+    # Beside columns of DataJoint 2 these are bytes, unless 2.x has only added to what was there before.
+    return replace(column, content=Content("raw", place))
 
 
 def _tracked(table: Table, column: Column, special: str) -> Tracked | None:

@@ -20,20 +20,30 @@ class Content:
 
     Attributes
     ----------
-    what : {'packed', 'attachment'}
-        What DataJoint's serializer makes; or the name of a file, a NUL, and its content.
+    what : {'packed', 'raw', 'attachment'}
+        What DataJoint's serializer makes; anything but that; the name of a file, a NUL, and its content.
     place : str
         The column, as ``codecs=`` names it.
     """
 
-    what: Literal["packed", "attachment"]
+    what: Literal["packed", "raw", "attachment"]
     place: str
 
     @property
     def refusal(self) -> str:
-        """Why other bytes are refused, and what takes them; short, for servers cut what they quote."""
-        why = "not packed by DataJoint" if self.what == "packed" else "the file name in it is none"
-        return f"{self.place}: {why}; codecs={{'{self.place}': 'bytes'}} takes the bytes"
+        """Why other bytes are refused; servers quote no more than 128 characters of it."""
+        why = {
+            "packed": "not packed by DataJoint",
+            "raw": "packed by DataJoint, it seems",
+            "attachment": "the file name in it is none",
+        }
+        return f"{self.place}: {why[self.what]}"
+
+    @property
+    def remedy(self) -> str:
+        """What to do where they are what they should be."""
+        word, besides = ("<blob>", ", or 'bytes',") if self.what == "raw" else ("bytes", "")
+        return f"Say codecs={{'{self.place}': '{word}'}}{besides} if that is what they are."
 
 
 @dataclass(frozen=True)

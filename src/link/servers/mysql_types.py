@@ -152,8 +152,9 @@ _NAME = 1024
 
 def is_as(what: str, reference: str) -> str:
     """The condition that bytes are what a column's :class:`~link.model.schema.Content` says."""
-    if what == "packed":
-        return f"(LEFT({reference}, 4) IN ({_HEADS}) OR LEFT({reference}, 6) = {_COMPRESSED})"
+    if what != "attachment":
+        packed = f"(LEFT({reference}, 4) IN ({_HEADS}) OR LEFT({reference}, 6) = {_COMPRESSED})"
+        return packed if what == "packed" else f"NOT {packed}"
     head = f"LEFT({reference}, {_NAME})"
     name = f"SUBSTRING_INDEX({head}, x'00', 1)"
     is_path = f"LOCATE(x'2F', {name}) OR LOCATE(x'5C', {name}) OR {name} IN (x'2E', x'2E2E')"

@@ -91,9 +91,16 @@ class CarefulLoader:
         failed = "A file is not to be had of" if isinstance(error, ObjectError) else "The local server does not take"
         refused = TransferError(
             f"{failed} {shown} of {table.schema}.{table.name}: {error.what}",
-            "It is not shared and not held. suppress_errors=True pulls the others and returns such errors.",
+            self._remedy(error)
+            + "It is not shared and not held. suppress_errors=True pulls the others and returns such errors.",
         )
         self.tally.result.errors.append((shown, refused))
+
+    def _remedy(self, error: RowError) -> str:
+        """What to do about bytes that were refused for what they are."""
+        contents = (column.content for table in self.run.mapping.source.tables for column in table.columns)
+        told = [content for content in contents if content and content.refusal in error.what]
+        return f"{max(told, key=lambda content: len(content.place)).remedy} " if told else ""
 
     def require_same(self, within: Range, loaded: int) -> None:
         """Raise RowError where rows just loaded, so many of the master's, are not what the source has.
