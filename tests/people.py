@@ -62,6 +62,21 @@ SHOWN = {
 }
 
 
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """The variables of somebody whose home is a folder, and who has set nothing else."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(NOTHING)}
+    return kept | {"HOME": str(folder), "DJ_IGNORE_CONFIG_FILE": "true", "MPLCONFIGDIR": str(folder)} | more
+
+
+def answered(python: Path, program: Path, order: Any, folder: Path, **more: str) -> Any:
+    """What a program in another environment answers to an order, both in JSON."""
+    words = [str(python), "-W", "ignore", str(program)]
+    where: dict[str, Any] = {"cwd": folder, "env": environment(folder, **more)}
+    done = subprocess.run(words, input=json.dumps(order), capture_output=True, text=True, check=False, **where)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
 @dataclass
 class Answer:
     """What has come of a line of code: a result, or the class and text of an error, and what DataJoint said."""
@@ -78,15 +93,13 @@ class Person:
 
     def __init__(self, version: str, folder: Path) -> None:
         python = datajoint_014() if version == "0.14" else Path(sys.executable)
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(NOTHING)}
-        environment |= {"HOME": str(folder), "DJ_IGNORE_CONFIG_FILE": "true", "MPLCONFIGDIR": str(folder)}
         self._process = subprocess.Popen(
             [str(python), "-W", "ignore", str(PROGRAM)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=folder,
-            env=environment,
+            env=environment(folder),
         )
 
     def arrive(self, lab: Lab, user: str | None = None, password: str = "", **options: Any) -> None:
