@@ -75,7 +75,7 @@ def modernized(group: Group, codecs: Mapping[str, str]) -> Modern:
             place = places[table.name, column.name]
             columns.append(_modern(table, column, place, codecs.get(place), legacy))
             if columns[-1].comment != column.comment:
-                taken.append(f"{place} for {marker(columns[-1].comment) or 'bytes'}")
+                taken.append(f"{place} for {marker(columns[-1].comment) or columns[-1].type}")
         keys = tuple(fk for fk in table.foreign_keys if not fk.table.startswith(TRACKING))
         return replace(table, columns=tuple(columns), foreign_keys=keys)
 
@@ -109,13 +109,16 @@ def _modern(table: Table, column: Column, place: str, word: str | None, legacy: 
             f"{column.type}: half way from DataJoint 0.x to 2.x.",
             f"Let the source lab finish its migration; or say codecs={{'{place}': 'json'}} to take what is there.",
         )
+    adapted = special.startswith("<") and legacy and not host.is_codec_registered(special.strip("<>"))
+    if adapted and column.kind == Kind("bytes", 16):  # of 16 bytes 0.x has nothing else
+        return replace(_remarked(column, "uuid"), kind=Kind("uuid"))
     if column.kind is None or column.kind.name != "bytes":
-        return column
+        return _remarked(column, "") if adapted else column
     if special == "attach":
         return _declared(column, "<attach>", place)
-    if special.startswith("<") and (host.is_codec_registered(special.strip("<>")) or not legacy):
+    if special.startswith("<") and not adapted:
         return _declared(column, special, place)
-    if not column.type.endswith("blob") or (special and not special.startswith("<")):
+    if not column.type.endswith("blob") or (special and not adapted):
         return column
     if legacy:
         return replace(_declared(column, "<blob>", place), content=Content("packed", place))
