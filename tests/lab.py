@@ -60,6 +60,11 @@ class Lab:
             self._grant("ALL PRIVILEGES", self.helper_schema, self.helper_table)
             self._grant("CREATE, SELECT, INSERT, UPDATE, DELETE", self.helper_schema, "~lineage")
 
+    def grant_tracking(self, *stores: str) -> None:
+        """Let the link user read what DataJoint 0.x tells of the objects in these stores of the source schema."""
+        for store in stores:
+            self._grant("SELECT", self.source_schema, f"~external_{store}")
+
     def revoke(self, right: str, table: Any) -> None:
         """Take one right on a source table back."""
         name = self._quoted(self.source_schema, getattr(table, "table_name", table))

@@ -131,6 +131,24 @@ def test_every_size(shop: Shop, source: str, local: str) -> None:
             shop.copy(source, local, **facts)
 
 
+@pytest.mark.parametrize(("source", "local"), PAIRS, ids=["-".join(pair) for pair in PAIRS])
+def test_what_stands_before_an_object(shop: Shop, source: str, local: str) -> None:
+    """As the name before an attachment of DataJoint 0.x: in one piece, in blocks and in parts."""
+    before = "Blätt.csv".encode() + b"\0"
+    for size in SIZES.values():
+        content = before + CONTENT[:size]
+        shop.put(source, "a/b c+ü.dat", CONTENT[:size])
+        known = {"size": len(content), "md5": hashlib.md5(content).hexdigest(), "by_content": True, "prefix": before}
+        shop.copy(source, local, **known)
+        assert shop.got(local, "x/y") == content
+        shop[local].backend.remove("x/y")
+        for damaged in (CONTENT[1 : size + 1], CONTENT[: size - 1]) if size else ():
+            shop.put(source, "a/b c+ü.dat", damaged)
+            with pytest.raises(ObjectError):
+                shop.copy(source, local, **known)
+            assert shop[local].find("x/y") is None
+
+
 @pytest.mark.parametrize("source", ["seaweed", "rclone"])
 def test_small_objects_take_one_request(shop: Shop, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading tells what there is to know of it: it need not be asked for, and is checked all the same."""

@@ -20,7 +20,7 @@ from link.model.kinds import Kind
 from link.model.layouts import LINK, WORKER, Layout
 from link.model.mapping import local_group
 from link.model.ranges import ALL, Chunk, Range, Selection, Sql
-from link.model.schema import Column, Content, ForeignKey, Group, Table, part_name
+from link.model.schema import Column, Content, ForeignKey, Group, Table, Tracked, part_name
 from link.model.states import FLAGGED, PULLING, SHARED, TRANSITIONS, UNFLAGGED, UNSETTLED
 from link.servers.definitions import Definitions
 from link.servers.dialect import Dialect
@@ -162,6 +162,11 @@ def comparing(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]
     yield "delete keys", rows.deletion(KEYS)
     for sql in dialect.stable_read(f"SELECT {rows.selected} FROM {rows.name}"):
         yield "read what is deleted next", sql
+    if isinstance(dialect, MySQL):
+        tracked = Tracked("lab", "~external_raw", "blob", "raw")
+        column = Column("image", "json", nullable=True, kind=Kind("json"), tracked=tracked)
+        told = Keyed(dialect, tables.master, [column]).selected
+        yield "what DataJoint 0.x has in a store", f"SELECT {told} FROM {rows.name}"
 
 
 def sending(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]]:

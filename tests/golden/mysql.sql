@@ -851,6 +851,12 @@ DELETE `lab`.`#unit`
 SELECT `lab`.`#unit`.`n`, CONVERT(`lab`.`#unit`.`name` USING utf8mb4)
     FROM `lab`.`#unit` LIMIT 18446744073709551615 FOR UPDATE;
 
+-- what DataJoint 0.x has in a store
+SELECT CONVERT(CASE WHEN `lab`.`#unit`.`image` IS NOT NULL THEN COALESCE((SELECT JSON_OBJECT('hash', HEX(`lab`.`#unit`.`image`), 'size', `~tracked`.`size`, 'attachment_name', `~tracked`.`attachment_name`, 'filepath', `~tracked`.`filepath`, 'contents_hash', HEX(`~tracked`.`contents_hash`), 'timestamp', CAST(`~tracked`.`timestamp` AS CHAR))
+    FROM `lab`.`~external_raw` AS `~tracked`
+    WHERE `~tracked`.`hash` = `lab`.`#unit`.`image`), JSON_OBJECT('hash', HEX(`lab`.`#unit`.`image`))) END USING utf8mb4)
+    FROM `lab`.`#unit`;
+
 -- send rows, attachment, values
 SELECT CONVERT(CONCAT('(', `lab`.`#unit`.`n`, ',', QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), ',', IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF((LOCATE(x'00', LEFT(`lab`.`#unit`.`wave`, 1024)) > 1 AND NOT (LOCATE(x'2F', SUBSTRING_INDEX(LEFT(`lab`.`#unit`.`wave`, 1024), x'00', 1)) OR LOCATE(x'5C', SUBSTRING_INDEX(LEFT(`lab`.`#unit`.`wave`, 1024), x'00', 1)) OR SUBSTRING_INDEX(LEFT(`lab`.`#unit`.`wave`, 1024), x'00', 1) IN (x'2E', x'2E2E'))), CONCAT('x''', HEX(`lab`.`#unit`.`wave`), ''''), 'CAST(''wave: the file name in it is none'' AS SIGNED)')), ')') USING binary);
 

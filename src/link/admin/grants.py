@@ -15,6 +15,7 @@ from ..config import Address, Credentials
 from ..errors import ConfigError, NotFoundError
 from ..host import from_camel_case
 from ..model.backends import BACKENDS
+from ..model.legacy import TRACKING
 from ..model.schema import TIER_PREFIXES, nearest, part_name, part_names
 from ..servers.rights import LINEAGE, Access, Statement
 from ..servers.sites import rights_for, source_site
@@ -164,7 +165,10 @@ def _looked_up(access: Access, backend: str, address: Address, administrator: Cr
     try:
         tables = look_up(site.connection, backend, access.source_schema, access.tables)
         with site.catalogue() as catalogue:
-            return replace(access, tables=tables, has_lineage=LINEAGE in catalogue.tables(access.source_schema))
+            keys = (fk for name in tables for fk in catalogue.table(access.source_schema, name).foreign_keys)
+            tracking = dict.fromkeys(fk.table for fk in keys if fk.table.startswith(TRACKING))
+            has_lineage = LINEAGE in catalogue.tables(access.source_schema)
+            return replace(access, tables=tables, tracking_tables=[*tracking], has_lineage=has_lineage)
     finally:
         site.connection.close()
 

@@ -42,6 +42,8 @@ def find_source(site: Site, spec: LinkSpec) -> Group:
             require_rights(site, catalogue, table, SOURCE_RIGHTS)
             _warn_of_surplus(site, spec, catalogue, table)
             _require_no_obstacle(site, catalogue, table, held=table is tables[0])
+        for tracking in modern.tracking:
+            require_rights(site, catalogue, tracking, ("SELECT",))
     _require_heading(site, tables[0])
     check_key(tables[0], spec.layout)
     group = with_master_keys(modern.group.master, modern.group.parts)

@@ -8,11 +8,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import ConfigError
-from ..host import Codec, FilepathCodec, HashCodec, SchemaCodec, is_codec_registered, lookup_codec, resolve_dtype
+from ..host import (
+    AttachCodec,
+    BlobCodec,
+    Codec,
+    FilepathCodec,
+    HashCodec,
+    SchemaCodec,
+    is_codec_registered,
+    lookup_codec,
+    resolve_dtype,
+)
 from ..model.kinds import Kind, marker
 from ..model.schema import Column, Table
 
 Addressing = Literal["hash", "schema", "filepath", "other"]
+Wanted = Literal["packed", "bytes", "attachment", "file"]
 
 
 @dataclass(frozen=True)
@@ -29,17 +40,26 @@ class FileColumn:
         What paths are made of: the content's hash, or schema, table and key, or as the user likes.
     store : str or None
         The store of the declaration, empty for the default one.
+    wanted : str or None
+        What the codec makes of an object that DataJoint 0.x can have stored; None for what it cannot.
     """
 
     column: Column
     codec: Codec
     addressing: Addressing
     store: str | None
+    wanted: Wanted | None = None
 
     @property
     def name(self) -> str:
         """The column's name."""
         return self.column.name
+
+    @property
+    def declared(self) -> str:
+        """How the source has declared it."""
+        tracked = self.column.tracked
+        return f"{tracked.declared}@{tracked.store or 'default'}" if tracked else marker(self.column.comment)
 
 
 def file_columns(table: Table) -> tuple[FileColumn, ...]:
@@ -69,8 +89,22 @@ def _file_column(table: Table, column: Column) -> FileColumn | None:
         )
     codec, declared = lookup_codec(special)
     _, chain, store = resolve_dtype(f"<{name}>", store_name=declared)
-    addressing = _addressing(chain, store)
-    return FileColumn(column, codec, addressing, store) if addressing else None
+    addressing, wanted = _addressing(chain, store), _wanted(chain)
+    if column.tracked and wanted is None:
+        raise ConfigError(
+            f"DataJoint 0.x has declared the column {table.name}.{column.name} of {table.schema} in the store "
+            f"{column.tracked.store or 'default'!r}, and the codec <{name}> keeps objects in another way.",
+            f"Take it for what 0.x has stored: codecs={{{column.name!r}: '<blob>'}}, or '<attach>', or '<filepath>'.",
+        )
+    if column.tracked:
+        store = column.tracked.store
+    return FileColumn(column, codec, addressing, store, wanted) if addressing else None
+
+
+def _wanted(chain: Sequence[Codec]) -> Wanted | None:
+    kinds: tuple[tuple[type[Codec], Wanted], ...]
+    kinds = ((AttachCodec, "attachment"), (FilepathCodec, "file"), (BlobCodec, "packed"), (HashCodec, "bytes"))
+    return next((wanted for kind, wanted in kinds if any(isinstance(codec, kind) for codec in chain)), None)
 
 
 def _addressing(chain: Sequence[Codec], store: str | None) -> Addressing | None:
@@ -87,7 +121,7 @@ def _addressing(chain: Sequence[Codec], store: str | None) -> Addressing | None:
 def stores_named(table: Table) -> list[tuple[str, str]]:
     """The stores that columns of a table are declared with, each with the column."""
     return [
-        (column.store, f"{table.schema}.{table.name}.{column.name}: {marker(column.column.comment)}")
+        (column.store, f"{table.schema}.{table.name}.{column.name}: {column.declared}")
         for column in file_columns(table)
         if column.store is not None
     ]

@@ -11,7 +11,7 @@ import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from tqdm.auto import tqdm
@@ -28,7 +28,7 @@ from ..servers.session import Session
 from . import objects
 from .columns import FileColumn, file_columns
 from .copying import Copier
-from .objects import Move, ObjectError, Place
+from .objects import MissingError, Move, ObjectError, Place
 from .opening import open_store
 from .routes import Route, Routes
 from .stores import Cancelled, Store
@@ -45,9 +45,10 @@ UPDATE_ROWS = 1000
 
 @dataclass
 class _Value:
-    """A value that names files: as it is stored at the source, and at last as it is to be here."""
+    """A value that names files: as it is loaded, as DataJoint 2 stores it there, and at last as it is to be here."""
 
     column: FileColumn
+    loaded: Any
     stored: Any
     moves: list[Move]
     rewritten: Any = None
@@ -128,7 +129,7 @@ def _text(value: _Value | ObjectError | None) -> str | None:
 
 
 def _differs(value: _Value | ObjectError | None) -> bool:
-    return isinstance(value, _Value) and value.rewritten != value.stored
+    return isinstance(value, _Value) and value.rewritten != value.loaded
 
 
 def _statements(rows: Sequence[Key]) -> Iterator[list[Key]]:
@@ -276,13 +277,19 @@ class Files:
             row.values.append(None if stored is None else self._plan_value(column, stored, place, named_in))
         return row
 
-    def _plan_value(self, column: FileColumn, stored: Any, place: Place, named_in: str) -> _Value | ObjectError:
+    def _plan_value(self, column: FileColumn, loaded: Any, place: Place, named_in: str) -> _Value | ObjectError:
+        def route_of(store: str) -> Route:
+            return self._route(store, named_in)
+
         try:
-            moves = objects.moves(column, stored, place, lambda store: self._route(store, named_in))
+            tracked = column.column.tracked
+            told = objects.told_of(column, loaded, route_of(tracked.store).folds) if tracked else None
+            stored = told.value if told else loaded
+            moves = objects.moves(column, stored, place, route_of, told)
             self._require_safe(moves)
         except ObjectError as error:
             return ObjectError(f"column {column.name}: {error.what}")
-        return _Value(column, stored, moves)
+        return _Value(column, loaded, stored, moves)
 
     def _route(self, store: str, named_in: str) -> Route:
         if store not in self._checked:
@@ -296,6 +303,8 @@ class Files:
                     f"called {self._local_schema}: each side's garbage collection would delete the other's objects.",
                     "Use another local schema, or a local store at another place.",
                 )
+            if (folds := there.backend.spec.get("subfolding")) is not None:
+                self._checked[store] = replace(route, folds=tuple(folds))
         return self._checked[store]
 
     def _require_safe(self, moves: Sequence[Move]) -> None:
@@ -316,6 +325,9 @@ class Files:
         source = self._store(move.route.source)
         try:
             carried = Copier(source, local, self._progress, thorough).carry(move)
+        except MissingError as error:
+            advice = f"; {move.advice}" if move.advice else ""
+            raise ObjectError(f"{move.source} in the store {source.name!r} {error.what}{advice}") from error
         except ObjectError as error:
             raise ObjectError(f"{move.source} in the store {source.name!r} {error.what}") from error
         with self._counting:

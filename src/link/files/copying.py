@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from .objects import HEAD, Move, ObjectError, other_path, require_inside
+from .objects import HEAD, MissingError, Move, ObjectError, other_path, require_inside
 from .stores import SMALL, Checked, Found, Store, explained
 
 Progress = Callable[[int], None]
@@ -66,7 +66,7 @@ class Copier:
             return Found(move.size, move.md5)
         found = self._find(move.source)
         if found is None:
-            raise ObjectError("is missing")
+            raise MissingError("is missing")
         if move.size not in (None, found.size):
             raise ObjectError(f"has {found.size:,} bytes, {move.size:,} were stored")
         return Found(found.size, move.md5 or found.md5)
@@ -102,18 +102,20 @@ class Copier:
         return elsewhere
 
     def _copy(self, move: Move, expected: Found) -> None:
-        if self.local.reaches(self.source):
+        if self.local.reaches(self.source) and not move.prefix:
             with explained(self.local, move.local):
                 try:
                     self._inspect(move, expected)
                     copied = self.local.copy_within(self.source, move.source, move.local, expected)
                 except FileNotFoundError:
-                    raise ObjectError("is missing") from None
+                    raise MissingError("is missing") from None
             if copied:
                 self.progress(expected.size)
                 return
         with explained(self.local, move.local):
-            content = Checked(self.source, move.source, expected.size, expected.md5, move.inspect, self.progress)
+            content = Checked(
+                self.source, move.source, expected.size, expected.md5, move.inspect, self.progress, move.prefix
+            )
             self.local.write(move.local, content)
 
     def _inspect(self, move: Move, expected: Found) -> None:
@@ -126,11 +128,12 @@ class Copier:
     def _require_right(self, move: Move) -> None:
         found = self._local(move.source)
         if found is None:
-            raise ObjectError(f"is not to be found through the local store {self.local.name!r}")
+            raise MissingError(f"is not to be found through the local store {self.local.name!r}")
         if move.size not in (None, found.size):
             raise ObjectError(f"has {found.size:,} bytes, {move.size:,} were stored")
         if None not in (move.md5, found.md5) and move.md5 != found.md5:
             raise ObjectError(f"has another content than was stored: its MD5 is {found.md5}, expected {move.md5}")
+        self._inspect(move, found)
         self.progress(found.size)
 
     # folders
@@ -157,7 +160,7 @@ class Copier:
     def _require_complete(self, move: Move, files: list[tuple[str, int]], has_manifest: bool) -> None:
         size = sum(size for _, size in files)
         if not files and not has_manifest and move.files != 0:
-            raise ObjectError("is missing")
+            raise MissingError("is missing")
         if move.files not in (None, len(files)) or move.size not in (None, size):
             raise ObjectError(f"has {len(files):,} files of {size:,} bytes, {move.files} of {move.size} were stored")
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..host import TOKEN_ALPHABET, AttachCodec, Codec, NpyCodec, build_hash_path, build_object_path
 from ..signals import RowError
+from . import legacy
 from .columns import FileColumn
 from .routes import Route, Side
 
@@ -31,6 +32,10 @@ HEAD = 65_536
 
 class ObjectError(RowError):
     """An object at the source is missing or damaged, or must not be taken as it is named."""
+
+
+class MissingError(ObjectError):
+    """An object is not there."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class Move:
         Bytes, of a folder all together.
     md5 : str or None
         The digest of its content, in hexadecimal.
+    prefix : bytes
+        What stands here before the object's own bytes; size and digest are those of both.
     is_folder : bool or None
         None where nobody has said it.
     files : int or None
@@ -66,6 +73,8 @@ class Move:
         Whether another path does as well, if something else is at that one.
     inspect : callable, optional
         Looks at the first bytes and the size, and raises ObjectError.
+    advice : str
+        What may be wrong where it is missing.
     """
 
     route: Route
@@ -73,30 +82,54 @@ class Move:
     local: str
     size: int | None = None
     md5: str | None = None
+    prefix: bytes = b""
     is_folder: bool | None = False
     files: int | None = None
     by_content: bool = False
     free: bool = False
     inspect: Callable[[bytes, int], None] | None = dataclasses.field(default=None, compare=False)
+    advice: str = dataclasses.field(default="", compare=False)
 
 
 # from a stored value to objects, and back
 
 
-def moves(column: FileColumn, stored: Any, place: Place, route_of: Callable[[str], Route]) -> list[Move]:
+def told_of(column: FileColumn, loaded: Any, folds: Sequence[int] = legacy.FOLDS) -> legacy.Told | None:
+    """What is told of the object of a value of DataJoint 0.x; None of one that DataJoint 2 has stored."""
+    tracked, wanted = column.column.tracked, column.wanted
+    return legacy.told(tracked, wanted, loaded, folds) if tracked and wanted else None
+
+
+def moves(
+    column: FileColumn,
+    stored: Any,
+    place: Place,
+    route_of: Callable[[str], Route],
+    told: legacy.Told | None = None,
+) -> list[Move]:
     """The objects that a stored value names, and where DataJoint would have put them here.
+
+    ``told`` is what is known of the object where DataJoint 0.x has stored it.
 
     Raises
     ------
     ObjectError
         The value names no object, or one outside of its store.
     """
+    if told and told.wrong:
+        raise ObjectError(told.wrong)
     named = column.codec.referenced_paths(stored)
     if not named and column.addressing != "other":
         raise ObjectError(f"the stored value names no file: {_short(stored)}")
     for path, _ in named:
         require_inside(path)
-    return [_move(column, stored, path, route_of(store or ""), place) for path, store in named]
+    found = [_move(column, stored, path, route_of(store or ""), place) for path, store in named]
+    return [_legacy(move, told) for move in found] if told else found
+
+
+def _legacy(move: Move, told: legacy.Told) -> Move:
+    inspect = _inspect_packed if told.packed else None
+    return dataclasses.replace(move, md5=told.md5, prefix=told.prefix, inspect=inspect, advice=told.advice)
 
 
 def _move(column: FileColumn, stored: Any, path: str, route: Route, place: Place) -> Move:
@@ -232,6 +265,8 @@ def identity(column: FileColumn, text: str | None, side: Side) -> str | None:
     if text is None:
         return None
     stored = json.loads(text)
+    if not side.local and (known := told_of(column, stored)):
+        stored = known.value
     named = dict(column.codec.referenced_paths(stored))
     if column.addressing == "hash" and isinstance(stored, dict):
         return json.dumps([stored.get("hash"), stored.get("size")])
@@ -274,8 +309,16 @@ def collecting_schemas(path: str, spec: Mapping[str, Any]) -> set[str]:
 def inspect_attachment(head: bytes, _: int) -> None:
     """Raise ObjectError for an attachment whose name, before the first NUL, is none, or leads elsewhere."""
     name = head.partition(b"\0")[0].decode(errors="replace")
-    if b"\0" not in head or name in ("", ".", "..") or "/" in name or "\\" in name:
+    if b"\0" not in head or not legacy.is_file_name(name):
         raise ObjectError(f"the attachment's own name {_short(name)} is not that of a file")
+
+
+def _inspect_packed(head: bytes, _: int) -> None:
+    if not head.startswith(legacy.HEADS):
+        raise ObjectError(
+            f"is nothing that DataJoint has packed: it begins with {head[:6]!r}; codecs= of the link says what a "
+            "column is taken for"
+        )
 
 
 def _inspector_of_array(known: Mapping[str, Any]) -> Callable[[bytes, int], None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ import datajoint as dj
 from .. import host
 from ..config import LocalStore, Reference, names_of
 from ..errors import StoreError
-from ..model.schema import Group
-from .columns import stores_named
+from ..model.schema import Group, Table
+from .columns import FileColumn, file_columns, stores_named
+from .legacy import FOLDS
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,15 @@ class Route:
         Objects stay where they are: local rows point at them through the local store.
     spec : mapping
         The settings of the local store.
+    folds : sequence of int
+        How DataJoint 0.x makes folders of hashes in the source's store.
     """
 
     source: str
     local: str
     referenced: bool
     spec: Mapping[str, Any] = dataclasses.field(compare=False)
+    folds: Sequence[int] = dataclasses.field(default=FOLDS, compare=False)
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,18 @@ class Routes:
                 f"The source keeps files in stores that stores= does not name:{lines}",
                 f"Say where they go: stores={{{missing[0][0] or 'default'!r}: 'local_store'}}, with both configured in "
                 "dj.config.stores.",
+            )
+        for table in group.tables:
+            for column in file_columns(table):
+                if column.column.tracked and column.wanted == "attachment":
+                    self._require_copied(table, column)
+
+    def _require_copied(self, table: Table, column: FileColumn) -> None:
+        if isinstance(self.given[column.store or ""], Reference):
+            raise StoreError(
+                f"{table.schema}.{table.name}.{column.name} is declared {column.declared} by DataJoint 0.x, which "
+                "keeps attachments without their names: DataJoint 2 cannot read them where they are.",
+                f"Let the objects of that store be copied: stores={{{column.store or 'default'!r}: 'local_store'}}.",
             )
 
     def route(self, store: str, named_in: str = "") -> Route:

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, NamedTuple
 from .. import host
 from ..errors import LinkError, StoreError, UnreachableError
 from ..host import StorageBackend
-from .objects import HEAD, ObjectError
+from .objects import HEAD, MissingError, ObjectError
 
 try:
     import fcntl
@@ -68,6 +68,8 @@ class Checked:
         Looks at the first bytes and the size.
     progress : callable
         Is told of numbers of bytes; may raise :class:`Cancelled`.
+    prefix : bytes
+        What is given before the object's own bytes; size and digest are those of both, and the digest is known.
     """
 
     def __init__(
@@ -78,8 +80,10 @@ class Checked:
         md5: str | None = None,
         inspect: Callable[[bytes, int], None] | None = None,
         progress: Callable[[int], None] = lambda number: None,
+        prefix: bytes = b"",
     ) -> None:
         self.store, self.path, self.size, self.expected = store, path, size, md5
+        self._prefix = prefix
         self._inspect, self._progress = inspect, progress
         self._digests = {0: hashlib.md5(usedforsecurity=False)}
         self._told = 0
@@ -118,6 +122,9 @@ class Checked:
         return self._digests[self.size].hexdigest()
 
     def _read(self, offset: int, length: int) -> Iterator[bytes]:
+        if before := self._prefix[offset : offset + length]:
+            yield before
+        offset, length = max(0, offset - len(self._prefix)), length - len(before)
         blocks = self.store.read(self.path, offset, length, None if self.expected else self._hear)
         while True:
             # Said here whose fault it is: this is read in the middle of writing to another store.
@@ -125,7 +132,7 @@ class Checked:
                 try:
                     block = next(blocks, None)
                 except FileNotFoundError:
-                    raise ObjectError("is missing") from None
+                    raise MissingError("is missing") from None
             if block is None:
                 return
             yield block

@@ -40,6 +40,13 @@ class Modern:
     group: Group
     taken: tuple[str, ...] = ()
 
+    @property
+    def tracking(self) -> tuple[Table, ...]:
+        """The source's tables in which 0.x tells of the objects that columns name."""
+        tracked = (column.tracked for table in self.group.tables for column in table.columns if column.tracked)
+        found = dict.fromkeys((each.schema, each.table) for each in tracked)
+        return tuple(Table(schema, name, "", (), ()) for schema, name in found)
+
 
 def modernized(group: Group, codecs: Mapping[str, str]) -> Modern:
     """What a source's tables are to everything else.
@@ -102,7 +109,7 @@ def _modern(table: Table, column: Column, place: str, word: str | None, legacy: 
         return _told(table, column, place, word, tracked)
     if tracked:
         codec = special if tracked.declared != "adapter" else _adapter(special)
-        return _in_store(column, codec.strip("<>").partition("@")[0], tracked)
+        return _in_store(table, column, codec.strip("<>").partition("@")[0], tracked)
     if _IN_STORE.fullmatch(special):
         raise DefinitionError(
             f"The column {table.schema}.{table.name}.{column.name} is declared {special} and is of the type "
@@ -133,15 +140,25 @@ def _tracked(table: Table, column: Column, special: str) -> Tracked | None:
     kind = cast(Literal["blob", "attach", "filepath"], declared[1]) if declared else "adapter"
     for fk in table.foreign_keys:
         if fk.columns == (column.name,) and fk.table.startswith(TRACKING):
-            return Tracked(fk.schema, fk.table, kind, fk.table.removeprefix(TRACKING))
-    return Tracked(table.schema, TRACKING + declared[2], kind, declared[2]) if declared and is_hash else None
+            return Tracked(fk.schema, fk.table, kind, _store(fk.table.removeprefix(TRACKING)))
+    return Tracked(table.schema, TRACKING + declared[2], kind, _store(declared[2])) if declared and is_hash else None
+
+
+def _store(name: str) -> str:
+    """A store's name as DataJoint 2 writes it, which gives none to the default one."""
+    return "" if name == "default" else name
 
 
 def _adapter(special: str) -> str:
     return special if host.is_codec_registered(special.strip("<>")) else "blob"
 
 
-def _in_store(column: Column, codec: str, tracked: Tracked) -> Column:
+def _in_store(table: Table, column: Column, codec: str, tracked: Tracked) -> Column:
+    if column.name in table.primary_key:
+        raise DefinitionError(
+            f"The key of {table.schema}.{table.name} has the column {column.name}, which names objects in the store "
+            f"{tracked.store!r}: DataJoint 2 has no such keys."
+        )
     return replace(
         _remarked(column, f"<{codec}@{tracked.store}>"),
         type="json",
@@ -165,7 +182,7 @@ def _told(table: Table, column: Column, place: str, word: str, tracked: Tracked 
                 "Import the package that defines it before the linked table is used.",
             )
         if tracked:
-            return _in_store(column, codec, tracked)
+            return _in_store(table, column, codec, tracked)
         if name == "bytes" and host.resolve_dtype(word)[0] == "bytes":
             return _declared(column, word, place)
     raise ConfigError(

@@ -103,9 +103,9 @@ class Dialect(ABC):
         """The quoted full name of a table."""
         return self.full_name(table.schema, table.name)
 
-    def field(self, table: Table, column: str) -> str:
+    def field(self, table: Table, column: Column) -> str:
         """A column with the name of its table."""
-        return f"{self.name_of(table)}.{self.quote(column)}"
+        return f"{self.name_of(table)}.{self.quote(column.name)}"
 
     def supports(self, column: Column) -> bool:
         """Whether a column is of a type that can be linked."""

@@ -52,7 +52,7 @@ class Keyed:
         self.dialect = dialect
         self.name = dialect.name_of(table)
         self.key = tuple(key if key is not None else (table[name] for name in table.entity_key))
-        self.references = tuple(f"{self.name}.{dialect.quote(column.name)}" for column in self.key)
+        self.references = tuple(dialect.field(table, column) for column in self.key)
 
     @property
     def names(self) -> list[str]:

@@ -77,6 +77,25 @@ class MySQL(Dialect):
     def text(self, value: str) -> str:
         return "'" + value.replace("\\", "\\\\").replace("'", "''").replace("%", "%%") + "'"
 
+    def field(self, table: Table, column: Column) -> str:
+        """A column with the name of its table, or what that of a table of DataJoint 0.x stands for.
+
+        Where the hash stands for nothing it is told alone: such a value is not NULL.
+        """
+        own = super().field(table, column)
+        if column.tracked is None:
+            return own
+        row = self.alias("tracked")
+        names = ("size", "attachment_name", "filepath", "contents_hash", "timestamp")
+        size, attachment_name, filepath, contents_hash, timestamp = (f"{row}.{self.quote(name)}" for name in names)
+        told = (
+            f"'hash', HEX({own}), 'size', {size}, 'attachment_name', {attachment_name}, 'filepath', {filepath}, "
+            f"'contents_hash', HEX({contents_hash}), 'timestamp', CAST({timestamp} AS CHAR)"
+        )
+        rows = f"{self.full_name(column.tracked.schema, column.tracked.table)} AS {row}"
+        found = f"(SELECT JSON_OBJECT({told}) FROM {rows} WHERE {row}.{self.quote('hash')} = {own})"
+        return f"CASE WHEN {own} IS NOT NULL THEN COALESCE({found}, JSON_OBJECT('hash', HEX({own}))) END"
+
     # keys
 
     def key_select(self, column: Column, reference: str) -> str:
@@ -190,7 +209,7 @@ class MySQL(Dialect):
         return f"{first} STRAIGHT_JOIN {second} ON {on}"
 
     def comparable(self, table: Table, alike: bool) -> str:
-        references = [(column, self.field(table, column.name)) for column in table.columns]
+        references = [(column, self.field(table, column)) for column in table.columns]
         if not alike:
             return ", ".join(self._common(column, reference) for column, reference in references)
         fields = ", ".join(
@@ -244,16 +263,20 @@ class MySQL(Dialect):
 
     def raw_columns(self, table: Table, form: Form, long_rows: bool) -> tuple[Column, ...]:
         """The columns to send raw: the long ones of a table whose rows are long."""
-        long = (c for c in table.columns if _is_long(c) and not _is_looked_at(c))
+        long = (c for c in table.columns if _is_long(c) and not c.tracked and not _is_looked_at(c))
         return tuple(c for c in long if long_rows or self._always_raw(c, form))
 
     def _always_raw(self, column: Column, form: Form) -> bool:
         return False
 
+    def _may_be_rounded(self, column: Column, form: Form) -> bool:
+        """Whether what a destination that keeps fewer digits would round is refused; made here, JSON has no such."""
+        return linkable_kind(column).name == "json" and not form.exact_json and column.tracked is None
+
     def render(self, table: Table, form: Form, raw: Sequence[Column] = ()) -> str:
         """What is selected of each row: a binary string, with a NUL for each raw column that is not NULL, and these."""
         rendered = self._render_row(table, form, raw)
-        return ", ".join([rendered, *(_raw(column, self.field(table, column.name)) for column in raw)])
+        return ", ".join([rendered, *(_raw(column, self.field(table, column)) for column in raw)])
 
     def _looked_at(self, column: Column, reference: str, rendered: str, form: Form) -> str:
         """What is rendered of a column, or what the destination refuses in place of bytes that it must not have."""
@@ -272,11 +295,12 @@ class MySQL(Dialect):
         null = "'NULL'" if form.language == "values" else r"'\\N'"
         fields = []
         for column in table.columns:
-            reference = self.field(table, column.name)
+            reference = self.field(table, column)
             rendered = "0x00" if column in raw else self._render_column(column, reference, form)
             rendered = self._looked_at(column, reference, rendered, form)
             # Not IFNULL: a value too long to render is NULL as well, and must not pass for one that is.
-            fields.append(f"IF({reference} IS NULL, {null}, {rendered})" if column.nullable else rendered)
+            is_null = f"{super().field(table, column)} IS NULL"
+            fields.append(f"IF({is_null}, {null}, {rendered})" if column.nullable else rendered)
         before, between, after = ("'('", "','", "')'") if form.language == "values" else ("''", "CHAR(9)", "''")
         joined = f", {between}, ".join(fields)
         return f"CONVERT(CONCAT({before}, {joined}, {after}) USING binary)"
@@ -290,7 +314,7 @@ class MySQL(Dialect):
                 else:
                     refusal = self._refusal(mysql_texts.reason(column), form)
                     rendered = f"IF({mysql_texts.lost(column, reference, self.halves)}, {refusal}, {rendered})"
-            if linkable_kind(column).name == "json" and not (self.exact_json or form.exact_json):
+            if self._may_be_rounded(column, form) and not self.exact_json:
                 refusal = self.text(mysql_types.rounded_json(column.name))
                 rendered = f"IF({mysql_types.is_rounded(reference)}, {refusal}, {rendered})"
         else:
@@ -340,7 +364,7 @@ class MariaDB(MySQL):
         # It takes quadratic time to escape a text.
         slow = form.language == "copy" and is_text(column)
         # MySQL must not round what is kept as text here.
-        return slow or (not form.exact_json and linkable_kind(column).name == "json")
+        return slow or self._may_be_rounded(column, form)
 
     def shown_default(self, default: str, extra: str) -> str:
         return default

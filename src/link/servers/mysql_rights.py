@@ -33,6 +33,10 @@ class MySQLRights(Rights):
             *([create] if access.new_user else []),
             Statement(f"CREATE SCHEMA IF NOT EXISTS {self._name(access.helper_schema)}"),
             *(Statement(f"GRANT SELECT, REFERENCES ON {table} TO {user}") for table in self._tables(access)),
+            *because(
+                "What DataJoint 0.x tells of the files that these tables name:",
+                [f"GRANT SELECT ON {table} TO {user}" for table in self._tracking(access)],
+            ),
             *(Statement(f"GRANT ALL PRIVILEGES ON {table} TO {user}") for table in self._helpers(access)),
             Statement(
                 f"GRANT {', '.join(_LINEAGE_RIGHTS)} ON {self._lineage(access)} TO {user}",
@@ -61,8 +65,10 @@ class MySQLRights(Rights):
             sources = (f"REVOKE SELECT, REFERENCES ON {table} FROM {user}" for table in self._tables(access))
             helpers = (f"REVOKE ALL PRIVILEGES ON {table} FROM {user}" for table in self._helpers(access))
             lineage = f"REVOKE {', '.join(_LINEAGE_RIGHTS)} ON {self._lineage(access)} FROM {user}"
+            tracking = (f"REVOKE SELECT ON {table} FROM {user}" for table in self._tracking(access))
             why = "Only if no other link of this account needs it:"
-            taken = [*map(Statement, sources), *map(Statement, helpers), Statement(lineage, why, optional=True)]
+            taken = [*map(Statement, sources), *map(Statement, helpers)]
+            taken += because(why, [*tracking, lineage], optional=True)
         return [*taken, *dropping([*self._drops(access), *self._forgets(access)])]
 
     def _drops(self, access: Access) -> list[str]:
@@ -169,6 +175,9 @@ class MySQLRights(Rights):
 
     def _tables(self, access: Access) -> list[str]:
         return [f"{self._name(access.source_schema)}.{self._name(table)}" for table in access.tables]
+
+    def _tracking(self, access: Access) -> list[str]:
+        return [f"{self._name(access.source_schema)}.{self._name(table)}" for table in access.tracking_tables]
 
     def _helpers(self, access: Access) -> list[str]:
         return [f"{self._name(access.helper_schema)}.{self._name(table)}" for table in access.helper_tables]

@@ -120,7 +120,7 @@ class PostgreSQL(Dialect):
         return f"{first} JOIN {second} ON {on}"
 
     def comparable(self, table: Table, alike: bool) -> str:
-        references = [(column, self.field(table, column.name)) for column in table.columns]
+        references = [(column, self.field(table, column)) for column in table.columns]
         if not alike:
             return ", ".join(_common(linkable_kind(c), reference) for c, reference in references)
         fields = ", ".join(reference for _, reference in references)
@@ -140,8 +140,8 @@ class PostgreSQL(Dialect):
         ``(1,'text',x'ff',NULL)``.
         """
         if form.language == "binary":
-            return ", ".join(self._sent(column, self.field(table, column.name)) for column in table.columns)
-        fields = (self._render_column(column, self.field(table, column.name), form) for column in table.columns)
+            return ", ".join(self._sent(column, self.field(table, column)) for column in table.columns)
+        fields = (self._render_column(column, self.field(table, column), form) for column in table.columns)
         return "'(' || " + " || ',' || ".join(fields) + " || ')'"
 
     def _render_column(self, column: Column, reference: str, form: Form) -> str:

@@ -51,6 +51,8 @@ class Access:
         Whether the account is created (and, when taking back, dropped) as well.
     has_lineage : bool
         Whether the source schema is known to have DataJoint's table of where attributes come from.
+    tracking_tables : sequence of str
+        Names of the source's tables in which DataJoint 0.x tells of the objects in its stores.
     """
 
     source_schema: str
@@ -63,6 +65,7 @@ class Access:
     database: str | None = None
     new_user: bool = True
     has_lineage: bool = False
+    tracking_tables: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
