@@ -99,6 +99,8 @@ def compare(lab: Lab, *tables: str) -> None:
     for table in tables:
         there = described(lab.source_server, lab.source_schema, table)
         here = described(lab.local_server, lab.local_schema, table)
+        if lab.kind == "mariadb":  # where nothing but the marker tells DataJoint that a column is JSON
+            there = [(*row[:5], f":json:{row[5]}", *row[6:]) if row[0] == "doc" else row for row in there]
         assert there
         assert here == there
 

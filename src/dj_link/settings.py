@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from link.config import Address, LinkSpec
+from link.config import READERS, Address, LinkSpec
 from link.errors import ConfigError
 from link.host import from_camel_case
 from link.model.layouts import Layout
@@ -51,11 +51,12 @@ def older_spec(
     stores: Mapping[str, str] | None = None,
     *,
     codecs: Mapping[str, str] | None = None,
+    datajoint: str = READERS[0],
     parts_named: frozenset[str] = frozenset(),
     create_schema: bool = True,
     create_tables: bool = True,
 ) -> OlderSpec:
-    """What the older interface says of a link, with its outbound table; ``stores`` and ``codecs`` as for ``@link``."""
+    """What the older interface says of a link, with its outbound table; the other arguments as for ``@link``."""
     return OlderSpec(
         class_name=class_name,
         address=address or Address(""),
@@ -66,6 +67,7 @@ def older_spec(
         store_pairs=tuple((stores or {}).items()),
         use_tls=None,
         codec_pairs=tuple((codecs or {}).items()),
+        datajoint=datajoint,
         parts_named=parts_named,
         create_schema=create_schema,
         create_tables=create_tables,

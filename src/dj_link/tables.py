@@ -8,7 +8,7 @@ from typing import Any
 import link.api
 import link.view
 from link import PullResult
-from link.config import require_codecs
+from link.config import require_codecs, require_reader
 from link.ends.linking import Link as EndsLink
 from link.errors import ConfigError
 from link.signals import final
@@ -91,6 +91,8 @@ class Link:
         Local store to source store, for tables with files.
     codecs : mapping of str to str, optional
         As for ``@link``.
+    datajoint : {'2.x', '0.x'}
+        As for ``@link``.
 
     Raises
     ------
@@ -111,6 +113,7 @@ class Link:
         stores: Mapping[str, str] | None = None,
         *,
         codecs: Mapping[str, str] | None = None,
+        datajoint: str = "2.x",
     ) -> None:
         for what, schema in (("local_schema", local_schema), ("source_schema", source_schema)):
             if not isinstance(schema, LazySchema):
@@ -120,6 +123,8 @@ class Link:
         self._stores = swapped_stores(stores)
         require_codecs(codecs)
         self._codecs = codecs
+        require_reader(datajoint)
+        self._datajoint = datajoint
 
     def __call__(self, cls: type) -> Any:
         """Decorate a class, and return a subclass of :class:`LinkedTable`."""
@@ -132,6 +137,7 @@ class Link:
             self._local.schema_name,
             self._stores,
             codecs=self._codecs,
+            datajoint=self._datajoint,
             parts_named=link.api.parts_named(cls),
             create_schema=self._local.create_schema,
             create_tables=self._local.create_tables,

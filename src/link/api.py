@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import datajoint as dj
 
@@ -38,6 +38,7 @@ def link(
     *,
     stores: Mapping[str, LocalStore] | None = None,
     codecs: Mapping[str, str] | None = None,
+    datajoint: Literal["2.x", "0.x"] = "2.x",
     backend: str | None = None,
     database: str | None = None,
     port: int | None = None,
@@ -71,6 +72,10 @@ def link(
         What columns are taken for where the source does not say it, or says something else: ``"bytes"`` as they are,
         ``"<blob>"`` or another codec. A column of a part table stands behind its class: ``"Spike.trace"``. Needed for
         some of what DataJoint 0.12 to 0.14 declared.
+    datajoint : {'2.x', '0.x'}
+        What reads the local tables: ``'0.x'`` where the scripts of this lab run DataJoint 0.12 to 0.14, for which they
+        are declared then, on MySQL or MariaDB. Columns in stores, and codecs other than ``<blob>`` and ``<attach>``,
+        are refused.
     backend : {'mysql', 'postgresql'}, optional
         The kind of the source server ('mysql' for MariaDB as well). Default: that of the local connection.
     database : str, optional
@@ -117,6 +122,7 @@ def link(
             helper_table,
             stores=stores,
             codecs=codecs,
+            datajoint=datajoint,
             backend=backend,
             database=database,
             port=port,
@@ -242,11 +248,12 @@ class LinkedTable(Selecting, dj.Manual, metaclass=LinkedMeta):
         return str(cast(Any, self).describe(printout=False))
 
     def alter(self, prompt: bool = True, context: Any = None) -> None:
-        """Widen the local table, and its parts, to what the source's have become.
+        """Widen the local table, and its parts, to what the source's have become; and mark columns.
 
         Columns and part tables that are missing are added, columns that hold less than the source's are widened; and so
         is the key of the helper table. Nothing is narrowed or dropped. Rows that are here get the default of a new
         column, or NULL: ``source.verify()`` names those of which the source has something else.
+        Comments that lack the marker by which DataJoint knows what is in a column, or have another one, are changed.
 
         Parameters
         ----------

@@ -136,6 +136,9 @@ def reference(store: str) -> Reference:
     return Reference(store)
 
 
+#: What may read local tables.
+READERS = ("2.x", "0.x")
+
 #: The local store for one of the source; or both, where the source's goes by another name in these settings.
 LocalStore = str | tuple[str, str] | Reference
 
@@ -157,6 +160,8 @@ class LinkSpec:
         Each store of the source, with what ``stores=`` gives for it.
     codec_pairs : tuple
         Columns, with what ``codecs=`` takes them for.
+    datajoint : str
+        The DataJoint that reads the local tables: ``"2.x"``, or ``"0.x"`` for 0.12 to 0.14.
     holder : str or None
         Who holds, in words for people at the source.
     parts_named : frozenset of str
@@ -174,6 +179,7 @@ class LinkSpec:
     store_pairs: tuple[tuple[str, LocalStore], ...]
     use_tls: bool | Mapping[str, Any] | None
     codec_pairs: tuple[tuple[str, str], ...] = ()
+    datajoint: str = READERS[0]
     layout: Layout = LINK
     holder: str | None = field(default=None, compare=False)
     parts_named: frozenset[str] = field(default=frozenset(), compare=False)
@@ -189,6 +195,11 @@ class LinkSpec:
     def codecs(self) -> Mapping[str, str]:
         """What columns are taken for, whatever the source says."""
         return MappingProxyType(dict(self.codec_pairs))
+
+    @property
+    def for_legacy(self) -> bool:
+        """Whether DataJoint 0.12 to 0.14 reads the local tables."""
+        return self.datajoint == READERS[1]
 
     @property
     def table_name(self) -> str:
@@ -208,6 +219,7 @@ def make_spec(
     *,
     stores: Mapping[str, LocalStore] | None,
     codecs: Mapping[str, str] | None = None,
+    datajoint: str = READERS[0],
     backend: str | None,
     database: str | None,
     port: int | None,
@@ -237,6 +249,7 @@ def make_spec(
             "local store.",
         )
     require_codecs(codecs)
+    require_reader(datajoint)
     if port is not None and (not isinstance(port, int) or not 0 < port < 65536):
         raise ConfigError(f"port must be a number from 1 to 65535, not {port!r}.")
     if use_tls is not None and not isinstance(use_tls, (bool, Mapping)):
@@ -262,9 +275,19 @@ def make_spec(
         store_pairs=tuple(("" if name == "default" else name, store) for name, store in (stores or {}).items()),
         use_tls=use_tls,
         codec_pairs=tuple((codecs or {}).items()),
+        datajoint=datajoint,
         holder=holder,
         parts_named=parts_named,
     )
+
+
+def require_reader(datajoint: object) -> None:
+    """Raise ConfigError for what names no DataJoint that could read the local tables."""
+    if datajoint not in READERS:
+        raise ConfigError(
+            f"datajoint={datajoint!r} is not known.",
+            "It says what reads the local tables: '2.x', or '0.x' for DataJoint 0.12 to 0.14.",
+        )
 
 
 def require_codecs(codecs: object) -> None:

@@ -1,4 +1,4 @@
-"""Widening the local tables, and the helper table's key, to what the source's tables have become."""
+"""Widening the local tables, and the helper table's key, to what the source's tables have become; and comments."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger("link")
 def alter(ends: Ends, prompt: bool) -> bool:
     """Add columns and part tables that are missing, and widen columns that are narrower than the source's.
 
-    Nothing is ever narrowed, or dropped.
+    Comments get the markers that DataJoint needs to know what is in their columns. Nothing is narrowed, or dropped.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def _here(ends: Ends, session: Session) -> Iterator[str]:
     define, catalogue = ends.local.definitions, ends.local.catalogue_type(session)
     for different in ends.mapping.differences:
         added = _added(different, catalogue) if different.added else ()
-        yield from define.alter_table(different.found, added, different.widened)
+        yield from define.alter_table(different.found, added, (*different.widened, *different.remarked))
     for table in ends.mapping.lacking:
         yield from define.create_table(catalogue.creatable(table))
 

@@ -16,7 +16,7 @@ from ..model.schema import Table
 from ..servers.dialect import plain
 from ..servers.session import Session
 from ..servers.site import Site
-from .local import another_heading, obstructed, other_characters, other_parts
+from .local import another_heading, other_parts, unfit
 
 logger = logging.getLogger("link")
 
@@ -96,10 +96,20 @@ class Ends:
                 "ALTER TABLE, and does it",
                 *(self.name, "; ".join(lines), self.name),
             )
+        words = tuple(word for different in mapping.differences for word in different.words)
+        if words and self.local.is_news((self.spec, words)):
+            logger.warning(
+                "%s: local columns lack the marker by which DataJoint knows what is in them, or have another one: %s. "
+                "Rows are pulled all the same; %s().alter() shows the statements that change these comments, and "
+                "nothing else, and does it",
+                *(self.name, "; ".join(words), self.name),
+            )
 
     def find_obstacle(self) -> LinkError | None:
         """Why rows of the source cannot be local rows, or not all be held, if that is so."""
         mapping, define = self.mapping, self.local.definitions
+        if error := unfit(self.local, self.spec, mapping.differences):
+            return error
         stops = [different for different in mapping.differences if different.stops_pulls]
         if stops:
             statements = [
@@ -115,8 +125,6 @@ class Ends:
                 "Link into another local schema, or change the local table, where its rows and what depends on them "
                 f"allow it: {'; '.join(statements)}. Local rows can be deleted all the same.",
             )
-        if error := obstructed(self.local, mapping.differences) or other_characters(self.local, mapping.differences):
-            return error
         if error := other_parts(mapping.local.master, mapping.lacking, mapping.surplus):
             return error
         if narrow := widened_key(mapping.source.master, self.helper):

@@ -13,13 +13,15 @@ import datajoint as dj
 
 from .. import host
 from ..config import LinkSpec, credentials
-from ..errors import LinkError
+from ..errors import ConfigError, LinkError
 from ..files.columns import relabelled
 from ..files.routes import Routes
 from ..holds.helper import provide_helper
 from ..holds.parts import holds_of
+from ..model.backends import BACKENDS
 from ..model.kinds import marker
-from ..model.schema import Group, part_names
+from ..model.readers import Reader
+from ..model.schema import Column, Group, part_names
 from ..model.states import HELD
 from ..servers.rights import LINEAGE
 from ..servers.site import Site
@@ -29,7 +31,7 @@ from .browsing import show
 from .ends import Ends, masters_of
 from .lineage import are_seen, origins
 from .local import declare
-from .source import find_source, require_types
+from .source import find_source, require_readable, require_types
 
 logger = logging.getLogger("link")
 T = TypeVar("T")
@@ -158,6 +160,12 @@ class Link:
 
     def _open(self, take_over: bool = False) -> Ends:
         spec, local = self.spec, self.connect_local()
+        if spec.for_legacy and not BACKENDS[host.backend(local.connection)].has_legacy:
+            raise ConfigError(
+                f"datajoint='0.x': DataJoint 0.12 to 0.14, which shall read the local tables, cannot connect to "
+                f"{local.address}.",
+                "Link into a MySQL or MariaDB server, or without datajoint='0.x'.",
+            )
         routes = Routes(local.connection, spec.stores)
         routes.require_configured()
         source = self.connect_source()
@@ -195,15 +203,20 @@ class Link:
 
         A link that is there goes on without them; another one is refused.
         """
-        dialect = self.connect_source().dialect
+        dialect, reader = self.connect_source().dialect, Reader(self.spec.for_legacy)
+
+        def may(column: Column) -> bool:
+            return dialect.supports(column) and reader.reads(column)
+
         try:
             require_types(self.connect_source(), group.tables)
+            require_readable(self.connect_source(), group.tables, reader)
             routes.require_named(group)
         except LinkError:
             if not self.is_declared():
                 raise
-        unlinkable = tuple(f"{t.name}.{c.name}" for t in group.tables for c in t.columns if not dialect.supports(c))
-        return group.map(lambda t: t.only([c.name for c in t.columns if dialect.supports(c)])), unlinkable
+        unlinkable = tuple(f"{t.name}.{c.name}" for t in group.tables for c in t.columns if not may(c))
+        return group.map(lambda t: t.only([c.name for c in t.columns if may(c)])), unlinkable
 
     def forget(self) -> None:
         """Look at the tables again before they are used the next time."""

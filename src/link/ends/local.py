@@ -11,8 +11,9 @@ from typing import TypeVar
 from ..config import LinkSpec
 from ..errors import ConfigError, DefinitionError, LinkError, LocalMismatchError, NotFoundError, PrivilegeError
 from ..holds.helper import Served, require_lengths
-from ..model.kinds import is_null
+from ..model.kinds import is_null, marker
 from ..model.mapping import Differences, Mapping, compare, keys_of, local_group, paired
+from ..model.readers import Reader
 from ..model.schema import Group, Table, part_name, part_names
 from ..servers.catalogue import Catalogue
 from ..servers.rights import LINEAGE
@@ -105,6 +106,8 @@ class _Declaration:
 
     def __init__(self, source: Site, local: Site, spec: LinkSpec, session: Session) -> None:
         self.source, self.local, self.spec, self.session = source, local, spec, session
+        # A bool without its marker is 0 and 1, which are equal to it.
+        self.reader = Reader(spec.for_legacy, tuple(kind for kind in local.dialect.unseen if kind != "bool"))
         self.catalogue: Catalogue = local.catalogue_type(session)
 
     def declare(
@@ -120,7 +123,7 @@ class _Declaration:
         surplus = tuple(name for name in there if name not in {table.name for table in wanted.tables})
         # A copy without any key is no part table.
         surplus = tuple(n for n in surplus if self.catalogue.has_keys(self.catalogue.table(self.spec.local_schema, n)))
-        complaint = _complaint(self.local, found, lacking, surplus)
+        complaint = unfit(self.local, self.spec, found) or _complaint(self.local, found, lacking, surplus)
         # Before the transaction, which would not survive what the server cannot evaluate.
         creatable = [self._creatable(table, wanted.group, group) for table in missing]
         with self._undone_on_error() as created:
@@ -171,7 +174,9 @@ class _Declaration:
 
     def _wanted(self, group: Group, relabel: Callable[[Table], Table]) -> Declared:
         declared = local_group(group, self.spec.local_schema, self.spec.table_name).map(relabel)
-        localized = declared.map(lambda table: self.catalogue.localized(table, self.source.dialect))
+        localized = declared.map(
+            lambda table: self.reader.declared(self.catalogue.localized(table, self.source.dialect))
+        )
         own_parts = self._own_parts(group, localized)
         require_lengths(self.local, self.spec.local_schema, *(part.name for part in own_parts))
         relations = self.catalogue.relations(self.spec.local_schema)
@@ -211,7 +216,7 @@ class _Declaration:
 
     def _compare(self, table: Table) -> Differences:
         found = self.catalogue.table(table.schema, table.name)
-        different = compare(table, found, self.local.dialect.alike(self.source.dialect))
+        different = compare(table, found, self.local.dialect.alike(self.source.dialect), self.reader)
         if not different.same_key:
             raise another_heading(self.local, [different], "Link into another local schema, or rename the local table.")
         takes = self.local.dialect.takes_text
@@ -316,7 +321,37 @@ def another_heading(local: Site, differences: Sequence[Differences], hint: str) 
     return LocalMismatchError("\n".join(tables), hint)
 
 
-def other_characters(local: Site, differences: Sequence[Differences]) -> LocalMismatchError | None:
+def _without_objects(local: Site, name: str, differences: Sequence[Differences]) -> LocalMismatchError | None:
+    """The error that names columns with what DataJoint 0.x keeps of an object, in place of it, if there are any."""
+    columns = [f"{d.found.schema}.{d.found.name}.{column.name}" for d in differences for column in d.hashes]
+    if not columns:
+        return None
+    return LocalMismatchError(
+        f"Local columns on {local.address} have the 16 bytes by which DataJoint 0.x finds an object in a store, and no "
+        f"object: {', '.join(columns)}. A version of this package that did not know 0.x has made them.",
+        f"Delete the rows here, {name}().delete(), which lets them go at the source; then {name}().drop(), and link "
+        "again: the next pull copies the objects. drop() alone does as well, and lets go of whatever is still held.",
+    )
+
+
+def _unreadable(local: Site, differences: Sequence[Differences]) -> LocalMismatchError | None:
+    """The error that names columns which the DataJoint that reads the local tables cannot read, if there are any."""
+    columns = [
+        f"{d.found.schema}.{d.found.name}.{c.name} ({marker(c.comment) or c.type})"
+        for d in differences
+        for c in d.unread
+    ]
+    if not columns:
+        return None
+    return LocalMismatchError(
+        f"DataJoint 0.x, for which the link is (datajoint='0.x'), cannot read local columns on {local.address}: "
+        f"{', '.join(columns)}.",
+        "Link without datajoint='0.x', into the same tables; or with it, into another local schema, if the source has "
+        "no such columns.",
+    )
+
+
+def _other_characters(local: Site, differences: Sequence[Differences]) -> LocalMismatchError | None:
     """The error that names a column for which its server would put other characters than there are, if there is one."""
     for different in differences:
         for column in different.unsound:
@@ -330,7 +365,17 @@ def other_characters(local: Site, differences: Sequence[Differences]) -> LocalMi
     return None
 
 
-def obstructed(local: Site, differences: Sequence[Differences]) -> LocalMismatchError | None:
+def unfit(local: Site, spec: LinkSpec, differences: Sequence[Differences]) -> LocalMismatchError | None:
+    """Why local tables cannot take rows whatever their types are, if that is so."""
+    return (
+        _without_objects(local, spec.class_name, differences)
+        or _unreadable(local, differences)
+        or _obstructed(local, differences)
+        or _other_characters(local, differences)
+    )
+
+
+def _obstructed(local: Site, differences: Sequence[Differences]) -> LocalMismatchError | None:
     """The error that names a table which would not take rows whole, if there is one."""
     for different in differences:
         if different.obstacle:
@@ -361,9 +406,7 @@ def other_parts(master: Table, lacking: Sequence[Table], surplus: Sequence[str])
 def _complaint(
     local: Site, found: Sequence[Differences], lacking: Sequence[Table], surplus: Sequence[str]
 ) -> LocalMismatchError | None:
-    """Why a link to these local tables shall not begin."""
-    if error := obstructed(local, found) or other_characters(local, found):
-        return error
+    """Why a link to these local tables, which take rows, shall not begin."""
     if any(different.lines for different in found):
         return another_heading(local, found, "Link into another local schema, or rename the local table.")
     return other_parts(found[0].expected, lacking, surplus) if found else None

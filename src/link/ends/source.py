@@ -9,7 +9,9 @@ from .. import host
 from ..config import LinkSpec
 from ..errors import DefinitionError, NotFoundError, PrivilegeError
 from ..holds.helper import check_key, require_rights
+from ..model.kinds import marker
 from ..model.legacy import modernized
+from ..model.readers import Reader
 from ..model.schema import Group, Table, find_master, nearest, part_class, part_names, part_of_class, with_master_keys
 from ..servers.catalogue import Catalogue
 from ..servers.dialect import PARTITION
@@ -37,12 +39,12 @@ def find_source(site: Site, spec: LinkSpec) -> Group:
     """
     with site.catalogue() as catalogue:
         tables = _named(site, spec, catalogue)
-        modern = modernized(Group(tables[0], tuple(tables[1:])), spec.codecs)
+        modern = modernized(Group(tables[0], tuple(tables[1:])), spec.codecs, not spec.for_legacy)
         for table in tables:
             require_rights(site, catalogue, table, SOURCE_RIGHTS)
             _warn_of_surplus(site, spec, catalogue, table)
             _require_no_obstacle(site, catalogue, table, held=table is tables[0])
-        for tracking in modern.tracking:
+        for tracking in () if spec.for_legacy else modern.tracking:
             require_rights(site, catalogue, tracking, ("SELECT",))
     _require_heading(site, tables[0])
     check_key(tables[0], spec.layout)
@@ -155,6 +157,23 @@ def require_types(site: Site, tables: Sequence[Table]) -> None:
         raise DefinitionError(
             f"The source tables in {tables[0].schema} on {site.address} have columns of types that cannot be linked:"
             "\n    " + "\n    ".join(refused)
+        )
+
+
+def require_readable(site: Site, tables: Sequence[Table], reader: Reader) -> None:
+    """Raise DefinitionError where columns have what the DataJoint that reads the local tables cannot read."""
+    refused = [
+        f"{t.name}.{c.name}: {c.type}{f', {special}' if (special := c.former or marker(c.comment)) else ''}"
+        for t in tables
+        for c in t.columns
+        if not reader.reads(c)
+    ]
+    if refused:
+        raise DefinitionError(
+            f"The source tables in {tables[0].schema} on {site.address} have columns that DataJoint 0.x could not read "
+            "here (datajoint='0.x'):\n    " + "\n    ".join(refused),
+            "Link without datajoint='0.x', and read them with DataJoint 2. Of bytes that DataJoint has packed say "
+            "codecs={'column': '<blob>'}.",
         )
 
 

@@ -19,7 +19,7 @@ from ..host import (
     lookup_codec,
     resolve_dtype,
 )
-from ..model.kinds import Kind, marker
+from ..model.kinds import Kind, marker, with_marker
 from ..model.schema import Column, Table
 
 Addressing = Literal["hash", "schema", "filepath", "other"]
@@ -135,7 +135,7 @@ def relabelled(table: Table, local_names: Mapping[str, str]) -> Table:
         codec, at, store = special.strip("<>").partition("@")
         if not special.startswith("<") or not at or store.strip() not in local_names:
             return column
-        rest = column.comment[len(special) + 2 :]
-        return dataclasses.replace(column, comment=f":<{codec}@{local_names[store.strip()]}>:{rest}")
+        named = f"<{codec}@{local_names[store.strip()]}>"
+        return dataclasses.replace(column, comment=with_marker(column.comment, named))
 
     return dataclasses.replace(table, columns=tuple(map(relabel, table.columns)))

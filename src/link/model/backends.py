@@ -21,6 +21,8 @@ class Backend:
         Whether schemas lie in databases, one of which is connected to.
     has_socket_folders : bool
         Whether the host may be the folder of a socket.
+    has_legacy : bool
+        Whether DataJoint 0.12 to 0.14 know it.
     """
 
     name: str
@@ -28,12 +30,18 @@ class Backend:
     port: int
     has_databases: bool
     has_socket_folders: bool
+    has_legacy: bool
 
 
 BACKENDS: dict[str, Backend] = {
     backend.name: backend
     for backend in (
-        Backend("mysql", ("mysql", "mariadb"), 3306, has_databases=False, has_socket_folders=False),
-        Backend("postgresql", ("postgresql", "postgres"), 5432, has_databases=True, has_socket_folders=True),
+        Backend("mysql", ("mysql", "mariadb"), 3306, has_databases=False, has_socket_folders=False, has_legacy=True),
+        Backend(
+            *("postgresql", ("postgresql", "postgres"), 5432),
+            has_databases=True,
+            has_socket_folders=True,
+            has_legacy=False,
+        ),
     )
 }

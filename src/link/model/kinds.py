@@ -7,7 +7,7 @@ one kind the words themselves are kept.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 NAMES = (
@@ -122,9 +122,16 @@ def counts(default: str) -> bool:
     return bool(re.search(r"\b(next|curr|last)val\(", re.sub(r"'(?:[^'\\]|''|\\.)*'", "''", default), re.IGNORECASE))
 
 
-def marked(comment: str, kind: Kind) -> str:
-    """A column comment with the marker by which DataJoint knows a kind that its column's type does not show."""
-    return comment if marker(comment) or kind.name not in ("uuid", "bool") else f":{kind.name}:{comment}"
+def marked(comment: str, kind: Kind, unseen: Collection[str]) -> str:
+    """A column comment with the marker by which DataJoint knows a kind, if it is one that column types do not show."""
+    return comment if marker(comment) or kind.name not in unseen else with_marker(comment, kind.name)
+
+
+def with_marker(comment: str, special: str) -> str:
+    """A column comment with another marker, or without any."""
+    was = marker(comment)
+    rest = comment[len(was) + 2 :] if was else comment
+    return f":{special}:{rest}" if special else rest
 
 
 def marker(comment: str) -> str:

@@ -14,7 +14,7 @@ from typing import Literal, cast
 
 from .. import host
 from ..errors import ConfigError, DefinitionError
-from .kinds import Kind, marker
+from .kinds import Kind, marker, with_marker
 from .schema import Column, Content, Group, Table, Tracked, part_class
 
 #: The table of 0.x that has a row for each object in a store; before 0.12 there was one for all stores.
@@ -48,7 +48,7 @@ class Modern:
         return tuple(Table(schema, name, "", (), ()) for schema, name in found)
 
 
-def modernized(group: Group, codecs: Mapping[str, str]) -> Modern:
+def modernized(group: Group, codecs: Mapping[str, str], converts: bool = True) -> Modern:
     """What a source's tables are to everything else.
 
     Parameters
@@ -57,6 +57,8 @@ def modernized(group: Group, codecs: Mapping[str, str]) -> Modern:
         The tables as they are declared.
     codecs : mapping
         What columns are taken for, whatever is declared: ``{"waveform": "bytes", "Spike.trace": "<blob>"}``.
+    converts : bool
+        Whether they become tables of DataJoint 2. Else bytes mean there what they mean here, whatever they are.
 
     Raises
     ------
@@ -80,9 +82,14 @@ def modernized(group: Group, codecs: Mapping[str, str]) -> Modern:
         columns = []
         for column in table.columns:
             place = places[table.name, column.name]
-            columns.append(_modern(table, column, place, codecs.get(place), legacy))
-            if columns[-1].comment != column.comment:
-                taken.append(f"{place} for {marker(columns[-1].comment) or columns[-1].type}")
+            made = _modern(table, column, place, codecs.get(place), legacy)
+            if legacy or made.tracked or marker(column.comment) == "attach":
+                made = replace(made, former=marker(column.comment))
+            if not converts and made.content and made.content.what == "packed":
+                made = replace(made, content=None)
+            columns.append(made)
+            if converts and made.comment != column.comment:
+                taken.append(f"{place} for {marker(made.comment) or made.type}")
         keys = tuple(fk for fk in table.foreign_keys if not fk.table.startswith(TRACKING))
         return replace(table, columns=tuple(columns), foreign_keys=keys)
 
@@ -201,6 +208,4 @@ def _declared(column: Column, codec: str, place: str) -> Column:
 
 def _remarked(column: Column, special: str) -> Column:
     """A column with another marker in its comment."""
-    was = marker(column.comment)
-    rest = column.comment[len(was) + 2 :] if was else column.comment
-    return replace(column, comment=f":{special}:{rest}"[:_COMMENT] if special else rest)
+    return replace(column, comment=with_marker(column.comment, special)[:_COMMENT])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .kinds import Kind, marker
+from .kinds import Kind, marker, with_marker
+from .readers import Reader
 from .schema import Column, ForeignKey, Group, Table, part_name, part_suffix
 
 
@@ -76,7 +77,7 @@ class Mapping:
     @property
     def not_here(self) -> tuple[str, ...]:
         """What the source has and the local tables do not: columns and part tables."""
-        columns = (f"{d.found.name}.{column.name}" for d in self.differences for column in d.added)
+        columns = (f"{d.found.name}.{c.name}" for d in self.differences for c in (*d.added, *d.hashes))
         return (*columns, *(table.name for table in self.lacking), *self.unlinkable)
 
     @property
@@ -157,8 +158,14 @@ class Differences:
         Columns of which neither side's holds the other's, as they would be declared.
     computed : tuple of Column
         Columns that the local server computes, so that they take no value, as they would be declared.
+    remarked : tuple of Column
+        Local columns whose comments do not tell DataJoint what is in them, as they are but for that.
+    hashes : tuple of Column
+        Local columns with the 16 bytes by which DataJoint 0.x finds an object in a store, where the object is wanted.
     dropped : tuple of Column
         Columns that are not at the source.
+    unread : tuple of Column
+        Local columns that the DataJoint which reads the local tables cannot read.
     wider : tuple of str
         Names of columns that hold more here than at the source.
     unsound : tuple of Column
@@ -175,7 +182,10 @@ class Differences:
     widened: tuple[Column, ...] = ()
     altered: tuple[Column, ...] = ()
     computed: tuple[Column, ...] = ()
+    remarked: tuple[Column, ...] = ()
+    hashes: tuple[Column, ...] = ()
     dropped: tuple[Column, ...] = ()
+    unread: tuple[Column, ...] = ()
     wider: tuple[str, ...] = ()
     unsound: tuple[Column, ...] = ()
     obstacle: tuple[str, str] | None = None
@@ -184,7 +194,9 @@ class Differences:
     @property
     def shared(self) -> Table:
         """The local table with the columns that are at the source as well, in the source's order."""
-        columns = tuple(self.found[name] for name in self.expected.names if name in self.found.names)
+        without = {column.name for column in self.hashes}
+        names = (name for name in self.expected.names if name in self.found.names and name not in without)
+        columns = tuple(self.found[name] for name in names)
         return replace(self.found, columns=columns, master_key=self.expected.master_key)
 
     @property
@@ -203,16 +215,17 @@ class Differences:
     @property
     def stops_pulls(self) -> bool:
         """Whether no row of the source can be what a local row would be."""
-        return bool(self.altered or self.computed or self.dropped)
+        return bool(self.altered or self.computed or self.dropped or self.hashes or self.unread)
 
     @property
     def lines(self) -> tuple[str, ...]:
         """Each difference."""
-        changed = {column.name for column in (*self.widened, *self.altered, *self.computed)} | set(self.wider)
+        changed = {c.name for c in (*self.widened, *self.altered, *self.computed, *self.hashes)} | set(self.wider)
         ours, theirs = (", ".join(table.primary_key) for table in (self.found, self.expected))
         return (
             *(f"{column.name}: missing" for column in self.added),
             *(f"{column.name}: not at the source" for column in self.dropped),
+            *(f"{column.name}: {_describe(column)}, which DataJoint 0.x cannot read" for column in self.unread),
             *(
                 f"{name}: {_describe(self.found[name])}, at the source {_describe(self.expected[name])}"
                 for name in self.expected.names
@@ -221,8 +234,17 @@ class Differences:
             *([] if self.same_key else [f"primary key: ({ours}), at the source ({theirs})"]),
         )
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Each comment that does not tell DataJoint what is in its column."""
+        return tuple(
+            f"{self.found.name}.{column.name}: {marker(self.found[column.name].comment) or 'no marker'}, wanted is "
+            f"{marker(column.comment) or 'none'}"
+            for column in self.remarked
+        )
 
-def compare(expected: Table, found: Table, alike: bool) -> Differences:
+
+def compare(expected: Table, found: Table, alike: bool, reader: Reader) -> Differences:
     """Compare an existing local table with the one that would be declared.
 
     Between servers that are ``alike`` types must be the same; between others the local column must hold every value of
@@ -230,8 +252,9 @@ def compare(expected: Table, found: Table, alike: bool) -> Differences:
     """
     key = (*expected.primary_key, *found.primary_key)
     added = tuple(c for c in expected.columns if c.name not in found.names and not (c.hidden and c.name not in key))
-    dropped = tuple(c for c in found.columns if c.name not in expected.names and not c.hidden)
+    others = [c for c in found.columns if c.name not in expected.names and not c.hidden]
     narrow, altered, computed, wider = list[Column](), list[Column](), list[Column](), list[str]()
+    remarked, hashes = list[Column](), list[Column]()
     for wanted in expected.columns:
         if wanted.name not in found.names:
             continue
@@ -239,19 +262,39 @@ def compare(expected: Table, found: Table, alike: bool) -> Differences:
         same = ours.type == wanted.type if alike else _holds(ours.kind, wanted.kind)
         if ours.generated:
             computed.append(wanted)
-        elif _codec(wanted) not in ("", _codec(ours)) or not (
+            continue
+        if _is_hash(ours, wanted):
+            hashes.append(wanted)
+            continue
+        if not reader.is_word_only(wanted, ours) or not (
             same or _holds(ours.kind, wanted.kind) or widens(ours.kind, wanted.kind)
         ):
             altered.append(replace(wanted, nullable=wanted.nullable or ours.nullable))
-        elif not (same or _holds(ours.kind, wanted.kind)):
+            continue
+        if reader.heard(ours.comment) != reader.heard(wanted.comment):
+            ours = replace(ours, comment=with_marker(ours.comment, marker(wanted.comment)))
+            remarked.append(ours)
+        if not (same or _holds(ours.kind, wanted.kind)):
             narrow.append(widened(ours, wanted))
         elif wanted.nullable and not ours.nullable:
             narrow.append(replace(ours, nullable=True))
         elif not same or ours.nullable != wanted.nullable:
             wider.append(wanted.name)
     return Differences(
-        expected, found, added, tuple(narrow), tuple(altered), tuple(computed), dropped, tuple(wider), alike=alike
+        *(expected, found, added, tuple(narrow), tuple(altered), tuple(computed)),
+        remarked=tuple(column for column in remarked if column.name not in {c.name for c in narrow}),
+        hashes=tuple(hashes),
+        dropped=tuple(column for column in others if reader.reads(column)),
+        unread=tuple(column for column in others if not reader.reads(column)),
+        wider=tuple(wider),
+        alike=alike,
     )
+
+
+def _is_hash(ours: Column, wanted: Column) -> bool:
+    """Whether a local column has what DataJoint 0.x keeps of an object in a store, where the object is wanted."""
+    in_store = wanted.kind == Kind("json") and wanted.former is not None and marker(wanted.comment) != wanted.former
+    return in_store and ours.kind is not None and ours.kind.name == "bytes" and marker(ours.comment) == wanted.former
 
 
 def widened(ours: Column, wanted: Column) -> Column:
@@ -286,4 +329,4 @@ def _describe(column: Column) -> str:
 def _codec(column: Column) -> str:
     """What DataJoint makes of the column's values, where the type alone does not say it."""
     special = marker(column.comment)
-    return f" {special}" if special == "uuid" or special.startswith("<") else ""
+    return f" {special}" if special in ("uuid", "attach") or special.startswith("<") or "@" in special else ""

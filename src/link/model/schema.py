@@ -93,6 +93,8 @@ class Column:
     tracked : Tracked or None
         Of a column that DataJoint 0.x declared in a store: where it keeps what is told of each object. To all others it
         is a column of JSON.
+    former : str or None
+        The marker with which DataJoint 0.x declared it; None of what DataJoint 2 declared.
     """
 
     name: str
@@ -111,6 +113,7 @@ class Column:
     sent_as: str | None = None
     content: Content | None = None
     tracked: Tracked | None = None
+    former: str | None = None
 
     @property
     def hidden(self) -> bool:

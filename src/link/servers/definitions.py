@@ -42,7 +42,10 @@ class Definitions(ABC):
     def alter_table(
         self, table: Table, added: Sequence[Column] = (), changed: Sequence[Column] = (), dropped: Sequence[Column] = ()
     ) -> list[str]:
-        """The statements that give a table other columns: those that are changed have new types, and may be NULL."""
+        """The statements that give a table other columns.
+
+        Those that are changed have new types or comments, and may be NULL; all else stays as it is.
+        """
 
     @abstractmethod
     def refer(self, helper: Table, source: Table) -> str:

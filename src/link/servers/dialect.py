@@ -60,6 +60,8 @@ class Dialect(ABC):
     claimers: ClassVar[int] = 2
     #: After the SELECT in an EXISTS: look each row up in the index, and copy nothing aside.
     by_index: ClassVar[str] = ""
+    #: Kinds that a column's type does not show, so that DataJoint goes by its marker.
+    unseen: ClassVar[tuple[str, ...]] = ("uuid", "bool")
     #: Whether numbers in JSON keep all their digits.
     exact_json: ClassVar[bool] = True
     #: Whether -0.0 is told from 0.0 when a number is printed.

@@ -357,6 +357,7 @@ class MariaDB(MySQL):
     exact_json = True
     exact_collation = "utf8mb4_nopad_bin"
     json_as_text = True
+    unseen = (*MySQL.unseen, "json")
     halves = True
     signed_zero = False
 

@@ -227,10 +227,9 @@ class MySQLCatalogue(Catalogue):
     # tables from elsewhere
 
     def localized(self, table: Table, source: Dialect) -> Table:
-        if self.dialect.alike(source):
-            return table
         if isinstance(source, MySQL):
-            return replace(table, columns=tuple(map(self._from_family, table.columns)))
+            columns = table.columns if self.dialect.alike(source) else map(self._from_family, table.columns)
+            return replace(table, columns=tuple(map(self._told, columns)))
         columns = tuple(self._from_elsewhere(table, column) for column in table.columns)
         return fitting(replace(table, columns=columns, comment=table.comment[:TABLE_COMMENT]))
 
@@ -248,6 +247,12 @@ class MySQLCatalogue(Catalogue):
 
     def _from_nothing(self, table: Table) -> str:
         return f"FROM (SELECT {', '.join(f'NULL AS {self.dialect.quote(name)}' for name in table.names)}) AS t"
+
+    def _told(self, column: Column) -> Column:
+        """A column of JSON with its marker, without which DataJoint takes it for the text that it is to the server."""
+        if column.kind != Kind("json") or "json" not in self.dialect.unseen:
+            return column
+        return replace(column, comment=marked(column.comment, column.kind, self.dialect.unseen))
 
     def _from_family(self, column: Column) -> Column:
         """MySQL and MariaDB share their types, but not all collations, nor how JSON is shown."""
@@ -275,7 +280,7 @@ class MySQLCatalogue(Catalogue):
             charset=charset[0],
             collation=charset[1],
             enum_type=None,
-            comment=marked(column.comment, kind)[:COMMENT],
+            comment=marked(column.comment, kind, self.dialect.unseen)[:COMMENT],
             default=f"({default})" if default and mysql_types.is_long(words) else default,
         )
 

@@ -59,7 +59,7 @@ class MySQLDefinitions(Definitions):
             words.append(f"ON UPDATE {column.on_update}")
         if column.auto_increment:
             words.append("AUTO_INCREMENT")
-        words.append(f"COMMENT {self.dialect.text(column.comment)}")
+        words.append(f"COMMENT {self.dialect.text(column.comment[:COMMENT])}")
         return " ".join(words)
 
     def create_helper(self, source: Table, schema: str, name: str, columns: HelperColumns, comment: str) -> list[str]:

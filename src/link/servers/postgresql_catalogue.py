@@ -219,7 +219,7 @@ class PostgreSQLCatalogue(Catalogue):
             charset=None,
             collation=None,
             on_update=None,
-            comment=marked(column.comment, kind),
+            comment=marked(column.comment, kind, self.dialect.unseen),
             default=postgresql_types.default(kind, given) if given else None,
         )
         if kind.name == "enum":

@@ -33,12 +33,12 @@ class PostgreSQLDefinitions(Definitions):
             *self._indexes(table),
         ]
 
-    def _comments(self, table: Table, columns: Sequence[Column]) -> list[str]:
+    def _comments(self, table: Table, columns: Sequence[Column], emptied: bool = False) -> list[str]:
         name = self.dialect.name_of(table)
         return [
             f"COMMENT ON COLUMN {name}.{self.dialect.quote(c.name)} IS {self.dialect.text(c.comment)}"
             for c in columns
-            if c.comment
+            if c.comment or emptied
         ]
 
     def alter_table(
@@ -63,6 +63,7 @@ class PostgreSQLDefinitions(Definitions):
             *(statement for column in grown for statement in self._add_labels(table, column)),
             *([f"ALTER TABLE {name} {', '.join(actions)}"] if actions else []),
             *self._comments(table, added),
+            *self._comments(table, [c for c in changed if c.comment != table[c.name].comment], emptied=True),
         ]
 
     def _is_same_enum(self, column: Column, former: Column) -> bool:
