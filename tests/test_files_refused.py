@@ -15,7 +15,7 @@ from filing import Stores, backend, collected, fetched, insert, listed, stored
 from lab import Lab
 from pipelines import count_held, declare, granted, helper_rows
 
-from link import StoreError, TransferError
+from link import StoreError, TransferError, reference
 
 
 @pytest.fixture
@@ -117,6 +117,31 @@ def test_names_of_attachments(lab: Lab, shelf: Any) -> None:
     result = Item.source.pull(suppress_errors=True)
     assert result.pulled == 1
     assert sorted(key["item"] for key, error in result.errors if "attachment" in str(error)) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("referenced", [False, True], ids=["copied", "referenced"])
+def test_names_of_attachments_whose_content_is_there(
+    lab: Lab, tmp_path: Path, buckets: Buckets, referenced: bool
+) -> None:
+    """They are looked at as well where nothing is copied: the same bytes were, as something else, or stay there."""
+    Stores(lab, tmp_path, buckets, "file", "file")
+    if referenced:
+        lab.local.config.stores["ours"] = lab.local.config.stores["theirs"]
+
+    class Item(dj.Manual):
+        definition = "item: int32\n---\ndigest=null: <hash@theirs>\nsheet=null: <attach@theirs>"
+
+    table = declare(lab, Item)
+    insert(table, {"item": 0, "digest": b"../../evil.sh\0x"})
+    value = next(iter(stored(lab.source_server, lab.source_schema, "item", "digest")))[0]
+    lab.source_server.sql(f"INSERT INTO {lab.source_schema}.item (item, sheet) VALUES (1, %s)", json.dumps(value))
+    lab.source_server.sql(
+        f"INSERT INTO {lab.source_schema}.item VALUES (2, %s, %s)", json.dumps(value), json.dumps(value)
+    )
+    linked = granted(lab, table, stores={"theirs": reference("ours") if referenced else "ours"})
+    assert linked.source.pull("item = 0").pulled == 1
+    result = linked.source.pull(suppress_errors=True)
+    assert [key["item"] for key, error in result.errors if "attachment's own name" in str(error)] == [1, 2]
 
 
 def test_values_that_name_nothing(lab: Lab, shelf: Any) -> None:

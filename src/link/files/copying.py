@@ -55,6 +55,7 @@ class Copier:
         if move.free and (there := self._local(move.local)):
             return self._beside(move, expected, there)
         if (move.by_content or self.thorough or expected.size > SMALL) and self._is_there(move, expected):
+            self._inspect(self.local, move.local, move, expected)
             self.progress(expected.size)
             return move
         self._copy(move, expected)
@@ -105,7 +106,7 @@ class Copier:
         if self.local.reaches(self.source) and not move.prefix:
             with explained(self.local, move.local):
                 try:
-                    self._inspect(move, expected)
+                    self._inspect(self.source, move.source, move, expected)
                     copied = self.local.copy_within(self.source, move.source, move.local, expected)
                 except FileNotFoundError:
                     raise MissingError("is missing") from None
@@ -118,12 +119,12 @@ class Copier:
             )
             self.local.write(move.local, content)
 
-    def _inspect(self, move: Move, expected: Found) -> None:
-        """Look at the beginning of what may be copied without coming through here."""
+    def _inspect(self, store: Store, path: str, move: Move, expected: Found) -> None:
+        """Look at the beginning of what does not come through here."""
         if move.inspect:
-            with explained(self.source, move.source):
-                for head in self.source.read(move.source, 0, min(expected.size, HEAD)):
-                    move.inspect(head, expected.size)
+            with explained(store, path):
+                head = b"".join(store.read(path, 0, min(expected.size, HEAD)))
+            move.inspect(head, expected.size)
 
     def _require_right(self, move: Move) -> None:
         found = self._local(move.source)
@@ -133,7 +134,7 @@ class Copier:
             raise ObjectError(f"has {found.size:,} bytes, {move.size:,} were stored")
         if None not in (move.md5, found.md5) and move.md5 != found.md5:
             raise ObjectError(f"has another content than was stored: its MD5 is {found.md5}, expected {move.md5}")
-        self._inspect(move, found)
+        self._inspect(self.local, move.source, move, found)
         self.progress(found.size)
 
     # folders

@@ -72,7 +72,7 @@ class Move:
     free : bool
         Whether another path does as well, if something else is at that one.
     inspect : callable, optional
-        Looks at the first bytes and the size, and raises ObjectError.
+        Looks at the first bytes and the size, and raises ObjectError. Where it is another one, so is the move.
     advice : str
         What may be wrong where it is missing.
     """
@@ -87,7 +87,7 @@ class Move:
     files: int | None = None
     by_content: bool = False
     free: bool = False
-    inspect: Callable[[bytes, int], None] | None = dataclasses.field(default=None, compare=False)
+    inspect: Callable[[bytes, int], None] | None = None
     advice: str = dataclasses.field(default="", compare=False)
 
 
@@ -144,7 +144,7 @@ def _move(column: FileColumn, stored: Any, path: str, route: Route, place: Place
         if isinstance(column.codec, AttachCodec):
             facts["inspect"] = inspect_attachment
     elif isinstance(column.codec, NpyCodec):
-        facts |= {"is_folder": False, "inspect": _inspector_of_array(known)}
+        facts |= {"is_folder": False, "inspect": _Array(json.dumps(known.get("shape")))}
     if route.referenced:
         return Move(route, path, path, **facts)
     if column.addressing == "hash":
@@ -321,8 +321,13 @@ def _inspect_packed(head: bytes, _: int) -> None:
         )
 
 
-def _inspector_of_array(known: Mapping[str, Any]) -> Callable[[bytes, int], None]:
-    def inspect(head: bytes, size: int) -> None:
+@dataclass(frozen=True)
+class _Array:
+    """Looks into a file that shall be an array of the shape that was stored, as JSON."""
+
+    shape: str
+
+    def __call__(self, head: bytes, size: int) -> None:
         file = io.BytesIO(head)
         try:
             version = np.lib.format.read_magic(file)
@@ -331,12 +336,8 @@ def _inspector_of_array(known: Mapping[str, Any]) -> Callable[[bytes, int], None
         except ValueError as error:
             raise ObjectError(f"is not a .npy file: {error}") from error
         expected = file.tell() + math.prod(shape) * dtype.itemsize
-        if list(shape) != known.get("shape") or size != expected:
-            raise ObjectError(
-                f"holds {size:,} bytes of shape {shape}, expected {known.get('shape')}, {expected:,} bytes"
-            )
-
-    return inspect
+        if json.dumps(shape) != self.shape or size != expected:
+            raise ObjectError(f"holds {size:,} bytes of shape {shape}, expected {self.shape}, {expected:,} bytes")
 
 
 def _short(value: Any) -> str:
