@@ -121,18 +121,17 @@ def test_keys_with_backslashes(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Non
     table = keyed(lab, "a: varchar(40)")
     values = ["\\", "a\\b", "\\'", "C:\\n%", '"\\"', "{\\x}"]
     table.insert({"a": value, "value": n} for n, value in enumerate(values))
-    # DataJoint doubles backslashes in restrictions, which is right on MySQL only.
-    check_key(lab, table, ["a"], values, monkeypatch, by_datajoint=lab.kind != "postgresql")
+    check_key(lab, table, ["a"], values, monkeypatch)
 
 
 def test_keys_of_bytes(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    # DataJoint declares binary keys of one kind only, and on PostgreSQL it can neither fetch nor restrict that.
+    # DataJoint declares binary keys of one kind only.
     table = keyed(lab, "a: uuid")
     hexadecimal = ["00" * 16, "27" * 16, "5c" * 16, "ff" * 16, "000102030405060708090a0b0c0d0e0f"]
     literal = "'{}'" if lab.kind == "postgresql" else "x'{}'"
     values = [literal.format(digits) for digits in hexadecimal]
     fill_keyed(lab, table, values)
-    check_key(lab, table, ["a"], values, monkeypatch, by_datajoint=lab.kind != "postgresql")
+    check_key(lab, table, ["a"], values, monkeypatch)
 
 
 def keyed(lab: Lab, definition: str) -> Any:
@@ -164,7 +163,6 @@ def check_key(
     names: list[str],
     values: list[str],
     monkeypatch: pytest.MonkeyPatch,
-    by_datajoint: bool = True,
 ) -> None:
     """Every operation, in chunks of two entities, finds just the entities that it should."""
     monkeypatch.setattr(claims, "FIRST_CHUNK_ROWS", 2)
@@ -188,8 +186,7 @@ def check_key(
     assert status[State.SHARED] == number - 3
     result = Keyed.source.pull()
     assert (result.pulled, sum(result.skipped.values()), len(result.differing)) == (1, 1, 1)
-    if by_datajoint:
-        assert (Keyed & Keyed.source.flagged).fetch1("value") == first[-1]
+    assert (Keyed & Keyed.source.flagged).fetch1("value") == first[-1]
     assert Keyed.delete(prompt=False) == number
     assert helper_rows(lab) == [("NONE", "TRUE", "TRUE")]
 

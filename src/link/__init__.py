@@ -6,6 +6,7 @@ as you have it. See :func:`link`.
 
 from importlib.metadata import version as _version
 
+from . import mends as _mends
 from .api import LinkedTable, link
 from .config import reference
 from .errors import (
@@ -32,6 +33,8 @@ from .model.states import State
 from .view import Source
 
 __version__ = _version("datajoint-link")
+
+_mends.mend()
 
 __all__ = [
     "ConfigError",

@@ -1,7 +1,7 @@
 """All that this package knows of DataJoint beyond its documented names.
 
-Everything private to DataJoint, and every name of its submodules, is used in here and nowhere else, so that a new
-release is read against one page.
+Everything private to DataJoint, and every name of its submodules, is used in here and in :mod:`link.mends`, and nowhere
+else, so that a new release is read against two pages.
 
 Tried with the tests: DataJoint 2.3.5. With 2.3.4 a deletion of some restricted tables deletes more than was selected,
 which is noticed and refused; 2.3.0 has no ``Codec.referenced_paths``, without which files are not found.
