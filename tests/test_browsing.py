@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import datajoint as dj
 import numpy as np
@@ -28,10 +29,11 @@ TRACKED = (
 UNIT = (
     'CREATE TABLE "{source}"."unit" ("unit" int NOT NULL, "depth" int NOT NULL COMMENT \'in µm\', '
     '"waveform" longblob NOT NULL COMMENT \'mean\', "matlab" mediumblob, "notes" longblob COMMENT \':attach:a day\', '
-    '"graph" longblob COMMENT \':<unheard_of>:\', "trace" binary(16) COMMENT \':blob@raw:\', "facts" json, '
+    "\"graph\" longblob COMMENT ':<unheard_of>:', \"count\" smallint COMMENT ':<unheard_of>:', "
+    '"name" binary(16) COMMENT \':<unheard_of>:\', "trace" binary(16) COMMENT \':blob@raw:\', "facts" json, '
     'PRIMARY KEY ("unit"), KEY "trace" ("trace"), FOREIGN KEY ("trace") REFERENCES "{source}"."~external_raw" ("hash"))'
 )
-SHOWN = ["unit", "depth", "waveform", "matlab", "notes", "graph", "facts"]
+SHOWN = ["unit", "depth", "waveform", "matlab", "notes", "graph", "count", "name", "facts"]
 
 
 @pytest.fixture
@@ -51,12 +53,12 @@ def units(lab: Lab, **options: Any) -> Any:
         f"INSERT INTO `{lab.source_schema}`.`~external_raw` VALUES (%s, 8, NULL, NULL, NULL, now())", HASH
     )
     for row in (
-        (1, 30, dj.blob.pack(ARRAY), matlab, b"day.txt\0fine", dj.blob.pack([1, 2]), HASH, '{"a": 1}'),
-        (2, 40, dj.blob.pack({"a": ARRAY}), None, None, None, None, None),
+        (1, 30, dj.blob.pack(ARRAY), matlab, b"day.txt\0fine", dj.blob.pack([1, 2]), 7, HASH, HASH, '{"a": 1}'),
+        (2, 40, dj.blob.pack({"a": ARRAY}), *[None] * 7),
     ):
-        lab.source_server.sql(f"INSERT INTO `{lab.source_schema}`.`unit` VALUES ({', '.join(['%s'] * 8)})", *row)
+        lab.source_server.sql(f"INSERT INTO `{lab.source_schema}`.`unit` VALUES ({', '.join(['%s'] * 10)})", *row)
     lab.grant("unit")
-    lab.grant("~external_raw")
+    lab.grant_tracking("raw")
     return linked(lab, "Unit", **options)
 
 
@@ -70,7 +72,7 @@ def test_values_are_shown_as_they_are_pulled(lab: Lab, downloads: Path) -> None:
         np.testing.assert_array_equal(found["waveform"], ARRAY)
         np.testing.assert_array_equal(found["matlab"], np.eye(2))
         assert Path(found["notes"]) == downloads / "day.txt"
-        assert (found["depth"], found["graph"], found["facts"]) == (30, [1, 2], {"a": 1})
+        assert [found[name] for name in SHOWN[5:]] == [[1, 2], 7, UUID(bytes=HASH), {"a": 1}]
     np.testing.assert_array_equal(two.pop("waveform")["a"], ARRAY)
     assert two == dict.fromkeys(SHOWN[3:]) | {"unit": 2, "depth": 40}
     assert (downloads / "day.txt").read_text() == "fine"
@@ -90,7 +92,7 @@ def test_it_prints(lab: Lab) -> None:
         lines = [line.split() for line in text.splitlines()]
         assert lines[0] == ["#", "not", "shown,", "but", "pulled:", "trace", "<blob@raw>"]
         assert [line[2] for line in lines[1:] if line[0] != "---"] == (
-            ["int", "int", "<blob>", "<blob>", "<attach>", "<blob>", "json"]
+            ["int", "int", "<blob>", "<blob>", "<attach>", "<blob>", "smallint", "uuid", "json"]
         )
 
 
@@ -136,6 +138,15 @@ class Graph(dj.Codec):
 
 
 PACKED, FILE = dj.blob.pack([1, 2]), b"a.txt\0text"
+
+
+@of_legacy
+def test_it_shows_the_same_to_a_lab_whose_tables_older_clients_read(lab: Lab) -> None:
+    """This process has DataJoint 2, whatever reads the local tables."""
+    for number, stored in enumerate((PACKED, b"\1\2\0")):
+        source = thing(lab, "", stored, datajoint="0.x").source
+        assert source.fetch1("thing") == ([1, 2], b"\1\2\0")[number]
+        lab.source_server.sql(f"DROP TABLE `{lab.source_schema}`.`thing`")
 
 
 @of_legacy

@@ -299,15 +299,15 @@ def know_schema(connection: dj.Connection, schema: str) -> None:
     dj.Schema(schema, connection=connection, create_schema=False, create_tables=False)
 
 
-def take_for(heading: Any, name: str, declared: str, codec: Codec | None = None, store: str | None = None) -> None:
-    """Let an attribute of bytes or JSON in a loaded heading be as it is declared here, with this codec or with none."""
-    attribute = heading._attributes[name]
-    heading._attributes[name] = attribute._replace(type=declared, original_type=None, codec=codec, store=store)
+def take_for(
+    heading: Any, name: str, declared: str, codec: Codec | None = None, store: str | None = None, kind: str = ""
+) -> None:
+    """Let an attribute of a loaded heading be as it is declared here, with this codec or with none.
 
-
-def take_for_json(heading: Any, name: str) -> None:
-    """Let an attribute of a loaded heading be JSON, which MariaDB shows as text."""
-    heading._attributes[name] = heading._attributes[name]._replace(type="json", json=True)
+    The ``kind`` is ``"uuid"`` or ``"json"`` where DataJoint does not know it by the column's type.
+    """
+    changes: dict[str, Any] = {"type": declared, "original_type": None, "codec": codec, "store": store}
+    heading._attributes[name] = heading._attributes[name]._replace(**changes, **{kind: True} if kind else {})
 
 
 def hide(heading: Any, names: Collection[str]) -> None:
@@ -359,14 +359,6 @@ def record_lineage(connection: dj.Connection, schema: str, entries: Sequence[tup
     """Write down in a schema where attributes of its tables come from: table, attribute, origin."""
     ensure_lineage_table(connection, schema)
     insert_lineages(connection, schema, list(entries))
-
-
-# values
-
-
-def is_packed(content: bytes) -> bool:
-    """Whether bytes begin as what DataJoint's serializer has made, any version's, or MATLAB's."""
-    return content.startswith((b"mYm\0", b"dj0\0", b"ZL123\0"))
 
 
 # deletions

@@ -6,8 +6,9 @@ from typing import Any
 
 from .. import host
 from ..errors import LinkError
+from ..files import legacy
 from ..files.objects import ObjectError, inspect_attachment
-from ..model.kinds import Kind, marker
+from ..model.kinds import marker
 from ..model.schema import Column, Table
 
 
@@ -18,7 +19,7 @@ class PackedCodec(host.BlobCodec):
 
     def decode(self, stored: Any, *, key: dict[str, Any] | None = None) -> Any:
         content = bytes(stored)
-        return super().decode(content, key=key) if host.is_packed(content) else content
+        return super().decode(content, key=key) if content.startswith(legacy.HEADS) else content
 
 
 class AttachmentCodec(host.AttachCodec):
@@ -58,15 +59,15 @@ def show(heading: host.Heading, table: Table) -> None:
 
 
 def _show(heading: host.Heading, column: Column) -> None:
-    special = marker(column.comment)
-    if column.content and column.content.what == "packed":
+    special, kind = marker(column.comment), column.kind.name if column.kind else ""
+    if special == "<blob>" and column.former is not None:
         host.take_for(heading, column.name, special, host.lookup_codec(PackedCodec.name)[0])
     elif special.startswith("<"):
         if host.is_codec_registered(special.strip("<>")):
             codec, store = host.lookup_codec(special)
             checked = host.lookup_codec(AttachmentCodec.name)[0] if type(codec) is host.AttachCodec else codec
             host.take_for(heading, column.name, special, checked, store)
-    elif column.kind and column.kind.name == "bytes":
+    elif kind in ("uuid", "json"):
+        host.take_for(heading, column.name, kind, kind=kind)
+    elif kind == "bytes" or (column.former or "").startswith("<"):
         host.take_for(heading, column.name, column.type)
-    elif column.kind == Kind("json"):
-        host.take_for_json(heading, column.name)
