@@ -143,7 +143,7 @@ _MYSQL = (
         for unsigned in (False, True)
     ),
     Type("tinyint(1)", "integer", (0, 1, -5, 100)),
-    Type("int zerofill", "integer", (0, 42)),
+    Type("int(3) zerofill", "integer", (0, 42, 12345)),
     Type("tinyint", "bool", (0, 1), "bool"),
     Type("float", "float", FLOAT32, "float32", 32),
     Type("float unsigned", "float", (0.1, 3e38), bits=32),
@@ -157,6 +157,7 @@ _MYSQL = (
     Type("char(60)", "text", TEXTS, "char(60)"),
     Type("varchar(60)", "text", (*TEXTS, NUL_TEXT), "varchar(60)"),
     Type("varchar(4000)", "text", ("x" * 4000, "'\\" * 2000)),
+    Type("varchar(0)", "text", ("",)),
     Type("varchar(60) CHARACTER SET latin1", "text", ("é ÿ ß", "it's \\ €…\x8d")),
     Type("varchar(60) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "text", TEXTS),
     *(Type(name, "text", TEXTS) for name in ("tinytext", "text", "mediumtext", "longtext")),

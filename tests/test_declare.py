@@ -293,6 +293,45 @@ def test_the_schemas_of_both_sides_may_have_another_charset(lab: Lab, charset: s
 
 
 @MYSQLS
+@pytest.mark.parametrize("end", ["source", "local"])
+def test_a_server_that_has_kept_its_old_kind_of_rows(lab: Lab, end: str) -> None:
+    """In which an index takes 767 bytes: what we declare takes as much as what the source has."""
+    admin(
+        lab,
+        'CREATE TABLE "{source}"."session" (session varchar(255) CHARACTER SET utf8mb4 PRIMARY KEY) ROW_FORMAT=DYNAMIC',
+        'INSERT INTO "{source}"."session" VALUES (\'é\')',
+    )
+    lab.grant("session")
+    server = lab.source_server if end == "source" else lab.local_server
+    server.sql("SET GLOBAL innodb_default_row_format = 'compact'")
+    try:
+        table = linked(lab)
+        assert table().source.pull().pulled == 1
+        assert table().source.verify().compared == 1
+        assert table().delete(prompt=False) == 1
+    finally:
+        server.sql("SET GLOBAL innodb_default_row_format = 'dynamic'")
+
+
+@MYSQLS
+def test_zeros_in_front_are_those_of_the_source(lab: Lab) -> None:
+    """Earlier versions left out how many there are: local tables of theirs, with ten, are as good."""
+    admin(
+        lab,
+        'CREATE TABLE "{source}"."session" (session int(3) zerofill PRIMARY KEY, n smallint(2) zerofill NOT NULL)',
+        'INSERT INTO "{source}"."session" VALUES (7, 5), (12345, 0)',
+    )
+    lab.grant("session")
+    table = linked(lab)
+    assert table().source.pull({"session": 7}).pulled == 1
+    compare(lab, "session")
+    assert table().source.verify().compared == 1 and table().source.verify()
+    lab.local_server.sql(f"ALTER TABLE {lab.local_schema}.session MODIFY n smallint zerofill NOT NULL")
+    assert linked(lab)().source.pull().pulled == 1
+    assert linked(lab)().source.verify()
+
+
+@MYSQLS
 def test_keys_that_differ_in_case_only(lab: Lab) -> None:
     admin(
         lab,

@@ -40,6 +40,7 @@ def _keys(sql: str, family: str, *values: Any, marker: str = "", bits: int = 64,
 _UNICODE = "CHARACTER SET utf8mb4 COLLATE utf8mb4_"
 _MYSQL = {
     "tinyint": _keys("tinyint", "integer", -128, 0, 127),
+    "int zerofill": _keys("int(3) zerofill", "integer", 0, 7, 12345),
     "bigint unsigned": _keys("bigint unsigned", "integer", 0, 2**63, 2**64 - 1, 5),
     "float": _keys("float", "float", 0.0, 0.1, -0.1, 16777216.0, 1e-45, 3.4028234663852886e38, 1.17549435e-38, bits=32),
     "double": _keys("double", "float", 0.1, 0.1 + 0.2, -1.2345678901234567e-300, 5e-324, 1.7976931348623157e308, 1e22),

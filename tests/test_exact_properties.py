@@ -329,7 +329,7 @@ def _mysql_cases(kind: str) -> list[st.SearchStrategy[Case]]:
             for words in [name + " unsigned" * unsigned]
         ),
         typed(integers(-128, 127), "tinyint(1)"),
-        typed(integers(0, 2**32 - 1), "int zerofill"),
+        typed(integers(0, 2**32 - 1), "int(3) zerofill"),
         typed(Case(Type("", "bool", ()), st.sampled_from([0, 1]), (0, 1, 2, -1)), "tinyint", "bool"),
         fixed("float", "float", singles, *oracle.FLOAT32, marker="float32", bits=32),
         fixed("float unsigned", "float", singles.map(abs), 0.1, bits=32),

@@ -14,7 +14,7 @@ from linking import contents, declare_session, everything_said, linked
 from pipelines import count_held
 from proxy import Proxy
 
-from link import ConnectionLimitError, ServerError, UnsupportedServerError
+from link import ConfigError, ConnectionLimitError, ServerError, UnsupportedServerError
 from link.admin.grants import grants
 from link.admin.guard import guard
 from link.config import Address, Credentials
@@ -227,6 +227,28 @@ def test_a_server_that_logs_statements(
         assert session().source.pull().pulled == 3
         assert session().delete(prompt=False) == 3
         assert count_held(lab) == 0
+    spare.stop()
+
+
+@pytest.mark.parametrize("kind", ["mariadb"], indirect=True)  # MySQL must be set up like that from its beginning
+def test_a_server_that_writes_names_in_small_letters(
+    servers: tuple[TestServer, TestServer], fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows: DataJoint could not delete from a schema whose name was typed otherwise."""
+    spare = fleet.spare("mariadb", "--lower-case-table-names=1")
+    with world(servers[0], spare, monkeypatch) as lab:
+        declare_session(lab)
+        typed = lab.local_schema.replace("_local", "_Local")
+        with pytest.raises(ConfigError, match=f"small letters.*{typed}.*\n.*{lab.local_schema}"):
+            linked(lab, local_schema=typed)()
+        assert spare.sql("SHOW SCHEMAS LIKE %s", lab.local_schema) == []
+        assert linked(lab)().source.pull().pulled == 3
+        assert linked(lab)().delete(prompt=False) == 3
+    with world(spare, servers[1], monkeypatch) as lab:
+        declare_session(lab)
+        with pytest.raises(ConfigError, match="small letters"):
+            linked(lab, helper_schema=lab.helper_schema.replace("_helper", "_Helper"))()
+        assert linked(lab)().source.pull().pulled == 3
     spare.stop()
 
 

@@ -1,18 +1,18 @@
 -- create the helper table
 CREATE TABLE `held`.`unit_outbound` (`n` int NOT NULL, `name` varchar(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, `process` ENUM('PULL', 'DELETE', 'NONE') NOT NULL DEFAULT 'NONE', `is_flagged` ENUM('TRUE', 'FALSE') NOT NULL DEFAULT 'FALSE', `is_deprecated` ENUM('TRUE', 'FALSE') NOT NULL DEFAULT 'FALSE', `_worker` INT NOT NULL DEFAULT 0, PRIMARY KEY (`n`, `name`), FOREIGN KEY (`n`, `name`) REFERENCES `lab`.`#unit` (`n`, `name`) ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB COMMENT='datajoint-link';
+    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, `process` ENUM('PULL', 'DELETE', 'NONE') NOT NULL DEFAULT 'NONE', `is_flagged` ENUM('TRUE', 'FALSE') NOT NULL DEFAULT 'FALSE', `is_deprecated` ENUM('TRUE', 'FALSE') NOT NULL DEFAULT 'FALSE', `_worker` INT NOT NULL DEFAULT 0, PRIMARY KEY (`n`, `name`), FOREIGN KEY (`n`, `name`) REFERENCES `lab`.`#unit` (`n`, `name`) ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB ROW_FORMAT=DYNAMIC COMMENT='datajoint-link';
 
 -- create the helper table
 CREATE TABLE `held`.`unit_outbound` (`n` int NOT NULL, `name` varchar(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, `_process` ENUM('PULL', 'DELETE', 'NONE') NOT NULL DEFAULT 'NONE', `_worker` INT NOT NULL DEFAULT 0, PRIMARY KEY (`n`, `name`), FOREIGN KEY (`n`, `name`) REFERENCES `lab`.`#unit` (`n`, `name`) ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB COMMENT='datajoint-link';
+    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, `_process` ENUM('PULL', 'DELETE', 'NONE') NOT NULL DEFAULT 'NONE', `_worker` INT NOT NULL DEFAULT 0, PRIMARY KEY (`n`, `name`), FOREIGN KEY (`n`, `name`) REFERENCES `lab`.`#unit` (`n`, `name`) ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB ROW_FORMAT=DYNAMIC COMMENT='datajoint-link';
 
 -- create a part of the helper table
 CREATE TABLE `held`.`unit_outbound__deletion_requested` (`n` int NOT NULL, `name` varchar(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, PRIMARY KEY (`n`, `name`), FOREIGN KEY (`n`, `name`) REFERENCES `held`.`unit_outbound` (`n`, `name`) ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB;
+    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, PRIMARY KEY (`n`, `name`), FOREIGN KEY (`n`, `name`) REFERENCES `held`.`unit_outbound` (`n`, `name`) ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
 
 -- create a part of the helper table
 CREATE TABLE `held`.`unit_outbound__deletion_approved` (`n` int NOT NULL, `name` varchar(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, PRIMARY KEY (`n`, `name`), FOREIGN KEY (`n`, `name`) REFERENCES `held`.`unit_outbound` (`n`, `name`) ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB;
+    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, PRIMARY KEY (`n`, `name`), FOREIGN KEY (`n`, `name`) REFERENCES `held`.`unit_outbound` (`n`, `name`) ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
 
 -- say whom a helper table serves
 SET SESSION lock_wait_timeout = 3;
@@ -24,18 +24,18 @@ ALTER TABLE `held`.`unit_outbound` COMMENT='Rows held by Lab B [datajoint-link]'
 CREATE TABLE `here`.`~link` (name VARCHAR(64) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY, number CHAR(16) CHARACTER
     SET ascii NOT NULL, place VARCHAR(2000) CHARACTER
-    SET utf8mb4 NOT NULL) ENGINE=InnoDB;
+    SET utf8mb4 NOT NULL) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
 
 -- complete a helper table
 ALTER TABLE `held`.`unit_outbound` ADD COLUMN `_worker` INT NOT NULL DEFAULT 0;
 
 -- create a local table
 CREATE TABLE `here`.`unit` (`n` int NOT NULL COMMENT '', `name` varchar(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL COMMENT '', `x` float NOT NULL COMMENT '', `wave` longblob NULL COMMENT 'samples, 100%%', PRIMARY KEY (`n`, `name`)) ENGINE=InnoDB COMMENT='a unit';
+    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL COMMENT '', `x` float NOT NULL COMMENT '', `wave` longblob NULL COMMENT 'samples, 100%%', PRIMARY KEY (`n`, `name`)) ENGINE=InnoDB ROW_FORMAT=DYNAMIC COMMENT='a unit';
 
 -- create a local table
 CREATE TABLE `here`.`unit__spike` (`n` int NOT NULL COMMENT '', `name` varchar(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL COMMENT '', `spike` int NOT NULL COMMENT '', PRIMARY KEY (`n`, `name`, `spike`), FOREIGN KEY (`n`, `name`) REFERENCES `here`.`unit` (`n`, `name`) ON UPDATE CASCADE ON DELETE RESTRICT) ENGINE=InnoDB COMMENT='';
+    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL COMMENT '', `spike` int NOT NULL COMMENT '', PRIMARY KEY (`n`, `name`, `spike`), FOREIGN KEY (`n`, `name`) REFERENCES `here`.`unit` (`n`, `name`) ON UPDATE CASCADE ON DELETE RESTRICT) ENGINE=InnoDB ROW_FORMAT=DYNAMIC COMMENT='';
 
 -- alter a table
 ALTER TABLE `lab`.`#unit` ADD COLUMN `y` float NOT NULL DEFAULT 0.5 COMMENT '100%%', MODIFY COLUMN `name` varchar(40) CHARACTER

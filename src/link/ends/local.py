@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ..config import LinkSpec
 from ..errors import ConfigError, DefinitionError, LinkError, LocalMismatchError, NotFoundError, PrivilegeError
-from ..holds.helper import Served, require_lengths
+from ..holds.helper import Served, require_names
 from ..model.kinds import is_null, marker
 from ..model.mapping import Differences, Mapping, compare, keys_of, local_group, paired
 from ..model.readers import Reader
@@ -178,7 +178,7 @@ class _Declaration:
             lambda table: self.reader.declared(self.catalogue.localized(table, self.source.dialect))
         )
         own_parts = self._own_parts(group, localized)
-        require_lengths(self.local, self.spec.local_schema, *(part.name for part in own_parts))
+        require_names(self.local, self.spec.local_schema, *(part.name for part in own_parts))
         relations = self.catalogue.relations(self.spec.local_schema)
         wanted = Declared(localized, own_parts, frozenset(name for name, what in relations.items() if not what))
         for table in wanted.missing:

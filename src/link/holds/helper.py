@@ -174,7 +174,7 @@ class _Provider:
 
     def _create(self, source: Table) -> None:
         """Create the helper table, and its part tables, as far as they are missing."""
-        require_lengths(self.source, self.schema, self.name, *self.parts)
+        require_names(self.source, self.schema, self.name, *self.parts)
         failed = f"Cannot create the helper table {self.schema}.{self.name} at the source"
         # Links may well be used for the first time at once: the others wait, and find the schema and its types there.
         self.session.lock((lock_number(self.schema), 0), wait=True)
@@ -308,11 +308,17 @@ def require_rights(site: Site, catalogue: Catalogue, table: Table, rights: Seque
         )
 
 
-def require_lengths(site: Site, *names: str) -> None:
-    """Raise ConfigError for a name that is too long for a server."""
+def require_names(site: Site, *names: str) -> None:
+    """Raise ConfigError for a name that is too long for a server, or that would be another one there."""
     for name in names:
         if not site.dialect.fits(name):
             raise ConfigError(f"The name {name!r} is too long for the server {site.address}.")
+        if site.facts.small_letters and name != name.lower():
+            raise ConfigError(
+                f"The server {site.address} writes all names of schemas and tables in small letters "
+                f"(lower_case_table_names): DataJoint does not find {name!r} there.",
+                f"Say {name.lower()!r}.",
+            )
 
 
 def check_key(source: Table, layout: Layout) -> None:

@@ -100,8 +100,8 @@ class MySQL(Dialect):
 
     def key_select(self, column: Column, reference: str) -> str:
         if _by_index(column):
-            # The labels as the catalogue tells them, by which the others are found.
-            return f"ELT({reference}+0, {', '.join(map(self.text, linkable_kind(column).labels))})"
+            # The labels as the catalogue tells them, by which the others are found; 0 is a value that is none of them.
+            return f"ELT({reference}+1, '', {', '.join(map(self.text, linkable_kind(column).labels))})"
         return self._canonical(column, reference)
 
     def _canonical(self, column: Column, reference: str) -> str:
@@ -140,6 +140,8 @@ class MySQL(Dialect):
         """The index of an enum's label; labels may differ in case alone."""
         labels = enumerate(linkable_kind(column).labels, 1)
         index = " ".join(f"WHEN {self.text(known)} THEN {n}" for n, known in labels)
+        if "" not in linkable_kind(column).labels:
+            index += " WHEN '' THEN 0"  # of a value that is none of the labels
         return f"CASE {label} COLLATE {self.exact_collation} {index} END"
 
     def key_list(self, columns: Sequence[Column], keys: Sequence[Key]) -> Sql:

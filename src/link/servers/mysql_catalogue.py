@@ -135,8 +135,9 @@ class MySQLCatalogue(Catalogue):
 
     def _column(self, row: tuple[Any, ...], default_told: str | None) -> Column:
         name, kind, nullable, default, extra, comment, charset, collation, _ = row
-        # The width of an integer says nothing, but for tinyint(1), which DataJoint takes for a bool.
-        kind = re.sub(r"^((?:small|medium|big)?int|year|tinyint(?!\(1\)))\(\d+\)", r"\1", _as_text(kind))
+        # The width of an integer says nothing, but for tinyint(1), which DataJoint takes for a bool, and of zerofill.
+        plain = r"^((?:small|medium|big)?int|tinyint(?!\(1\)))\(\d+\)(?!.*zerofill)|^(year)\(4\)"
+        kind = re.sub(plain, r"\1\2", _as_text(kind))
         on_update = re.search(r"on update (current_timestamp(?:\(\d*\))?)", extra or "", re.IGNORECASE)
         if default_told is None and default is not None:
             default_told = self.dialect.shown_default(_as_text(default), extra or "")

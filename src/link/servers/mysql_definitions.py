@@ -16,6 +16,8 @@ COMMENT, TABLE_COMMENT = 1024, 2048
 #: A row takes 65,535 bytes beside its long columns, of four-byte characters so many fewer.
 _ROW_BYTES = 65_535
 _KEY_BYTES = 3072
+#: In the rows that a server may still have for its default an index takes 767 bytes.
+_STORED = "ENGINE=InnoDB ROW_FORMAT=DYNAMIC"
 
 
 class MySQLDefinitions(Definitions):
@@ -33,7 +35,7 @@ class MySQLDefinitions(Definitions):
         ]
         return [
             f"CREATE TABLE {self.dialect.name_of(table)} ({', '.join(lines)}) "
-            f"ENGINE=InnoDB COMMENT={self.dialect.text(table.comment)}"
+            f"{_STORED} COMMENT={self.dialect.text(table.comment)}"
         ]
 
     def alter_table(
@@ -64,10 +66,10 @@ class MySQLDefinitions(Definitions):
 
     def create_helper(self, source: Table, schema: str, name: str, columns: HelperColumns, comment: str) -> list[str]:
         made = self.create_keyed(source, schema, name, (source.schema, source.name), columns)
-        return [f"{made} ENGINE=InnoDB COMMENT={self.dialect.text(comment)}"]
+        return [f"{made} {_STORED} COMMENT={self.dialect.text(comment)}"]
 
     def create_helper_part(self, source: Table, schema: str, name: str, helper: str) -> list[str]:
-        return [f"{self.create_keyed(source, schema, name, (schema, helper), {})} ENGINE=InnoDB"]
+        return [f"{self.create_keyed(source, schema, name, (schema, helper), {})} {_STORED}"]
 
     def create_anchor(self, schema: str, name: str, table: Table, comment: str) -> list[str]:
         # DataJoint would drop the first table before the one that it refers to. It does not see what refers to tables
@@ -97,7 +99,7 @@ class MySQLDefinitions(Definitions):
             f"CREATE TABLE {self.dialect.full_name(schema, name)} "
             "(name VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY, "
             "number CHAR(16) CHARACTER SET ascii NOT NULL, "
-            "place VARCHAR(2000) CHARACTER SET utf8mb4 NOT NULL) ENGINE=InnoDB"
+            f"place VARCHAR(2000) CHARACTER SET utf8mb4 NOT NULL) {_STORED}"
         ]
 
     def comment_on(self, schema: str, name: str, comment: str) -> list[str]:

@@ -103,8 +103,8 @@ class MySQLSite(Site):
             raise self.translate(error) from error
 
     def read_facts(self, session: Session) -> Facts:
-        host_name, port, folder, account, packet = session.query(
-            "SELECT @@hostname, @@port, @@datadir, CURRENT_USER(), @@max_allowed_packet"
+        host_name, port, folder, account, packet, letters = session.query(
+            "SELECT @@hostname, @@port, @@datadir, CURRENT_USER(), @@max_allowed_packet, @@lower_case_table_names"
         )[0]
         number = _number(session)
         said = (number, str(host_name), str(port), str(folder))
@@ -118,6 +118,7 @@ class MySQLSite(Site):
             host_name=str(host_name) if machine else None,
             account=_account(session.dialect, str(account)),
             packet=int(packet),
+            small_letters=letters == 1,
         )
 
     def find_unfit(self, session: Session) -> tuple[str, str] | None:

@@ -50,7 +50,9 @@ def kind_of(sql_type: str, comment: str, mariadb: bool) -> Kind | None:
         return Kind(name, size or 0)
     if name == "enum":
         return Kind("enum", labels=_labels(sql_type))
-    return {"json": Kind("json"), "date": Kind("date"), "year": Kind("integer", 16)}.get(name)
+    if name == "year":
+        return None if size == 2 else Kind("integer", 16)  # MariaDB has years of two digits still
+    return {"json": Kind("json"), "date": Kind("date")}.get(name)
 
 
 def is_long(sql_type: str) -> bool:

@@ -135,6 +135,7 @@ class PostgreSQLSite(Site):
             host_name=None,
             account=plain(session.dialect.quote(self.user)),
             packet=None,
+            small_letters=False,
         )
 
 

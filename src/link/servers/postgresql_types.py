@@ -57,7 +57,8 @@ def declare(kind: Kind) -> str:
         return "real" if kind.size == 32 else "double precision"
     if kind.name == "text":
         # Never character(n): it would pad.
-        return "text" if kind.size is None or kind.size > 10_485_760 else f"character varying({kind.size})"
+        # A length of nothing, which MySQL has, is none here.
+        return "text" if kind.size is None or kind.size > 10_485_760 else f"character varying({max(kind.size, 1)})"
     if kind.name in _TIMES.values():
         name = next(sql for sql, name in _TIMES.items() if name == kind.name)
         return name.replace(" ", f"({kind.size}) ", 1)

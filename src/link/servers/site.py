@@ -51,6 +51,8 @@ class Facts:
         The account as a GRANT names it.
     packet : int or None
         Bytes of the longest statement that it takes; None where there is no limit.
+    small_letters : bool
+        Whether it changes names of schemas and tables to small letters.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Facts:
     host_name: str | None
     account: str
     packet: int | None
+    small_letters: bool
 
 
 def lasting_name(host_name: str) -> str | None:
