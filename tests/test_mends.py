@@ -175,8 +175,9 @@ def test_tables_of_the_lab_below_one_with_uuids(mixed: Lab, older: bool) -> None
 
     schema = lab.local.Schema(f"{lab.prefix}_own")
     Own: Any = schema(Depth, context={"Linked": Linked})
-    Own.populate()
     Own.populate({"probe": ids[0]}, reserve_jobs=True)
+    assert Own.keys() == [{"probe": ids[0]}]
+    Own.populate()
     assert {row["probe"]: row["run"] for row in (Linked * Own).to_dicts()} == dict.fromkeys(ids[:3], UUID(int=2))
     assert len(Own & (Linked & {"probe": ids[2]})) == len(Own & {"probe": ids[2], "depth": 0.2}) == 1
     assert len(Own.proj(other="probe") & {"other": ids[2]}) == len(dj.U("run") & Own)
