@@ -105,6 +105,14 @@ def test_markers_that_are_missing_are_added_by_alter(
     assert isinstance((Unit & "unit = 2").proj("waveform").fetch1("waveform"), (bytes, memoryview))
     assert Unit.source.verify()
 
+    # Of a row that came before anybody looked, the comment would say what is not true.
+    change = f"UPDATE {lab.local_schema}.unit SET waveform = %s WHERE unit = 1"
+    lab.local_server.sql(change, b"not packed")
+    with pytest.raises(LocalMismatchError, match="'unit': 1}: waveform: not packed by DataJoint") as caught:
+        Unit().alter(prompt=False)
+    assert "codecs={'waveform': 'bytes'}" in str(caught.value.hint)
+    lab.local_server.sql(change, PACKED[1])
+
     asked = answering(monkeypatch, "no")
     Unit().alter()
     assert len(asked) == 1 and described(lab.local_server, lab.local_schema, "unit") == as_before
@@ -153,6 +161,14 @@ def test_only_the_comment_of_a_column_changes(lab: Lab) -> None:
         for m, row in enumerate(between)
     ]
     Thing = linked(lab, "Thing", codecs={"waveform": "<blob>"})
+    if lab.kind != "postgresql":
+        # What cannot be kept is not touched.
+        change = f"ALTER TABLE {lab.local_schema}.thing MODIFY waveform mediumblob NOT NULL COMMENT 'its CHECK'"
+        lab.local_server.sql(f"{change.replace(' COMMENT', ' DEFAULT (0x00) INVISIBLE COMMENT')}")
+        with pytest.raises(LocalMismatchError, match="waveform: INVISIBLE") as caught:
+            Thing().alter(prompt=False)
+        assert "MODIFY COLUMN `waveform`" in str(caught.value.hint)
+        lab.local_server.sql(change.replace("its CHECK", ""))
     Thing().alter(prompt=False)
     assert described(lab.local_server, lab.local_schema, "thing") == before
 

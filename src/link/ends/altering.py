@@ -11,6 +11,7 @@ import datajoint as dj
 from ..errors import LinkError, LocalMismatchError, PrivilegeError, UnreachableError
 from ..holds.helper import widened_key
 from ..host import user_choice
+from ..model.kinds import marker
 from ..model.mapping import Differences
 from ..model.schema import Column, part_name
 from ..servers.catalogue import Catalogue
@@ -41,12 +42,15 @@ def alter(ends: Ends, prompt: bool) -> bool:
     Raises
     ------
     LocalMismatchError
-        A server refuses a statement; those before it have been done.
+        What is in a column is not what its comment would say, or a change would take from it what is not known here;
+        nothing has been done. Or a server refuses a statement;
+        those before it have been done.
     """
     ends.require_no_transaction("alter of")
     ends.require_home("alter of")
     with ends.source.session() as there, ends.local.session() as here:
         here.lock((lock_number(ends.spec.local_schema), 0), wait=True)
+        _require_true(ends, here)
         steps = [*((there, sql) for sql in _at_source(ends, there)), *((here, sql) for sql in _here(ends, here))]
         shown = "\n".join(f"-- on {session.address}\n{plain(sql)};" for session, sql in steps)
         stays = [line for different in ends.mapping.differences if different.stops_pulls for line in different.lines]
@@ -60,6 +64,29 @@ def alter(ends: Ends, prompt: bool) -> bool:
             _execute(ends, session, sql)
     record_lineage(ends.source, ends.local, ends.mapping)
     return True
+
+
+def _require_true(ends: Ends, session: Session) -> None:
+    """Raise LocalMismatchError where bytes in a local column are not what its comment shall say.
+
+    They arrived when nobody looked at them.
+    """
+    dialect = ends.local.dialect
+    for different in ends.mapping.differences:
+        rows = Keyed(dialect, different.found)
+        for column in (*different.widened, *different.remarked):
+            if column.content is None or column.comment == different.found[column.name].comment:
+                continue
+            reference = dialect.field(different.found, column)
+            others = f"{reference} IS NOT NULL AND NOT ({dialect.is_as(column.content.what, reference)})"
+            found = session.query(f"SELECT {rows.selected} FROM {rows.name} WHERE {others} LIMIT 1")
+            if found:
+                raise LocalMismatchError(
+                    f"{different.found.schema}.{different.found.name} on {session.address}, "
+                    f"{dict(zip(rows.names, found[0], strict=True))}: {column.content.refusal}. Its comment shall "
+                    f"not say {marker(column.comment) or 'that they are bytes'} of it, so nothing has been altered.",
+                    f"{column.content.remedy} Or delete such rows here: they are not pulled any more.",
+                )
 
 
 def _execute(ends: Ends, session: Session, sql: str) -> None:
@@ -86,7 +113,15 @@ def _here(ends: Ends, session: Session) -> Iterator[str]:
     define, catalogue = ends.local.definitions, ends.local.catalogue_type(session)
     for different in ends.mapping.differences:
         added = _added(different, catalogue) if different.added else ()
-        yield from define.alter_table(different.found, added, (*different.widened, *different.remarked))
+        changed = (*different.widened, *different.remarked)
+        if lost := catalogue.lost(different.found, changed):
+            raise LocalMismatchError(
+                f"Columns of {different.found.schema}.{different.found.name} on {session.address} have what alter() "
+                f"would take from them: {'; '.join(lost)}.",
+                "Change them yourself, and keep it: "
+                + plain("; ".join(define.alter_table(different.found, changed=changed))),
+            )
+        yield from define.alter_table(different.found, added, changed)
     for table in ends.mapping.lacking:
         yield from define.create_table(catalogue.creatable(table))
 

@@ -132,7 +132,7 @@ def local_group(source: Group, schema: str, table_name: str) -> Group:
 
 
 def _plain(column: Column) -> Column:
-    return replace(column, generated=False, content=None, tracked=None)
+    return replace(column, generated=False, tracked=None)
 
 
 def keys_of(master: Table, name: str) -> Table:
@@ -272,7 +272,8 @@ def compare(expected: Table, found: Table, alike: bool, reader: Reader) -> Diffe
             altered.append(replace(wanted, nullable=wanted.nullable or ours.nullable))
             continue
         if reader.heard(ours.comment) != reader.heard(wanted.comment):
-            ours = replace(ours, comment=with_marker(ours.comment, marker(wanted.comment)))
+            comment = with_marker(ours.comment, marker(wanted.comment))
+            ours = replace(ours, comment=comment, content=wanted.content)
             remarked.append(ours)
         if not (same or _holds(ours.kind, wanted.kind)):
             narrow.append(widened(ours, wanted))

@@ -66,6 +66,10 @@ class Catalogue(ABC):
         Read with one statement.
         """
 
+    def lost(self, table: Table, columns: Sequence[Column]) -> list[str]:
+        """What columns would lose where they have to be declared anew to be changed: each with the words for it."""
+        return []
+
     @abstractmethod
     def refers(self, table: Table, referred: Table) -> bool:
         """Whether a table has a foreign key to another one as it is named now. Read with one statement."""

@@ -109,6 +109,10 @@ class Dialect(ABC):
         """A column with the name of its table."""
         return f"{self.name_of(table)}.{self.quote(column.name)}"
 
+    @abstractmethod
+    def is_as(self, what: str, reference: str) -> str:
+        """The condition that bytes are what a column's :class:`~link.model.schema.Content` says."""
+
     def supports(self, column: Column) -> bool:
         """Whether a column is of a type that can be linked."""
         return column.kind is not None

@@ -280,6 +280,9 @@ class MySQL(Dialect):
         rendered = self._render_row(table, form, raw)
         return ", ".join([rendered, *(_raw(column, self.field(table, column)) for column in raw)])
 
+    def is_as(self, what: str, reference: str) -> str:
+        return mysql_types.is_as(what, reference)
+
     def _looked_at(self, column: Column, reference: str, rendered: str, form: Form) -> str:
         """What is rendered of a column, or what the destination refuses in place of bytes that it must not have."""
         if not column.content:

@@ -27,6 +27,12 @@ _DEFAULT = re.compile(
 _ON_COLUMNS = re.compile(r"[A-Z ]+ \((?:`(?:[^`]|``)*`(?:, ?)?)+\)")
 #: A default that is a text, of which the catalogue may tell another one in some character sets.
 _ODD_DEFAULT = re.compile(r"'(?=.*[^\w .,:;/+'-])", re.DOTALL | re.ASCII)
+_TEXT = re.compile(r"'(?:[^'\\]|''|\\.)*'", re.DOTALL)
+#: What a column may have beside what we know of it; MariaDB's check of JSON comes with the type.
+_BESIDES = re.compile(
+    r"\b(INVISIBLE|COMPRESSED|COLUMN_FORMAT|STORAGE|(SECONDARY_)?ENGINE_ATTRIBUTE|WITHOUT SYSTEM VERSIONING|"
+    r"CHECK \((?!json_valid\().*\))"
+)
 #: Character sets with more than MySQL's catalogue can tell.
 _WIDE = {
     "utf8mb4": "utf-8",
@@ -176,6 +182,14 @@ class MySQLCatalogue(Catalogue):
         )
         rows = self.session.query(" UNION ALL ".join(selects), args * len(views))
         return frozenset(rows)
+
+    def lost(self, table: Table, columns: Sequence[Column]) -> list[str]:
+        if not columns:
+            return []
+        definition = self.session.definition(table.schema, table.name).decode(errors="replace")
+        lines = re.findall(r"^  `((?:[^`]|``)+)` (.*?),?$", _TEXT.sub("''", definition), re.MULTILINE)
+        told = {name.replace("``", "`"): line for name, line in lines}
+        return [f"{c.name}: {words[0]}" for c in columns if (words := _BESIDES.search(told.get(c.name, "")))]
 
     def refers(self, table: Table, referred: Table) -> bool:
         return bool(

@@ -144,6 +144,9 @@ class PostgreSQL(Dialect):
         fields = (self._render_column(column, self.field(table, column), form) for column in table.columns)
         return "'(' || " + " || ',' || ".join(fields) + " || ')'"
 
+    def is_as(self, what: str, reference: str) -> str:
+        return postgresql_types.is_as(what, reference)
+
     def _render_column(self, column: Column, reference: str, form: Form) -> str:
         value = postgresql_types.in_values(linkable_kind(column), reference)
         if linkable_kind(column).name == "json" and not form.exact_json:

@@ -164,6 +164,15 @@ def _written_out(reference: str) -> str:
     return f"CASE WHEN {finite} THEN to_char({reference}, 'YYYY-MM-DD HH24:MI:SS.US') ELSE {reference}::text END"
 
 
+def is_as(what: str, reference: str) -> str:
+    """The condition that bytes are what a column's :class:`~link.model.schema.Content` says."""
+    if what == "attachment":
+        return is_attachment(reference)
+    heads = f"substring({reference} from 1 for 4) IN ('\\x6d596d00'::bytea, '\\x646a3000'::bytea)"
+    packed = f"({heads} OR substring({reference} from 1 for 6) = '\\x5a4c31323300'::bytea)"
+    return packed if what == "packed" else f"NOT {packed}"
+
+
 def is_attachment(reference: str) -> str:
     """The condition that bytes are the name of a file, a NUL, and its content."""
     head = f"substring({reference} from 1 for 1024)"
