@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import datajoint as dj
 import pytest
@@ -21,6 +22,7 @@ unit: smallint unsigned
 ---
 waveform: longblob
 identity: uuid
+trace: blob@raw
 '''}), context=globals()))"""
 FILL = """[
     Subject.insert({"subject": f"s{n}", "name": f"name {n}"} for n in range(6)),
@@ -31,7 +33,10 @@ FILL = """[
     Report.populate("session < 4"),
     Unit.insert(
         [
-            {"subject": f"s{n}", "session": n, "unit": n, "waveform": {"mean": [n]}, "identity": uuid.UUID(int=n)}
+            {
+                **{"subject": f"s{n}", "session": n, "unit": n, "waveform": {"mean": [n]}},
+                **{"identity": uuid.UUID(int=n), "trace": [n, n]},
+            }
             for n in range(4)
         ],
         allow_direct_insert=True,
@@ -65,7 +70,7 @@ def own_tables(schema: Any) -> dict[str, Any]:
             definition = "-> master\ntrial: int32\n---\nscore: int32"
 
     class Unit(dj.Imported):
-        definition = "-> Session\nunit: int32\n---\nwaveform: <blob>\nidentity: uuid"
+        definition = "-> Session\nunit: int32\n---\nwaveform: <blob>\nidentity: uuid\ntrace: <blob@ours>"
 
     class Report(dj.Computed):
         definition = "-> Session\n---\ntrials: int32"
@@ -85,7 +90,10 @@ def old_lab(mixed: Lab, datajoint_014: Path, tmp_path: Path) -> Iterator[Person]
     """Somebody in the old lab, who has 0.14, and the tables filled."""
     person = Person("0.14", tmp_path)
     person.arrive(mixed, declare=True)
-    for code in ("globals().update(uuid=__import__('uuid'))", UNIT, FILL):
+    store = {"protocol": "file", "location": str(tmp_path / "raw"), "stage": str(tmp_path)}
+    settings = f"dj.config.update(stores={{'raw': {store}}})"
+    (tmp_path / "raw").mkdir()
+    for code in (settings, "globals().update(uuid=__import__('uuid'))", UNIT, FILL):
         answer = person.run(code)
         assert not answer.error, answer
     yield person
@@ -93,11 +101,14 @@ def old_lab(mixed: Lab, datajoint_014: Path, tmp_path: Path) -> Iterator[Person]
 
 
 @pytest.mark.parametrize("pair", [("mysql", "postgresql"), ("mariadb", "mysql")], ids="-".join, indirect=True)
-def test_a_lab_moves(mixed: Lab, old_lab: Person) -> None:
+def test_a_lab_moves(mixed: Lab, old_lab: Person, tmp_path: Path) -> None:
     lab = mixed
     lab.grant("subject", "session", "_unit", "__report")
+    lab.grant_tracking("raw")
     for name in NAMES:
         lab._grant("ALL PRIVILEGES", lab.helper_schema, f"{name.lower()}_outbound")
+    (tmp_path / "ours").mkdir()
+    lab.local.config.stores = {n: {"protocol": "file", "location": str(tmp_path / n)} for n in ("raw", "ours")}
     lab.local.config.safemode = False
     options = {"connection": lab.local, "backend": "mysql", "use_tls": False}
     names: dict[str, Any] = {"OPTIONS": options}
@@ -106,7 +117,7 @@ def test_a_lab_moves(mixed: Lab, old_lab: Person) -> None:
         '"ephys_old"': f'"{lab.local_schema}"',
         '"ephys"': f'"{lab.source_schema}"',
         "link_move": lab.helper_schema,
-        "(*arguments)": "(*arguments, **OPTIONS)",
+        "(*arguments": "(*arguments, **OPTIONS",
     }
 
     def run(code: str) -> None:
@@ -117,12 +128,15 @@ def test_a_lab_moves(mixed: Lab, old_lab: Person) -> None:
     linking, pulling, seeing, filling, ending = steps()
     run(linking)
     run(pulling)
+    pulled = names["old"]["Unit"]
+    assert pulled.source.to_dicts(order_by="KEY") == pulled.proj(..., "-trace").to_dicts(order_by="KEY")
     assert not old_lab.run(LATER).error  # the lab goes on
     with pytest.raises(AssertionError):
         run(seeing)
     run(pulling)
     run(seeing)
-    own = own_tables(lab.local.Schema(f"{lab.prefix}_own"))
+    schema = lab.local.Schema(f"{lab.prefix}_own")
+    own = own_tables(schema)
     names.update(own)
     run(filling)
     assert [len(own[name]()) for name in NAMES] == [7, 7, 4, 7]
@@ -133,7 +147,9 @@ def test_a_lab_moves(mixed: Lab, old_lab: Person) -> None:
     listed = "SELECT table_name FROM information_schema.tables WHERE table_schema = %s"
     assert sorted(lab.local_server.sql(listed, lab.local_schema)) == [("~lineage",), ("~link",)]
     assert old_lab.run("(Session & 'session = 0').delete()").result == 1
-    waveforms = own["Unit"].proj("waveform").to_dicts(order_by="session")
-    assert [row["waveform"] for row in waveforms] == [{"mean": [n]} for n in range(4)]
+    dj.gc.GarbageCollector(schema, store="ours").collect(dry_run=False)
+    units = own["Unit"]().to_dicts(order_by="session")
+    assert [(row["waveform"], row["trace"]) for row in units] == [({"mean": [n]}, [n, n]) for n in range(4)]
+    assert [row["identity"] for row in units] == [UUID(int=n) for n in range(4)]
     own["Session"].insert1({"subject": "new", "session": 11, "note": "by the new lab"})
     assert own["Report"].populate()["success_count"] == 1
