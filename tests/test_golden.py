@@ -30,6 +30,7 @@ from link.servers.mysql_definitions import MySQLDefinitions
 from link.servers.postgresql import PostgreSQL
 from link.servers.postgresql_definitions import PostgreSQLDefinitions
 from link.servers.session import Form
+from link.servers.staging import Staging
 
 GOLDEN = Path(__file__).with_name("golden")
 DIALECTS: dict[str, tuple[Dialect, type[Definitions]]] = {
@@ -98,6 +99,7 @@ def statements(dialect: Dialect, define: Definitions) -> Iterator[tuple[str, str
     for name, layout in LAYOUTS.items():
         yield from holding(f"{name}: ", dialect, tables, layout)
     yield from comparing(dialect, tables)
+    yield from refreshing(define, tables)
     yield from sending(dialect, tables)
 
 
@@ -167,6 +169,17 @@ def comparing(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]
         column = Column("image", "json", nullable=True, kind=Kind("json"), tracked=tracked)
         told = Keyed(dialect, tables.master, [column]).selected
         yield "what DataJoint 0.x has in a store", f"SELECT {told} FROM {rows.name}"
+
+
+def refreshing(define: Definitions, tables: Group) -> Iterator[tuple[str, str | Sql]]:
+    master, part = (Staging(define, table, n) for n, table in enumerate(local_group(tables, "here", "unit").tables))
+    for sql in master.creation:
+        yield "make a temporary table", sql
+    yield "lock what is refreshed", master.locking
+    yield "remove part rows that have gone", part.removal(master)
+    yield "change what differs", str(master.update)
+    yield "change what differs of a part", str(part.update)
+    yield "add part rows that are new", part.insertion
 
 
 def sending(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]]:

@@ -28,7 +28,7 @@ from .errors import (
     UnreachableError,
     UnsupportedServerError,
 )
-from .model.results import PullResult, RepairResult, Status, VerifyResult
+from .model.results import PullResult, RefreshResult, RepairResult, Status, VerifyResult
 from .model.states import State
 from .view import Source
 
@@ -50,6 +50,7 @@ __all__ = [
     "NotFoundError",
     "PrivilegeError",
     "PullResult",
+    "RefreshResult",
     "RepairResult",
     "ServerError",
     "Source",

@@ -13,12 +13,13 @@ from .ends.linking import Link
 from .errors import ConfigError, LinkError
 from .host import FreeTable
 from .model.ranges import Selection
-from .model.results import PullResult, RepairResult, Status, VerifyResult
+from .model.results import PullResult, RefreshResult, RepairResult, Status, VerifyResult
 from .selections import Selecting, selection_of
 from .signals import final
 from .work import parallel
 from .work.ending import release
 from .work.pull import pull
+from .work.refresh import refresh
 from .work.repair import repair
 from .work.status import flagged, status
 from .work.verify import verify
@@ -160,6 +161,64 @@ class Source(Selecting, FreeTable):
         with final():
             selection = self._selection()
             return self._link.operate(lambda ends: verify(ends, selection))
+
+    def refresh(
+        self,
+        *restrictions: Any,
+        dry_run: bool = False,
+        display_progress: bool = False,
+        suppress_errors: bool = False,
+        transfers: int = 8,
+    ) -> RefreshResult:
+        """Bring the selected shared entities that differ to the source's content, in place.
+
+        Values are changed, part rows added, changed and removed, files copied anew; keys stay, and with them what
+        refers to the rows. Each entity is refreshed whole or not at all. What is equal is not read, and nothing is
+        changed at the source. Entities that are not shared are left alone: flagged ones, and those in other hands.
+
+        Parameters
+        ----------
+        *restrictions
+            Further restrictions, as for ``&``; all of them apply.
+        dry_run : bool
+            Only find what differs.
+        display_progress : bool
+            Show a progress bar.
+        suppress_errors : bool
+            Go on after an entity that the local server does not take, or of which a file is missing, and return its
+            error with the result.
+        transfers : int
+            Copy so many files at once.
+
+        Returns
+        -------
+        RefreshResult
+            Counts, and the keys of what was refreshed; prints as one line.
+
+        Raises
+        ------
+        TransferError
+            The local server does not take an entity as it is at the source now, or local rows refer to a part row that
+            has gone there; the entity stays as it was, and what was refreshed stays refreshed.
+        TransactionError
+            Called inside an open local transaction.
+        LinkError
+            The source cannot be reached, a right is missing, tables do not fit.
+        """
+        if transfers < 1:
+            raise ConfigError(f"transfers must be at least 1, not {transfers!r}.")
+        with final():
+            selection = self._selection(*restrictions)
+            return self._link.operate(
+                lambda ends: refresh(
+                    ends,
+                    selection,
+                    dry_run=dry_run,
+                    display_progress=display_progress,
+                    suppress_errors=suppress_errors,
+                    transfers=transfers,
+                )
+            )
 
     def release(self, *restrictions: Any, prompt: bool | None = None) -> int:
         """Let go of what is held for the selected entities, and keep the local rows as the lab's own.

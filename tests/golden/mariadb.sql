@@ -857,6 +857,42 @@ SELECT CONVERT(CASE WHEN `lab`.`#unit`.`image` IS NOT NULL THEN COALESCE((SELECT
     WHERE `~tracked`.`hash` = `lab`.`#unit`.`image`), JSON_OBJECT('hash', HEX(`lab`.`#unit`.`image`))) END USING utf8mb4)
     FROM `lab`.`#unit`;
 
+-- make a temporary table
+DROP TEMPORARY TABLE IF EXISTS `here`.`~refresh_0`;
+
+-- make a temporary table
+CREATE TEMPORARY TABLE `here`.`~refresh_0` (PRIMARY KEY (`n`, `name`)) ENGINE=InnoDB
+    SELECT `n`, `name`, `x`, `wave`
+    FROM `here`.`unit`
+    WHERE 1 = 0;
+
+-- lock what is refreshed
+SELECT `here`.`unit`.`n`, IF(LOCATE(0xED, BINARY `here`.`unit`.`name`) AND NOT BINARY CONVERT(CONVERT(`here`.`unit`.`name` USING utf16) USING utf8mb4) <=> BINARY `here`.`unit`.`name`, CONCAT('￿bytes:', HEX(`here`.`unit`.`name`)), CONVERT(`here`.`unit`.`name` USING utf8mb4))
+    FROM `here`.`~refresh_0` STRAIGHT_JOIN `here`.`unit` ON `here`.`unit`.`n` = `here`.`~refresh_0`.`n` AND `here`.`unit`.`name` = `here`.`~refresh_0`.`name` FOR UPDATE;
+
+-- remove part rows that have gone
+DELETE `here`.`unit__spike`
+    FROM `here`.`~refresh_0` STRAIGHT_JOIN `here`.`unit__spike` ON `here`.`unit__spike`.`n` = `here`.`~refresh_0`.`n` AND `here`.`unit__spike`.`name` = `here`.`~refresh_0`.`name`
+    WHERE NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `here`.`~refresh_1` `~staged`
+    WHERE `~staged`.`n` = `here`.`unit__spike`.`n` AND `~staged`.`name` = `here`.`unit__spike`.`name` AND `~staged`.`spike` = `here`.`unit__spike`.`spike`);
+
+-- change what differs
+UPDATE `here`.`~refresh_0` STRAIGHT_JOIN `here`.`unit` ON `here`.`unit`.`n` = `here`.`~refresh_0`.`n` AND `here`.`unit`.`name` = `here`.`~refresh_0`.`name`
+    SET `here`.`unit`.`x` = `here`.`~refresh_0`.`x`, `here`.`unit`.`wave` = `here`.`~refresh_0`.`wave`;
+
+-- change what differs of a part
+UPDATE `here`.`~refresh_1` STRAIGHT_JOIN `here`.`unit__spike` ON `here`.`unit__spike`.`n` = `here`.`~refresh_1`.`n` AND `here`.`unit__spike`.`name` = `here`.`~refresh_1`.`name` AND `here`.`unit__spike`.`spike` = `here`.`~refresh_1`.`spike`
+    SET `here`.`unit__spike`.`spike` = `here`.`~refresh_1`.`spike`;
+
+-- add part rows that are new
+INSERT INTO `here`.`unit__spike` (`n`, `name`, `spike`)
+    SELECT `here`.`~refresh_1`.`n`, `here`.`~refresh_1`.`name`, `here`.`~refresh_1`.`spike`
+    FROM `here`.`~refresh_1`
+    WHERE NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `here`.`unit__spike` `~there`
+    WHERE `~there`.`n` = `here`.`~refresh_1`.`n` AND `~there`.`name` = `here`.`~refresh_1`.`name` AND `~there`.`spike` = `here`.`~refresh_1`.`spike`);
+
 -- send rows, attachment, values
 SELECT CONVERT(CONCAT('(', `lab`.`#unit`.`n`, ',', QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), ',', IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF((LOCATE(x'00', LEFT(`lab`.`#unit`.`wave`, 1024)) > 1 AND NOT (LOCATE(x'2F', SUBSTRING_INDEX(LEFT(`lab`.`#unit`.`wave`, 1024), x'00', 1)) OR LOCATE(x'5C', SUBSTRING_INDEX(LEFT(`lab`.`#unit`.`wave`, 1024), x'00', 1)) OR SUBSTRING_INDEX(LEFT(`lab`.`#unit`.`wave`, 1024), x'00', 1) IN (x'2E', x'2E2E'))), CONCAT('x''', HEX(`lab`.`#unit`.`wave`), ''''), 'CAST(''wave: the file name in it is none'' AS SIGNED)')), ')') USING binary);
 

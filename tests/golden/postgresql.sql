@@ -770,6 +770,49 @@ SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
 SELECT "lab"."#unit"."n", "lab"."#unit"."name"::text
     FROM "lab"."#unit";
 
+-- make a temporary table
+DROP TABLE IF EXISTS "pg_temp"."~refresh_0";
+
+-- make a temporary table
+CREATE TEMPORARY TABLE "~refresh_0" AS
+    SELECT "n", "name", "x", "wave"
+    FROM "here"."unit"
+    WHERE 1 = 0;
+
+-- make a temporary table
+ALTER TABLE "pg_temp"."~refresh_0" ADD PRIMARY KEY ("n", "name");
+
+-- lock what is refreshed
+SELECT "here"."unit"."n", "here"."unit"."name"::text
+    FROM "pg_temp"."~refresh_0" JOIN "here"."unit" ON "here"."unit"."n" = "pg_temp"."~refresh_0"."n" AND "here"."unit"."name" = "pg_temp"."~refresh_0"."name" FOR NO KEY UPDATE;
+
+-- remove part rows that have gone
+DELETE
+    FROM "here"."unit__spike" USING "pg_temp"."~refresh_0"
+    WHERE "here"."unit__spike"."n" = "pg_temp"."~refresh_0"."n" AND "here"."unit__spike"."name" = "pg_temp"."~refresh_0"."name" AND CASE WHEN NOT EXISTS (SELECT 1
+    FROM "pg_temp"."~refresh_1" "~staged"
+    WHERE "~staged"."n" = "here"."unit__spike"."n" AND "~staged"."name" = "here"."unit__spike"."name" AND "~staged"."spike" = "here"."unit__spike"."spike") THEN TRUE END;
+
+-- change what differs
+UPDATE "here"."unit"
+    SET "x" = "pg_temp"."~refresh_0"."x", "wave" = "pg_temp"."~refresh_0"."wave"
+    FROM "pg_temp"."~refresh_0"
+    WHERE "here"."unit"."n" = "pg_temp"."~refresh_0"."n" AND "here"."unit"."name" = "pg_temp"."~refresh_0"."name" AND ROW("here"."unit"."x", "here"."unit"."wave")::record *<> ROW("pg_temp"."~refresh_0"."x", "pg_temp"."~refresh_0"."wave")::record;
+
+-- change what differs of a part
+UPDATE "here"."unit__spike"
+    SET "spike" = "pg_temp"."~refresh_1"."spike"
+    FROM "pg_temp"."~refresh_1"
+    WHERE "here"."unit__spike"."n" = "pg_temp"."~refresh_1"."n" AND "here"."unit__spike"."name" = "pg_temp"."~refresh_1"."name" AND "here"."unit__spike"."spike" = "pg_temp"."~refresh_1"."spike" AND ROW("here"."unit__spike"."spike")::record *<> ROW("pg_temp"."~refresh_1"."spike")::record;
+
+-- add part rows that are new
+INSERT INTO "here"."unit__spike" ("n", "name", "spike")
+    SELECT "pg_temp"."~refresh_1"."n", "pg_temp"."~refresh_1"."name", "pg_temp"."~refresh_1"."spike"
+    FROM "pg_temp"."~refresh_1"
+    WHERE NOT EXISTS (SELECT 1
+    FROM "here"."unit__spike" "~there"
+    WHERE "~there"."n" = "pg_temp"."~refresh_1"."n" AND "~there"."name" = "pg_temp"."~refresh_1"."name" AND "~there"."spike" = "pg_temp"."~refresh_1"."spike");
+
 -- send rows, attachment, values
 SELECT '(' || "lab"."#unit"."n"::text || ',' || '''' || replace(replace("lab"."#unit"."name"::text, '\', '\\'), '''', '\''') || '''' || ',' || coalesce(CASE WHEN "lab"."#unit"."wave" IS NULL OR CASE WHEN position('\x00'::bytea in substring("lab"."#unit"."wave" from 1 for 1024)) > 1 THEN NOT (position('\x2f'::bytea in substring(substring("lab"."#unit"."wave" from 1 for 1024) from 1 for position('\x00'::bytea in substring("lab"."#unit"."wave" from 1 for 1024)) - 1)) > 0 OR position('\x5c'::bytea in substring(substring("lab"."#unit"."wave" from 1 for 1024) from 1 for position('\x00'::bytea in substring("lab"."#unit"."wave" from 1 for 1024)) - 1)) > 0 OR substring(substring("lab"."#unit"."wave" from 1 for 1024) from 1 for position('\x00'::bytea in substring("lab"."#unit"."wave" from 1 for 1024)) - 1) IN ('\x2e'::bytea, '\x2e2e'::bytea)) ELSE false END THEN 'x''' || encode("lab"."#unit"."wave", 'hex') || '''' ELSE 'CAST(''wave: the file name in it is none'' AS SIGNED)' END, 'NULL') || ')';
 

@@ -21,7 +21,7 @@ from ..errors import StoreError, TransferError
 from ..model.keys import folder_key
 from ..model.mapping import Mapping, TablePair
 from ..model.ranges import Key, Sql
-from ..model.results import PullResult
+from ..model.results import PullResult, RefreshResult
 from ..model.schema import Table
 from ..servers.keyed import Keyed
 from ..servers.session import Session
@@ -116,12 +116,15 @@ class Batch:
                 except ObjectError as error:
                     raise ObjectError(f"column {value.column.name}: {error.what}") from error
 
-    def rewrite(self, local: Session) -> None:
-        """Let the loaded rows name the copies, within the transaction that has loaded them."""
+    def rewrite(self, local: Session, loaded: Callable[[Table], Table] = lambda here: here) -> None:
+        """Let the loaded rows name the copies, within the transaction that has loaded them.
+
+        ``loaded`` is the table that has the rows which are for a local one.
+        """
         for table, rows in self.tables:
             changed = [(*row.key, *map(_text, row.values)) for row in rows if any(map(_differs, row.values))]
             for batch in _statements(changed):
-                _update(local, table, batch)
+                _update(local, table, loaded(table.pair.here), batch)
 
 
 def _text(value: _Value | ObjectError | None) -> str | None:
@@ -145,8 +148,8 @@ def _statements(rows: Sequence[Key]) -> Iterator[list[Key]]:
         yield batch
 
 
-def _update(local: Session, table: _FileTable, rows: list[Key]) -> None:
-    dialect, here = local.dialect, table.pair.here
+def _update(local: Session, table: _FileTable, here: Table, rows: list[Key]) -> None:
+    dialect = local.dialect
     columns = [here[column.name] for column in table.columns]
     keyed = Keyed(dialect, here, [here[name] for name in table.pair.there.primary_key])
     item, on, args = keyed.listed(rows, columns)
@@ -190,7 +193,7 @@ class Files:
         What the progress bar calls the pull.
     transfers : int
         Copies at once.
-    result : PullResult
+    result : PullResult or RefreshResult
         Where to count.
     display_progress : bool
         Show a progress bar.
@@ -203,7 +206,7 @@ class Files:
         local_schemas: Collection[str],
         name: str,
         transfers: int,
-        result: PullResult,
+        result: PullResult | RefreshResult,
         display_progress: bool = False,
     ) -> None:
         self.result = result

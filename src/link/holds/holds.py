@@ -247,6 +247,17 @@ class Holds:
         """Those of the keys whose helper rows say this."""
         return self.helper.existing(session, keys, self.condition(says))
 
+    def fingerprint(self, session: Session, keys: Sequence[Key], says: Condition) -> tuple[int, int]:
+        """How many of some helper rows say this, and a number that is another one when some were held anew."""
+        number = f"COALESCE(SUM({self.table}.{WORKER}), 0)" if self.multi else "0"
+        count, total = 0, 0
+        for batch in batches(keys):
+            rows, args = self.helper.rows_of(batch)
+            condition = self.dialect.unguessed(self.condition(says))
+            found = session.query(f"SELECT COUNT(*), {number} {rows} WHERE {condition}", args)[0]
+            count, total = count + int(found[0]), total + int(found[1])
+        return count, total
+
     def has_others(self, session: Session, chunk: Chunk) -> bool:
         """Whether the source has more rows in a chunk than were claimed."""
         return Segment(self.rows, chunk).key_at(session, chunk.claimed) is not None

@@ -164,6 +164,49 @@ class VerifyResult:
         )
 
 
+@dataclass
+class RefreshResult:
+    """What a refresh did.
+
+    Attributes
+    ----------
+    refreshed : int
+        Entities that have the source's content now (with ``dry_run``: that would).
+    equal : int
+        Entities that had it before.
+    keys : list of dict
+        The keys of those that are counted as refreshed.
+    refused : list of tuple
+        ``(key, error)`` of every entity that could not be refreshed: it is as it was, with all its rows.
+    skipped : dict of str to int
+        Entities of the selection that were left alone, by reason.
+    files : int
+        Files copied to local stores, or found there; a folder counts as one.
+    file_bytes : int
+        Their bytes.
+    seconds : float
+        Wall time.
+    """
+
+    refreshed: int = 0
+    equal: int = 0
+    keys: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[tuple[dict[str, Any], Exception]] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+    files: int = 0
+    file_bytes: int = 0
+    seconds: float = 0.0
+    dry_run: bool = False
+
+    def __repr__(self) -> str:
+        total = self.refreshed + self.equal + len(self.refused)
+        words = [f"{'would refresh' if self.dry_run else 'refreshed'} {self.refreshed:,} of {total:,}"]
+        words += [f"refused {len(self.refused):,}"] * bool(self.refused)
+        words += [f"skipped {count:,} ({reason})" for reason, count in self.skipped.items() if count]
+        words += [f"files {self.files:,} ({_size(self.file_bytes)})"] * bool(self.files)
+        return ", ".join([*words, f"{self.seconds:.1f} s"])
+
+
 @dataclass(frozen=True)
 class RepairResult:
     """What a repair did, or with ``dry_run`` would do.

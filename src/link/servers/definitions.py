@@ -48,6 +48,14 @@ class Definitions(ABC):
         """
 
     @abstractmethod
+    def create_staging(self, table: Table, staging: Table) -> list[str]:
+        """The statements that create a temporary table of the same columns and key as a table that is there."""
+
+    def _like(self, table: Table) -> str:
+        """SELECT of no rows, whose columns have the types of a table's."""
+        return f"SELECT {self.listed(table.names)} FROM {self.dialect.name_of(table)} WHERE 1 = 0"
+
+    @abstractmethod
     def refer(self, helper: Table, source: Table) -> str:
         """The statement that lets a helper table refer to its source table, and to no other."""
 

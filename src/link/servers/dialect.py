@@ -187,6 +187,18 @@ class Dialect(ABC):
         """
 
     @abstractmethod
+    def locking(self, select: str) -> str:
+        """A read, within a transaction, of rows that nobody removes or changes before its end."""
+
+    @abstractmethod
+    def staging_schema(self, schema: str) -> str:
+        """The schema that temporary tables beside those of a schema go by."""
+
+    @abstractmethod
+    def update_joined(self, table: str, columns: Sequence[str], other: str, on: str) -> str:
+        """UPDATE: give rows the values of another table's columns of the same names; only what differs is written."""
+
+    @abstractmethod
     def driving_join(self, first: str, second: str, on: str) -> str:
         """A join that reads ``first`` in its order and looks up ``second``."""
 

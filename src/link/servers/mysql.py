@@ -207,6 +207,17 @@ class MySQL(Dialect):
         # goes before the session's own.
         return (f"{select} LIMIT {NO_LIMIT} FOR UPDATE",)
 
+    def locking(self, select: str) -> str:
+        return f"{select} FOR UPDATE"
+
+    def staging_schema(self, schema: str) -> str:
+        return schema
+
+    def update_joined(self, table: str, columns: Sequence[str], other: str, on: str) -> str:
+        # The server itself compares, byte by byte, and leaves alone what has these values.
+        pairs = ((f"{table}.{self.quote(name)}", f"{other}.{self.quote(name)}") for name in columns)
+        return f"UPDATE {other} STRAIGHT_JOIN {table} ON {on} SET {', '.join(f'{a} = {b}' for a, b in pairs)}"
+
     def driving_join(self, first: str, second: str, on: str) -> str:
         return f"{first} STRAIGHT_JOIN {second} ON {on}"
 

@@ -48,6 +48,13 @@ class MySQLDefinitions(Definitions):
         ]
         return [f"ALTER TABLE {self.dialect.name_of(table)} {', '.join(actions)}"] if actions else []
 
+    def create_staging(self, table: Table, staging: Table) -> list[str]:
+        name, key = self.dialect.name_of(staging), self.primary_key(staging)
+        return [
+            f"DROP TEMPORARY TABLE IF EXISTS {name}",
+            f"CREATE TEMPORARY TABLE {name} ({key}) ENGINE=InnoDB {self._like(table)}",
+        ]
+
     def refer(self, helper: Table, source: Table) -> str:
         former = [f"DROP FOREIGN KEY {self.dialect.quote(fk.name)}" for fk in helper.foreign_keys]
         return f"ALTER TABLE {self.dialect.name_of(helper)} {', '.join([*former, f'ADD {self.hold(source)}'])}"

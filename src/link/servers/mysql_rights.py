@@ -98,6 +98,10 @@ class MySQLRights(Rights):
     def on_schema(self, schema: str, account: str) -> str:
         return f"GRANT ALL PRIVILEGES ON {_literally(plain(self.dialect.quote(schema)))}.* TO {account};"
 
+    def on_temporary(self, place: str, account: str) -> str:
+        # A right on just this schema hides those on all schemas of a pattern: it may not be a single one.
+        return self.on_schema(place, account)
+
     def on_lineage(self, schema: str, account: str) -> str:
         return self.on_table(_LINEAGE_RIGHTS, schema, LINEAGE, account)
 

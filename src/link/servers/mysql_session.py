@@ -263,6 +263,9 @@ class MySQLSession(Session):
                 return False
         return True
 
+    def unlock(self, name: tuple[int, int]) -> None:
+        self.query("SELECT RELEASE_LOCK(%s)", (_lock_name(*name),))
+
     def locked(self, space: int, names: Iterable[int]) -> set[int]:
         return {
             name

@@ -116,6 +116,20 @@ class PostgreSQL(Dialect):
         # One snapshot for both: what others change meanwhile makes the DELETE fail, what they add it does not see.
         return "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", select
 
+    def locking(self, select: str) -> str:
+        # Others may refer to the rows all the same.
+        return f"{select} FOR NO KEY UPDATE"
+
+    def staging_schema(self, schema: str) -> str:
+        return "pg_temp"
+
+    def update_joined(self, table: str, columns: Sequence[str], other: str, on: str) -> str:
+        names = [self.quote(name) for name in columns]
+        ours, theirs = (f"ROW({', '.join(f'{owner}.{name}' for name in names)})::record" for owner in (table, other))
+        assignments = ", ".join(f"{name} = {other}.{name}" for name in names)
+        # What equals need not be the same: -0.0, or text under some collations; and JSON does not compare.
+        return f"UPDATE {table} SET {assignments} FROM {other} WHERE {on} AND {ours} *<> {theirs}"
+
     def driving_join(self, first: str, second: str, on: str) -> str:
         return f"{first} JOIN {second} ON {on}"
 

@@ -92,6 +92,14 @@ class PostgreSQLDefinitions(Definitions):
             if label not in former
         ]
 
+    def create_staging(self, table: Table, staging: Table) -> list[str]:
+        name = self.dialect.name_of(staging)
+        return [
+            f"DROP TABLE IF EXISTS {name}",
+            f"CREATE TEMPORARY TABLE {self.dialect.quote(staging.name)} AS {self._like(table)}",
+            f"ALTER TABLE {name} ADD {self.primary_key(staging)}",
+        ]
+
     def refer(self, helper: Table, source: Table) -> str:
         former = [f"DROP CONSTRAINT {self.dialect.quote(fk.name)}" for fk in helper.foreign_keys]
         return f"ALTER TABLE {self.dialect.name_of(helper)} {', '.join([*former, f'ADD {self.hold(source)}'])}"

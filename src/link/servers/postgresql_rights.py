@@ -102,6 +102,9 @@ class PostgreSQLRights(Rights):
         create = f"CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {account};"
         return f"{create} GRANT USAGE, CREATE ON SCHEMA {name} TO {account};"
 
+    def on_temporary(self, place: str, account: str) -> str:
+        return f"GRANT TEMPORARY ON DATABASE {plain(self.dialect.quote(place))} TO {account};"
+
     def on_lineage(self, schema: str, account: str) -> str:
         return self.owning(schema, [LINEAGE], account)
 

@@ -223,6 +223,9 @@ class PostgreSQLSession(Session):
             return True
         return bool(self.query("SELECT pg_try_advisory_lock(%s, %s)", name)[0][0])
 
+    def unlock(self, name: tuple[int, int]) -> None:
+        self.query("SELECT pg_advisory_unlock(%s, %s)", name)
+
     def locked(self, space: int, names: Iterable[int]) -> set[int]:
         rows = self.query(
             "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid::bigint = %s "

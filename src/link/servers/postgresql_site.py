@@ -32,6 +32,9 @@ class PostgreSQLSite(Site):
     number_query = NUMBER
     version_query = "SELECT current_setting('server_version_num'), current_setting('server_version')"
 
+    def temporary_place(self, schema: str) -> str:
+        return self.database
+
     @property
     def database(self) -> str:
         """The database that sessions are on."""

@@ -151,6 +151,10 @@ class Rights(ABC):
         """The statements that let an account create tables in a schema."""
 
     @abstractmethod
+    def on_temporary(self, place: str, account: str) -> str:
+        """The statement that lets an account create temporary tables in a place, which its site knows."""
+
+    @abstractmethod
     def on_lineage(self, schema: str, account: str) -> str:
         """The statements that let an account write down where attributes come from, as DataJoint does."""
 

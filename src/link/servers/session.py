@@ -131,6 +131,10 @@ class Session(ABC):
         """Take an advisory lock that lives as long as this session."""
 
     @abstractmethod
+    def unlock(self, name: tuple[int, int]) -> None:
+        """Let go of an advisory lock."""
+
+    @abstractmethod
     def locked(self, space: int, names: Iterable[int]) -> set[int]:
         """Those of ``names`` whose advisory lock somebody holds."""
 

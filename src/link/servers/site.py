@@ -274,6 +274,15 @@ class Site(ABC):
         """Who lets this account create tables in a schema, and the GRANT."""
         return f"As administrator of {self.address}: {self.rights.on_schema(schema, self.facts.account)}"
 
+    def grant_temporary_hint(self, schema: str) -> str:
+        """Who lets this account create temporary tables beside those of a schema, and the GRANT."""
+        grant = self.rights.on_temporary(self.temporary_place(schema), self.facts.account)
+        return f"As administrator of {self.address}: {grant}"
+
+    def temporary_place(self, schema: str) -> str:
+        """The schema or database on which there is the right to create temporary tables beside those of a schema."""
+        return schema
+
     def is_news(self, what: object) -> bool:
         """Whether something about this server has not been told before; from now on it has."""
         with self._telling:

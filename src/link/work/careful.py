@@ -13,7 +13,7 @@ from ..model.schema import Table
 from ..model.states import ABANDON_PULL, FINISH_PULL, PULLING
 from ..servers.session import Block, Form
 from ..signals import RowError
-from .comparing import Comparison
+from .comparing import OTHERWISE, Comparison
 from .marker import Marker
 from .retry import patiently
 from .run import Run
@@ -112,7 +112,7 @@ class CarefulLoader:
         both = Comparison(self.run)
         here = sorted(both.present(keys))
         if len(here) != loaded or both.differing(here, self.marker.session):
-            raise RowError("the local columns hold it otherwise than the source's do: see alter() of the linked table")
+            raise RowError(OTHERWISE)
 
     def _without_present(self, keys: Sequence[Key]) -> list[Key]:
         present = Comparison(self.run).present(keys)

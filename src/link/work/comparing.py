@@ -13,6 +13,7 @@ from typing import Any
 from ..files import objects
 from ..files.columns import FileColumn, file_columns
 from ..model.kinds import Kind
+from ..model.mapping import TablePair
 from ..model.ranges import ALL, Key, Range, Selection
 from ..model.schema import Table
 from ..model.states import FLAGGED, HELD, SHARED, Condition
@@ -22,6 +23,8 @@ from .run import Run
 
 #: Up to so many keys are looked up one by one rather than by a checksum over the tables.
 FEW = 20_000
+#: Why rows are refused that have arrived as something else.
+OTHERWISE = "the local columns hold it otherwise than the source's do: see alter() of the linked table"
 
 
 class Comparison:
@@ -114,12 +117,20 @@ class Comparison:
 
         ``source`` is another session at the source than the run's own.
         """
+        return self._differing(self.mapping.tables, keys, source or self.run.home, local=True)
+
+    def differing_staged(self, staged: Sequence[TablePair], keys: Sequence[Key]) -> list[Key]:
+        """Those of the keys whose rows, as they were staged here, are not what the source has."""
+        return self._differing(staged, keys, self.run.home, local=False)
+
+    def _differing(self, pairs: Sequence[TablePair], keys: Sequence[Key], source: Session, *, local: bool) -> list[Key]:
+        """Compare tables; ``local`` tells whether the rows here name files that are here."""
         different: set[Key] = set()
-        for pair in self.mapping.tables:
+        for pair in pairs:
             files = file_columns(pair.there)
             for batch in batches(keys):
-                ours = Counter(self._contents(self.run.local, pair.here, batch, files, local=True))
-                theirs = Counter(self._contents(source or self.run.home, pair.there, batch, files, local=False))
+                ours = Counter(self._contents(self.run.local, pair.here, batch, files, local=local))
+                theirs = Counter(self._contents(source, pair.there, batch, files, local=False))
                 different |= {key for key, _ in (ours - theirs) + (theirs - ours)}
         return sorted(different)
 

@@ -19,7 +19,7 @@ from ..ends.ends import Ends
 from ..errors import LockedError, UnreachableError
 from ..files.copies import Files
 from ..model.ranges import ALL, EVERYTHING, Range, Selection
-from ..model.results import PullResult
+from ..model.results import PullResult, RefreshResult
 from ..model.states import ASKED, AT_REST, PULLING, REFETCH, REHOLD, UNFINISHED, UNFLAGGED, Count
 from ..servers.keyed import Segment
 from ..signals import BusyError, ChangedError
@@ -79,7 +79,7 @@ def pull(
         held = _hold_again(run, counts, result, selection, left())
         with (
             _bar(run, selection, left() if fresh else 0, display_progress) as bar,
-            _files(run, transfers, result, display_progress) as files,
+            files_of(run, transfers, result, display_progress) as files,
         ):
             if held or _is_unfinished(run, counts):
                 Transfer(run, Unfinished(run, selection), files, tally).move(bar, suppress_errors)
@@ -113,7 +113,7 @@ def pull_range(ends: Ends, selection: Selection, within: Range, suppress_errors:
         with (
             _letting_go(recovery, tally),
             _bar(run, selection, None, False) as bar,
-            _files(run, transfers, tally.result) as files,
+            files_of(run, transfers, tally.result) as files,
         ):
             if run.former:
                 recovery.recover()
@@ -168,7 +168,8 @@ def _bar(run: Run, selection: Selection, limit: int | None, display_progress: bo
     return tqdm(total=total, unit="row", desc=run.name, disable=not display_progress)
 
 
-def _files(run: Run, transfers: int, result: PullResult, display_progress: bool = False) -> Files:
+def files_of(run: Run, transfers: int, result: PullResult | RefreshResult, display_progress: bool = False) -> Files:
+    """What copies the files of rows that a run moves."""
     ends = run.ends
     schemas = {ends.spec.local_schema}
     if ends.routes.has_references:

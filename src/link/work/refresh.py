@@ -1,0 +1,341 @@
+"""Refreshing: shared entities that are not what the source has become so, in place.
+
+What differs is found as :mod:`.verify` finds it. Then, for one batch of entities after another:
+
+1. local: an advisory lock, so that no two refreshes of a table put older content over newer
+2. source: read master and parts in one snapshot, as a pull does, into temporary tables here; files are copied
+3. local: one transaction: lock the master rows, remove part rows that have gone, change what differs, add what is new
+
+Nothing is changed at the source, and no entity changes its state. Between any two statements the process may be
+killed: each entity is what it was, or what the source has, and the next refresh goes on.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import functools
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
+
+from tqdm.auto import tqdm
+
+from ..ends.ends import Ends
+from ..errors import LinkError, LockedError, PrivilegeError, TransferError, UnreachableError
+from ..files.copies import CHUNK_FILE_BYTES, CHUNK_FILES, Batch, Files
+from ..files.objects import ObjectError
+from ..model.mapping import TablePair
+from ..model.ranges import ALL, Key, Selection, Sql
+from ..model.results import RefreshResult
+from ..model.schema import Table
+from ..model.states import ASKED, SHARED, UNFINISHED
+from ..servers.keyed import Keyed, batches
+from ..servers.session import Block, Form, lock_number
+from ..servers.staging import Staging
+from ..signals import BusyError, RowError
+from .claims import CHUNK_BYTES, Pace
+from .comparing import FEW, OTHERWISE, Comparison
+from .pull import files_of
+from .reader import Pipe
+from .retry import patiently
+from .run import Run, persistently
+
+logger = logging.getLogger("link")
+
+
+def refresh(
+    ends: Ends,
+    selection: Selection = ALL,
+    *,
+    dry_run: bool = False,
+    display_progress: bool = False,
+    suppress_errors: bool = False,
+    transfers: int = 8,
+) -> RefreshResult:
+    """Refresh the selected shared entities; see :meth:`link.Source.refresh`."""
+    started = time.monotonic()
+    ends.require_no_transaction("refresh of")
+    if not dry_run:
+        ends.require_home("refresh of")
+        ends.require_fit()
+    result = RefreshResult(dry_run=dry_run)
+
+    def once(run: Run) -> None:
+        _survey(run, selection, result)
+        # Those that a lost run has refreshed are equal by now.
+        result.equal = -result.refreshed
+        result.refused.clear()
+        with files_of(run, transfers, result, display_progress) as files:
+            refresher = Refresher(run, files, result)
+            for keys in _differing(run, selection, result, display_progress):
+                if dry_run:
+                    refresher.count(keys)
+                else:
+                    refresher.refresh(keys, suppress_errors)
+
+    try:
+        persistently(functools.partial(Run, ends), once, lambda: result.refreshed)
+    except (UnreachableError, LockedError, BusyError, KeyboardInterrupt):
+        if result.refreshed and not dry_run:
+            logger.warning(
+                "%s: stopped after %d refreshed entities, which stay so; the next refresh goes on from here",
+                *(ends.name, result.refreshed),
+            )
+        raise
+    result.equal = max(result.equal, 0)
+    result.seconds = time.monotonic() - started
+    logger.info("%s: %r", ends.name, result)
+    return result
+
+
+def _survey(run: Run, selection: Selection, result: RefreshResult) -> None:
+    """Count what is held and not shared: it is left alone."""
+    result.skipped = {}
+    for count in run.holds.survey(run.home, selection):
+        if count.row.says(UNFINISHED) or count.row.says(ASKED):
+            reason = "in other hands" if count.row.says(UNFINISHED) else "flagged for deletion by the source"
+            result.skipped[reason] = result.skipped.get(reason, 0) + count.entities
+
+
+def _differing(run: Run, selection: Selection, result: RefreshResult, display_progress: bool) -> Iterator[list[Key]]:
+    """The keys of the shared entities that differ, many at a time; the others are counted."""
+    both = Comparison(run)
+    total = run.holds.saying(SHARED, selection).count(run.home) if display_progress else None
+    found: list[Key] = []
+    bar: tqdm[NoReturn] = tqdm(total=total, unit="row", desc=run.name, disable=not display_progress)
+    with bar:
+        for keys in both.listed(SHARED, selection):
+            differing = list[Key]()
+            if not both.has_same_digests(keys):
+                present = both.present(keys)
+                differing = both.differing([key for key in keys if key in present])
+                if gone := len(keys) - len(present):
+                    result.skipped["gone here"] = result.skipped.get("gone here", 0) + gone
+                result.equal -= gone
+            result.equal += len(keys) - len(differing)
+            found += differing
+            bar.update(len(keys))
+            if len(found) >= FEW:
+                yield found
+                found = []
+    yield found
+
+
+class Refresher:
+    """Refreshes entities of which it is known that they differ, as many at a time as the rows' size allows.
+
+    Parameters
+    ----------
+    run : Run
+        Whose sessions are used.
+    files : Files
+        Copies the files that rows name.
+    result : RefreshResult
+        Where to count.
+    """
+
+    def __init__(self, run: Run, files: Files, result: RefreshResult) -> None:
+        self.run = run
+        self.files = files
+        self.result = result
+        local = run.ends.local
+        language = local.dialect.language_from(run.ends.source.dialect)
+        self.form = Form(language, run.local.block_bytes, local.dialect.exact_json)
+        self.pairs = run.mapping.tables
+        self.stagings = [Staging(local.definitions, pair.here, n) for n, pair in enumerate(self.pairs)]
+        self.both = Comparison(run)
+        self.pace = Pace()
+        master = run.mapping.local.master
+        self._lock = lock_number(master.schema, master.name), 0
+
+    def count(self, keys: Sequence[Key]) -> None:
+        """Entities that are refreshed, or would be."""
+        self.result.refreshed += len(keys)
+        self.result.keys += map(self.run.as_dict, keys)
+
+    def refresh(self, keys: Sequence[Key], suppress_errors: bool) -> None:
+        """Refresh entities, batch by batch.
+
+        Raises
+        ------
+        TransferError
+            One is refused, and that is not to be suppressed. The batches before, and the rest of its own, stay.
+        """
+        while keys:
+            batch = next(batches(keys[: self.pace.rows]))
+            keys = keys[len(batch) :]
+            failed = self._refresh(batch)
+            again = len(batch)
+            # What one of them has given up another may take by now.
+            while failed and len(failed) < again:
+                again = len(failed)
+                failed = self._refresh(list(failed))
+            for key, error in failed.items():
+                self._refuse(key, error)
+            if failed and not suppress_errors:
+                raise self.result.refused[-len(failed)][1]
+
+    def _refuse(self, key: Key, error: RowError) -> None:
+        table, shown = self.run.mapping.local.master, self.run.as_dict(key)
+        failed = "A file is not to be had of" if isinstance(error, ObjectError) else "The local server does not take"
+        refused = TransferError(
+            f"{failed} {shown} of {table.schema}.{table.name}, as it is at the source now: {error.what}",
+            "It is held, and as it was here, with all its rows. suppress_errors=True refreshes the others and returns "
+            "such errors.",
+        )
+        self.result.refused.append((shown, refused))
+
+    def _refresh(self, keys: Sequence[Key], known: Batch | None = None) -> dict[Key, RowError]:
+        """Refresh entities together, or where some are refused by halves; those that are, with the reasons."""
+        if not keys:
+            return {}
+        try:
+            batch, failed = patiently(lambda: self._bring(keys, known))
+        except RowError as error:
+            if len(keys) == 1:
+                return {keys[0]: error}
+            logger.debug("%s: a batch goes by halves: %s", self.run.name, error.what)
+            middle = len(keys) // 2
+            return {**self._refresh(keys[:middle], known), **self._refresh(keys[middle:], known)}
+        if failed:
+            return {**failed, **self._refresh([key for key in keys if key not in failed], batch)}
+        return {}
+
+    def _bring(self, keys: Sequence[Key], known: Batch | None) -> tuple[Batch, dict[Key, ObjectError]]:
+        """Refresh entities together, unless a file cannot be had of some; their files, and those that fail.
+
+        Entities that are not shared any more are left alone.
+        """
+        local = self.run.local
+        local.lock(self._lock, wait=True)
+        try:
+            batch, shared, mark = self._stage(sorted(self.both.present(keys)), known)
+            failed = batch.wait()
+            if not failed:
+                staged = {staging.table.name: staging.staged for staging in self.stagings}
+                batch.rewrite(local, lambda here: staged[here.name])
+                with local.transaction():
+                    self._replace(shared, mark)
+                self.count(shared)
+        except LinkError:
+            with contextlib.suppress(LinkError):
+                local.unlock(self._lock)
+            raise
+        local.unlock(self._lock)
+        return batch, failed
+
+    # what the source has, beside the local tables
+
+    def _stage(self, keys: Sequence[Key], known: Batch | None) -> tuple[Batch, list[Key], tuple[int, int]]:
+        """Read entities into the temporary tables; their files, those that are shared, and the mark of their holds."""
+        run, home = self.run, self.run.home
+        with home.transaction(snapshot=True):
+            shared = sorted(run.holds.existing(home, keys, SHARED))
+            mark = run.holds.fingerprint(home, shared, SHARED)
+            if not shared:
+                return Batch(), [], mark
+            batch = self.files.begin(home, lambda there: Keyed(home.dialect, there).rows_of(shared), True, known)
+            size = self._read(shared)
+            # Of the table that it is held in, and of no other that has taken its name.
+            run.ends.require_held(home)
+            if not run.mapping.exact:
+                staged = [TablePair(p.there, s.staged) for p, s in zip(self.pairs, self.stagings, strict=True)]
+                if self.both.differing_staged(staged, shared):
+                    raise RowError(OTHERWISE)
+        bounds = [(CHUNK_BYTES, size), (CHUNK_FILES, batch.count), (CHUNK_FILE_BYTES, batch.size)]
+        self.pace.adapt(len(shared), bounds)
+        return batch, shared, mark
+
+    def _read(self, keys: Sequence[Key]) -> int:
+        """Load the source's rows of some entities into the temporary tables; how many bytes they have."""
+        home = self.run.home
+        rows = [Keyed(home.dialect, pair.there).rows_of(keys) for pair in self.pairs]
+        counting = ", ".join(f"(SELECT COUNT(*) {sql})" for sql, _ in rows)
+        numbers = home.query(f"SELECT {counting}", [arg for _, args in rows for arg in args])[0]
+        if numbers[0] != len(keys):
+            raise RowError("the source has no such row any more, though it is held")
+        size = 0
+        for pair, staging, some, number in zip(self.pairs, self.stagings, rows, numbers, strict=True):
+            self._create(staging)
+            loaded, length = self._transfer(pair.there, staging.staged, some)
+            size += length
+            if loaded != number:
+                raise TransferError(
+                    f"{loaded} of {number} rows of {pair.there.schema}.{pair.there.name} came; nothing was changed.",
+                    "Something in between, or a limit at the source, cuts what is read.",
+                )
+        return size
+
+    def _create(self, staging: Staging) -> None:
+        try:
+            for statement in staging.creation:
+                self.run.local.execute(statement)
+        except PrivilegeError as error:
+            raise PrivilegeError(
+                f"A refresh of {self.run.name} makes temporary tables beside the local ones: {error.what}",
+                self.run.ends.local.grant_temporary_hint(staging.table.schema),
+            ) from error
+
+    def _transfer(self, there: Table, staged: Table, rows: Sql) -> tuple[int, int]:
+        """Read rows in a thread, and load them; how many rows and bytes."""
+        home, shut, sizes = self.run.home, threading.Event(), list[int]()
+        pipe = Pipe(shut)
+
+        def emit(block: Block) -> None:
+            sizes.append(len(block.data))
+            pipe.put(block)
+
+        def read() -> None:
+            try:
+                home.stream(there, rows, self.form, emit)
+                pipe.put(None)
+            except BaseException as error:
+                if not shut.is_set():
+                    pipe.put(error)
+
+        incoming = iter(pipe.get, None)
+        with ThreadPoolExecutor(1, "link-reader") as pool:
+            pool.submit(read)
+            try:
+                return self.run.local.load(staged, incoming, self.form), sum(sizes)
+            except LinkError:
+                collections.deque(incoming, 0)  # the session at the source goes on
+                raise
+            except BaseException:
+                shut.set()
+                home.cancel()
+                raise
+
+    # into the local tables
+
+    def _replace(self, keys: Sequence[Key], mark: tuple[int, int]) -> None:
+        """Within a transaction: let the local rows be what is staged of them.
+
+        Raises
+        ------
+        BusyError
+            Some were deleted, or deleted and pulled anew, or flagged since they were read.
+        """
+        run, local = self.run, self.run.local
+        if not keys:
+            return
+        master, *parts = self.stagings
+        if set(local.query(master.locking)) != set(keys) or run.holds.fingerprint(run.home, keys, SHARED) != mark:
+            raise BusyError(f"{run.name}: rows were deleted, or flagged, while they were refreshed.", "Try again.")
+        for part in reversed(parts):
+            try:
+                local.execute(part.removal(master))
+            except RowError as error:
+                raise RowError(
+                    f"rows of {part.table.schema}.{part.table.name} are gone there, and rows here refer to them: "
+                    f"{error.what}"
+                ) from error
+        for staging in self.stagings:
+            if staging.update:
+                local.execute(staging.update)
+        for part in parts:
+            local.execute(part.insertion)

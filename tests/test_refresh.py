@@ -1,0 +1,342 @@
+"""`refresh` brings shared entities that were edited to the source's content, in place, and touches nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import datajoint as dj
+import numpy as np
+import pytest
+from buckets import Buckets
+from filing import Stores, backend, encoded, fetched, fill, path_in, recordings
+from lab import Lab
+from pipelines import declare, flag, granted, helper_rows, linked
+from recorder import Statement
+
+from link import LinkError, PrivilegeError, TransferError
+
+#: How a part's rows are edited at the source: set of statements by what they do; `{t}` is the master's full name.
+EDITS = {
+    "value": "UPDATE {t} SET note = 'corrected' WHERE probe = 1",
+    "to NULL": "UPDATE {t} SET note = NULL WHERE probe = 2",
+    "from NULL": "UPDATE {t} SET note = '' WHERE probe = 0",
+    "unicode": "UPDATE {t} SET note = 'Ünïcödé %s \\' WHERE probe = 3",
+    "number": "UPDATE {t} SET depth = 0.1 WHERE probe = 4",
+    "JSON": """UPDATE {t} SET facts = '{{"a": [1, 2.5, null]}}' WHERE probe = 5""",
+    "part row changed": "UPDATE {t}__site SET label = 'B' WHERE probe = 6 AND site = 1",
+    "part row removed": "DELETE FROM {t}__site WHERE probe = 7 AND site = 0",
+    "all part rows removed": "DELETE FROM {t}__site WHERE probe = 8",
+    "part row added": "INSERT INTO {t}__site VALUES (9, 7, 'new')",
+    "key of a part changed": "UPDATE {t}__site SET site = 5 WHERE probe = 10 AND site = 2",
+    "part and master": "UPDATE {t} SET depth = NULL WHERE probe = 11",
+}
+
+
+def probes(lab: Lab, number: int = 14) -> Any:
+    class Probe(dj.Manual):
+        definition = """
+        probe: int32
+        ---
+        note=null: varchar(60)
+        depth=null: float64
+        facts=null: json
+        wave=null: <blob>
+        """
+
+        class Site(dj.Part):
+            definition = """
+            -> master
+            site: int32
+            ---
+            label: varchar(10)
+            """
+
+    table = declare(lab, Probe)
+    for n in range(number):
+        note = None if n == 0 else f"note {n}"
+        table.insert1({"probe": n, "note": note, "depth": n / 7, "facts": {"n": n}, "wave": np.arange(n)})
+        table.Site.insert({"probe": n, "site": site, "label": f"site {site}"} for site in range(3))
+    return table
+
+
+def edit(lab: Lab, *statements: str) -> None:
+    """Run SQL at the source, with `{t}` for the master's full name."""
+    for sql in statements:
+        text = sql.format(t=f"{lab.source_schema}.probe")
+        lab.source_server.sql(text if lab.kind == "postgresql" else text.replace("\\", "\\\\"))
+
+
+def is_same(lab: Lab, linked: Any) -> bool:
+    """Whether both sides have the same, by `verify` and by looking."""
+    ours, theirs = (source.proj("note", "depth").to_dicts(order_by="KEY") for source in (linked(), linked().source))
+    part = "SELECT probe, site, label FROM {}.probe__site ORDER BY 1, 2"
+    sites = [
+        list(server.sql(part.format(schema)))
+        for server, schema in ((lab.local_server, lab.local_schema), (lab.source_server, lab.source_schema))
+    ]
+    return bool(linked().source.verify()) and ours == theirs and sites[0] == sites[1]
+
+
+def test_every_kind_of_edit(mixed: Lab, statements: list[Statement]) -> None:
+    lab = mixed
+    theirs = probes(lab)
+    Probe = granted(lab, theirs, backend=lab.source_server.backend)
+    assert Probe().source.pull().pulled == 14
+    assert repr(Probe().source.refresh()).startswith("refreshed 0 of 14")
+
+    edit(lab, *EDITS.values())
+    theirs.update1({"probe": 12, "wave": np.linspace(0, 1, 100)})
+    keys = [{"probe": n} for n in range(13)]
+    planned = Probe().source.refresh(dry_run=True)
+    assert (planned.keys, planned.refreshed, planned.equal) == (keys, 13, 1)
+    assert len(Probe().source.verify().differing) == 13
+    held = helper_rows(lab)
+
+    statements.clear()
+    result = Probe().source.refresh()
+    sent = [s.sql for s in statements if (s.port, s.user) == (lab.source_server.port, lab.link_user)]
+    assert (result.keys, result.refreshed, result.equal, result.refused) == (keys, 13, 1, [])
+    assert is_same(lab, Probe)
+    # Nothing was written at the source.
+    assert sent and not [sql for sql in sent if re.match(r"\s*(INSERT|UPDATE|DELETE|CREATE|ALTER|DROP)", sql)]
+    assert helper_rows(lab) == held
+    assert Probe().source.status()["Shared"] == 14
+    assert repr(Probe().source.refresh()).startswith("refreshed 0 of 14")
+
+
+def test_of_a_selection_and_of_what_is_shared(lab: Lab) -> None:
+    Probe = granted(lab, probes(lab))
+    Probe.source.pull("probe < 10")
+    edit(lab, "UPDATE {t} SET note = 'new'")
+    flag(lab, "probe = 1")
+    lab.local_server.sql(f"DELETE FROM {lab.local_schema}.probe__site WHERE probe = 2")
+    lab.local_server.sql(f"DELETE FROM {lab.local_schema}.probe WHERE probe = 2")
+    assert (Probe.source & "probe = 3").refresh().refreshed == 1
+    assert (Probe & {"probe": 3}).fetch1("note") == "new"
+    assert (Probe & {"probe": 4}).fetch1("note") == "note 4"
+    with pytest.raises(LinkError, match="probe"):
+        Probe.source.refresh({"prob": 3})
+    result = Probe.source.refresh()
+    assert (result.refreshed, result.equal) == (7, 1)
+    assert result.skipped == {"flagged for deletion by the source": 1, "gone here": 1}
+    assert (Probe & {"probe": 1}).fetch1("note") == "note 1"
+    assert len(Probe()) == 9
+    # What was edited here becomes what the source has.
+    Probe.update1({"probe": 5, "note": "mine"})
+    assert Probe.source.refresh().keys == [{"probe": 5}]
+    assert (Probe & {"probe": 5}).fetch1("note") == "new"
+
+
+def with_dependents(lab: Lab) -> tuple[Any, Any, Any]:
+    """The linked table; local tables below it, and below its part."""
+    Probe = granted(lab, probes(lab))
+    Probe.source.pull()
+    schema = lab.local.Schema(f"{lab.prefix}_analysis")
+
+    class Depth(dj.Manual):
+        definition = "-> Probe\n---\ntwice: float64"
+
+    class Comment(dj.Manual):
+        definition = "-> Probe.Site\n---\ntext: varchar(20)"
+
+    depth: Any = schema(Depth, context={"Probe": Probe})
+    comment: Any = schema(Comment, context={"Probe": Probe})
+    depth.insert({"probe": n, "twice": n} for n in range(14))
+    comment.insert({"probe": n, "site": 0, "text": "good"} for n in range(14))
+    return Probe, depth, comment
+
+
+def test_what_refers_to_the_rows_stays(lab: Lab) -> None:
+    Probe, Depth, Comment = with_dependents(lab)
+    edit(
+        lab,
+        "UPDATE {t} SET note = 'new'",
+        "UPDATE {t}__site SET label = 'new'",
+        "DELETE FROM {t}__site WHERE probe = 7 AND site = 0",
+        "UPDATE {t}__site SET site = 9 WHERE probe = 8 AND site = 0",
+        "DELETE FROM {t}__site WHERE probe = 9 AND site = 1",
+    )
+    before = Depth().to_dicts(order_by="KEY"), Comment().to_dicts(order_by="KEY")
+    result = Probe.source.refresh(suppress_errors=True)
+    assert (result.refreshed, result.equal) == (12, 0)
+    assert [key for key, _ in result.refused] == [{"probe": 7}, {"probe": 8}]
+    assert repr(result).startswith("refreshed 12 of 14, refused 2, ")
+    told = str(result.refused[0][1])
+    assert "{'probe': 7}" in told and "probe__site are gone there, and rows here refer to them" in told
+    assert (Depth().to_dicts(order_by="KEY"), Comment().to_dicts(order_by="KEY")) == before
+    # What was refused is as it was, all of it.
+    assert list((Probe & "probe IN (7, 8)").to_arrays("note")) == ["note 7", "note 8"]
+    assert set((Probe.Site & "probe IN (7, 8)").to_arrays("label")) == {"site 0", "site 1", "site 2"}
+    with pytest.raises(TransferError, match="'probe': 7"):
+        Probe.source.refresh()
+    (Comment & "probe IN (7, 8)").delete(prompt=False)
+    assert Probe.source.refresh().refreshed == 2
+    assert is_same(lab, Probe)
+
+
+def test_unique_indexes_here(lab: Lab) -> None:
+    """Values that move from one entity to another; those that two have exchanged are refused, and named."""
+    Probe = granted(lab, probes(lab))
+    Probe.source.pull()
+    lab.local_server.sql(f"CREATE UNIQUE INDEX one ON {lab.local_schema}.probe (note)")
+    lab.local_server.sql(
+        f"CREATE UNIQUE INDEX one ON {lab.local_schema}.probe__site (probe, label)".replace("one", "two")
+    )
+    edit(
+        lab,
+        # Each takes what the next one has given up.
+        *(f"UPDATE {{t}} SET note = 'note {n + 1}' WHERE probe = {n}" for n in range(1, 5)),
+        "UPDATE {t} SET note = 'free' WHERE probe = 5",
+        "UPDATE {t} SET note = 'note 11' WHERE probe = 10",
+        "UPDATE {t} SET note = 'note 10' WHERE probe = 11",
+        "UPDATE {t}__site SET site = site + 3 WHERE probe = 6",
+    )
+    result = Probe.source.refresh(suppress_errors=True)
+    assert [key["probe"] for key, _ in result.refused] == [10, 11]
+    assert sorted(key["probe"] for key in result.keys) == [1, 2, 3, 4, 5, 6]
+    assert list((Probe & "probe IN (10, 11)").to_arrays("note", order_by="KEY")) == ["note 10", "note 11"]
+    assert "uplicate" in str(result.refused[0][1])
+    Probe.update1({"probe": 11, "note": "aside"})
+    assert Probe.source.refresh().refreshed == 2
+    assert is_same(lab, Probe)
+
+
+def test_new_columns_are_filled(lab: Lab) -> None:
+    Probe = granted(lab, probes(lab))
+    Probe.source.pull("probe < 7")
+    edit(lab, "ALTER TABLE {t} ADD COLUMN colour varchar(10) NULL", "UPDATE {t} SET colour = 'red' WHERE probe < 5")
+    lab.local_server.sql(f"ALTER TABLE {lab.local_schema}.probe ADD COLUMN _own varchar(10) NULL")
+    lab.local_server.sql(f"UPDATE {lab.local_schema}.probe SET _own = 'own'")
+    Probe = linked(lab, "Probe")
+    Probe().alter(prompt=False)
+    result = Probe.source.refresh()
+    assert (result.refreshed, result.equal) == (5, 2)
+    found = lab.local_server.sql(f"SELECT colour, _own FROM {lab.local_schema}.probe ORDER BY probe")
+    assert list(found) == [("red", "own")] * 5 + [(None, "own")] * 2
+
+
+def test_the_right_to_make_temporary_tables(lab: Lab) -> None:
+    Probe = granted(lab, probes(lab))
+    Probe.source.pull()
+    edit(lab, "UPDATE {t} SET note = 'new'")
+    if lab.kind == "postgresql":
+        if {"LINK_TEST_SERVERS", "PYTEST_XDIST_WORKER"} <= os.environ.keys():
+            pytest.skip("takes a right from everybody, as other tests run on the same server")
+        taken, given = (
+            "REVOKE TEMPORARY ON DATABASE postgres FROM PUBLIC",
+            "GRANT TEMPORARY ON DATABASE postgres TO PUBLIC",
+        )
+    else:
+        account, schema = f"{lab.local_user}@'%'", f"`{lab.prefix}\\_%`.*"
+        taken = f"REVOKE CREATE TEMPORARY TABLES ON {schema} FROM {account}"
+        given = f"GRANT CREATE TEMPORARY TABLES ON {schema} TO {account}"
+    lab.local_server.sql(taken)
+    try:
+        with pytest.raises(PrivilegeError, match="makes temporary tables") as raised:
+            Probe.source.refresh()
+        assert raised.value.hint
+        (statement,) = re.findall(r"GRANT [^;]*", raised.value.hint)
+        assert Probe.source.verify().compared == 14
+        lab.local_server.sql(statement)
+        assert Probe.source.refresh().refreshed == 14
+    finally:
+        lab.local_server.sql(given)
+
+
+@pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
+def test_keys_that_are_equal_and_not_the_same(lab: Lab) -> None:
+    """Under most collations of MySQL 'a' equals 'A'; a part row stays the same row, and refers are kept."""
+
+    class Word(dj.Manual):
+        definition = "word: int32"
+
+        class Spelling(dj.Part):
+            definition = "-> master\nspelling: varchar(10)\n---\nn: int32"
+
+    theirs = declare(lab, Word)
+    theirs.insert1({"word": 1})
+    theirs.Spelling.insert([{"word": 1, "spelling": word, "n": 0} for word in ("grau", "Rot", "blau")])
+    Word_ = granted(lab, theirs)
+    Word_.source.pull()
+    edit = f"UPDATE {lab.source_schema}.word__spelling SET spelling = '{{}}', n = {{}} WHERE spelling = '{{}}'"
+    lab.source_server.sql(edit.format("GRAU", 0, "grau"))
+    lab.source_server.sql(edit.format("rot", 1, "Rot"))
+    assert Word_.source.refresh().refreshed == 1
+    rows = lab.local_server.sql(f"SELECT CAST(spelling AS BINARY), n FROM {lab.local_schema}.word__spelling ORDER BY 1")
+    assert [(bytes(word), n) for word, n in rows] == [(b"GRAU", 0), (b"blau", 0), (b"rot", 1)]
+    assert Word_.source.verify()
+
+
+def test_part_rows_that_move_to_another_entity(lab: Lab) -> None:
+    """The key of a part need not have that of its master in it."""
+
+    class Box(dj.Manual):
+        definition = "box: int32"
+
+        class Thing(dj.Part):
+            definition = "thing: int32\n---\n-> master\nname: varchar(10)"
+
+    theirs = declare(lab, Box)
+    theirs.insert({"box": n} for n in range(3))
+    theirs.Thing.insert({"thing": n, "box": n, "name": f"thing {n}"} for n in range(3))
+    Boxed = granted(lab, theirs)
+    Boxed.source.pull()
+    lab.source_server.sql(f"UPDATE {lab.source_schema}.box__thing SET box = 1 WHERE thing = 0")
+    assert Boxed.source.refresh("box = 1", suppress_errors=True).refused
+    assert Boxed.source.refresh().refreshed == 2
+    assert Boxed.source.verify()
+
+
+@pytest.mark.parametrize("place", ["file", "s3"])
+def test_files(lab: Lab, place: Literal["file", "s3"], tmp_path: Path, buckets: Buckets) -> None:
+    if place == "s3" and lab.kind != "postgresql":
+        pytest.skip("the servers have no part in it")
+    Stores(lab, tmp_path, buckets, "file", place)
+    theirs = recordings(lab)
+    fill(lab, theirs, tmp_path)
+    Recording = granted(lab, theirs, stores={"theirs": "ours"})
+    Recording.source.pull()
+    assert Recording.source.refresh().refreshed == 0
+    backend(lab.source, "theirs").put_buffer(b"another movie", "movies/mouse 1.avi")
+    (tmp_path / "other.csv").write_text("a,b\n100")
+    (tmp_path / "other.dat").write_text("y" * 99)
+    changes = {
+        "result": "corrected",
+        "sheet": str(tmp_path / "other.csv"),
+        "digest": b"other",
+        "raw": str(tmp_path / "other.dat"),
+        "wave": np.arange(5),
+        "movie": "movies/mouse 1.avi",
+    }
+    change(theirs, {"recording": 1, "day": "2024-03-02"}, changes)
+    change(theirs, {"recording": 2, "day": "2024-03-03"}, {"digest": None})
+    change(theirs.Channel, {"recording": 2, "day": "2024-03-03", "channel": 0}, {"trace": np.arange(9)})
+    result = Recording.source.refresh()
+    assert [key["recording"] for key in result.keys] == [1, 2]
+    assert result.files
+    assert fetched(Recording) == fetched(theirs)
+    assert fetched(Recording.Channel) == fetched(theirs.Channel)
+    assert Recording.source.verify()
+    # Of a file that is missing the entity is refused, and stays as it was.
+    before = fetched(Recording)
+    lab.source_server.sql(f"UPDATE {lab.source_schema}.recording SET note = 'new'")
+    Path(path_in(lab.source, "theirs", lab.source_server, lab.source_schema, "recording", "movie", 1)).unlink()
+    result = Recording.source.refresh(suppress_errors=True)
+    assert [key["recording"] for key, _ in result.refused] == [1]
+    assert result.refreshed == 3
+    assert fetched(Recording)[1] == before[1]
+
+
+def change(table: Any, key: dict[str, Any], values: dict[str, Any]) -> None:
+    """Change a row with files as DataJoint would, on MariaDB too."""
+    instance = table()
+    stored = [encoded(instance, name, value, key | values) for name, value in values.items()]
+    quote = instance.connection.adapter.quote_identifier
+    assignments = ", ".join(f"{quote(name)} = %s" for name in values)
+    where = " AND ".join(f"{quote(name)} = %s" for name in key)
+    sql = f"UPDATE {instance.full_table_name} SET {assignments} WHERE {where}"
+    instance.connection.query(sql, args=[*(json.dumps(v) if isinstance(v, dict) else v for v in stored), *key.values()])
