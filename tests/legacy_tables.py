@@ -55,15 +55,11 @@ class Tracker:
         self.put(f"{self.path(digest)}.{name}", content)
         return self.row(digest, len(content), attachment_name=name)
 
-    def file(self, path: str, content: bytes) -> bytes:
-        """What ``filepath@store`` keeps."""
+    def file(self, path: str, content: bytes, checksum: bool = True) -> bytes:
+        """What ``filepath@store`` keeps; without a digest if the file is larger than a setting of 0.14 says."""
         self.put(path, content)
-        return self.row(
-            hashlib.md5(path.encode()).digest(),
-            len(content),
-            filepath=path,
-            contents_hash=hashlib.md5(content).digest(),
-        )
+        digest = hashlib.md5(content).digest() if checksum else None
+        return self.row(hashlib.md5(path.encode()).digest(), len(content), filepath=path, contents_hash=digest)
 
     def brought(self, value: Any) -> bytes:
         """What ``blob@store`` keeps of what DataJoint 0.12 has taken over from 0.11."""
