@@ -299,6 +299,9 @@ class MySQL(Dialect):
         if not column.content:
             return rendered
         refusal = self._refusal(column.content.refusal, form)
+        if form.language == "copy":
+            # What is no text would become text beside a text of the row, or NULL on MariaDB.
+            rendered = f"CAST({rendered} AS BINARY)"
         return f"IF({mysql_types.is_as(column.content.what, reference)}, {rendered}, {refusal})"
 
     def _refusal(self, why: str, form: Form) -> str:
