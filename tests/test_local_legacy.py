@@ -383,17 +383,6 @@ def test_a_legacy_source_for_legacy_clients(mixed: Lab, tmp_path: Path) -> None:
         Unit.source.pull()
 
 
-REFUSED = """
-        unit : int32
-        ---
-        wave : <blob>
-        trace = null : <blob@deep>
-        still = null : <npy@deep>
-        raw = null : bytes
-        own = null : <of_this_lab>
-        """
-
-
 @pytest.mark.parametrize("pair", [("mysql", "mariadb"), ("postgresql", "mysql")], indirect=True, ids="-".join)
 def test_what_legacy_clients_cannot_read_is_refused_by_name(mixed: Lab) -> None:
     """In one error, before anything is created anywhere; a link that is there goes on without a new such column."""
@@ -430,7 +419,11 @@ def test_what_legacy_clients_cannot_read_is_refused_by_name(mixed: Lab) -> None:
     assert lines == {f"unit.{name}:": special for name, special in comments.items() if name != "wave"}
     assert contents(lab) == before
     admin(lab, *(f'ALTER TABLE "{{source}}"."unit" DROP COLUMN {name}' for name in ("trace", "still", "own", "raw")))
+    if lab.kind == "postgresql":
+        admin(lab, 'ALTER TABLE "{source}"."unit" ADD COLUMN id uuid')
     assert linked(lab, "Unit", **options).source.pull().pulled == 1
+    comments_here = {row[0]: row[5] for row in described(lab.local_server, lab.local_schema, "unit")}
+    assert comments_here == {"unit": "", "wave": ""} | ({"id": ":uuid:"} if lab.kind == "postgresql" else {})
     add("trace")
     admin(lab, 'INSERT INTO "{source}"."unit" (unit) VALUES (2)')
     Unit = linked(lab, "Unit", **options)
@@ -492,6 +485,25 @@ def test_tables_for_the_other_datajoint_are_marked_anew(mixed: Lab, caplog: pyte
         # Markers of types that the server shows are not missed.
         told = {row[0]: row[5] for row in described(lab.local_server, lab.local_schema, "unit")}
         assert told["wave"] == {row[0]: row[5] for row in as_2x}["wave"]
+
+
+@pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
+def test_tables_of_a_legacy_source_are_marked_anew_word_for_word(lab: Lab) -> None:
+    """Back to what the source says, an adapter's name too; and forth to what DataJoint 2 makes of it."""
+    legacy_units(lab, 1)
+    assert linked(lab, "Unit").source.pull().pulled == 1
+    as_2x = described(lab.local_server, lab.local_schema, "unit")
+    Unit = linked(lab, "Unit", datajoint="0.x")
+    assert Unit.source.pull().shared == 1
+    Unit().alter(prompt=False)
+    there, here = (
+        described(server, schema, "unit")
+        for server, schema in ((lab.source_server, lab.source_schema), (lab.local_server, lab.local_schema))
+    )
+    assert here == there
+    Unit = linked(lab, "Unit")
+    Unit().alter(prompt=False)
+    assert described(lab.local_server, lab.local_schema, "unit") == as_2x and Unit.source.verify()
 
 
 @pytest.mark.parametrize("pair", [("mysql", "mysql"), ("mysql", "mariadb")], indirect=True, ids="-".join)

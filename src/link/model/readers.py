@@ -41,8 +41,7 @@ class Reader:
         if not self.legacy:
             return True
         special = marker(column.comment)
-        # The heading of 0.14 fails with integers that are filled with zeros.
-        if column.tracked or "@" in special or "zerofill" in column.type:
+        if column.tracked or "@" in special or _is_filled(column):
             return False
         if special.startswith("<"):
             # An adapter of that name reads what 0.x has written with one.
@@ -59,14 +58,25 @@ class Reader:
         # As 0.x declared it, and versions of this package that left it so; or for the other of the two DataJoints.
         if own == wanted.former or _legacy_word(own) == _legacy_word(theirs):
             return True
+        # What an adapter has made is its inner value to DataJoint 2.
+        if self.legacy and theirs == wanted.former and theirs.startswith("<") and own in ("<blob>", "uuid"):
+            return True
         return not self.legacy and not self.heard(wanted.comment)
 
 
+def _is_filled(column: Column) -> bool:
+    """Whether 0.14 fails with a column: with an integer that is filled with zeros."""
+    return (
+        "zerofill" in column.type and column.kind is not None and column.kind.name == "integer" and not column.nullable
+    )
+
+
 def _as_legacy(column: Column) -> Column:
-    # Also of what an adapter has made; of attachments the names have been looked at if it is taken for such.
-    kept = column.former is not None and column.former != "attach"
-    special = column.former if kept else _legacy_word(marker(column.comment))
-    return replace(column, comment=with_marker(column.comment, special or ""))
+    special = _legacy_word(marker(column.comment))
+    # An adapter's name stays what it is; of attachments the names have been looked at if it is taken for such.
+    if column.former and column.former != "attach":
+        special = column.former
+    return replace(column, comment=with_marker(column.comment, special))
 
 
 def _legacy_word(special: str) -> str:
