@@ -74,6 +74,12 @@ class Bench:
         """Every way once, as often as there are runs, one after the other: noise meets all alike."""
         return [{name: way() for name, way in ways.items()} for _ in range(self.sizes.runs)]
 
+    def closely(self, **ways: Callable[[], Sample]) -> Runs:
+        """Thrice as often, after once for nothing: for what is nearly alike."""
+        warm = [way() for way in ways.values()]
+        assert warm
+        return [run for _ in range(3) for run in self.alternate(**ways)]
+
     # measures; each takes the kind of server
 
     def full(self, kind: str) -> Figure:
@@ -206,13 +212,20 @@ class Bench:
         time_taken = figure(f"files-{what}", f"pull of {named}", "rclone copy", runs, 1.2)
         return [time_taken, memory(f"files-memory-{what}", f"memory, {named}", runs)]
 
+    def legacy(self, kind: str) -> Figure:
+        """Rows with blobs that DataJoint 0.x declared, against the same that 2.x declared."""
+        count = self.sizes.few
+        with self.yard(kind) as yard:
+            tables.fill_blobs(yard.source, yard.declare("Unit", tables.BLOB_ROWS), count)
+            tables.fill_blobs(yard.source, yard.declare_legacy("Legacy", tables.LEGACY_BLOB_ROWS), count)
+            runs = self.closely(ours=lambda: pulled(yard, "Legacy"), peer=lambda: pulled(yard, "Unit"))
+        title = f"pull of {count:,} rows with blobs that DataJoint 0.x declared, {TITLES[kind]}"
+        return figure(f"legacy-{kind}", title, "declared by 2.x", runs, 1.05)
+
     def imports(self) -> Figure:
         """Importing the package against importing DataJoint, in fresh interpreters."""
         ways = {who: partial(imported, module) for who, module in IMPORTS.items()}
-        warm = {name: way() for name, way in ways.items()}  # from the disk once
-        assert warm
-        runs = [run for _ in range(3) for run in self.alternate(**ways)]
-        return figure("import", "import link", "import datajoint", runs, 1.1)
+        return figure("import", "import link", "import datajoint", self.closely(**ways), 1.1)
 
     def measures(self) -> dict[str, Callable[[], Figure | list[Figure]]]:
         """Every measure by its name."""
@@ -222,6 +235,8 @@ class Bench:
         for measure in by_kind:
             for kind in KINDS:
                 found[f"{measure.__name__}-{kind}"] = partial(measure, kind)
+        for kind in ("mysql", "mariadb"):
+            found[f"legacy-{kind}"] = partial(self.legacy, kind)
         for what in ("small", "large"):
             found[f"files-{what}"] = partial(self.files, what)
         for other in ("mysql", "mariadb"):

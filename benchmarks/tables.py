@@ -6,6 +6,8 @@ import os
 from contextlib import closing
 from typing import Any
 
+import datajoint as dj
+import numpy as np
 from fleet import TestServer
 
 SMALL_ROWS = """
@@ -24,6 +26,20 @@ LARGE_ROWS = """
 recording : int32
 ---
 trace : bytes
+"""
+
+#: One table as DataJoint 2 declares it, and as 0.x does.
+BLOB_ROWS = """
+unit : int32
+---
+quality : varchar(20)
+waveform : <blob>  # 2 KB of them
+"""
+LEGACY_BLOB_ROWS = """
+unit int NOT NULL,
+quality varchar(20) NOT NULL,
+waveform longblob NOT NULL COMMENT '2 KB of them',
+PRIMARY KEY (unit)
 """
 
 _SMALL = {
@@ -49,6 +65,15 @@ def fill_large(server: TestServer, name: str, rows: int, size: int) -> None:
     server.sql(f"INSERT INTO {name} VALUES (0, %s)", os.urandom(size))
     copies = f"{_numbers(rows)} SELECT i, {join} FROM c CROSS JOIN {name} l WHERE i > 0"
     _run(server, [f"INSERT INTO {name} {copies}", *_analysed(server, name)])
+
+
+def fill_blobs(server: TestServer, name: str, rows: int) -> None:
+    """Fill a table of arrays, as DataJoint packs them, each other than the others; not for PostgreSQL."""
+    array = np.zeros(2048, np.uint8)
+    head = dj.blob.pack(array, compress=False)[: -array.nbytes].hex()
+    data = "UNHEX(REPEAT(SHA2(i, 256), 64))"
+    select = f"SELECT i, CONCAT('good ', i % 7), CONCAT(X'{head}', {data}) FROM c"
+    _run(server, [f"INSERT INTO {name} {_numbers(rows)} {select}", *_analysed(server, name)])
 
 
 def _numbers(count: int) -> str:

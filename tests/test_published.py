@@ -21,8 +21,8 @@ from link.model.schema import part_class
 from link.servers.rights import Access
 
 PROGRAM = Path(__file__).with_name("published.py")
-#: Each kind of server that 0.14 knows.
-PAIRS = [("mysql", "mariadb"), ("mariadb", "mysql")]
+#: Each kind of server that 0.14 knows, and each to which a table can be pulled.
+PAIRS = [("mysql", "mariadb"), ("mariadb", "mysql"), ("mariadb", "postgresql")]
 
 Rows = list[Any]
 
