@@ -13,9 +13,10 @@ from functools import partial
 
 import tables
 from fleet import Fleet
+from legacy_tables import create
 from provision import KINDS, TITLES
 from report import Figure
-from shelf import Shelf
+from shelf import Drawers, Shelf
 from yard import Sample, Yard
 
 
@@ -32,10 +33,12 @@ class Sizes:
     many: int = 3_000_000
     small_files: int = 5_000
     large_files: int = 20
+    stored: int = 3_000
     runs: int = 3
+    more: int = 3  # times as many, for what is nearly alike
 
 
-QUICK = Sizes(3_000, 1_000, 10, 1_000_000, 5_000, 2_000, 20_000, 50, 2, 1)
+QUICK = Sizes(3_000, 1_000, 10, 1_000_000, 5_000, 2_000, 20_000, 50, 2, 50, 1, 1)
 Runs = list[dict[str, Sample]]
 
 
@@ -75,10 +78,10 @@ class Bench:
         return [{name: way() for name, way in ways.items()} for _ in range(self.sizes.runs)]
 
     def closely(self, **ways: Callable[[], Sample]) -> Runs:
-        """Thrice as often, after once for nothing: for what is nearly alike."""
+        """More often, after once for nothing: for what is nearly alike."""
         warm = [way() for way in ways.values()]
         assert warm
-        return [run for _ in range(3) for run in self.alternate(**ways)]
+        return [run for _ in range(self.sizes.more) for run in self.alternate(**ways)]
 
     # measures; each takes the kind of server
 
@@ -213,14 +216,23 @@ class Bench:
         return [time_taken, memory(f"files-memory-{what}", f"memory, {named}", runs)]
 
     def legacy(self, kind: str) -> Figure:
-        """Rows with blobs that DataJoint 0.x declared, against the same that 2.x declared."""
+        """Rows with blobs that DataJoint 0.x declared against the same that 2.x declared."""
         count = self.sizes.few
         with self.yard(kind) as yard:
             tables.fill_blobs(yard.source, yard.declare("Unit", tables.BLOB_ROWS), count)
-            tables.fill_blobs(yard.source, yard.declare_legacy("Legacy", tables.LEGACY_BLOB_ROWS), count)
+            yard.lab.grant(create(yard.lab, "legacy", *tables.LEGACY_BLOB_COLUMNS))
+            tables.fill_blobs(yard.source, yard.source_name("Legacy"), count)
             runs = self.closely(ours=lambda: pulled(yard, "Legacy"), peer=lambda: pulled(yard, "Unit"))
-        title = f"pull of {count:,} rows with blobs that DataJoint 0.x declared, {TITLES[kind]}"
-        return figure(f"legacy-{kind}", title, "declared by 2.x", runs, 1.05)
+        title = f"pull of {count:,} rows with blobs of DataJoint 0.x, {TITLES[kind]}"
+        return figure(f"legacy-{kind}", title, "of 2.x", runs, 1.05)
+
+    def legacy_files(self, kind: str) -> Figure:
+        """Rows with a stored blob each that DataJoint 0.x declared against the same that 2.x declared."""
+        count = self.sizes.stored
+        with self.yard(kind) as yard, closing(Drawers(yard, count, 20_000)) as drawers:
+            runs = self.closely(ours=lambda: drawers.pull("Legacy"), peer=lambda: drawers.pull("Recording"))
+        title = f"pull of {count:,} stored blobs of DataJoint 0.x, {TITLES[kind]}"
+        return figure(f"legacy-files-{kind}", title, "of 2.x", runs, 1.1)
 
     def imports(self) -> Figure:
         """Importing the package against importing DataJoint, in fresh interpreters."""
@@ -237,6 +249,7 @@ class Bench:
                 found[f"{measure.__name__}-{kind}"] = partial(measure, kind)
         for kind in ("mysql", "mariadb"):
             found[f"legacy-{kind}"] = partial(self.legacy, kind)
+            found[f"legacy-files-{kind}"] = partial(self.legacy_files, kind)
         for what in ("small", "large"):
             found[f"files-{what}"] = partial(self.files, what)
         for other in ("mysql", "mariadb"):

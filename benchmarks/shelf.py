@@ -1,20 +1,37 @@
-"""Rows with a file each, on two S3 servers that are started for them, and what rclone makes of the same files."""
+"""Rows with a file each: on two S3 servers that are started for them, and what rclone makes of the same files.
+
+And in folders, as DataJoint 0.x and 2.x keep what they have packed.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
+import tempfile
+from base64 import b32encode
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from itertools import count
+from pathlib import Path
 from typing import Any
 
+import datajoint as dj
+import numpy as np
 from buckets import Account, Buckets, program
+from legacy_tables import Tracker, create, in_store
 from yard import Sample, Yard
 
 RECORDING = """
 recording : int32
 ---
 raw : <object@theirs>
+"""
+STORED = """
+item : int32
+---
+raw : <blob@theirs>  # about raw
 """
 #: Copies at once, rclone's as well.
 TRANSFERS = 8
@@ -83,3 +100,51 @@ class Shelf:
         classes: dict[str, Any] = {}
         self.yard.lab.source.Schema(self.yard.lab.source_schema, create_schema=False).make_classes(into=classes)
         classes["Recording"]().insert(found)
+
+
+class Drawers:
+    """Two tables in a yard with the same arrays of so many bytes, all in one folder: of DataJoint 2.x and of 0.x."""
+
+    def __init__(self, yard: Yard, rows: int, size: int) -> None:
+        self.yard = yard
+        self.folder = Path(tempfile.mkdtemp(prefix="link-bench-"))
+        self.theirs = self._store("theirs")
+        yard.lab.source.config.stores["theirs"] = self.theirs
+        yard.declare("Recording", STORED)
+        tracker = Tracker(yard.lab, "theirs")
+        yard.lab.grant(create(yard.lab, "legacy", in_store(yard.lab, "raw", "blob@theirs", "theirs")))
+        self._fill(tracker, rows, size)
+
+    def close(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.folder)
+
+    def pull(self, name: str) -> Sample:
+        """Pull everything, into an empty folder."""
+        self.yard.reset()
+        sample = self.yard.run("pull", name, stores={"theirs": self.theirs, "ours": self._store("ours")})
+        self.yard.reset()
+        shutil.rmtree(self.folder / "ours")
+        return sample
+
+    def _store(self, name: str) -> dict[str, Any]:
+        (self.folder / name).mkdir()
+        return {"protocol": "file", "location": str(self.folder / name)}
+
+    def _fill(self, tracker: Tracker, rows: int, size: int) -> None:
+        schema, noise = self.yard.lab.source_schema, np.random.default_rng(0)
+        tracked, legacy, modern = [], [], []
+        for number in range(rows):
+            packed = dj.blob.pack(noise.integers(0, 256, size, dtype=np.uint8))
+            digest = hashlib.md5(packed).digest()
+            name = b32encode(digest).decode().rstrip("=").lower()
+            facts = {"hash": name, "path": f"_hash/{schema}/{name}", "schema": schema, "store": "theirs"}
+            for path in (facts["path"], tracker.path(digest)):
+                tracker.put(path, packed)
+            tracked.append((digest, len(packed)))
+            legacy.append((number, digest))
+            modern.append((number, json.dumps(facts | {"size": len(packed)})))
+        with self.yard.source.cursor() as cursor:
+            cursor.executemany(f"INSERT INTO {tracker.name} (hash, size) VALUES (%s, %s)", tracked)
+            cursor.executemany(f"INSERT INTO {schema}.legacy VALUES (%s, %s)", legacy)
+            cursor.executemany(f"INSERT INTO {schema}.recording VALUES (%s, %s)", modern)

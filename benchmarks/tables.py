@@ -28,19 +28,14 @@ recording : int32
 trace : bytes
 """
 
-#: One table as DataJoint 2 declares it, and as 0.x does.
+#: A table as DataJoint 2 declares it, and what 0.x declares beside the key.
 BLOB_ROWS = """
-unit : int32
+item : int32
 ---
 quality : varchar(20)
 waveform : <blob>  # 2 KB of them
 """
-LEGACY_BLOB_ROWS = """
-unit int NOT NULL,
-quality varchar(20) NOT NULL,
-waveform longblob NOT NULL COMMENT '2 KB of them',
-PRIMARY KEY (unit)
-"""
+LEGACY_BLOB_COLUMNS = ("quality varchar(20) NOT NULL", "waveform longblob NOT NULL COMMENT '2 KB of them'")
 
 _SMALL = {
     "mysql": "SELECT i DIV 10000, (i DIV 100) % 100, i % 100, CONCAT('good ', i % 7), i * 0.1234567e0, i * 0.7, "

@@ -72,12 +72,6 @@ class Yard:
         self.lab.grant(table)
         return self.source_name(name)
 
-    def declare_legacy(self, name: str, columns: str) -> str:
-        """The same of a table that DataJoint 0.x would have declared."""
-        self.source.sql(f"CREATE TABLE {self.source_name(name)} ({columns}) ENGINE=InnoDB")
-        self.lab.grant(_snake(name))
-        return self.source_name(name)
-
     def drop(self, name: str) -> None:
         """Remove a source table with all that was made from it."""
         self.reset()

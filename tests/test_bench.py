@@ -11,7 +11,7 @@ import report
 from fleet import TestServer
 from yard import MissingPeerError
 
-TINY = measures.Sizes(200, 1_000, 2, 20_000, 200, 100, 200, 3, 1, 1)
+TINY = measures.Sizes(200, 1_000, 2, 20_000, 200, 100, 200, 3, 1, 3, 1, 1)
 
 
 @pytest.fixture
@@ -38,6 +38,15 @@ def test_measure(tiny: measures.Bench, kind: str, tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "bench.json").read_text())["figures"]) == len(merged)
     assert (tmp_path / "bench.md").read_text().count("\n| ") == len(merged)
     assert (tmp_path / "bench.png").stat().st_size and (tmp_path / "bench.svg").stat().st_size
+
+
+@pytest.mark.parametrize("kind", ["mariadb"], indirect=True)
+def test_what_0_x_declared_is_measured_beside_what_2_x_did(tiny: measures.Bench, kind: str) -> None:
+    """Both are pulled whole from one source."""
+    for name, rows in (("legacy", TINY.few), ("legacy-files", TINY.stored)):
+        taken = tiny.measures()[f"{name}-{kind}"]()
+        assert isinstance(taken, report.Figure)
+        assert {sample["rows"] for run in taken.runs for sample in run.values()} == {rows}
 
 
 def test_bar() -> None:
