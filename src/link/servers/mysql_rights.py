@@ -108,8 +108,8 @@ class MySQLRights(Rights):
     def let_member_in(self, access: Access, member: str) -> list[Statement]:
         grants = self.of_member(access.helper_schema, member_rights(access))
         looking = because(
-            "Only where nobody has DataJoint 2, which deletes nothing with this: DataJoint 0.13 and 0.14 then name\n"
-            "the helper table when they are refused a held row:",
+            "Only where everybody has DataJoint 0.13 or 0.14, which then name the helper table to who is refused a\n"
+            "held row; others delete nothing at all with it:",
             [f"GRANT SELECT ON {table} TO {self.member(member)}" for table in self._helpers(access)],
             optional=True,
         )
