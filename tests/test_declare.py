@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import datajoint as dj
@@ -329,6 +330,27 @@ def test_zeros_in_front_are_those_of_the_source(lab: Lab) -> None:
     lab.local_server.sql(f"ALTER TABLE {lab.local_schema}.session MODIFY n smallint zerofill NOT NULL")
     assert linked(lab)().source.pull().pulled == 1
     assert linked(lab)().source.verify()
+
+
+@MYSQLS
+def test_collations_have_the_names_that_the_local_server_gives_them(lab: Lab) -> None:
+    """Before 8.0.30 MySQL called those of utf8mb3 by another name; MariaDB lists its newer ones by half a name."""
+    newer = "utf8mb4_uca1400_as_ci" if lab.kind == "mariadb" else "utf8mb4_0900_as_ci"
+    admin(
+        lab,
+        f'CREATE TABLE "{{source}}"."session" (session varchar(20) CHARACTER SET utf8mb4 COLLATE {newer} PRIMARY KEY, '
+        "note varchar(9) CHARACTER SET utf8mb3 COLLATE utf8mb3_unicode_ci)",
+        "INSERT INTO \"{source}\".\"session\" VALUES ('é', 'è'), ('e', 'e')",
+    )
+    lab.grant("session")
+    table = linked(lab)
+    assert table().source.pull().pulled == 2
+    compare(lab, "session")
+    source, local = site_of(lab.source.connection), site_of(lab.local.connection)
+    with local.catalogue() as here, source.catalogue() as there:
+        told = there.table(lab.source_schema, "session")
+        former = (replace(told["note"], charset="utf8", collation="utf8_unicode_ci"),)
+        assert here.localized(replace(told, columns=(told["session"], *former)), source.dialect) == told
 
 
 @MYSQLS

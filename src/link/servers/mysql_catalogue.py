@@ -243,15 +243,28 @@ class MySQLCatalogue(Catalogue):
 
     def localized(self, table: Table, source: Dialect) -> Table:
         if isinstance(source, MySQL):
-            columns = table.columns if self.dialect.alike(source) else map(self._from_family, table.columns)
+            columns = tuple(map(self._renamed, table.columns))
+            if not self.dialect.alike(source):
+                columns = tuple(map(self._from_family, columns))
             return replace(table, columns=tuple(map(self._told, columns)))
         columns = tuple(self._from_elsewhere(table, column) for column in table.columns)
         return fitting(replace(table, columns=columns, comment=table.comment[:TABLE_COMMENT]))
 
     @cached_property
     def _collations(self) -> set[str]:
-        rows = self.session.query("SELECT COLLATION_NAME FROM information_schema.COLLATIONS")
-        return {str(name) for (name,) in rows}
+        rows = self.session.query(
+            "SELECT COLLATION_NAME, CONCAT(CHARACTER_SET_NAME, '_', COLLATION_NAME) "
+            "FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY"
+        )
+        # MariaDB lists what several character sets have without their names.
+        return {str(name) for row in rows for name in row}
+
+    def _renamed(self, column: Column) -> Column:
+        """A column whose collation has the name that this server gives it: MySQL 8.0.30 has renamed those of utf8."""
+        for old, new in (("utf8", "utf8mb3"), ("utf8mb3", "utf8")):
+            if (column.collation or "").startswith(f"{old}_") and column.collation not in self._collations:
+                return replace(column, charset=new, collation=(column.collation or "").replace(old, new, 1))
+        return column
 
     def _collated(self, column: Column) -> Column:
         if column.collation is None or column.collation in self._collations:
