@@ -133,7 +133,7 @@ def test_markers_that_are_missing_are_added_by_alter(
     assert not asked
 
 
-def test_only_the_comment_of_a_column_changes(lab: Lab) -> None:
+def test_only_the_comment_of_a_column_changes(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of every type, with its default, character set and all, in a key to which a foreign key refers, too."""
     if lab.kind == "postgresql":
         columns = (
@@ -171,6 +171,16 @@ def test_only_the_comment_of_a_column_changes(lab: Lab) -> None:
         lab.local_server.sql(change.replace("its CHECK", ""))
     Thing().alter(prompt=False)
     assert described(lab.local_server, lab.local_schema, "thing") == before
+    # A marker that somebody has given to a column which needs none stays.
+    name = f"{lab.local_schema}.thing"
+    if lab.kind == "postgresql":
+        lab.local_server.sql(f"COMMENT ON COLUMN {name}.note IS ':varchar(9):'")
+    else:
+        words = "binary(16) NOT NULL DEFAULT 'abcdefghijklmnop' COMMENT ':uuid:'"
+        lab.local_server.sql(f"ALTER TABLE {name} MODIFY id {words}")
+    asked = answering(monkeypatch, "no")
+    linked(lab, "Thing", codecs={"waveform": "<blob>"})().alter()
+    assert not asked
 
 
 # objects of which there are but 16 bytes

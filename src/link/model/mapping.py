@@ -271,7 +271,7 @@ def compare(expected: Table, found: Table, alike: bool, reader: Reader) -> Diffe
         ):
             altered.append(replace(wanted, nullable=wanted.nullable or ours.nullable))
             continue
-        if reader.heard(ours.comment) != reader.heard(wanted.comment):
+        if reader.is_told_otherwise(wanted, ours):
             comment = with_marker(ours.comment, marker(wanted.comment))
             ours = replace(ours, comment=comment, content=wanted.content)
             remarked.append(ours)

@@ -50,6 +50,13 @@ class Reader:
         is_blob = column.type.endswith("blob")
         return not (is_blob or column.kind == Kind("bytes")) or (is_blob and column.former == "")
 
+    def is_told_otherwise(self, wanted: Column, ours: Column) -> bool:
+        """Whether the marker of a local column tells something else than the one that would be declared."""
+        theirs, own = self.heard(wanted.comment), self.heard(ours.comment)
+        # Where it needs none, one that somebody has given to the local column may stay.
+        is_ours = own in ("<blob>", "<attach>", wanted.former)
+        return theirs != own and (self.legacy or bool(theirs) or is_ours)
+
     def is_word_only(self, wanted: Column, ours: Column) -> bool:
         """Whether two columns differ in their markers at most: what is in one is what would be in the other."""
         theirs, own = marker(wanted.comment), marker(ours.comment)
