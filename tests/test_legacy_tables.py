@@ -11,6 +11,7 @@ from typing import Any
 
 import datajoint as dj
 import numpy as np
+import older
 import oracle
 import pytest
 from datajoint.codecs import unregister_codec
@@ -18,6 +19,7 @@ from lab import Lab
 from oracle import Type
 from pipelines import linked
 
+from dj_link import LazySchema, Link
 from link import ConfigError, DefinitionError, TransferError
 
 KEY = Type("int", "integer", ())
@@ -244,6 +246,29 @@ def test_what_was_changed_at_the_source_is_told(mixed: Lab) -> None:
     lab.source_server.sql(f"{there} wave = CONCAT(LEFT(wave, LENGTH(wave) - 1), 'x') WHERE k = 1")
     lab.source_server.sql(f"{there} file = CONCAT(file, 'x') WHERE k = 2")
     assert thing.source.verify().differing == [{"k": 1}, {"k": 2}]
+
+
+def test_the_older_interface_takes_them_for_the_same(lab: Lab, tmp_path: Path) -> None:
+    lab.older = True
+    columns = {"k": KEY, "wave": BLOB, "file": ATTACH, "raw": BLOB}
+    oracle.create(lab.source_server, lab.source_schema, "thing", columns, ["k"])
+    oracle.insert(
+        lab.source_server, lab.source_schema, "thing", columns, [(1, PACKED, FILE, b"odd"), (2, b"odd", FILE, b"")]
+    )
+    older.grant_schemas(lab)
+    schemas = (
+        LazySchema(lab.local_schema, connection=lab.local),
+        LazySchema(lab.source_schema, connection=lab.link_instance()),
+    )
+    lab.helper_table = "thing_outbound"
+    thing: Any = Link(*schemas, codecs={"raw": "bytes"})(type("Thing", (), {}))
+    with pytest.raises(TransferError, match=r"wave: not packed by DataJoint(.|\n)*Say codecs=\{'wave': 'bytes'\}"):
+        thing().pull()
+    lab.local.config.download_path = str(tmp_path)
+    found = thing().fetch1()
+    np.testing.assert_array_equal(found["wave"], ARRAY)
+    assert (found["k"], bytes(found["raw"]), Path(found["file"]).read_bytes()) == (1, b"odd", b"hello")
+    assert thing().source.verify()
 
 
 def test_it_is_told_once_what_was_taken_for_what(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
