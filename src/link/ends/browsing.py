@@ -11,6 +11,8 @@ from ..files.objects import ObjectError, inspect_attachment
 from ..model.kinds import marker
 from ..model.schema import Column, Table
 
+# DataJoint finds codecs by their names; with a blank in it, theirs is no name that a table or an adapter can have.
+
 
 class PackedCodec(host.BlobCodec):
     """What a column without a marker has, taken for what DataJoint 0.x packs; bytes that it did not pack stay bytes."""
@@ -28,7 +30,7 @@ class AttachmentCodec(host.AttachCodec):
     The folder is the one that ``dj.config`` names: the connection to the source has settings of its own.
     """
 
-    name = "attachment"
+    name = "safe attach"
 
     def decode(self, stored: Any, *, key: dict[str, Any] | None = None, context: dict[str, Any] | None = None) -> str:
         content = bytes(stored)
