@@ -150,8 +150,9 @@ class Source(Selecting, FreeTable):
     def verify(self) -> VerifyResult:
         """Prove that the selected shared entities, parts included, are the same on both servers.
 
-        Each server computes digests of ranges where both are of one kind; elsewhere the values are compared here. Only
-        where digests differ are single entities compared. Differences are reported, never mended.
+        Both servers compute digests of ranges at the same time where they are of one kind and no column names files;
+        elsewhere the values are compared here. Only where digests differ are single entities compared. Differences are
+        reported, never mended.
 
         Returns
         -------

@@ -247,6 +247,11 @@ class Holds:
         """Those of the keys whose helper rows say this."""
         return self.helper.existing(session, keys, self.condition(says))
 
+    def equal(self, session: Session, keys: Sequence[Key], says: Condition, selection: Selection = ALL) -> set[Key]:
+        """The keys of helper rows of a selection that say this and equal one of the keys."""
+        condition, _ = self.saying(says, selection).condition
+        return self.helper.equal(session, keys, condition)
+
     def fingerprint(self, session: Session, keys: Sequence[Key], says: Condition) -> tuple[int, int]:
         """How many of some helper rows say this, and a number that is another one when some were held anew."""
         number = f"COALESCE(SUM({self.table}.{WORKER}), 0)" if self.multi else "0"

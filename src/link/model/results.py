@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .states import State
+
+#: So many keys are printed.
+_SHOWN = 3
 
 
 @dataclass
@@ -91,6 +94,12 @@ def _size(number: float) -> str:
     return f"{number:,.1f} GB"
 
 
+def _named(keys: Sequence[object]) -> str:
+    """The first of some keys, in parentheses."""
+    more = [f"and {len(keys) - _SHOWN:,} more"] * (len(keys) > _SHOWN)
+    return f" ({', '.join([*map(str, keys[:_SHOWN]), *more])})" if keys else ""
+
+
 class Status(Mapping[str, int]):
     """Counts of entities by state; prints as a small table.
 
@@ -159,8 +168,8 @@ class VerifyResult:
     def __repr__(self) -> str:
         left_out = f"not compared, for they are not here: {', '.join(self.not_here)}, " if self.not_here else ""
         return (
-            f"compared {self.compared:,}, {len(self.differing):,} differing, {len(self.missing):,} missing, "
-            f"{left_out}{self.seconds:.1f} s"
+            f"compared {self.compared:,}, {len(self.differing):,} differing{_named(self.differing)}, "
+            f"{len(self.missing):,} missing{_named(self.missing)}, {left_out}{self.seconds:.1f} s"
         )
 
 

@@ -158,6 +158,10 @@ class Dialect(ABC):
         The cheapest there is where both ends are ``alike``, else one that every kind of server computes.
         """
 
+    @abstractmethod
+    def bucket(self, columns: Sequence[tuple[Column, str]], number: int) -> str:
+        """One of so many buckets that a key falls into: the same on both ends that are alike. A power of two."""
+
     # statements in which dialects differ
 
     @abstractmethod

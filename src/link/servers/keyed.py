@@ -134,10 +134,14 @@ class Keyed:
 
     def existing(self, session: Session, keys: Sequence[Key], condition: str = "1 = 1") -> set[Key]:
         """Those of the keys that are there, exactly as they are given, in rows for which a condition is true."""
+        return self.equal(session, keys, condition) & set(keys)
+
+    def equal(self, session: Session, keys: Sequence[Key], condition: str = "1 = 1") -> set[Key]:
+        """The keys of rows for which a condition is true that equal one of the keys, however they are written there."""
         found: set[Key] = set()
         for batch in batches(keys):
             found |= self._found(session, batch, condition)
-        return found & set(keys)
+        return found
 
     def _found(self, session: Session, keys: Sequence[Key], condition: str) -> set[Key]:
         rows, args = self.rows_of(keys)

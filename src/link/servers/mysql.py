@@ -183,11 +183,17 @@ class MySQL(Dialect):
 
     def key_checksum(self, columns: Sequence[tuple[Column, str]], alike: bool) -> str:
         if alike:
-            fields = ", ".join(self._digested(column, reference) for column, reference in columns)
-            # Twice: a checksum is linear, so that sums of them are the same for whole families of keys.
-            return f"SUM(CRC32(CRC32(CONCAT_WS(',', {fields}))))"
+            return f"SUM({self._key_digest(columns)})"
         fields = ", ".join(self._summed(column, reference) for column, reference in columns)
         return f"SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', {fields}), 256), 8), 16, 10) AS UNSIGNED))"
+
+    def bucket(self, columns: Sequence[tuple[Column, str]], number: int) -> str:
+        return f"{self._key_digest(columns)} & {number - 1}"
+
+    def _key_digest(self, columns: Sequence[tuple[Column, str]]) -> str:
+        fields = ", ".join(self._digested(column, reference) for column, reference in columns)
+        # Twice: a checksum is linear, so that sums of them are the same for whole families of keys.
+        return f"CRC32(CRC32(CONCAT_WS(',', {fields})))"
 
     # statements in which dialects differ
 

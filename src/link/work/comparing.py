@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NamedTuple, TypeVar
 
 from ..files import objects
 from ..files.columns import FileColumn, file_columns
@@ -21,10 +21,31 @@ from ..servers.keyed import Keyed, Segment, batches
 from ..servers.session import Session
 from .run import Run
 
+T = TypeVar("T")
+U = TypeVar("U")
+
 #: Up to so many keys are looked up one by one rather than by a checksum over the tables.
 FEW = 20_000
 #: Why rows are refused that have arrived as something else.
 OTHERWISE = "the local columns hold it otherwise than the source's do: see alter() of the linked table"
+
+
+class Looked(NamedTuple):
+    """What one look at some shared entities has found: those that are not named are equal.
+
+    Attributes
+    ----------
+    entities : int
+        How many were looked at.
+    differing : list of Key
+        Those that are local, and whose rows are not the same on both servers.
+    missing : list of Key
+        Those that are not local.
+    """
+
+    entities: int
+    differing: list[Key]
+    missing: list[Key]
 
 
 class Comparison:
@@ -91,26 +112,54 @@ class Comparison:
         """
         if selection and shared <= FEW:
             return True
-        here = Segment(self.run.rows)
-        with ThreadPoolExecutor(1, "link-counter") as pool:  # both servers at once
-            held = pool.submit(self.holds.saying(HELD).checksum, self.run.home, self.alike)
-            return here.checksum(self.run.local, self.alike) != held.result()
+        run = self.run
+        held, here = self.at_once(
+            lambda: self.holds.saying(HELD).checksum(run.home, self.alike),
+            lambda: Segment(run.rows).checksum(run.local, self.alike),
+        )
+        return held != here
+
+    # both servers
+
+    def at_once(self, there: Callable[[], T], here: Callable[[], U], source: Session | None = None) -> tuple[T, U]:
+        """Ask both servers at the same time, the source from a thread.
+
+        ``source`` is the session by which it is asked, where that is not the run's own.
+        """
+        with ThreadPoolExecutor(1, "link-comparer") as pool:
+            asked = pool.submit(there)
+            try:
+                answer = here()
+                return asked.result(), answer
+            except BaseException:
+                (source or self.run.home).cancel()  # which the thread waits for
+                raise
 
     # rows
 
-    def has_same_digests(self, keys: Sequence[Key]) -> bool:
-        """Whether digests prove that the rows of some entities are the same; where they cannot tell, False."""
-        # A digest of whole rows holds where files are, which is another place on each side.
-        if not self.alike or self._has_files:
-            return False
-        run = self.run
-        return all(
-            _digest(run.home, pair.there, keys) == _digest(run.local, pair.here, keys) for pair in self.mapping.tables
-        )
+    def looked(self, keys: list[Key]) -> Looked:
+        """Look at some shared entities."""
+        if self.tells_digests and self._has_same_digests(keys):
+            return Looked(len(keys), [], [])
+        present = self.present(keys)
+        here, gone = [key for key in keys if key in present], [key for key in keys if key not in present]
+        return Looked(len(keys), self.differing(here), gone)
 
     @cached_property
-    def _has_files(self) -> bool:
-        return any(map(file_columns, self.mapping.source.tables))
+    def tells_digests(self) -> bool:
+        """Whether digests of whole rows tell that they are the same."""
+        # Such a digest holds where files are, which is another place on each side.
+        return self.alike and not any(map(file_columns, self.mapping.source.tables))
+
+    def _has_same_digests(self, keys: Sequence[Key]) -> bool:
+        run = self.run
+        for pair in self.mapping.tables:
+            theirs, ours = self.at_once(
+                partial(_digest, run.home, pair.there, keys), partial(_digest, run.local, pair.here, keys)
+            )
+            if theirs != ours:
+                return False
+        return True
 
     def differing(self, keys: Sequence[Key], source: Session | None = None) -> list[Key]:
         """Those of the keys whose rows, parts included, are not the same on both servers.
@@ -129,14 +178,21 @@ class Comparison:
         for pair in pairs:
             files = file_columns(pair.there)
             for batch in batches(keys):
-                ours = Counter(self._contents(self.run.local, pair.here, batch, files, local=local))
-                theirs = Counter(self._contents(source, pair.there, batch, files, local=False))
+                theirs, ours = self.at_once(
+                    partial(self._contents, source, pair.there, batch, files, local=False),
+                    partial(self._contents, self.run.local, pair.here, batch, files, local=local),
+                    source,
+                )
                 different |= {key for key, _ in (ours - theirs) + (theirs - ours)}
+        # Part rows may write the key in another way than the master's row, and be equal to it under a collation.
+        if others := different.difference(keys):
+            different -= others
+            different |= self.holds.rows.equal(source, list(others)).intersection(keys)
         return sorted(different)
 
     def _contents(
         self, session: Session, table: Table, keys: Sequence[Key], files: Sequence[FileColumn], *, local: bool
-    ) -> Iterable[tuple[Key, Key]]:
+    ) -> Counter[tuple[Key, Key]]:
         """The rows of some entities: their keys, and all values, or a digest where the ends are alike.
 
         What names files is told by what does not change with their place.
@@ -150,10 +206,12 @@ class Comparison:
         rows = session.query(f"SELECT {', '.join([*selected, comparable])} {rows_of}", args)
         decode = [plain[name].kind == Kind("json") for name in plain.names] if not self.alike else [False]
         side, second = self.run.ends.routes.side(local), first + len(files)
+        found = Counter[tuple[Key, Key]]()
         for row in rows:
             identities = (objects.identity(c, text, side) for c, text in zip(files, row[first:second], strict=True))
             values = map(self._comparable, row[second:], decode)
-            yield row[:first], (*identities, *values)
+            found[row[:first], (*identities, *values)] += 1
+        return found
 
     def _comparable(self, value: Any, is_json: bool) -> Any:
         # JSON that means the same is not written the same everywhere, and NaN is not equal to itself.

@@ -39,6 +39,7 @@ from ..servers.staging import Staging
 from ..signals import BusyError, RowError
 from .claims import CHUNK_BYTES, Pace
 from .comparing import FEW, OTHERWISE, Comparison
+from .differences import differences
 from .pull import files_of
 from .reader import Pipe
 from .retry import patiently
@@ -108,17 +109,12 @@ def _differing(run: Run, selection: Selection, result: RefreshResult, display_pr
     found: list[Key] = []
     bar: tqdm[NoReturn] = tqdm(total=total, unit="row", desc=run.name, disable=not display_progress)
     with bar:
-        for keys in both.listed(SHARED, selection):
-            differing = list[Key]()
-            if not both.has_same_digests(keys):
-                present = both.present(keys)
-                differing = both.differing([key for key in keys if key in present])
-                if gone := len(keys) - len(present):
-                    result.skipped["gone here"] = result.skipped.get("gone here", 0) + gone
-                result.equal -= gone
-            result.equal += len(keys) - len(differing)
-            found += differing
-            bar.update(len(keys))
+        for looked in differences(both, selection):
+            if looked.missing:
+                result.skipped["gone here"] = result.skipped.get("gone here", 0) + len(looked.missing)
+            result.equal += looked.entities - len(looked.differing) - len(looked.missing)
+            found += looked.differing
+            bar.update(looked.entities)
             if len(found) >= FEW:
                 yield found
                 found = []

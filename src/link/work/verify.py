@@ -9,10 +9,10 @@ import logging
 import time
 
 from ..ends.ends import Ends
-from ..model.ranges import ALL, Key, Selection
+from ..model.ranges import ALL, Selection
 from ..model.results import VerifyResult
-from ..model.states import SHARED
-from .comparing import Comparison
+from .comparing import Comparison, Looked
+from .differences import differences
 from .run import Run
 
 logger = logging.getLogger("link")
@@ -24,23 +24,20 @@ def verify(ends: Ends, selection: Selection = ALL) -> VerifyResult:
     with Run(ends) as run:
         both = Comparison(run)
         result.not_here = list(run.mapping.not_here)
-        for keys in both.listed(SHARED, selection):
-            _verify_batch(both, keys, result)
+        for looked in differences(both, selection):
+            _tell(both, looked, result)
     result.seconds = time.monotonic() - started
     logger.info("%s: %r", ends.name, result)
     return result
 
 
-def _verify_batch(both: Comparison, keys: list[Key], result: VerifyResult) -> None:
+def _tell(both: Comparison, looked: Looked, result: VerifyResult) -> None:
+    """Look again at what may differ: what a pull or a deletion had just in hand is no difference."""
     as_dict = both.run.as_dict
-    result.compared += len(keys)
-    if both.has_same_digests(keys):
-        return
-    present = both.present(keys)
-    # Looked at twice: an entity that a pull or a delete has just in hand is not a difference.
-    suspects = both.differing([key for key in keys if key in present])
-    still_shared = both.still_shared(keys)
-    result.differing += [as_dict(key) for key in both.differing(suspects) if key in still_shared]
-    gone = [key for key in keys if key not in present and key in still_shared]
+    result.compared += looked.entities
+    differing = both.differing(looked.differing)
+    shared = both.still_shared([*differing, *looked.missing])
+    result.differing += [as_dict(key) for key in differing if key in shared]
+    gone = [key for key in looked.missing if key in shared]
     back = both.present(gone)
     result.missing += [as_dict(key) for key in gone if key not in back]
