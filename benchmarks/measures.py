@@ -178,6 +178,22 @@ class Bench:
         title = f"nothing new in {self.sizes.shared:,} rows, {TITLES[kind]}"
         return figure(f"nothing-{kind}", title, "the anti-join's count", runs, 2.0)
 
+    def verify(self, source: str, local: str | None = None) -> list[Figure]:
+        """Verifying equal rows against a checksum of each table, both servers at once; and the client's memory."""
+        with self.small(source, local, rows=self.sizes.shared) as yard:
+            pulled(yard, "Unit", keep=True)
+            tables.analyse(yard.local, f"{yard.lab.local_schema}.unit")
+            runs = self.alternate(
+                ours=lambda: yard.run("verify", "Unit"), peer=lambda: yard.checksums("Unit", tables.SMALL_CHECKSUM)
+            )
+        assert all(run["ours"].rows == run["peer"].rows for run in runs)
+        name = source if local is None else f"{source}-{local}"
+        rows = f"{self.sizes.shared:,} equal rows, {TITLES[source]}" + (f" and {TITLES[local]}" if local else "")
+        # Between kinds the values travel, and are compared here.
+        bar = 1.5 if local is None else 10.0
+        time_taken = figure(f"verify-{name}", f"verify of {rows}", "both checksums at once", runs, bar)
+        return [time_taken, memory(f"verify-memory-{name}", f"memory, verify of {rows}", runs)]
+
     def delete(self, kind: str) -> Figure:
         """Deleting a third of the linked rows against DataJoint's delete on an unlinked copy."""
         third = f"unit < {100 // 3}"
@@ -243,7 +259,7 @@ class Bench:
         """Every measure by its name."""
         found: dict[str, Callable[[], Figure | list[Figure]]] = {"import": self.imports}
         by_kind: list[Callable[[str], Figure | list[Figure]]] = [self.full, self.datajoint, self.nothing]
-        by_kind += [self.delete, self.latency, self.scale, self.large]
+        by_kind += [self.verify, self.delete, self.latency, self.scale, self.large]
         for measure in by_kind:
             for kind in KINDS:
                 found[f"{measure.__name__}-{kind}"] = partial(measure, kind)
@@ -255,6 +271,7 @@ class Bench:
         for other in ("mysql", "mariadb"):
             for source, local in ((other, "postgresql"), ("postgresql", other)):
                 found[f"cross-{source}-{local}"] = partial(self.cross, source, local)
+            found[f"verify-{other}-postgresql"] = partial(self.verify, other, "postgresql")
         return found
 
 

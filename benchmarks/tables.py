@@ -44,6 +44,14 @@ _SMALL = {
     "i * 1000003::bigint, '2024-01-01'::timestamp + i * interval '1.000003 s', "
     "decode(repeat(encode(sha256(i::text::bytea), 'hex'), 2 + i % 3), 'hex') FROM c",
 }
+_FIELDS = "animal, session, unit, quality, t_first, depth, n, ts, waveform"
+#: A checksum of all small rows, as one would write it by hand: a digest of each, and the sum of sixty bits of it.
+SMALL_CHECKSUM = {
+    "mysql": "SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', animal, session, unit, QUOTE(quality), t_first, "
+    "CAST(depth AS DOUBLE), n, ts, HEX(waveform)), 256), 15), 16, 10) AS UNSIGNED))",
+    "postgresql": f"SUM(('x' || left(encode(sha256(convert_to(ROW({_FIELDS})::text, 'UTF8')), 'hex'), 15))::bit(60)"
+    "::bigint::numeric)",
+}
 #: How many numbers a recursive query may count to.
 _COUNTING = {"mysql": "cte_max_recursion_depth", "mariadb": "max_recursive_iterations"}
 

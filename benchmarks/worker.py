@@ -29,6 +29,19 @@ def pull(spec: dict[str, Any]) -> Action:
     return lambda: int(source.pull().pulled)
 
 
+def verify(spec: dict[str, Any]) -> Action:
+    """Verify rows that are equal."""
+    source = linked(spec)().source
+
+    def verify_equal() -> int:
+        result = source.verify()
+        if not result:
+            raise RuntimeError(f"not equal: {result}")
+        return int(result.compared)
+
+    return verify_equal
+
+
 def delete(spec: dict[str, Any]) -> Action:
     """Delete linked rows."""
     table = linked(spec)()
@@ -92,6 +105,7 @@ def peak_bytes() -> int:
 
 OPERATIONS: dict[str, Callable[[dict[str, Any]], Action]] = {
     "pull": pull,
+    "verify": verify,
     "delete": delete,
     "delete_unlinked": delete_unlinked,
     "fetch_and_insert": fetch_and_insert,

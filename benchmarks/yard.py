@@ -10,7 +10,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,6 +158,24 @@ class Yard:
             rows = int(cursor.fetchall()[0][0])
             seconds = time.perf_counter() - started
         return Sample(seconds, rows, cpu={k: v - before[k] for k, v in self._spent().items()})
+
+    def checksums(self, name: str, expressions: Mapping[str, str]) -> Sample:
+        """Let both servers compute a checksum of a whole table at once; of one kind, they must come to the same."""
+
+        def compute(server: TestServer, table: str) -> tuple[int, int]:
+            with closing(server.connect_raw()) as connection, connection.cursor() as cursor:
+                cursor.execute(f"SELECT COUNT(*), {expressions[server.backend]} FROM {table}")
+                count, checksum = cursor.fetchone()
+                return int(count), int(checksum)
+
+        before, started = self._spent(), time.perf_counter()
+        with ThreadPoolExecutor(2) as pool:
+            tables = self.source_name(name), f"{self.lab.local_schema}.{_snake(name)}"
+            (count, there), (_, here) = pool.map(compute, (self.source, self.local), tables)
+        seconds = time.perf_counter() - started
+        if self.source.kind == self.local.kind and there != here:
+            raise RuntimeError(f"the tables of {name} are not the same")
+        return Sample(seconds, count, cpu={k: v - before[k] for k, v in self._spent().items()})
 
     def _spent(self) -> dict[str, float]:
         ends = {"source": self.source, "local": self.local}
