@@ -22,7 +22,7 @@ from legacy_tables import Tracker
 from linking import admin, contents, linked
 from people import NOTHING
 from pipelines import count_held, declare, flag
-from provision import datajoint_014
+from provision import KINDS, datajoint_014
 from test_changes import answering
 from test_declare import described
 
@@ -442,6 +442,34 @@ def test_what_legacy_clients_cannot_read_is_refused_by_name(mixed: Lab) -> None:
 
 
 BYTES = {"mysql": "longblob", "mariadb": "longblob", "postgresql": "bytea"}
+
+
+@pytest.mark.parametrize("kind", ["mysql"], indirect=True)
+def test_a_key_that_legacy_clients_cannot_read_is_refused_in_any_case(lab: Lab) -> None:
+    """Integers that are filled with zeros: 0.14 fails with the whole table."""
+    admin(
+        lab,
+        'CREATE TABLE "{source}"."unit" (unit int ZEROFILL PRIMARY KEY)',
+        'INSERT INTO "{source}"."unit" VALUES (5)',
+    )
+    lab.grant("unit")
+    assert linked(lab, "Unit").source.pull().pulled == 1
+    with pytest.raises(AssertionError, match="dtype not found for type"):
+        in_014(lab.local_server, lab.local_schema, "print(Unit.fetch())")
+    with pytest.raises(DefinitionError, match=r"unit\.unit: int"):
+        linked(lab, "Unit", datajoint="0.x").source.pull()
+
+
+@pytest.mark.parametrize("pair", [(kind, "mariadb") for kind in KINDS], indirect=True, ids="-".join)
+def test_json_is_json_to_datajoint_on_mariadb(mixed: Lab) -> None:
+    """Also of columns that nobody has marked."""
+    lab = mixed
+    admin(lab, 'CREATE TABLE "{source}"."unit" (unit int PRIMARY KEY, doc json)')
+    lab.source_server.sql(f"INSERT INTO {lab.source_schema}.unit VALUES (1, %s)", '{"a": [1, null]}')
+    lab.grant("unit")
+    Unit = linked(lab, "Unit", backend=lab.source_server.backend)
+    assert Unit.source.pull().pulled == 1 and Unit.source.verify()
+    assert Unit().to_dicts() == [{"unit": 1, "doc": {"a": [1, None]}}]
 
 
 def test_a_local_server_that_legacy_clients_do_not_know_is_refused(lab: Lab) -> None:

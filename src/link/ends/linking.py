@@ -213,7 +213,7 @@ class Link:
             require_readable(self.connect_source(), group.tables, reader)
             routes.require_named(group)
         except LinkError:
-            if not self.is_declared():
+            if not self.is_declared() or not all(reader.reads(c) for t in group.tables for c in t.key_columns):
                 raise
         unlinkable = tuple(f"{t.name}.{c.name}" for t in group.tables for c in t.columns if not may(c))
         return group.map(lambda t: t.only([c.name for c in t.columns if may(c)])), unlinkable
