@@ -259,7 +259,7 @@ def test_elsewhere(mixed: Lab) -> None:
     lab = mixed
     server, schema = lab.source_server, lab.source_schema
     names = charsets(server)
-    columns = {f"c_{name}": f"varchar(6) CHARACTER SET {name}" for name in names}
+    columns = {f"c_{name}": f"varchar(6) CHARACTER SET {name} COLLATE {collation}" for name, collation in names.items()}
     known = {name: storable(server, schema, name) for name in names}
     cells = [(name, value) for name in names for value in known[name].lossy[:3] + known[name].exact[:5]]
     rows = [[value if name == other else b"" for other in names] for name, value in cells]

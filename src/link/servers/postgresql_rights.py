@@ -11,14 +11,26 @@ from collections.abc import Iterable, Sequence
 
 from ..model.layouts import LINK
 from ..model.states import TRUE
-from .dialect import plain
+from .dialect import Dialect, plain
 from .rights import LINEAGE, Access, Guarded, MemberRights, Rights, Statement, because, checked, dropping, member_rights
 
 
 class PostgreSQLRights(Rights):
-    """What is granted on PostgreSQL."""
+    """What is granted on PostgreSQL.
+
+    Parameters
+    ----------
+    dialect : Dialect
+        How names are written.
+    by_membership : bool
+        Whether each membership tells if an account has the rights of a role; before version 16 the account does.
+    """
 
     granter = "As its owner on"
+
+    def __init__(self, dialect: Dialect, by_membership: bool = True) -> None:
+        super().__init__(dialect)
+        self._by_membership = by_membership
 
     def let_in(self, access: Access) -> list[Statement]:
         user, source, helper = self._names(access.user, access.source_schema, access.helper_schema)
@@ -91,7 +103,8 @@ class PostgreSQLRights(Rights):
         return " ".join(grants)
 
     def of_role(self, role: str, account: str) -> str:
-        # Before version 16 it is not the membership that inherits, but the account: ALTER ROLE ... INHERIT.
+        if not self._by_membership:
+            return f"ALTER ROLE {account} INHERIT;"
         return f"GRANT {plain(self.dialect.quote(role))} TO {account} WITH INHERIT TRUE;"
 
     def on_helper(self, schema: str, table: str, account: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+import datajoint as dj
 import psycopg2
 
 from .. import host
@@ -34,6 +35,10 @@ class PostgreSQLSite(Site):
 
     def temporary_place(self, schema: str) -> str:
         return self.database
+
+    def __init__(self, connection: dj.Connection) -> None:
+        super().__init__(connection)
+        self.rights = PostgreSQLRights(self.dialect, host.driver(connection).server_version >= 160000)
 
     @property
     def database(self) -> str:
