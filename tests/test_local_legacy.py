@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from legacy_tables import Tracker
 from linking import admin, contents, linked
 from people import NOTHING
 from pipelines import count_held, declare, flag
-from provision import KINDS, datajoint_014
+from provision import KINDS
 from test_changes import answering
 from test_declare import described
 
@@ -245,18 +246,26 @@ globals().update(names)
 """
 
 
-def in_014(server: TestServer, schema: str, code: str, **account: str) -> Any:
+In014 = Callable[[TestServer, str, str], Any]
+
+
+@pytest.fixture
+def in_014(datajoint_014: Path) -> In014:
     """What some code prints, as JSON, that runs with DataJoint 0.14 on the tables of a schema."""
-    told = {"host": server.host, "port": server.port, "user": server.admin_user, "password": server.admin_password}
-    ran = subprocess.run(
-        [str(datajoint_014()), "-W", "ignore", "-c", PRELUDE + code],
-        input=json.dumps(told | account | {"schema": schema}),
-        capture_output=True,
-        text=True,
-        env={name: value for name, value in os.environ.items() if not name.startswith(NOTHING)},
-    )
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout.splitlines()[-1])
+
+    def run(server: TestServer, schema: str, code: str) -> Any:
+        told = {"host": server.host, "port": server.port, "user": server.admin_user, "password": server.admin_password}
+        ran = subprocess.run(
+            [str(datajoint_014), "-W", "ignore", "-c", PRELUDE + code],
+            input=json.dumps(told | {"schema": schema}),
+            capture_output=True,
+            text=True,
+            env={name: value for name, value in os.environ.items() if not name.startswith(NOTHING)},
+        )
+        assert ran.returncode == 0, ran.stderr
+        return json.loads(ran.stdout.splitlines()[-1])
+
+    return run
 
 
 #: Every value of a table, as 0.14 fetches it.
@@ -273,7 +282,9 @@ def fetched(table):
 @pytest.mark.parametrize(
     "pair", [("mysql", "mysql"), ("mariadb", "mysql"), ("postgresql", "mariadb")], indirect=True, ids="-".join
 )
-def test_a_modern_source_for_legacy_clients(mixed: Lab, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_modern_source_for_legacy_clients(
+    mixed: Lab, in_014: In014, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """All that DataJoint 2 declares in tables is read by 0.14, on which what this lab computes depends."""
     lab = mixed
 
@@ -354,7 +365,7 @@ def test_a_modern_source_for_legacy_clients(mixed: Lab, tmp_path: Path, caplog: 
 
 
 @pytest.mark.parametrize("pair", [("mysql", "mariadb"), ("mariadb", "mysql")], indirect=True, ids="-".join)
-def test_a_legacy_source_for_legacy_clients(mixed: Lab, tmp_path: Path) -> None:
+def test_a_legacy_source_for_legacy_clients(mixed: Lab, in_014: In014, tmp_path: Path) -> None:
     """What 0.x declared arrives as it declared it: what an adapter has made, and bytes that nothing has packed, too."""
     lab = mixed
     legacy_units(lab, 2)
@@ -445,7 +456,7 @@ BYTES = {"mysql": "longblob", "mariadb": "longblob", "postgresql": "bytea"}
 
 
 @pytest.mark.parametrize("kind", ["mysql"], indirect=True)
-def test_a_key_that_legacy_clients_cannot_read_is_refused_in_any_case(lab: Lab) -> None:
+def test_a_key_that_legacy_clients_cannot_read_is_refused_in_any_case(lab: Lab, in_014: In014) -> None:
     """Integers that are filled with zeros: 0.14 fails with the whole table."""
     admin(
         lab,
@@ -486,7 +497,9 @@ def test_a_local_server_that_legacy_clients_do_not_know_is_refused(lab: Lab) -> 
 
 
 @pytest.mark.parametrize("pair", [("mysql", "mysql"), ("postgresql", "mariadb")], indirect=True, ids="-".join)
-def test_tables_for_the_other_datajoint_are_marked_anew(mixed: Lab, caplog: pytest.LogCaptureFixture) -> None:
+def test_tables_for_the_other_datajoint_are_marked_anew(
+    mixed: Lab, in_014: In014, caplog: pytest.LogCaptureFixture
+) -> None:
     """What reads the local tables may change: one warning says it, alter() changes the comments, back and forth."""
     lab = mixed
 
@@ -545,7 +558,7 @@ def test_tables_of_a_legacy_source_are_marked_anew_word_for_word(lab: Lab) -> No
 
 
 @pytest.mark.parametrize("pair", [("mysql", "mysql"), ("mysql", "mariadb")], indirect=True, ids="-".join)
-def test_a_legacy_client_deletes_local_rows(mixed: Lab) -> None:
+def test_a_legacy_client_deletes_local_rows(mixed: Lab, in_014: In014) -> None:
     """It knows nothing of holds: the rows are vanished, and pulled again unless they are let go."""
     lab = mixed
     legacy_units(lab, 4)
@@ -562,7 +575,7 @@ def test_a_legacy_client_deletes_local_rows(mixed: Lab) -> None:
 
 
 @pytest.mark.parametrize("kind", ["mysql"], indirect=True)
-def test_the_older_interface_says_what_reads_its_tables(lab: Lab) -> None:
+def test_the_older_interface_says_what_reads_its_tables(lab: Lab, in_014: In014) -> None:
     legacy_units(lab, 1)
     older.grant_schemas(lab)
     schemas = (LazySchema(lab.local_schema, connection=lab.local), LazySchema(lab.source_schema, connection=lab.source))
