@@ -51,3 +51,12 @@ def _elements(array: Any) -> Any:
     if array.dtype.kind in "OU":
         return [canonical(item) for item in array.ravel(order="C").tolist()]
     return [array.dtype.str, array.tobytes("C").hex()]
+
+
+def as_older(value: Any) -> Any:
+    """A value of a type of the database's own as MySQL's driver gives it; PostgreSQL's gives others."""
+    if isinstance(value, datetime.datetime) and value.tzinfo:
+        return value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
+    if isinstance(value, datetime.time):
+        return datetime.datetime.combine(datetime.date.min, value) - datetime.datetime.min
+    return value

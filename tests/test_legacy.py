@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import datetime
 import itertools
 import json
 import os
@@ -18,7 +17,7 @@ from typing import Any
 import datajoint as dj
 import pytest
 from buckets import Buckets
-from canonical import canonical
+from canonical import as_older, canonical
 from crasher import Crasher, Order
 from datajoint.blob import unpack
 from datajoint.utils import to_camel_case
@@ -199,15 +198,6 @@ def told(attribute: Any, value: Any, folder: Path) -> Any:
     if isinstance(value, str) and folder in Path(value).parents:
         return ["file", Path(value).name, Path(value).read_bytes().hex()]
     return canonical(value if attribute.codec else as_older(value))
-
-
-def as_older(value: Any) -> Any:
-    """A value of a type of the database's own as MySQL's driver gives it; PostgreSQL's gives others."""
-    if isinstance(value, datetime.datetime) and value.tzinfo:
-        return value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
-    if isinstance(value, datetime.time):
-        return datetime.datetime.combine(datetime.date.min, value) - datetime.datetime.min
-    return value
 
 
 def compare(lab: Lab, name: str, theirs: dict[str, Any], ours: list[Row]) -> list[str]:

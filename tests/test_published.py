@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from canonical import canonical
+from canonical import as_older, canonical
 from datajoint.utils import to_camel_case
 from figures import Figures
 from lab import Lab
@@ -95,13 +94,6 @@ def told(value: Any, downloads: Path) -> Any:
     if isinstance(value, str) and Path(value).parent == downloads:
         return [Path(value).name, Path(value).read_bytes().hex()]
     return canonical(as_older(value))
-
-
-def as_older(value: Any) -> Any:
-    """A value of a type of the database's own as MySQL's driver gives it; PostgreSQL's gives others."""
-    if isinstance(value, datetime.datetime) and value.tzinfo:
-        return value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
-    return value
 
 
 def compare(there: Rows, here: Rows) -> list[str]:
