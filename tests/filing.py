@@ -119,6 +119,17 @@ def insert(table: Any, row: Mapping[str, Any]) -> None:
     )
 
 
+def change(table: Any, key: dict[str, Any], values: dict[str, Any]) -> None:
+    """Change a row with files as DataJoint would, on MariaDB too."""
+    instance = table()
+    stored = [encoded(instance, name, value, key | values) for name, value in values.items()]
+    quote = instance.connection.adapter.quote_identifier
+    assignments = ", ".join(f"{quote(name)} = %s" for name in values)
+    where = " AND ".join(f"{quote(name)} = %s" for name in key)
+    sql = f"UPDATE {instance.full_table_name} SET {assignments} WHERE {where}"
+    instance.connection.query(sql, args=[*(json.dumps(v) if isinstance(v, dict) else v for v in stored), *key.values()])
+
+
 def encoded(table: Any, name: str, value: Any, row: Mapping[str, Any]) -> Any:
     """What DataJoint would store of a value of a column."""
     attribute = table.heading[name]

@@ -1,5 +1,5 @@
 """`verify` compares what is stored: whatever value of whatever type is changed behind its back, at either side, it
-names that entity and no other."""
+names that entity and no other; and `refresh` makes them the source's again."""
 
 from __future__ import annotations
 
@@ -86,6 +86,10 @@ def test_every_change_is_seen(mixed: Lab, figures: Figures) -> None:
     named = {key["k"] for key in Thing().source.verify().differing}
     assert sorted(values[k] for k in changed.keys() - named) == []
     assert sorted(values[k] for k in named - changed.keys()) == []
+    # And brings back, whatever its type.
+    refreshed = Thing().source.refresh()
+    assert refreshed.refreshed == len(changed) and not refreshed.refused
+    assert Thing().source.verify()
     figures.add("changed values, each found by verify", f"{lab.kind} to {lab.local_kind}", len(changed))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
@@ -12,7 +11,7 @@ import datajoint as dj
 import numpy as np
 import pytest
 from buckets import Buckets
-from filing import Stores, backend, encoded, fetched, fill, path_in, recordings
+from filing import Stores, backend, change, fetched, fill, path_in, recordings
 from lab import Lab
 from pipelines import declare, flag, granted, helper_rows, linked
 from recorder import Statement
@@ -329,14 +328,3 @@ def test_files(lab: Lab, place: Literal["file", "s3"], tmp_path: Path, buckets: 
     assert [key["recording"] for key, _ in result.refused] == [1]
     assert result.refreshed == 3
     assert fetched(Recording)[1] == before[1]
-
-
-def change(table: Any, key: dict[str, Any], values: dict[str, Any]) -> None:
-    """Change a row with files as DataJoint would, on MariaDB too."""
-    instance = table()
-    stored = [encoded(instance, name, value, key | values) for name, value in values.items()]
-    quote = instance.connection.adapter.quote_identifier
-    assignments = ", ".join(f"{quote(name)} = %s" for name in values)
-    where = " AND ".join(f"{quote(name)} = %s" for name in key)
-    sql = f"UPDATE {instance.full_table_name} SET {assignments} WHERE {where}"
-    instance.connection.query(sql, args=[*(json.dumps(v) if isinstance(v, dict) else v for v in stored), *key.values()])
