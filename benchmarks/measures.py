@@ -222,6 +222,36 @@ class Bench:
         title = f"delete of {runs[0]['ours'].rows:,} of {self.sizes.small:,} rows, {TITLES[kind]}"
         return figure(f"delete-{kind}", title, "DataJoint's, unlinked", runs, 2.0)
 
+    def refresh(self, kind: str) -> list[Figure]:
+        """Refreshing rows that were all edited, against pulling them anew; and the client's memory."""
+        few = self.sizes.few
+        with self.small(kind, rows=few) as yard:
+            runs: Runs = []
+            for number in range(self.sizes.runs):
+                peer = pulled(yard, "Unit")
+                pulled(yard, "Unit", keep=True)
+                edit(yard, number)
+                ours = yard.run("refresh", "Unit")
+                assert ours.rows == peer.rows
+                runs.append({"ours": ours, "peer": peer})
+        title = f"refresh of {few:,} edited rows, {TITLES[kind]}"
+        time_taken = figure(f"refresh-{kind}", title, "pulling them anew", runs, 1.5)
+        return [time_taken, memory(f"refresh-memory-{kind}", f"memory, {title}", runs)]
+
+    def mending(self, kind: str) -> Figure:
+        """Refreshing a hundred edited rows among many, against verifying all when they are equal."""
+        with self.small(kind, rows=self.sizes.shared) as yard:
+            pulled(yard, "Unit", keep=True)
+            runs: Runs = []
+            for number in range(self.sizes.runs):
+                peer = yard.run("verify", "Unit")
+                edit(yard, number, f"MOD(n, {1_000_003 * (self.sizes.shared // 100)}) = 0")
+                ours = yard.run("refresh", "Unit")
+                assert ours.rows == 100
+                runs.append({"ours": ours, "peer": peer})
+        title = f"refresh with 100 edited among {self.sizes.shared:,}, {TITLES[kind]}"
+        return figure(f"mending-{kind}", title, "verify()", runs, 1.2)
+
     def files(self, what: str) -> list[Figure]:
         """Rows with a file each, from one S3 server to another, against rclone; and the client's memory."""
         count, size = (self.sizes.small_files, 20_000) if what == "small" else (self.sizes.large_files, 100_000_000)
@@ -259,7 +289,7 @@ class Bench:
         """Every measure by its name."""
         found: dict[str, Callable[[], Figure | list[Figure]]] = {"import": self.imports}
         by_kind: list[Callable[[str], Figure | list[Figure]]] = [self.full, self.datajoint, self.nothing]
-        by_kind += [self.verify, self.delete, self.latency, self.scale, self.large]
+        by_kind += [self.verify, self.delete, self.refresh, self.mending, self.latency, self.scale, self.large]
         for measure in by_kind:
             for kind in KINDS:
                 found[f"{measure.__name__}-{kind}"] = partial(measure, kind)
@@ -295,6 +325,13 @@ def pulled(yard: Yard, name: str, ports: Sequence[int] = (), keep: bool = False)
     if not keep:
         yard.reset()
     return sample
+
+
+def edit(yard: Yard, number: int, condition: str = "1 = 1") -> None:
+    """Change a value of some rows at the source, each time to another one."""
+    name = yard.source_name("Unit")
+    yard.source.sql(f"UPDATE {name} SET quality = 'edit {number}' WHERE {condition}")
+    tables.analyse(yard.source, name)
 
 
 def pipe(kind: str) -> str:

@@ -66,6 +66,12 @@ def fetch_and_insert(spec: dict[str, Any]) -> Action:
     return copy
 
 
+def refresh(spec: dict[str, Any]) -> Action:
+    """Bring the local rows up to date."""
+    source = linked(spec)().source
+    return lambda: int(source.refresh().refreshed)
+
+
 def linked(spec: dict[str, Any]) -> Any:
     """The linked class; its tables are declared already or now."""
     from link import link
@@ -105,6 +111,7 @@ def peak_bytes() -> int:
 
 OPERATIONS: dict[str, Callable[[dict[str, Any]], Action]] = {
     "pull": pull,
+    "refresh": refresh,
     "verify": verify,
     "delete": delete,
     "delete_unlinked": delete_unlinked,

@@ -49,6 +49,14 @@ def test_what_0_x_declared_is_measured_beside_what_2_x_did(tiny: measures.Bench,
         assert {sample["rows"] for run in taken.runs for sample in run.values()} == {rows}
 
 
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_refreshing(tiny: measures.Bench, kind: str) -> None:
+    """Both ways of refreshing, at sizes at which all that is edited is refreshed."""
+    for measure in (tiny.refresh, tiny.mending):
+        taken = measure(kind)
+        assert all(figure.ours > 0 for figure in (taken if isinstance(taken, list) else [taken]))
+
+
 def test_bar() -> None:
     """A ratio at the bar is good enough, one above is not."""
     assert report.Figure("name", "measure", "peer", 2, 2, "s", 1.0).met

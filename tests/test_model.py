@@ -31,7 +31,7 @@ from pipelines import declare, granted, helper
 from link import State
 from link.holds.holds import Holds
 from link.model.states import HelperRow, state_of
-from link.work import claims, loader, marker, run
+from link.work import claims, loader, marker, refresh, run
 
 #: The number of a run whose lock nobody holds.
 DEAD = 4711
@@ -105,6 +105,11 @@ class Model:
         self.recover()
         for key in [k for k in chosen if k in self.helper]:
             self._release(key, self.helper[key])
+
+    def refresh(self, chosen: Sequence[int]) -> None:
+        for key in chosen:
+            if key in self.local and self.helper.get(key, HelperRow("", "", ""))[:2] == ("NONE", "FALSE"):
+                self.local[key] = self.source[key]
 
     def flag(self, chosen: Sequence[int], flagged: str) -> None:
         for key in chosen:
@@ -229,6 +234,13 @@ PLACES = {
     "load": (loader.Loader, "load"),
     "finish": (marker.Marker, "_finish"),
 }
+
+#: Where a refresh stops: before it reads, and between that and what it changes here.
+STEPS = {
+    "read": (refresh.Refresher, "_bring"),
+    "replace": (refresh.Refresher, "_replace"),
+}
+OTHERS = ["pull", "delete", "refresh", "TRUE", "FALSE"]
 
 items = st.sampled_from(list(ITEMS))
 some = st.sets(items, min_size=1).map(sorted)
@@ -380,28 +392,57 @@ class Machine(RuleBasedStateMachine):
         (self.world.Item.source & restriction(chosen)).release(prompt=False)
         self.model.release(chosen)
 
+    @rule(chosen=st.one_of(st.none(), some))
+    def refresh(self, chosen: list[int] | None) -> None:
+        self._refresh(chosen or ITEMS)
+        self.model.refresh(chosen or ITEMS)
+
+    def _refresh(self, chosen: Sequence[int]) -> None:
+        self.world.Item.source.refresh(restriction(chosen))
+
     # two at once
+
+    @rule(place=st.sampled_from(list(STEPS)), first=some, what=st.sampled_from(OTHERS), second=some)
+    def interleave_a_refresh(self, place: str, first: list[int], what: str, second: list[int]) -> None:
+        """A refresh stops somewhere, something else happens, and it goes on: the one or the other was first."""
+        if (place, what) == ("replace", "refresh"):
+            return  # which would wait for the first
+        ends = [copy.deepcopy(self.model) for _ in range(2)]
+        ends[0].refresh(first)
+        for model in ends:
+            self._other(model, what, second)
+        ends[1].refresh(first)
+        self._interleave(STEPS[place], lambda: self._refresh(first), what, second)
+        found = self.world.observe()
+        assert (found.source, found.helper) == (self.model.source, ends[0].helper)
+        assert found.local.keys() == ends[0].local.keys()
+        for key, content in found.local.items():
+            assert content in [end.local[key] for end in ends], (key, found, ends)
+        self.model = found
+        self.figures.add("interleavings of two workers", self.kind)
+
+    def _other(self, model: Model, what: str, chosen: Sequence[int]) -> None:
+        if what in ("pull", "delete", "refresh"):
+            getattr(model, what)(chosen)
+        else:
+            model.flag(chosen, what)
 
     @rule(
         place=st.sampled_from(list(PLACES)),
         first=some,
-        what=st.sampled_from(["pull", "delete", "TRUE", "FALSE"]),
+        what=st.sampled_from(OTHERS),
         second=some,
     )
     def interleave(self, place: str, first: list[int], what: str, second: list[int]) -> None:
         """A pull stops somewhere, something else happens, and it goes on."""
         ends = [copy.deepcopy(self.model) for _ in range(2)]
-        other: Callable[[Model], None] = {
-            "pull": lambda model: model.pull(second),
-            "delete": lambda model: model.delete(second),
-        }.get(what, lambda model: model.flag(second, what))
         undone = self._brought_back(first) & set(second) if what == "delete" else set()
         released = {key for key, row in self.model.helper.items() if row.process == "DELETE"}
         ends[0].pull(first)
-        other(ends[0])
-        other(ends[1])
+        self._other(ends[0], what, second)
+        self._other(ends[1], what, second)
         ends[1].pull(first)
-        self._interleave(place, first, what, second)
+        self._interleave(PLACES[place], lambda: self._pull(first), what, second)
         found = self.world.observe()
         assert found.source == self.model.source
         for key, state in found.states().items():
@@ -425,28 +466,28 @@ class Machine(RuleBasedStateMachine):
         unheld = self.model.source.keys() & set(chosen) - self.model.helper.keys()
         return self.model.local.keys() & (unfinished | unheld)
 
-    def _interleave(self, place: str, first: Sequence[int], what: str, second: Sequence[int]) -> None:
-        owner, name = PLACES[place]
+    def _interleave(self, place: tuple[Any, str], action: Callable[[], None], what: str, second: Sequence[int]) -> None:
+        owner, name = place
         original, pause, failures = getattr(owner, name), Pause(), list[BaseException]()
 
         def pausing(*args: Any, **kwargs: Any) -> Any:
             pause.wait()
             return original(*args, **kwargs)
 
-        def pulling() -> None:
+        def acting() -> None:
             try:
-                self._pull(first)
+                action()
             except BaseException as error:
                 failures.append(error)
             finally:
                 pause.reached.set()
 
-        thread = threading.Thread(target=pulling)
+        thread = threading.Thread(target=acting)
         setattr(owner, name, pausing)
         try:
             thread.start()
             assert pause.reached.wait(60)
-            if what in ("pull", "delete"):
+            if what in ("pull", "delete", "refresh"):
                 getattr(self, f"_{what}")(second)
             else:
                 self._flag(second, what)

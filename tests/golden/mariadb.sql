@@ -870,7 +870,7 @@ CREATE TEMPORARY TABLE `here`.`~refresh_0` (PRIMARY KEY (`n`, `name`)) ENGINE=In
     WHERE 1 = 0;
 
 -- lock what is refreshed
-SELECT `here`.`unit`.`n`, IF(LOCATE(0xED, BINARY `here`.`unit`.`name`) AND NOT BINARY CONVERT(CONVERT(`here`.`unit`.`name` USING utf16) USING utf8mb4) <=> BINARY `here`.`unit`.`name`, CONCAT('￿bytes:', HEX(`here`.`unit`.`name`)), CONVERT(`here`.`unit`.`name` USING utf8mb4))
+SELECT COUNT(*)
     FROM `here`.`~refresh_0` STRAIGHT_JOIN `here`.`unit` ON `here`.`unit`.`n` = `here`.`~refresh_0`.`n` AND `here`.`unit`.`name` = `here`.`~refresh_0`.`name` FOR UPDATE;
 
 -- remove part rows that have gone

@@ -786,8 +786,9 @@ CREATE TEMPORARY TABLE "~refresh_0" AS
 ALTER TABLE "pg_temp"."~refresh_0" ADD PRIMARY KEY ("n", "name");
 
 -- lock what is refreshed
-SELECT "here"."unit"."n", "here"."unit"."name"::text
-    FROM "pg_temp"."~refresh_0" JOIN "here"."unit" ON "here"."unit"."n" = "pg_temp"."~refresh_0"."n" AND "here"."unit"."name" = "pg_temp"."~refresh_0"."name" FOR NO KEY UPDATE;
+SELECT COUNT(*)
+    FROM (SELECT 1
+    FROM "pg_temp"."~refresh_0" JOIN "here"."unit" ON "here"."unit"."n" = "pg_temp"."~refresh_0"."n" AND "here"."unit"."name" = "pg_temp"."~refresh_0"."name" FOR NO KEY UPDATE) AS "~locked";
 
 -- remove part rows that have gone
 DELETE

@@ -14,6 +14,10 @@ from .schema import Column
 MARK = "\uffffbytes:"
 
 
+#: Of kinds that travel as something else, what DataJoint has of them.
+_CONVERT: dict[str, Callable[[Any], Any]] = {"uuid": UUID, "bytes": bytes.fromhex, "bool": bool}
+
+
 class TextBytes(bytes):
     """The bytes of such a text, as DataJoint is given them: it writes what is no text into its conditions as it is."""
 
@@ -46,5 +50,4 @@ def as_datajoint(column: Column, value: Any) -> Any:
     name = column.kind.name if column.kind else ""
     if (code := marked(value)) is not None:
         return TextBytes.fromhex(code)
-    convert: dict[str, Callable[[Any], Any]] = {"uuid": UUID, "bytes": bytes.fromhex, "bool": bool}
-    return convert[name](value) if name in convert else value
+    return _CONVERT[name](value) if name in _CONVERT else value

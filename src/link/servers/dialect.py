@@ -191,8 +191,8 @@ class Dialect(ABC):
         """
 
     @abstractmethod
-    def locking(self, select: str) -> str:
-        """A read, within a transaction, of rows that nobody removes or changes before its end."""
+    def locking_count(self, rows: str) -> str:
+        """SELECT how many rows there are, within a transaction: nobody removes or changes them before its end."""
 
     @abstractmethod
     def staging_schema(self, schema: str) -> str:

@@ -213,8 +213,8 @@ class MySQL(Dialect):
         # goes before the session's own.
         return (f"{select} LIMIT {NO_LIMIT} FOR UPDATE",)
 
-    def locking(self, select: str) -> str:
-        return f"{select} FOR UPDATE"
+    def locking_count(self, rows: str) -> str:
+        return f"SELECT COUNT(*) FROM {rows} FOR UPDATE"
 
     def staging_schema(self, schema: str) -> str:
         return schema

@@ -112,9 +112,9 @@ class PostgreSQL(Dialect):
         # One snapshot for both: what others change meanwhile makes the DELETE fail, what they add it does not see.
         return "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", select
 
-    def locking(self, select: str) -> str:
+    def locking_count(self, rows: str) -> str:
         # Others may refer to the rows all the same.
-        return f"{select} FOR NO KEY UPDATE"
+        return f"SELECT COUNT(*) FROM (SELECT 1 FROM {rows} FOR NO KEY UPDATE) AS {self.alias('locked')}"
 
     def staging_schema(self, schema: str) -> str:
         return "pg_temp"

@@ -50,9 +50,9 @@ class Staging:
 
     @property
     def locking(self) -> str:
-        """SELECT of the keys that are staged and there; nobody deletes the rows before the transaction ends."""
+        """SELECT how many rows are staged and there; nobody deletes them before the transaction ends."""
         join = self.dialect.driving_join(self._new.name, self._rows.name, self._rows.equals(self._new))
-        return self.dialect.locking(f"SELECT {self._rows.selected} FROM {join}")
+        return self.dialect.locking_count(join)
 
     def removal(self, master: Staging) -> str:
         """DELETE of the rows that are not staged, of entities that are."""

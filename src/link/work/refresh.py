@@ -147,6 +147,8 @@ class Refresher:
         self.pace = Pace()
         master = run.mapping.local.master
         self._lock = lock_number(master.schema, master.name), 0
+        # Whether others have just been busy with the same rows: some may be gone here.
+        self._is_beside_others = False
 
     def count(self, keys: Sequence[Key]) -> None:
         """Entities that are refreshed, or would be."""
@@ -209,7 +211,9 @@ class Refresher:
         local = self.run.local
         local.lock(self._lock, wait=True)
         try:
-            batch, shared, mark = self._stage(sorted(self.both.present(keys)), known)
+            if self._is_beside_others:
+                keys, self._is_beside_others = sorted(self.both.present(keys)), False
+            batch, shared, mark = self._stage(keys, known)
             failed = batch.wait()
             if not failed:
                 staged = {staging.table.name: staging.staged for staging in self.stagings}
@@ -217,7 +221,8 @@ class Refresher:
                 with local.transaction():
                     self._replace(shared, mark)
                 self.count(shared)
-        except LinkError:
+        except LinkError as error:
+            self._is_beside_others = isinstance(error, BusyError)
             with contextlib.suppress(LinkError):
                 local.unlock(self._lock)
             raise
@@ -226,12 +231,14 @@ class Refresher:
 
     # what the source has, beside the local tables
 
-    def _stage(self, keys: Sequence[Key], known: Batch | None) -> tuple[Batch, list[Key], tuple[int, int]]:
+    def _stage(self, keys: Sequence[Key], known: Batch | None) -> tuple[Batch, Sequence[Key], tuple[int, int]]:
         """Read entities into the temporary tables; their files, those that are shared, and the mark of their holds."""
         run, home = self.run, self.run.home
         with home.transaction(snapshot=True):
-            shared = sorted(run.holds.existing(home, keys, SHARED))
-            mark = run.holds.fingerprint(home, shared, SHARED)
+            shared, mark = keys, run.holds.fingerprint(home, keys, SHARED)
+            if mark[0] < len(keys):
+                shared = sorted(run.holds.existing(home, keys, SHARED))
+                mark = run.holds.fingerprint(home, shared, SHARED)
             if not shared:
                 return Batch(), [], mark
             batch = self.files.begin(home, lambda there: Keyed(home.dialect, there).rows_of(shared), True, known)
@@ -250,21 +257,27 @@ class Refresher:
         """Load the source's rows of some entities into the temporary tables; how many bytes they have."""
         home = self.run.home
         rows = [Keyed(home.dialect, pair.there).rows_of(keys) for pair in self.pairs]
-        counting = ", ".join(f"(SELECT COUNT(*) {sql})" for sql, _ in rows)
-        numbers = home.query(f"SELECT {counting}", [arg for _, args in rows for arg in args])[0]
-        if numbers[0] != len(keys):
-            raise RowError("the source has no such row any more, though it is held")
-        size = 0
+        numbers, size = [len(keys), *self._count(rows[1:])], 0
         for pair, staging, some, number in zip(self.pairs, self.stagings, rows, numbers, strict=True):
             self._create(staging)
             loaded, length = self._transfer(pair.there, staging.staged, some)
             size += length
+            if loaded != number and pair is self.pairs[0] and self._count([some]) == [loaded]:
+                raise RowError("the source has no such row any more, though it is held")
             if loaded != number:
                 raise TransferError(
                     f"{loaded} of {number} rows of {pair.there.schema}.{pair.there.name} came; nothing was changed.",
                     "Something in between, or a limit at the source, cuts what is read.",
                 )
         return size
+
+    def _count(self, rows: Sequence[Sql]) -> list[int]:
+        """How many rows of each of some tables are to come, as the source counts them."""
+        if not rows:
+            return []
+        counting = ", ".join(f"(SELECT COUNT(*) {sql})" for sql, _ in rows)
+        numbers = self.run.home.query(f"SELECT {counting}", [arg for _, args in rows for arg in args])[0]
+        return list(map(int, numbers))
 
     def _create(self, staging: Staging) -> None:
         try:
@@ -293,7 +306,11 @@ class Refresher:
                 if not shut.is_set():
                     pipe.put(error)
 
-        incoming = iter(pipe.get, None)
+        def blocks() -> Iterator[Block]:
+            while block := pipe.get():
+                yield block
+
+        incoming = blocks()
         with ThreadPoolExecutor(1, "link-reader") as pool:
             pool.submit(read)
             try:
@@ -320,7 +337,8 @@ class Refresher:
         if not keys:
             return
         master, *parts = self.stagings
-        if set(local.query(master.locking)) != set(keys) or run.holds.fingerprint(run.home, keys, SHARED) != mark:
+        locked = int(local.query(master.locking)[0][0])
+        if locked != len(keys) or run.holds.fingerprint(run.home, keys, SHARED) != mark:
             raise BusyError(f"{run.name}: rows were deleted, or flagged, while they were refreshed.", "Try again.")
         for part in reversed(parts):
             try:
