@@ -11,7 +11,7 @@ import datajoint as dj
 import numpy as np
 import pytest
 from buckets import Buckets
-from filing import Stores, backend, change, fetched, fill, path_in, recordings
+from filing import Stores, backend, change, fetched, fill, insert, path_in, recordings
 from lab import Lab
 from pipelines import declare, flag, granted, helper_rows, linked
 from recorder import Statement
@@ -328,3 +328,29 @@ def test_files(lab: Lab, place: Literal["file", "s3"], tmp_path: Path, buckets: 
     assert [key["recording"] for key, _ in result.refused] == [1]
     assert result.refreshed == 3
     assert fetched(Recording)[1] == before[1]
+
+
+def test_bytes_that_must_not_arrive(lab: Lab, tmp_path: Path) -> None:
+    """The source refuses in the middle of what it sends, or the local server what stands for them."""
+
+    class Letter(dj.Manual):
+        definition = "letter: int32\n---\ntext: <attach>"
+
+    theirs = declare(lab, Letter)
+    (tmp_path / "a.txt").write_text("Dear Sir")
+    rows = [{"letter": n, "text": str(tmp_path / "a.txt")} for n in range(40)]
+    for row in rows:
+        insert(theirs, row)
+    Letters = granted(lab, theirs)
+    assert Letters.source.pull().pulled == 40
+    good, bad = (f"X'{name.encode().hex()}0041'" for name in ("b.txt", "../b.txt"))
+    if lab.kind == "postgresql":
+        good, bad = (f"'\\x{value[2:-1]}'::bytea" for value in (good, bad))
+    lab.source_server.sql(f"UPDATE {lab.source_schema}.letter SET text = {good}")
+    lab.source_server.sql(f"UPDATE {lab.source_schema}.letter SET text = {bad} WHERE letter IN (7, 20)")
+    result = Letters.source.refresh(suppress_errors=True)
+    assert [key for key, _ in result.refused] == [{"letter": 7}, {"letter": 20}]
+    assert result.refreshed == 38
+    assert "file name" in str(result.refused[0][1])
+    names = lab.local_server.sql(f"SELECT letter FROM {lab.local_schema}.letter WHERE text <> {good}")
+    assert sorted(n for (n,) in names) == [7, 20]
