@@ -38,7 +38,7 @@ DATAJOINT_014 = (
     "pymysql==1.1.1",
     "numpy<1.24; python_version < '3.12'",
     "pandas<2.1; python_version < '3.12'",
-    "numpy<2; python_version >= '3.12'",
+    "numpy<2; python_version == '3.12'",
     "setuptools<81",
     "pyparsing<4",
     "cryptography",
