@@ -560,3 +560,15 @@ def test_a_failed_link_works_once_the_reason_is_gone(lab: Lab) -> None:
     started = time.monotonic()
     assert table().source.pull().pulled == 3
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("pair", [("postgresql", "mysql"), ("postgresql", "mariadb")], indirect=True, ids="-".join)
+def test_a_local_table_that_its_server_does_not_take(mixed: Lab) -> None:
+    """More columns than the local server has room for."""
+    lab = mixed
+    columns = ", ".join(f"c{n} smallint" for n in range(1100))
+    lab.source_server.sql(f'CREATE TABLE "{lab.source_schema}".unit (k integer PRIMARY KEY, {columns})')
+    lab.grant("unit")
+    with pytest.raises(DefinitionError, match=rf"{lab.local_schema}\.unit cannot be made: .*Too many columns"):
+        linked(lab, "Unit", backend=lab.source_server.backend).source.pull()
+    assert lab.local_schema not in {name for (name,) in lab.local_server.sql("SHOW DATABASES")}

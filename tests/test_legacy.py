@@ -242,23 +242,19 @@ IN_STORES = {
 
 @pytest.mark.parametrize("pair", [("mariadb", "mysql"), ("mysql", "postgresql")], ids="-".join, indirect=True)
 def test_a_look_at_the_source_shows_the_same_values(mixed: Lab, source: Filled, tmp_path: Path) -> None:
-    """Of attachments their names."""
     lab, different = mixed, []
     for number, (master, _) in enumerate(source.masters()):
         view = granted(lab, master, f"held_{number}", stores=STORES).source
         heading, left_out = view.heading, IN_STORES.get(master, set())
-        here = [{n: told(heading[n], v, tmp_path) for n, v in row.items()} for row in view.to_dicts(order_by="KEY")]
+        with dj.config.override(download_path=str(tmp_path)):
+            rows = view.to_dicts(order_by="KEY")
+        here = [{name: told(heading[name], value, tmp_path) for name, value in row.items()} for row in rows]
         there = [awaited(lab, master, row, "mysql") for row in source.tables[master]["rows"]]
-        shown = [{n: named(value) for n, value in row.items() if n not in left_out} for row in there]
-        if master == "wrapped":  # bytes, as far as can be told
+        shown = [{name: value for name, value in row.items() if name not in left_out} for row in there]
+        if master == "wrapped":  # by an adapter, which nothing tells
             shown[0]["leaf"] = canonical(b"leaf.txt\0green")
         different += [f"{master}: {pair!s:.600}" for pair in zip(shown, here, strict=True) if pair[0] != pair[1]]
     assert not different, "\n".join(different)
-
-
-def named(value: Any) -> Any:
-    """Of an attachment that `legacy_lab.told` has told, its name."""
-    return canonical(value[1]) if value and value[0] == "file" else value
 
 
 #: A column of a table, or of its part, that changes at the source in one row, and to what.

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from ..config import LinkSpec
-from ..errors import ConfigError, DefinitionError, LinkError, LocalMismatchError, NotFoundError, PrivilegeError
+from ..errors import (
+    ConfigError,
+    DefinitionError,
+    LinkError,
+    LocalMismatchError,
+    NotFoundError,
+    PrivilegeError,
+    UnreachableError,
+)
 from ..holds.helper import Served, require_names
 from ..model.kinds import is_null, marker
 from ..model.mapping import Differences, Mapping, compare, keys_of, local_group, paired
@@ -278,17 +286,28 @@ class _Declaration:
             )
 
     def _create(self, tables: Sequence[Table], created: list[Table]) -> None:
-        schema, define = self.spec.local_schema, self.local.definitions
+        schema = self.spec.local_schema
         try:
             if not self.catalogue.has_schema(schema):
-                self.session.execute(define.create_schema(schema))
+                self.session.execute(self.local.definitions.create_schema(schema))
             for table in tables:
-                for statement in define.create_table(table):
-                    self.session.execute(statement)
+                self._create_one(table)
                 created.append(table)
         except PrivilegeError as error:
             raise PrivilegeError(
                 f"Cannot create the local tables in {schema}: {error.what}", self.local.grant_schema_hint(schema)
+            ) from error
+
+    def _create_one(self, table: Table) -> None:
+        try:
+            for statement in self.local.definitions.create_table(table):
+                self.session.execute(statement)
+        except (PrivilegeError, UnreachableError):
+            raise
+        except LinkError as error:
+            raise DefinitionError(
+                f"The local table {table.schema}.{table.name} cannot be made: {error.what}",
+                "The source's has a shape that this server, with its settings, does not take.",
             ) from error
 
     @contextlib.contextmanager
