@@ -16,7 +16,8 @@ from lab import Lab
 from pipelines import declare, flag, granted, helper_rows, linked
 from recorder import Statement
 
-from link import LinkError, PrivilegeError, TransferError
+from link import ConfigError, LinkError, PrivilegeError, TransferError
+from link.work import parallel
 
 #: How a part's rows are edited at the source: set of statements by what they do; `{t}` is the master's full name.
 EDITS = {
@@ -354,3 +355,24 @@ def test_bytes_that_must_not_arrive(lab: Lab, tmp_path: Path) -> None:
     assert "file name" in str(result.refused[0][1])
     names = lab.local_server.sql(f"SELECT letter FROM {lab.local_schema}.letter WHERE text <> {good}")
     assert sorted(n for (n,) in names) == [7, 20]
+
+
+def test_processes(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "FEWEST", 3)
+    Probe, _, _ = with_dependents(lab)
+    edit(lab, "UPDATE {t} SET note = 'new' WHERE probe < 12", "DELETE FROM {t}__site WHERE probe = 5 AND site = 0")
+    lab.local_server.sql(f"DELETE FROM {lab.prefix}_analysis.comment WHERE probe = 13")
+    lab.local_server.sql(f"DELETE FROM {lab.prefix}_analysis.depth WHERE probe = 13")
+    lab.local_server.sql(f"DELETE FROM {lab.local_schema}.probe__site WHERE probe = 13")
+    lab.local_server.sql(f"DELETE FROM {lab.local_schema}.probe WHERE probe = 13")
+    flag(lab, "probe = 0")
+    planned = Probe.source.refresh(dry_run=True, processes=3)
+    assert (planned.refreshed, planned.equal) == (11, 1)
+    result = Probe.source.refresh(processes=3, suppress_errors=True, display_progress=True)
+    assert sorted(key["probe"] for key in result.keys) == [1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
+    assert (result.refreshed, result.equal, [key for key, _ in result.refused]) == (10, 1, [{"probe": 5}])
+    assert result.skipped == {"flagged for deletion by the source": 1, "gone here": 1}
+    with pytest.raises(TransferError, match="'probe': 5"):
+        Probe.source.refresh(processes=3)
+    with pytest.raises(ConfigError, match="processes"):
+        Probe.source.refresh(processes=0)

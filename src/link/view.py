@@ -19,7 +19,7 @@ from .signals import final
 from .work import parallel
 from .work.ending import release
 from .work.pull import pull
-from .work.refresh import refresh
+from .work.refresh import Share, refresh
 from .work.repair import repair
 from .work.status import flagged, status
 from .work.verify import verify
@@ -170,6 +170,7 @@ class Source(Selecting, FreeTable):
         display_progress: bool = False,
         suppress_errors: bool = False,
         transfers: int = 8,
+        processes: int = 1,
     ) -> RefreshResult:
         """Bring the selected shared entities that differ to the source's content, in place.
 
@@ -189,7 +190,9 @@ class Source(Selecting, FreeTable):
             Go on after an entity that the local server does not take, or of which a file is missing, and return its
             error with the result.
         transfers : int
-            Copy so many files at once.
+            Copy so many files at once (each worker).
+        processes : int
+            Refresh with so many worker processes: they compare at the same time, and change rows here by turns.
 
         Returns
         -------
@@ -206,20 +209,18 @@ class Source(Selecting, FreeTable):
         LinkError
             The source cannot be reached, a right is missing, tables do not fit.
         """
-        if transfers < 1:
-            raise ConfigError(f"transfers must be at least 1, not {transfers!r}.")
+        for name, value in (("transfers", transfers), ("processes", processes)):
+            if value < 1:
+                raise ConfigError(f"{name} must be at least 1, not {value!r}.")
         with final():
-            selection = self._selection(*restrictions)
-            return self._link.operate(
-                lambda ends: refresh(
-                    ends,
-                    selection,
-                    dry_run=dry_run,
-                    display_progress=display_progress,
-                    suppress_errors=suppress_errors,
-                    transfers=transfers,
+            selection, share = self._selection(*restrictions), Share(dry_run, suppress_errors, transfers)
+            if processes > 1:
+                return self._link.operate(
+                    lambda ends: parallel.refresh(
+                        ends, selection, workers=processes, share=share, display_progress=display_progress
+                    )
                 )
-            )
+            return self._link.operate(lambda ends: refresh(ends, selection, share, display_progress))
 
     def release(self, *restrictions: Any, prompt: bool | None = None) -> int:
         """Let go of what is held for the selected entities, and keep the local rows as the lab's own.

@@ -207,6 +207,23 @@ class RefreshResult:
     seconds: float = 0.0
     dry_run: bool = False
 
+    def add(self, part: RefreshResult) -> None:
+        """Count in what one of several workers did.
+
+        Parameters
+        ----------
+        part : RefreshResult
+            What another worker did.
+        """
+        self.refreshed += part.refreshed
+        self.equal += part.equal
+        self.keys += part.keys
+        self.refused += part.refused
+        self.files += part.files
+        self.file_bytes += part.file_bytes
+        for reason, count in part.skipped.items():
+            self.skipped[reason] = self.skipped.get(reason, 0) + count
+
     def __repr__(self) -> str:
         total = self.refreshed + self.equal + len(self.refused)
         words = [f"{'would refresh' if self.dry_run else 'refreshed'} {self.refreshed:,} of {total:,}"]

@@ -14,7 +14,7 @@ from ..files import objects
 from ..files.columns import FileColumn, file_columns
 from ..model.kinds import Kind
 from ..model.mapping import TablePair
-from ..model.ranges import ALL, Key, Range, Selection
+from ..model.ranges import ALL, EVERYTHING, Key, Range, Selection
 from ..model.schema import Table
 from ..model.states import FLAGGED, HELD, SHARED, Condition
 from ..servers.keyed import Keyed, Segment, batches
@@ -72,10 +72,10 @@ class Comparison:
         """Those of the keys that are local, exactly as they are at the source."""
         return self.run.rows.existing(self.run.local, keys)
 
-    def listed(self, says: Condition, selection: Selection = ALL) -> Iterator[list[Key]]:
+    def listed(self, says: Condition, selection: Selection = ALL, within: Range = EVERYTHING) -> Iterator[list[Key]]:
         """The keys of the helper rows of a selection that say this, in order and a batch at a time."""
-        after: Key | None = None
-        while keys := self.holds.saying(says, selection, Range(after)).keys(self.run.home, FEW):
+        after = within.after
+        while keys := self.holds.saying(says, selection, Range(after, within.upto)).keys(self.run.home, FEW):
             yield keys
             after = keys[-1]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ..model.ranges import ALL, Key, Range, Selection, Sql
+from ..model.ranges import ALL, EVERYTHING, Key, Range, Selection, Sql
 from ..model.schema import Table
 from ..model.states import SHARED
 from ..servers.dialect import Dialect
@@ -34,40 +34,41 @@ FIRST, LONGEST = 1 / 16, 8
 Digests = Mapping[int, tuple[int, int]]
 
 
-def differences(both: Comparison, selection: Selection = ALL) -> Iterator[Looked]:
-    """Look at all shared entities of a selection, many at a time, in the order of their keys.
+def differences(both: Comparison, selection: Selection = ALL, within: Range = EVERYTHING) -> Iterator[Looked]:
+    """Look at all shared entities of a selection, in a range, many at a time, in the order of their keys.
 
     No lock is taken: what a pull, a deletion or an edit has in hand at that moment may be named. Those that are named
     were shared when they were.
     """
     if both.tells_digests:
-        yield from _Ranges(both, selection).looked()
+        yield from _Ranges(both, selection, within).looked()
     else:
-        yield from map(both.looked, both.listed(SHARED, selection))
+        yield from map(both.looked, both.listed(SHARED, selection, within))
 
 
 class _Ranges:
     """Looks at one range after another."""
 
-    def __init__(self, both: Comparison, selection: Selection) -> None:
+    def __init__(self, both: Comparison, selection: Selection, within: Range) -> None:
         self.both = both
         self.run = both.run
         self.holds = both.holds
         self.selection = selection
+        self.within = within
 
     def looked(self) -> Iterator[Looked]:
         """Look at all of them."""
-        after: Key | None = None
+        after, end = self.within.after, self.within.upto
         size = max(1, int(comparing.FEW * FIRST))
         last = False
         while not last:
-            shared = self.holds.saying(SHARED, self.selection, Range(after))
+            shared = self.holds.saying(SHARED, self.selection, Range(after, end))
             upto, number = shared.key_at(self.run.home, size - 1), size
             if last := upto is None:
                 number = shared.count(self.run.home)
                 if not number:
                     return
-                upto = shared.key_at(self.run.home, number - 1)  # None if there are fewer by now: an open end
+                upto = shared.key_at(self.run.home, number - 1) or end  # there may be fewer by now
             started = time.monotonic()
             within = Range(after, upto)
             try:

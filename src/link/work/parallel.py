@@ -1,19 +1,20 @@
-"""A pull by several workers: processes here, or whatever a :class:`concurrent.futures.Executor` runs tasks on.
+"""Pulls and refreshes by several workers: processes here, or what a :class:`concurrent.futures.Executor` runs tasks on.
 
-The unshared keys of the selection are cut into ranges, more of them than workers; each task opens sessions of its own
-and pulls one range. The databases arbitrate, as between any two pulls.
+The keys that they are about are cut into ranges, more of them than workers; each task opens sessions of its own and
+does one range. The databases arbitrate, as between any two pulls.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import multiprocessing
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from tqdm.auto import tqdm
 
@@ -23,11 +24,14 @@ from ..ends.ends import Ends
 from ..ends.linking import Link
 from ..errors import TransferError
 from ..host import Login
-from ..model.ranges import Range, Selection
-from ..model.results import PullResult
+from ..model.ranges import EVERYTHING, Range, Selection
+from ..model.results import PullResult, RefreshResult
+from ..model.states import SHARED
+from ..servers.keyed import Segment
 from ..servers.sites import site_of
 from .pull import pull as pull_alone
 from .pull import pull_range
+from .refresh import Share, begin_refresh, refresh_range
 from .run import Run
 
 logger = logging.getLogger("link")
@@ -38,17 +42,19 @@ RANGES_PER_WORKER = 4
 FEWEST = 1000
 
 
+R = TypeVar("R", PullResult, RefreshResult)
+
+
 @dataclass(frozen=True)
-class Task:
-    """All that a worker needs to pull one range; it travels to wherever the worker is, and shows no password."""
+class Task(Generic[R]):
+    """All that a worker needs for one range; it travels to wherever the worker is, and shows no password."""
 
     spec: LinkSpec
     source: Login
     local: Login
     selection: Selection
     within: Range
-    suppress_errors: bool
-    transfers: int
+    work: Callable[[Ends, Selection, Range], R]
     stores: dict[str, Any] = field(repr=False)
 
 
@@ -69,38 +75,82 @@ def pull(
     result = pull_alone(
         ends, selection, max_calls=max_calls, suppress_errors=suppress_errors, transfers=transfers, fresh=False
     )
+    left = None if max_calls is None else max(max_calls - result.pulled, 0)
+    work = functools.partial(pull_range, suppress_errors=suppress_errors, transfers=transfers)
+    parts = _share_out(ends, selection, _unshared, left, work, workers, executor, display_progress)
+    return _gathered(ends, started, result, parts)
+
+
+def refresh(
+    ends: Ends,
+    selection: Selection,
+    *,
+    workers: int,
+    display_progress: bool,
+    share: Share,
+) -> RefreshResult:
+    """Refresh with several workers; see :meth:`link.Source.refresh`."""
+    started = time.monotonic()
+    result = begin_refresh(ends, selection, dry_run=share.dry_run)
+    work = functools.partial(refresh_range, share=share)
+    parts = _share_out(ends, selection, _shared, None, work, workers, None, display_progress)
+    return _gathered(ends, started, result, parts)
+
+
+def _unshared(run: Run, selection: Selection, within: Range) -> Segment:
+    return run.holds.unshared(selection, within)
+
+
+def _shared(run: Run, selection: Selection, within: Range) -> Segment:
+    return run.holds.saying(SHARED, selection, within)
+
+
+def _gathered(ends: Ends, started: float, result: R, parts: Iterator[R]) -> R:
+    for part in parts:
+        result.add(part)
+    result.seconds = time.monotonic() - started
+    logger.info("%s: %r", ends.name, result)
+    return result
+
+
+def _share_out(
+    ends: Ends,
+    selection: Selection,
+    rows: Callable[[Run, Selection, Range], Segment],
+    limit: int | None,
+    work: Callable[[Ends, Selection, Range], R],
+    workers: int,
+    executor: Executor | None,
+    display_progress: bool,
+) -> Iterator[R]:
+    """Cut rows into ranges, and let workers do them: what each of them has done, as it ends."""
     with Run(ends) as run:
-        left = None if max_calls is None else max(max_calls - result.pulled, 0)
-        ranges = list(_ranges(run, selection, workers * RANGES_PER_WORKER, left))
+        ranges = list(_ranges(run, functools.partial(rows, run, selection), workers * RANGES_PER_WORKER, limit))
     spec = replace(ends.spec, helper_schema=ends.spec.find_helper_schema())
     sites = ends.source.login, ends.local.login
     settings = ends.routes.settings
-    tasks = [Task(spec, *sites, selection, within, suppress_errors, transfers, settings) for within, _ in ranges]
+    tasks = [Task(spec, *sites, selection, within, work, settings) for within, _ in ranges]
     pool = executor or _processes(workers)
     bar = tqdm(total=sum(n for _, n in ranges), unit="row", desc=ends.name, disable=not display_progress)
-    futures = [pool.submit(pull_task, task) for task in tasks]
+    futures = {pool.submit(do, task): n for task, (_, n) in zip(tasks, ranges, strict=True)}
     try:
         with bar:
             for future in as_completed(futures):
-                part = future.result()
-                bar.update(part.pulled)
-                result.add(part)
+                yield future.result()
+                bar.update(futures[future])
     except BrokenExecutor as error:
         raise TransferError(
-            f"A worker of the pull of {ends.name} has died: {error}",
-            "Was it killed, or out of memory? What was pulled stays; run the same again, and it goes on.",
+            f"A worker of {ends.name} has died: {error}",
+            "Was it killed, or out of memory? What was done stays; run the same again, and it goes on.",
         ) from error
     finally:
         for future in futures:
             future.cancel()
         if executor is None:
             pool.shutdown(cancel_futures=True)
-    result.seconds = time.monotonic() - started
-    logger.info("%s: %r", ends.name, result)
-    return result
 
 
-def pull_task(task: Task) -> PullResult:
+def do(task: Task[R]) -> R:
     """What a worker does."""
     source, local = task.source.connect(), task.local.connect()
     host.set_stores(local, task.stores)
@@ -108,22 +158,22 @@ def pull_task(task: Task) -> PullResult:
         site = site_of(source)  # kept as long as the link
         site.guard_queries()
         ends = Link(task.spec, local, source).open()
-        return pull_range(ends, task.selection, task.within, task.suppress_errors, task.transfers)
+        return task.work(ends, task.selection, task.within)
     finally:
         local.close()
         source.close()
 
 
-def _ranges(run: Run, selection: Selection, count: int, limit: int | None) -> Iterator[tuple[Range, int]]:
-    """Cut the unshared entities into ranges of equal numbers."""
-    total = run.holds.unshared(selection).count(run.home)
+def _ranges(run: Run, rows: Callable[[Range], Segment], count: int, limit: int | None) -> Iterator[tuple[Range, int]]:
+    """Cut entities into ranges of equal numbers."""
+    total = rows(EVERYTHING).count(run.home)
     total = total if limit is None else min(total, limit)
     size = max(-(-total // count), FEWEST)
     after = None
     for done in range(0, total, size):
         number = min(size, total - done)
         last = done + number == total and limit is None
-        upto = None if last else run.holds.unshared(selection, Range(after)).key_at(run.home, number - 1)
+        upto = None if last else rows(Range(after)).key_at(run.home, number - 1)
         yield Range(after, upto), number
         if upto is None:
             return

@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import NoReturn
 
 from tqdm.auto import tqdm
@@ -29,7 +30,7 @@ from ..errors import LinkError, LockedError, PrivilegeError, TransferError, Unre
 from ..files.copies import CHUNK_FILE_BYTES, CHUNK_FILES, Batch, Files
 from ..files.objects import ObjectError
 from ..model.mapping import TablePair
-from ..model.ranges import ALL, Key, Selection, Sql
+from ..model.ranges import EVERYTHING, Key, Range, Selection, Sql
 from ..model.results import RefreshResult
 from ..model.schema import Table
 from ..model.states import ASKED, SHARED, UNFINISHED
@@ -48,77 +49,85 @@ from .run import Run, persistently
 logger = logging.getLogger("link")
 
 
-def refresh(
-    ends: Ends,
-    selection: Selection = ALL,
-    *,
-    dry_run: bool = False,
-    display_progress: bool = False,
-    suppress_errors: bool = False,
-    transfers: int = 8,
-) -> RefreshResult:
+@dataclass(frozen=True)
+class Share:
+    """How one worker does its share of a refresh; see :meth:`link.Source.refresh`."""
+
+    dry_run: bool = False
+    suppress_errors: bool = False
+    transfers: int = 8
+
+
+def refresh(ends: Ends, selection: Selection, share: Share, display_progress: bool = False) -> RefreshResult:
     """Refresh the selected shared entities; see :meth:`link.Source.refresh`."""
     started = time.monotonic()
-    ends.require_no_transaction("refresh of")
-    if not dry_run:
-        ends.require_home("refresh of")
-        ends.require_fit()
-    result = RefreshResult(dry_run=dry_run)
-
-    def once(run: Run) -> None:
-        _survey(run, selection, result)
-        # Those that a lost run has refreshed are equal by now.
-        result.equal = -result.refreshed
-        result.refused.clear()
-        with files_of(run, transfers, result, display_progress) as files:
-            refresher = Refresher(run, files, result)
-            for keys in _differing(run, selection, result, display_progress):
-                if dry_run:
-                    refresher.count(keys)
-                else:
-                    refresher.refresh(keys, suppress_errors)
-
-    try:
-        persistently(functools.partial(Run, ends), once, lambda: result.refreshed)
-    except (UnreachableError, LockedError, BusyError, KeyboardInterrupt):
-        if result.refreshed and not dry_run:
-            logger.warning(
-                "%s: stopped after %d refreshed entities, which stay so; the next refresh goes on from here",
-                *(ends.name, result.refreshed),
-            )
-        raise
-    result.equal = max(result.equal, 0)
+    result = begin_refresh(ends, selection, dry_run=share.dry_run)
+    result.add(refresh_range(ends, selection, EVERYTHING, share, display_progress))
     result.seconds = time.monotonic() - started
     logger.info("%s: %r", ends.name, result)
     return result
 
 
-def _survey(run: Run, selection: Selection, result: RefreshResult) -> None:
-    """Count what is held and not shared: it is left alone."""
-    result.skipped = {}
-    for count in run.holds.survey(run.home, selection):
-        if count.row.says(UNFINISHED) or count.row.says(ASKED):
-            reason = "in other hands" if count.row.says(UNFINISHED) else "flagged for deletion by the source"
-            result.skipped[reason] = result.skipped.get(reason, 0) + count.entities
+def begin_refresh(ends: Ends, selection: Selection, *, dry_run: bool) -> RefreshResult:
+    """See that a refresh is possible; count what is held and not shared, which is left alone."""
+    ends.require_no_transaction("refresh of")
+    if not dry_run:
+        ends.require_home("refresh of")
+        ends.require_fit()
+    result = RefreshResult(dry_run=dry_run)
+    with Run(ends) as run:
+        for count in run.holds.survey(run.home, selection):
+            if count.row.says(UNFINISHED) or count.row.says(ASKED):
+                reason = "in other hands" if count.row.says(UNFINISHED) else "flagged for deletion by the source"
+                result.skipped[reason] = result.skipped.get(reason, 0) + count.entities
+    return result
 
 
-def _differing(run: Run, selection: Selection, result: RefreshResult, display_progress: bool) -> Iterator[list[Key]]:
-    """The keys of the shared entities that differ, many at a time; the others are counted."""
-    both = Comparison(run)
+def refresh_range(
+    ends: Ends, selection: Selection, within: Range, share: Share, display_progress: bool = False
+) -> RefreshResult:
+    """Refresh what is shared of one range."""
+    counts, gone = RefreshResult(), "gone here"
+
+    def once(run: Run) -> None:
+        # Those that a lost run has refreshed are equal by now.
+        counts.equal = -counts.refreshed
+        counts.refused.clear()
+        counts.skipped.pop(gone, None)
+        found: list[Key] = []
+        with (
+            _bar(run, selection, display_progress) as bar,
+            files_of(run, share.transfers, counts, display_progress) as files,
+        ):
+            refresher = Refresher(run, files, counts)
+            act = refresher.count if share.dry_run else functools.partial(refresher.refresh, share.suppress_errors)
+            for looked in differences(refresher.both, selection, within):
+                if looked.missing:
+                    counts.skipped[gone] = counts.skipped.get(gone, 0) + len(looked.missing)
+                counts.equal += looked.entities - len(looked.differing) - len(looked.missing)
+                found += looked.differing
+                bar.update(looked.entities)
+                if len(found) >= FEW:
+                    act(found)
+                    found = []
+            act(found)
+
+    try:
+        persistently(functools.partial(Run, ends), once, lambda: counts.refreshed)
+    except (UnreachableError, LockedError, BusyError, KeyboardInterrupt):
+        if counts.refreshed and not share.dry_run:
+            logger.warning(
+                "%s: stopped after %d refreshed entities, which stay so; the next refresh goes on from here",
+                *(ends.name, counts.refreshed),
+            )
+        raise
+    counts.equal = max(counts.equal, 0)
+    return counts
+
+
+def _bar(run: Run, selection: Selection, display_progress: bool) -> tqdm[NoReturn]:
     total = run.holds.saying(SHARED, selection).count(run.home) if display_progress else None
-    found: list[Key] = []
-    bar: tqdm[NoReturn] = tqdm(total=total, unit="row", desc=run.name, disable=not display_progress)
-    with bar:
-        for looked in differences(both, selection):
-            if looked.missing:
-                result.skipped["gone here"] = result.skipped.get("gone here", 0) + len(looked.missing)
-            result.equal += looked.entities - len(looked.differing) - len(looked.missing)
-            found += looked.differing
-            bar.update(looked.entities)
-            if len(found) >= FEW:
-                yield found
-                found = []
-    yield found
+    return tqdm(total=total, unit="row", desc=run.name, disable=not display_progress)
 
 
 class Refresher:
@@ -155,7 +164,7 @@ class Refresher:
         self.result.refreshed += len(keys)
         self.result.keys += map(self.run.as_dict, keys)
 
-    def refresh(self, keys: Sequence[Key], suppress_errors: bool) -> None:
+    def refresh(self, suppress_errors: bool, keys: Sequence[Key]) -> None:
         """Refresh entities, batch by batch.
 
         Raises
