@@ -106,7 +106,7 @@ def test_every_beginning_is_told_in_every_column(mixed: Lab) -> None:
     assert refused.keys() == odd.keys()
     for k, error in refused.items():
         name = f"a_{odd[k][0]}"
-        assert f"{name}: not packed by DataJoint" in error and f"codecs={{'{name}': 'bytes'}}" in error
+        assert f": {name}: not packed by DataJoint\n" in error and f"codecs={{'{name}': 'bytes'}}" in error
     for wanted, row in zip(OBJECTS.values(), thing().to_dicts(order_by="k"), strict=True):
         for sql in types:
             np.testing.assert_array_equal(row[f"a_{sql}"], wanted)

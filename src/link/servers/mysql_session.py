@@ -64,6 +64,8 @@ _UNFIT = (
     3819,  # MySQL: a check is violated
     4025,  # MariaDB: a check is violated
 )
+#: What the server makes of `mysql_types.refusal`, by which a source says why a value must not arrive.
+_SAID = re.compile(r"Truncated incorrect INTEGER value: '(.+(?:: | has ).+)'", re.DOTALL)
 #: Also of a password that has expired, and of a locked account.
 _REFUSED = {ER.ACCESS_DENIED_ERROR, 1698, 1820, 1862, 3118, 4151}
 _DENIED = {ER.TABLEACCESS_DENIED_ERROR, ER.COLUMNACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, 1227, 1370, 1419}
@@ -99,6 +101,8 @@ def translate(error: Exception, address: str, user: str) -> LinkError:
     if code in _DENIED:
         return PrivilegeError(f"The account {user!r} on {address} lacks a right: {text}")
     if isinstance(error, (pymysql.IntegrityError, pymysql.DataError)) or code in _UNFIT:
+        if said := _SAID.fullmatch(text):
+            text = said[1]
         return RowError(f"{address}: {text}")
     return ServerError(f"{address}: {text}")
 
