@@ -1,4 +1,4 @@
-"""What processes do that pull and delete at random on one link until their time is up, for test_load."""
+"""What processes do that pull, refresh and delete at random on one link until their time is up, for test_load."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def linked(order: dict[str, Any], local: Any) -> Any:
 
 
 def work(number: int, order: dict[str, Any]) -> Counter[str]:
-    """Pull and delete ranges until the time is up; how many entities, and what errors."""
+    """Pull, refresh and delete ranges until the time is up; how many entities, and what errors."""
     # The servers are there all the time, it is only connections that are lost.
     run.PAUSES = (0.05, 0.1, 0.2, 0.5, 1, 1, 1)
     chance, counts = random.Random(number), Counter[str]()
@@ -53,8 +53,11 @@ def work(number: int, order: dict[str, Any]) -> Counter[str]:
                 first = chance.randrange(order["rows"])
                 last = first + chance.randrange(order["rows"] // 20)
                 chosen = f"session BETWEEN {first} AND {last}"
-                if chance.random() < 0.6:
+                what = chance.random()
+                if what < 0.5:
                     counts["pulled"] += table.source.pull(chosen).pulled
+                elif what < 0.7:
+                    counts["refreshed"] += table.source.refresh(chosen).refreshed
                 else:
                     counts["deleted"] += (table() & chosen).delete()
                 counts["operations"] += 1

@@ -1,4 +1,5 @@
-"""Many processes pull and delete on one link, flags come and go, connections are cut: then everything converges."""
+"""Many processes pull, refresh and delete on one link, rows are edited, flags come and go, connections are cut: then
+everything converges."""
 
 from __future__ import annotations
 
@@ -78,6 +79,13 @@ def test_load(lab: Lab, older: bool, figures: Figures) -> None:
         # The source's people have to try again after a deadlock, or when what they want to flag is just let go of.
         with suppress(pymysql.OperationalError, psycopg2.OperationalError, *REFUSALS):
             flag(lab, f"session BETWEEN {first} AND {first + ROWS // 100}", flagged)
+        # The master's row and its part's by one transaction: a refresh has both or neither.
+        with closing(lab.source_server.connect_raw()) as connection, connection.cursor() as cursor:
+            cursor.execute("BEGIN")
+            for name, value in (("session", "note = CONCAT('edit ', {})"), ("session__trial", "score = {}")):
+                changed = f"{value.format(first)} WHERE session BETWEEN {first} AND {first + ROWS // 100}"
+                cursor.execute(f"UPDATE {lab.source_schema}.{name} SET {changed}")
+            cursor.execute("COMMIT")
         return 1
 
     try:
@@ -91,12 +99,13 @@ def test_load(lab: Lab, older: bool, figures: Figures) -> None:
             proxy.close()
     # Nobody sees an error but for a connection that was lost: a pull gets over that, a deletion may not.
     assert not [what for what in counts if what.startswith(("unexpected", "error"))], counts
-    assert counts["operations"] > PROCESSES and counts["pulled"] and counts["deleted"], counts
+    assert counts["operations"] > PROCESSES and counts["pulled"] and counts["deleted"] and counts["refreshed"], counts
+    assert not mixed(lab)
 
     lost = converge(lab, Session)
     assert lost == 0
     assert_same(lab, table, "trial")
-    for what in ("operations", "pulled", "deleted"):
+    for what in ("operations", "pulled", "refreshed", "deleted"):
         figures.add(f"load, {what}", lab.kind, counts[what])
     figures.add("load, changes of flags", lab.kind, flags["sum"])
     figures.add("load, connections cut", lab.kind, cuts["sum"])
@@ -128,11 +137,21 @@ def load(lab: Lab, source_port: int, local_port: int) -> Counter[str]:
         return sum((pipe.recv() for pipe in pipes), Counter[str]())
 
 
+def mixed(lab: Lab) -> list[Any]:
+    """Entities here that have the note of one edit and the score of another."""
+    joined = "{0}.session m JOIN {0}.session__trial t ON t.subject = m.subject AND t.session = m.session"
+    edited = "m.note LIKE 'edit %' AND m.note <> CONCAT('edit ', ROUND(t.score))"
+    with closing(lab.local_server.connect_raw()) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT m.session, m.note, t.score FROM {joined.format(lab.local_schema)} WHERE {edited}")
+        return list(cursor.fetchall())
+
+
 def converge(lab: Lab, linked: Any) -> int:
     """Take back all flags and pull everything; how many entities are lost, or not shared then."""
     flag(lab, "1 = 1", "FALSE")
     # The servers may need a moment to notice that the processes have gone.
     wait_until(lambda: not linked.source.pull().pulled and linked.source.status()[State.SHARED] == ROWS, 60)
+    linked.source.refresh(processes=2)
     status = linked.source.status(deep=True)
     assert {name: count for name, count in status.items() if count} == {State.SHARED.value: ROWS}
     verified = linked.source.verify()
