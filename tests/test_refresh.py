@@ -17,7 +17,7 @@ from pipelines import declare, flag, granted, helper_rows, linked
 from recorder import Statement
 
 from link import ConfigError, LinkError, PrivilegeError, TransferError
-from link.work import parallel
+from link.work import claims, parallel, refresh
 
 #: How a part's rows are edited at the source: set of statements by what they do; `{t}` is the master's full name.
 EDITS = {
@@ -376,3 +376,85 @@ def test_processes(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         Probe.source.refresh(processes=3)
     with pytest.raises(ConfigError, match="processes"):
         Probe.source.refresh(processes=0)
+
+
+def test_a_source_whose_columns_have_become_wider(lab: Lab) -> None:
+    """What the local columns would round in silence is refused, and taken after `alter()`."""
+    double = "double precision" if lab.kind == "postgresql" else "double"
+
+    class Probe(dj.Manual):
+        definition = "probe: int32\n---\ndepth=null: float32"
+
+    theirs = declare(lab, Probe)
+    theirs.insert({"probe": n, "depth": n} for n in range(5))
+    granted(lab, theirs).source.pull()
+    edit(lab, f"ALTER TABLE {{t}} {'ALTER depth TYPE' if lab.kind == 'postgresql' else 'MODIFY depth'} {double}")
+    edit(lab, "UPDATE {t} SET depth = 0.1 WHERE probe = 1", "UPDATE {t} SET depth = 0.5 WHERE probe = 2")
+    Probed = linked(lab, "Probe")
+    result = Probed.source.refresh(suppress_errors=True)
+    assert [key for key, _ in result.refused] == [{"probe": 1}]
+    assert "alter()" in str(result.refused[0][1])
+    assert result.keys == [{"probe": 2}]
+    assert list(Probed.to_arrays("depth", order_by="KEY")) == [0, 1, 0.5, 3, 4]
+    Probed().alter(prompt=False)
+    assert Probed.source.refresh().refreshed == 1
+    assert Probed.source.verify()
+
+
+def test_by_either_interface(either: Lab) -> None:
+    """The older one has a `refresh()` of its own, of what the source has requested."""
+    lab = either
+    theirs = probes(lab)
+    Probe = granted(lab, theirs)
+    Probe().source.pull()
+    edit(lab, "UPDATE {t} SET note = 'new'")
+    flag(lab, "probe IN (3, 4)")
+    if lab.older:
+        Probe().refresh()
+        assert len(Probe().DeletionRequested()) == 2
+        assert set(Probe().to_arrays("note")) != {"new"}
+    result = Probe().source.refresh()
+    assert (result.refreshed, result.skipped) == (12, {"flagged for deletion by the source": 2})
+    assert (Probe() & "probe = 3").fetch1("note") == "note 3"
+
+
+def test_interrupted(lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(claims, "FIRST_CHUNK_ROWS", 5)
+    Probe = granted(lab, probes(lab))
+    Probe.source.pull()
+    edit(lab, "UPDATE {t} SET note = 'new'", "UPDATE {t}__site SET label = 'new'")
+    replace, calls = refresh.Refresher._replace, list[Any]()
+
+    def interrupted(*args: Any) -> None:
+        replace(*args)
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(refresh.Refresher, "_replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Probe.source.refresh()
+    assert "stopped after 5 refreshed entities, which stay so" in caplog.text
+    assert len(Probe & "note = 'new'") == 5
+    assert len(Probe.Site & "label = 'new'") == 15
+    assert Probe.source.refresh().refreshed == 9
+    assert is_same(lab, Probe)
+
+
+def test_how_many_statements_it_takes(lab: Lab, monkeypatch: pytest.MonkeyPatch, statements: list[Statement]) -> None:
+    """As many for all entities as for one; and no row of those that are equal is sent."""
+    monkeypatch.setattr(claims, "FIRST_CHUNK_ROWS", 100)
+    Probe = granted(lab, probes(lab, 40))
+    Probe.source.pull()
+    numbers, sent = [], []
+    for where in ("probe = 7", "TRUE"):
+        edit(lab, f"UPDATE {{t}} SET note = 'edit {where}' WHERE {where}", f"DELETE FROM {{t}}__site WHERE {where}")
+        statements.clear()
+        result = Probe.source.refresh()
+        numbers.append(len(statements))
+        sent.append("".join(s.sql for s in statements if s.port == lab.local_server.port))
+        assert result.refreshed == (1 if where == "probe = 7" else 40)
+    assert numbers[0] == numbers[1] < 90
+    if lab.kind != "postgresql":
+        assert sent[0].count("'note 8'") == 0
