@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +84,7 @@ class Filled:
                 yield name, [part for part in self.tables if part.startswith(f"{name}__")]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def filled(
     fleet: Fleet, datajoint_014: Path, buckets: Buckets, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Filled]]:
@@ -103,14 +103,14 @@ def filled(
 
 def fill(python: Path, server: TestServer, buckets: Buckets, folder: Path) -> Filled:
     """Let 0.14 make a schema, with stores in folders and one in a bucket."""
-    schema = f"made_{os.getpid()}"
+    schema = f"made_{secrets.token_hex(3)}"
     stores: dict[str, dict[str, Any]] = {}
     for name in STORES:
         for made in (stage := folder / "stage" / name), (location := folder / "stores" / name):
             made.mkdir(parents=True)
         stores[name] = {"protocol": "file", "location": str(location), "stage": str(stage)}
     stores["my-store"]["subfolding"] = []
-    bucket = f"{schema.replace('_', '-')}-{server.kind}"
+    bucket = schema.replace("_", "-")
     buckets.source.filesystem().mkdir(bucket)
     stores["cloud"] = buckets.source.store(bucket) | {"stage": stores["cloud"]["stage"]}
     where = {"host": server.host, "port": server.port, "user": server.admin_user, "password": server.admin_password}
