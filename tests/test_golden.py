@@ -31,6 +31,7 @@ from link.servers.postgresql import PostgreSQL
 from link.servers.postgresql_definitions import PostgreSQLDefinitions
 from link.servers.session import Form
 from link.servers.staging import Staging
+from link.servers.stale import Stale
 
 GOLDEN = Path(__file__).with_name("golden")
 DIALECTS: dict[str, tuple[Dialect, type[Definitions]]] = {
@@ -100,6 +101,7 @@ def statements(dialect: Dialect, define: Definitions) -> Iterator[tuple[str, str
         yield from holding(f"{name}: ", dialect, tables, layout)
     yield from comparing(dialect, tables)
     yield from refreshing(define, tables)
+    yield from depending(define, tables)
     yield from sending(dialect, tables)
 
 
@@ -181,6 +183,28 @@ def refreshing(define: Definitions, tables: Group) -> Iterator[tuple[str, str | 
     yield "change what differs", str(master.update)
     yield "change what differs of a part", str(part.update)
     yield "add part rows that are new", part.insertion
+
+
+def depending(define: Definitions, tables: Group) -> Iterator[tuple[str, str | Sql]]:
+    """Rows that depend on rows of a master and a part: by a key of their own, and by another column."""
+    master, part = (
+        Stale(define, table, "here", n) for n, table in enumerate(local_group(tables, "here", "unit").tables)
+    )
+    column = columns(define.dialect)
+    near = ForeignKey(("unit", "name"), "here", "unit", ("n", "name"))
+    far = ForeignKey(("at",), "here", "unit", ("x",))
+    child = Table("there", "__rate", "", (column["n"], column["name"]), ("n",), (near, far))
+    rate = Stale(define, child, "here", 2)
+    yield from (("make a temporary table of keys", sql) for sql in rate.creation)
+    yield "list the keys of entities", master.adding(Keyed(define.dialect, master.table), KEYS)
+    yield "list what refers to them", rate.following(master, near)
+    yield "list what refers to another column of them", rate.following(master, far)
+    yield "list the masters of part rows", master.gathering(part, part.table.entity_key)
+    yield "strike out what rows refer to", master.sparing(child, near, None)
+    yield "strike out what rows refer to that stay", master.sparing(child, near, rate)
+    yield "strike out what rows refer to by another column", master.sparing(child, far, rate)
+    yield "strike out part rows of masters that stay", part.staying_with(master, part.table.entity_key)
+    yield "delete what depends on others", rate.deletion
 
 
 def sending(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]]:

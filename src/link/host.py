@@ -395,6 +395,30 @@ def tables_to_drop(table: Any, part_integrity: str) -> list[Any]:
     return found[::-1]
 
 
+def dependents(connection: Any, tables: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Some tables and all whose rows depend on theirs, in whatever schema, each with its schema; what depends last.
+
+    Rows of parts depend on one another: of a part that is found its master and the other parts are found as well.
+    """
+    graph = connection.dependencies
+    graph.clear()  # others may have declared tables
+    graph.load_all_downstream()
+    found = {full_name(connection, *table) for table in tables} & set(graph)
+    grown = 0
+    while grown < len(found):
+        grown = len(found)
+        found |= {master for name in found if (master := extract_master(name)) and master in graph}
+        found = found.union(*(networkx.descendants(graph, name) for name in found))
+    return [_parted(name) for name in graph.topo_sort() if name in found]
+
+
+def _parted(full_name: str) -> tuple[str, str]:
+    """Schema and table of a quoted full name."""
+    quote = full_name[0]
+    schema, table = full_name[1:-1].split(f"{quote}.{quote}")
+    return schema, table
+
+
 def seed(table: Any) -> Any:
     """A restricted table as DataJoint's cascade understands it.
 

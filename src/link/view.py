@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any, Literal, NoReturn, cast
 
 import datajoint as dj
 
 from . import host
+from .ends.ends import Ends
 from .ends.linking import Link
 from .errors import ConfigError, LinkError
 from .host import FreeTable
@@ -19,7 +22,7 @@ from .signals import final
 from .work import parallel
 from .work.ending import release
 from .work.pull import pull
-from .work.refresh import Share, refresh
+from .work.refresh import Share, deletable, refresh
 from .work.repair import repair
 from .work.status import flagged, status
 from .work.verify import verify
@@ -171,6 +174,8 @@ class Source(Selecting, FreeTable):
         suppress_errors: bool = False,
         transfers: int = 8,
         processes: int = 1,
+        dependents: Literal["report", "delete"] = "report",
+        prompt: bool | None = None,
     ) -> RefreshResult:
         """Bring the selected shared entities that differ to the source's content, in place.
 
@@ -193,6 +198,14 @@ class Source(Selecting, FreeTable):
             Copy so many files at once (each worker).
         processes : int
             Refresh with so many worker processes: they compare at the same time, and change rows here by turns.
+        dependents : {'report', 'delete'}
+            What to do about local rows that depend on refreshed entities. The result's ``dependents`` tells them. With
+            ``'delete'`` those of computed and imported tables are deleted, each in the transaction that refreshes its
+            entity, so that ``populate()`` makes them anew. Rows of other tables are never deleted, and so are none to
+            which such rows refer.
+        prompt : bool, optional
+            With ``dependents="delete"``: show how many rows of which tables will be deleted, and ask. Default:
+            ``dj.config['safemode']``.
 
         Returns
         -------
@@ -212,15 +225,27 @@ class Source(Selecting, FreeTable):
         for name, value in (("transfers", transfers), ("processes", processes)):
             if value < 1:
                 raise ConfigError(f"{name} must be at least 1, not {value!r}.")
+        if dependents not in ("report", "delete"):
+            raise ConfigError(f"dependents must be 'report' or 'delete', not {dependents!r}.")
         with final():
-            selection, share = self._selection(*restrictions), Share(dry_run, suppress_errors, transfers)
-            if processes > 1:
-                return self._link.operate(
-                    lambda ends: parallel.refresh(
-                        ends, selection, workers=processes, share=share, display_progress=display_progress
+            selection = self._selection(*restrictions)
+            share = Share(dry_run, suppress_errors, transfers, delete=dependents == "delete")
+            asks = host.safemode(self._link.connect_here()) if prompt is None else prompt
+
+            def work(ends: Ends) -> RefreshResult:
+                agreed = share
+                if share.delete and asks and not dry_run:
+                    entities, counts = deletable(ends, selection)
+                    if counts and not _may_delete(counts):
+                        return RefreshResult()
+                    agreed = replace(share, covered=entities)
+                if processes > 1:
+                    return parallel.refresh(
+                        ends, selection, workers=processes, share=agreed, display_progress=display_progress
                     )
-                )
-            return self._link.operate(lambda ends: refresh(ends, selection, share, display_progress))
+                return refresh(ends, selection, agreed, display_progress)
+
+            return self._link.operate(work)
 
     def release(self, *restrictions: Any, prompt: bool | None = None) -> int:
         """Let go of what is held for the selected entities, and keep the local rows as the lab's own.
@@ -302,3 +327,12 @@ class Source(Selecting, FreeTable):
 
     insert = insert1 = insert_dataframe = update1 = staged_insert1 = _read_only
     delete = delete_quick = drop = drop_quick = alter = _read_only
+
+
+def _may_delete(counts: Mapping[str, int]) -> bool:
+    for name, count in counts.items():
+        dj.logger.info(f"{name} ({count} tuples)")
+    if host.user_choice("Delete these, and refresh?", default="no") == "yes":
+        return True
+    dj.logger.warning("Nothing was deleted, and nothing refreshed.")
+    return False

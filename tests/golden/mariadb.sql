@@ -896,6 +896,82 @@ INSERT INTO `here`.`unit__spike` (`n`, `name`, `spike`)
     FROM `here`.`unit__spike` `~there`
     WHERE `~there`.`n` = `here`.`~refresh_1`.`n` AND `~there`.`name` = `here`.`~refresh_1`.`name` AND `~there`.`spike` = `here`.`~refresh_1`.`spike`);
 
+-- make a temporary table of keys
+DROP TEMPORARY TABLE IF EXISTS `here`.`~stale_2`;
+
+-- make a temporary table of keys
+CREATE TEMPORARY TABLE `here`.`~stale_2` (PRIMARY KEY (`n`)) ENGINE=InnoDB
+    SELECT `n`
+    FROM `there`.`__rate`
+    WHERE 1 = 0;
+
+-- list the keys of entities: ('[[1, "a"], [2, "b"]]',)
+INSERT INTO `here`.`~stale_0` (`n`, `name`)
+    SELECT DISTINCT `here`.`unit`.`n`, `here`.`unit`.`name`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `here`.`unit` ON `here`.`unit`.`n` = `~keys`.`~0` AND `here`.`unit`.`name` = `~keys`.`~1`
+    ON DUPLICATE KEY UPDATE `here`.`~stale_0`.`n` = `here`.`~stale_0`.`n`;
+
+-- list what refers to them
+INSERT INTO `here`.`~stale_2` (`n`)
+    SELECT DISTINCT `there`.`__rate`.`n`
+    FROM `here`.`~stale_0` STRAIGHT_JOIN `there`.`__rate` ON `there`.`__rate`.`unit` = `here`.`~stale_0`.`n` AND `there`.`__rate`.`name` = `here`.`~stale_0`.`name`
+    ON DUPLICATE KEY UPDATE `here`.`~stale_2`.`n` = `here`.`~stale_2`.`n`;
+
+-- list what refers to another column of them
+INSERT INTO `here`.`~stale_2` (`n`)
+    SELECT DISTINCT `there`.`__rate`.`n`
+    FROM `here`.`~stale_0` STRAIGHT_JOIN `here`.`unit` ON `here`.`unit`.`n` = `here`.`~stale_0`.`n` AND `here`.`unit`.`name` = `here`.`~stale_0`.`name` STRAIGHT_JOIN `there`.`__rate` ON `there`.`__rate`.`at` = `here`.`unit`.`x`
+    ON DUPLICATE KEY UPDATE `here`.`~stale_2`.`n` = `here`.`~stale_2`.`n`;
+
+-- list the masters of part rows
+INSERT INTO `here`.`~stale_0` (`n`, `name`)
+    SELECT DISTINCT `here`.`unit`.`n`, `here`.`unit`.`name`
+    FROM `here`.`~stale_1` STRAIGHT_JOIN `here`.`unit` ON `here`.`unit`.`n` = `here`.`~stale_1`.`n` AND `here`.`unit`.`name` = `here`.`~stale_1`.`name`
+    ON DUPLICATE KEY UPDATE `here`.`~stale_0`.`n` = `here`.`~stale_0`.`n`;
+
+-- strike out what rows refer to
+DELETE
+    FROM `here`.`~stale_0`
+    WHERE EXISTS (SELECT 1
+    FROM `there`.`__rate`
+    WHERE `there`.`__rate`.`unit` = `here`.`~stale_0`.`n` AND `there`.`__rate`.`name` = `here`.`~stale_0`.`name`);
+
+-- strike out what rows refer to that stay
+DELETE
+    FROM `here`.`~stale_0`
+    WHERE EXISTS (SELECT 1
+    FROM `there`.`__rate`
+    WHERE `there`.`__rate`.`unit` = `here`.`~stale_0`.`n` AND `there`.`__rate`.`name` = `here`.`~stale_0`.`name`
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `here`.`~stale_2` `~going`
+    WHERE `~going`.`n` = `there`.`__rate`.`n`));
+
+-- strike out what rows refer to by another column
+DELETE
+    FROM `here`.`~stale_0`
+    WHERE EXISTS (SELECT 1
+    FROM `here`.`unit` JOIN `there`.`__rate` ON `there`.`__rate`.`at` = `here`.`unit`.`x`
+    WHERE `here`.`unit`.`n` = `here`.`~stale_0`.`n` AND `here`.`unit`.`name` = `here`.`~stale_0`.`name`
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `here`.`~stale_2` `~going`
+    WHERE `~going`.`n` = `there`.`__rate`.`n`));
+
+-- strike out part rows of masters that stay
+DELETE
+    FROM `here`.`~stale_1`
+    WHERE EXISTS (SELECT 1
+    FROM `here`.`unit__spike`
+    WHERE `here`.`unit__spike`.`n` = `here`.`~stale_1`.`n` AND `here`.`unit__spike`.`name` = `here`.`~stale_1`.`name` AND `here`.`unit__spike`.`spike` = `here`.`~stale_1`.`spike`
+    AND NOT EXISTS (SELECT 1
+    FROM `here`.`~stale_0` `~master`
+    WHERE `~master`.`n` = `here`.`unit__spike`.`n` AND `~master`.`name` = `here`.`unit__spike`.`name`));
+
+-- delete what depends on others
+DELETE `there`.`__rate`
+    FROM `here`.`~stale_2` STRAIGHT_JOIN `there`.`__rate` ON `there`.`__rate`.`n` = `here`.`~stale_2`.`n`
+    WHERE 1 = 1;
+
 -- send rows, attachment, values
 SELECT CONVERT(CONCAT('(', `lab`.`#unit`.`n`, ',', QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), ',', IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF((LOCATE(x'00', LEFT(`lab`.`#unit`.`wave`, 1024)) > 1 AND NOT (LOCATE(x'2F', SUBSTRING_INDEX(LEFT(`lab`.`#unit`.`wave`, 1024), x'00', 1)) OR LOCATE(x'5C', SUBSTRING_INDEX(LEFT(`lab`.`#unit`.`wave`, 1024), x'00', 1)) OR SUBSTRING_INDEX(LEFT(`lab`.`#unit`.`wave`, 1024), x'00', 1) IN (x'2E', x'2E2E'))), CONCAT('x''', HEX(`lab`.`#unit`.`wave`), ''''), 'CAST(''wave: the file name in it is none'' AS SIGNED)')), ')') USING binary);
 

@@ -817,6 +817,84 @@ INSERT INTO "here"."unit__spike" ("n", "name", "spike")
     FROM "here"."unit__spike" "~there"
     WHERE "~there"."n" = "pg_temp"."~refresh_1"."n" AND "~there"."name" = "pg_temp"."~refresh_1"."name" AND "~there"."spike" = "pg_temp"."~refresh_1"."spike");
 
+-- make a temporary table of keys
+DROP TABLE IF EXISTS "pg_temp"."~stale_2";
+
+-- make a temporary table of keys
+CREATE TEMPORARY TABLE "~stale_2" AS
+    SELECT "n"
+    FROM "there"."__rate"
+    WHERE 1 = 0;
+
+-- make a temporary table of keys
+ALTER TABLE "pg_temp"."~stale_2" ADD PRIMARY KEY ("n");
+
+-- list the keys of entities: ('{1,2}', ['a', 'b'])
+INSERT INTO "pg_temp"."~stale_0" ("n", "name")
+    SELECT DISTINCT "here"."unit"."n", "here"."unit"."name"
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1") JOIN "here"."unit" ON "here"."unit"."n" = ("~keys"."~0")::integer AND "here"."unit"."name" = ("~keys"."~1")::character varying(20)
+    ON CONFLICT DO NOTHING;
+
+-- list what refers to them
+INSERT INTO "pg_temp"."~stale_2" ("n")
+    SELECT DISTINCT "there"."__rate"."n"
+    FROM "pg_temp"."~stale_0" JOIN "there"."__rate" ON "there"."__rate"."unit" = "pg_temp"."~stale_0"."n" AND "there"."__rate"."name" = "pg_temp"."~stale_0"."name"
+    ON CONFLICT DO NOTHING;
+
+-- list what refers to another column of them
+INSERT INTO "pg_temp"."~stale_2" ("n")
+    SELECT DISTINCT "there"."__rate"."n"
+    FROM "pg_temp"."~stale_0" JOIN "here"."unit" ON "here"."unit"."n" = "pg_temp"."~stale_0"."n" AND "here"."unit"."name" = "pg_temp"."~stale_0"."name" JOIN "there"."__rate" ON "there"."__rate"."at" = "here"."unit"."x"
+    ON CONFLICT DO NOTHING;
+
+-- list the masters of part rows
+INSERT INTO "pg_temp"."~stale_0" ("n", "name")
+    SELECT DISTINCT "here"."unit"."n", "here"."unit"."name"
+    FROM "pg_temp"."~stale_1" JOIN "here"."unit" ON "here"."unit"."n" = "pg_temp"."~stale_1"."n" AND "here"."unit"."name" = "pg_temp"."~stale_1"."name"
+    ON CONFLICT DO NOTHING;
+
+-- strike out what rows refer to
+DELETE
+    FROM "pg_temp"."~stale_0"
+    WHERE EXISTS (SELECT 1
+    FROM "there"."__rate"
+    WHERE "there"."__rate"."unit" = "pg_temp"."~stale_0"."n" AND "there"."__rate"."name" = "pg_temp"."~stale_0"."name");
+
+-- strike out what rows refer to that stay
+DELETE
+    FROM "pg_temp"."~stale_0"
+    WHERE EXISTS (SELECT 1
+    FROM "there"."__rate"
+    WHERE "there"."__rate"."unit" = "pg_temp"."~stale_0"."n" AND "there"."__rate"."name" = "pg_temp"."~stale_0"."name"
+    AND NOT EXISTS (SELECT 1
+    FROM "pg_temp"."~stale_2" "~going"
+    WHERE "~going"."n" = "there"."__rate"."n"));
+
+-- strike out what rows refer to by another column
+DELETE
+    FROM "pg_temp"."~stale_0"
+    WHERE EXISTS (SELECT 1
+    FROM "here"."unit" JOIN "there"."__rate" ON "there"."__rate"."at" = "here"."unit"."x"
+    WHERE "here"."unit"."n" = "pg_temp"."~stale_0"."n" AND "here"."unit"."name" = "pg_temp"."~stale_0"."name"
+    AND NOT EXISTS (SELECT 1
+    FROM "pg_temp"."~stale_2" "~going"
+    WHERE "~going"."n" = "there"."__rate"."n"));
+
+-- strike out part rows of masters that stay
+DELETE
+    FROM "pg_temp"."~stale_1"
+    WHERE EXISTS (SELECT 1
+    FROM "here"."unit__spike"
+    WHERE "here"."unit__spike"."n" = "pg_temp"."~stale_1"."n" AND "here"."unit__spike"."name" = "pg_temp"."~stale_1"."name" AND "here"."unit__spike"."spike" = "pg_temp"."~stale_1"."spike"
+    AND NOT EXISTS (SELECT 1
+    FROM "pg_temp"."~stale_0" "~master"
+    WHERE "~master"."n" = "here"."unit__spike"."n" AND "~master"."name" = "here"."unit__spike"."name"));
+
+-- delete what depends on others
+DELETE
+    FROM "there"."__rate" USING "pg_temp"."~stale_2"
+    WHERE "there"."__rate"."n" = "pg_temp"."~stale_2"."n" AND CASE WHEN 1 = 1 THEN TRUE END;
+
 -- send rows, attachment, values
 SELECT '(' || "lab"."#unit"."n"::text || ',' || '''' || replace(replace("lab"."#unit"."name"::text, '\', '\\'), '''', '\''') || '''' || ',' || coalesce(CASE WHEN "lab"."#unit"."wave" IS NULL OR CASE WHEN position('\x00'::bytea in substring("lab"."#unit"."wave" from 1 for 1024)) > 1 THEN NOT (position('\x2f'::bytea in substring(substring("lab"."#unit"."wave" from 1 for 1024) from 1 for position('\x00'::bytea in substring("lab"."#unit"."wave" from 1 for 1024)) - 1)) > 0 OR position('\x5c'::bytea in substring(substring("lab"."#unit"."wave" from 1 for 1024) from 1 for position('\x00'::bytea in substring("lab"."#unit"."wave" from 1 for 1024)) - 1)) > 0 OR substring(substring("lab"."#unit"."wave" from 1 for 1024) from 1 for position('\x00'::bytea in substring("lab"."#unit"."wave" from 1 for 1024)) - 1) IN ('\x2e'::bytea, '\x2e2e'::bytea)) ELSE false END THEN 'x''' || encode("lab"."#unit"."wave", 'hex') || '''' ELSE 'CAST(''wave: the file name in it is none'' AS SIGNED)' END, 'NULL') || ')';
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import html
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from .ranges import Key
 from .states import State
 
 #: So many keys are printed.
@@ -173,6 +177,81 @@ class VerifyResult:
         )
 
 
+class DependentRows:
+    """Rows of one table that depend on entities: a restriction of that table. They are read when it is used.
+
+    A condition by very many keys takes a server long: :meth:`batches` has them in parts.
+    """
+
+    def __init__(self, count: int, read: Callable[[], Iterator[dict[str, Any]]]) -> None:
+        self._count = count
+        self._read = read
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self._read() if self._count else iter(())
+
+    def batches(self, size: int = 1000) -> Iterator[list[dict[str, Any]]]:
+        """The keys, so many at a time: restrictions for one query after the other."""
+        remaining = iter(self)
+        while batch := list(itertools.islice(remaining, size)):
+            yield batch
+
+    def __repr__(self) -> str:
+        return f"{self._count:,} rows"
+
+
+class Dependents(Mapping[Any, DependentRows]):
+    """Local rows that depend on entities which were refreshed, by table: those first that ``populate()`` makes anew.
+
+    It takes a class or the full name of a table, and has for it what restricts that table to these rows. It is looked
+    up when it is first asked. Rows of linked tables are not told: what they are is up to their sources.
+    """
+
+    def __init__(
+        self, count: Callable[[], dict[str, tuple[str, int]]], read: Callable[[str], Iterator[dict[str, Any]]]
+    ) -> None:
+        self._count = count
+        self._read = read
+
+    @cached_property
+    def _tables(self) -> dict[str, tuple[str, int]]:
+        return self._count()
+
+    def __getitem__(self, table: Any) -> DependentRows:
+        name = str(getattr(table, "full_table_name", table))
+        return DependentRows(self._tables[name][1], lambda: self._read(name))
+
+    def __contains__(self, table: object) -> bool:
+        name = str(getattr(table, "full_table_name", table))
+        return name in set(self)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([name for name, (_, number) in self._tables.items() if number])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __repr__(self) -> str:
+        if not self:
+            return "no dependents"
+        width = max(map(len, self))
+        return "\n".join(f"{name:<{width}}  {self._tables[name][0]:<8}  {len(self[name]):>12,}" for name in self)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(name)}</td><td>{self._tables[name][0]}</td><td>{len(self[name]):,}</td></tr>"
+            for name in self
+        )
+        return f"<table><tr><th>table</th><th>tier</th><th>rows</th></tr>{rows}</table>"
+
+
+def _no_keys(_: str) -> Iterator[dict[str, Any]]:
+    return iter(())
+
+
 @dataclass
 class RefreshResult:
     """What a refresh did.
@@ -195,6 +274,12 @@ class RefreshResult:
         Their bytes.
     seconds : float
         Wall time.
+    dependents : Dependents
+        The local rows that depend on refreshed entities, by table: ``Psth & result.dependents[Psth]``.
+    deleted : dict of str to int
+        The dependent rows that were deleted, by the full names of the tables; only with ``dependents="delete"``.
+    entities : list of tuple
+        The same keys as ``keys``, as statements take them.
     """
 
     refreshed: int = 0
@@ -206,6 +291,9 @@ class RefreshResult:
     file_bytes: int = 0
     seconds: float = 0.0
     dry_run: bool = False
+    deleted: dict[str, int] = field(default_factory=dict)
+    dependents: Dependents = field(default_factory=lambda: Dependents(dict, _no_keys))
+    entities: list[Key] = field(default_factory=list)
 
     def add(self, part: RefreshResult) -> None:
         """Count in what one of several workers did.
@@ -218,17 +306,19 @@ class RefreshResult:
         self.refreshed += part.refreshed
         self.equal += part.equal
         self.keys += part.keys
+        self.entities += part.entities
         self.refused += part.refused
         self.files += part.files
         self.file_bytes += part.file_bytes
-        for reason, count in part.skipped.items():
-            self.skipped[reason] = self.skipped.get(reason, 0) + count
+        for mine, theirs in ((self.skipped, part.skipped), (self.deleted, part.deleted)):
+            mine.update({what: mine.get(what, 0) + count for what, count in theirs.items()})
 
     def __repr__(self) -> str:
         total = self.refreshed + self.equal + len(self.refused)
         words = [f"{'would refresh' if self.dry_run else 'refreshed'} {self.refreshed:,} of {total:,}"]
         words += [f"refused {len(self.refused):,}"] * bool(self.refused)
         words += [f"skipped {count:,} ({reason})" for reason, count in self.skipped.items() if count]
+        words += [f"deleted {sum(self.deleted.values()):,} dependent rows"] * bool(self.deleted)
         words += [f"files {self.files:,} ({_size(self.file_bytes)})"] * bool(self.files)
         return ", ".join([*words, f"{self.seconds:.1f} s"])
 

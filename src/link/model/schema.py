@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -210,6 +210,15 @@ def find_master(class_name: str, table_name: str, tables: Sequence[str]) -> str 
             "Grant the link user only the one that is meant.",
         )
     return found[0] if found else None
+
+
+def tier(name: str, tables: Collection[str] = ()) -> str:
+    """The tier of a table in DataJoint's words, of a part that of its master, which is one of ``tables``."""
+    master = name.rpartition("__")[0]
+    if master in tables:
+        return tier(master, tables)
+    prefixes = {"__": "computed", "_": "imported", "#": "lookup"}
+    return next((word for prefix, word in prefixes.items() if name.startswith(prefix)), "manual")
 
 
 def part_name(master: str, suffix: str) -> str:

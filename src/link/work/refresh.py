@@ -6,6 +6,9 @@ What differs is found as :mod:`.verify` finds it. Then, for one batch of entitie
 2. source: read master and parts in one snapshot, as a pull does, into temporary tables here; files are copied
 3. local: one transaction: lock the master rows, remove part rows that have gone, change what differs, add what is new
 
+What was computed from the older content is deleted in that same transaction, if it is to be: at no moment it stands
+beside the newer one, and of an entity that is refused it stays.
+
 Nothing is changed at the source, and no entity changes its state. Between any two statements the process may be
 killed: each entity is what it was, or what the source has, and the next refresh goes on.
 """
@@ -40,6 +43,7 @@ from ..servers.staging import Staging
 from ..signals import BusyError, RowError
 from .claims import CHUNK_BYTES, Pace
 from .comparing import FEW, OTHERWISE, Comparison
+from .dependents import Descent, dependents_of
 from .differences import differences
 from .pull import files_of
 from .reader import Pipe
@@ -48,14 +52,36 @@ from .run import Run, persistently
 
 logger = logging.getLogger("link")
 
+#: Why entities are left alone that were shared and gone here, or equal when it was asked about the others.
+GONE, LATER = "gone here", "edited since you were asked"
+
 
 @dataclass(frozen=True)
 class Share:
-    """How one worker does its share of a refresh; see :meth:`link.Source.refresh`."""
+    """How one worker does its share of a refresh; see :meth:`link.Source.refresh`.
+
+    Attributes
+    ----------
+    delete : bool
+        Whether dependent rows are deleted that can be made anew.
+    covered : frozenset of Key or None
+        The entities of which it was asked whether they may be; None where nobody is asked.
+    """
 
     dry_run: bool = False
     suppress_errors: bool = False
     transfers: int = 8
+    delete: bool = False
+    covered: frozenset[Key] | None = None
+
+    def cover(self, keys: list[Key], result: RefreshResult) -> list[Key]:
+        """Those of the keys that it was asked about; the others are counted."""
+        if self.covered is None:
+            return keys
+        covered = [key for key in keys if key in self.covered]
+        if later := len(keys) - len(covered):
+            result.skipped[LATER] = result.skipped.get(LATER, 0) + later
+        return covered
 
 
 def refresh(ends: Ends, selection: Selection, share: Share, display_progress: bool = False) -> RefreshResult:
@@ -68,13 +94,32 @@ def refresh(ends: Ends, selection: Selection, share: Share, display_progress: bo
     return result
 
 
+def deletable(ends: Ends, selection: Selection) -> tuple[frozenset[Key], dict[str, int]]:
+    """What a refresh would refresh, and how many rows of which tables it would delete that depend on that."""
+    _require_possible(ends)
+    with Run(ends) as run:
+        both = Comparison(run)
+        found = [key for looked in differences(both, selection, EVERYTHING) for key in looked.differing]
+        descent = Descent(ends, run.local)
+        descent.find(found)
+        descent.spare()
+        return frozenset(found), {name: count for name, count in descent.made().items() if count}
+
+
+def _require_possible(ends: Ends) -> None:
+    ends.require_no_transaction("refresh of")
+    ends.require_home("refresh of")
+    ends.require_fit()
+
+
 def begin_refresh(ends: Ends, selection: Selection, *, dry_run: bool) -> RefreshResult:
     """See that a refresh is possible; count what is held and not shared, which is left alone."""
-    ends.require_no_transaction("refresh of")
-    if not dry_run:
-        ends.require_home("refresh of")
-        ends.require_fit()
+    if dry_run:
+        ends.require_no_transaction("refresh of")
+    else:
+        _require_possible(ends)
     result = RefreshResult(dry_run=dry_run)
+    result.dependents = dependents_of(ends, result.entities)
     with Run(ends) as run:
         for count in run.holds.survey(run.home, selection):
             if count.row.says(UNFINISHED) or count.row.says(ASKED):
@@ -87,25 +132,26 @@ def refresh_range(
     ends: Ends, selection: Selection, within: Range, share: Share, display_progress: bool = False
 ) -> RefreshResult:
     """Refresh what is shared of one range."""
-    counts, gone = RefreshResult(), "gone here"
+    counts = RefreshResult()
 
     def once(run: Run) -> None:
         # Those that a lost run has refreshed are equal by now.
         counts.equal = -counts.refreshed
         counts.refused.clear()
-        counts.skipped.pop(gone, None)
+        counts.skipped.clear()
         found: list[Key] = []
+        descent = Descent(ends, run.local) if share.delete and not share.dry_run else None
         with (
             _bar(run, selection, display_progress) as bar,
             files_of(run, share.transfers, counts, display_progress) as files,
         ):
-            refresher = Refresher(run, files, counts)
+            refresher = Refresher(run, files, counts, descent)
             act = refresher.count if share.dry_run else functools.partial(refresher.refresh, share.suppress_errors)
             for looked in differences(refresher.both, selection, within):
                 if looked.missing:
-                    counts.skipped[gone] = counts.skipped.get(gone, 0) + len(looked.missing)
+                    counts.skipped[GONE] = counts.skipped.get(GONE, 0) + len(looked.missing)
                 counts.equal += looked.entities - len(looked.differing) - len(looked.missing)
-                found += looked.differing
+                found += share.cover(looked.differing, counts)
                 bar.update(looked.entities)
                 if len(found) >= FEW:
                     act(found)
@@ -141,12 +187,15 @@ class Refresher:
         Copies the files that rows name.
     result : RefreshResult
         Where to count.
+    descent : Descent, optional
+        By which dependent rows are deleted, if they are to be.
     """
 
-    def __init__(self, run: Run, files: Files, result: RefreshResult) -> None:
+    def __init__(self, run: Run, files: Files, result: RefreshResult, descent: Descent | None = None) -> None:
         self.run = run
         self.files = files
         self.result = result
+        self.descent = descent
         local = run.ends.local
         language = local.dialect.language_from(run.ends.source.dialect)
         self.form = Form(language, run.local.block_bytes, local.dialect.exact_json)
@@ -162,6 +211,7 @@ class Refresher:
     def count(self, keys: Sequence[Key]) -> None:
         """Entities that are refreshed, or would be."""
         self.result.refreshed += len(keys)
+        self.result.entities += keys
         self.result.keys += map(self.run.as_dict, keys)
 
     def refresh(self, suppress_errors: bool, keys: Sequence[Key]) -> None:
@@ -228,8 +278,9 @@ class Refresher:
                 staged = {staging.table.name: staging.staged for staging in self.stagings}
                 batch.rewrite(local, lambda here: staged[here.name])
                 with local.transaction():
-                    self._replace(shared, mark)
+                    deleted = self._replace(shared, mark)
                 self.count(shared)
+                self.result.deleted.update({n: self.result.deleted.get(n, 0) + k for n, k in deleted.items()})
         except LinkError as error:
             self._is_beside_others = isinstance(error, BusyError)
             with contextlib.suppress(LinkError):
@@ -334,8 +385,8 @@ class Refresher:
 
     # into the local tables
 
-    def _replace(self, keys: Sequence[Key], mark: tuple[int, int]) -> None:
-        """Within a transaction: let the local rows be what is staged of them.
+    def _replace(self, keys: Sequence[Key], mark: tuple[int, int]) -> dict[str, int]:
+        """Within a transaction: let the local rows be what is staged of them; which dependent rows were deleted.
 
         Raises
         ------
@@ -344,11 +395,12 @@ class Refresher:
         """
         run, local = self.run, self.run.local
         if not keys:
-            return
+            return {}
         master, *parts = self.stagings
         locked = int(local.query(master.locking)[0][0])
         if locked != len(keys) or run.holds.fingerprint(run.home, keys, SHARED) != mark:
             raise BusyError(f"{run.name}: rows were deleted, or flagged, while they were refreshed.", "Try again.")
+        deleted = self._delete_dependents(keys)
         for part in reversed(parts):
             try:
                 local.execute(part.removal(master))
@@ -362,3 +414,15 @@ class Refresher:
                 local.execute(staging.update)
         for part in parts:
             local.execute(part.insertion)
+        return deleted
+
+    def _delete_dependents(self, keys: Sequence[Key]) -> dict[str, int]:
+        """Delete what depends on entities and can be made anew; how many rows of which tables."""
+        if self.descent is None:
+            return {}
+        self.descent.find(keys)
+        if spared := self.descent.spare():
+            logger.info(
+                "%s: %d dependent rows stay: rows refer to them that cannot be made anew", self.run.name, spared
+            )
+        return self.descent.delete()

@@ -1,0 +1,257 @@
+"""The local rows that depend on some entities of a linked table: which they are, and deleting what can be made anew.
+
+Rows of computed and imported tables can be made anew by ``populate()``; all others, and those of linked tables, are
+never deleted. So a computed row stays to which such a row refers, be it through others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import host
+from ..ends.ends import Ends
+from ..ends.identity import TABLE
+from ..errors import DefinitionError, LinkError, PrivilegeError, UnreachableError
+from ..model.keys import as_datajoint
+from ..model.ranges import Key, Range
+from ..model.results import Dependents
+from ..model.schema import ForeignKey, Table, part_names, tier, with_master_keys
+from ..servers.keyed import Keyed, Segment, batches
+from ..servers.session import Session
+from ..servers.stale import Stale
+from ..signals import final
+from .comparing import FEW
+
+#: The tiers whose rows can be made anew.
+MADE = ("computed", "imported")
+
+
+@dataclass(eq=False)
+class Node:
+    """One table that depends on a linked one, or the linked one itself.
+
+    Attributes
+    ----------
+    is_own : bool
+        Whether it is of the linked table itself, parts included.
+    is_linked : bool
+        Whether it is of a linked table.
+    stale : Stale
+        Where keys of its rows are listed, if it has a primary key.
+    master : Node or None
+        Of a part its master, and ``master_key`` the columns that hold its key.
+    """
+
+    table: Table
+    name: str
+    tier: str
+    is_own: bool
+    is_linked: bool
+    stale: Stale
+    master: Node | None = None
+    master_key: tuple[str, ...] = ()
+    children: list[tuple[Node, ForeignKey]] = field(default_factory=list)
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether its rows can be told apart."""
+        return bool(self.table.primary_key)
+
+    @property
+    def is_made(self) -> bool:
+        """Whether rows of it can be made anew."""
+        return self.tier in MADE and not self.is_linked and self.is_listed
+
+
+class Descent:
+    """The tables that depend on a linked one, and in temporary tables the keys of those rows that are looked for.
+
+    Parameters
+    ----------
+    ends : Ends
+        Both ends of the link; only the local one is asked.
+    session : Session
+        On the local server; the temporary tables live as long as it does.
+
+    Raises
+    ------
+    PrivilegeError
+        The account may not make temporary tables.
+
+    Attributes
+    ----------
+    nodes : list of Node
+        The tables; what depends on others stands behind them.
+    """
+
+    def __init__(self, ends: Ends, session: Session) -> None:
+        self.ends = ends
+        self.session = session
+        own = ends.mapping.local
+        host.know_schema(ends.local.connection, own.master.schema)
+        with ends.local.in_one_session():
+            names = host.dependents(ends.local.connection, [(table.schema, table.name) for table in own.tables])
+        catalogue = ends.local.catalogue_type(session)
+        self._linked = {schema: self._linked_in(schema) for schema in dict.fromkeys(schema for schema, _ in names)}
+        self.nodes = [self._node(catalogue.table(*name), n, names) for n, name in enumerate(names)]
+        self._by_name = {(node.table.schema, node.table.name): node for node in self.nodes}
+        self._listed = [node for node in self.nodes if node.is_listed]
+        self._made = [node for node in self.nodes if node.is_made]
+        self._join()
+        self._create()
+        self._rows = Keyed(ends.local.dialect, own.master, ends.mapping.local_key)
+
+    def _linked_in(self, schema: str) -> set[str]:
+        """The linked tables of a schema, as far as the account may know."""
+        name = self.session.dialect.full_name(schema, TABLE)
+        try:
+            return {str(linked) for (linked,) in self.session.query(f"SELECT name FROM {name}")}
+        except UnreachableError:
+            raise
+        except LinkError:
+            return set()  # there is no such table, or it is another account's
+
+    def _node(self, table: Table, number: int, names: Sequence[tuple[str, str]]) -> Node:
+        ends, own = self.ends, self.ends.mapping.local
+        beside = [name for schema, name in names if schema == table.schema]
+        linked = self._linked[table.schema]
+        is_own = (table.schema, table.name) in {(one.schema, one.name) for one in own.tables}
+        return Node(
+            table,
+            host.full_name(ends.local.connection, table.schema, table.name),
+            tier(table.name, beside),
+            is_own,
+            is_own or any(table.name == master or table.name in part_names(master, beside) for master in linked),
+            Stale(ends.local.definitions, table, own.master.schema, number),
+        )
+
+    def _join(self) -> None:
+        """Let the nodes know one another."""
+        for node in self.nodes:
+            for fk in node.table.foreign_keys:
+                if parent := self._by_name.get((fk.schema, fk.table)):
+                    parent.children.append((node, fk))
+        for master in self.nodes:
+            beside = [node.table.name for node in self.nodes if node.table.schema == master.table.schema]
+            parts = [self._by_name[master.table.schema, name] for name in part_names(master.table.name, beside)]
+            try:
+                group = with_master_keys(master.table, [part.table for part in parts])
+            except DefinitionError:
+                continue  # their names begin alike, and that is all
+            for part, table in zip(parts, group.parts, strict=True):
+                part.master, part.master_key = master, table.master_key
+
+    def _create(self) -> None:
+        for node in self._listed:
+            for statement in node.stale.creation:
+                try:
+                    self.session.execute(statement)
+                except PrivilegeError as error:
+                    schema = self.ends.mapping.local.master.schema
+                    raise PrivilegeError(
+                        f"To find what depends on {self.ends.name} temporary tables are made beside the local ones: "
+                        f"{error.what}",
+                        self.ends.local.grant_temporary_hint(schema),
+                    ) from error
+
+    def find(self, keys: Sequence[Key]) -> None:
+        """List all rows that depend on some entities, of parts that do the whole groups."""
+        for node in self._listed:
+            self.session.execute(node.stale.emptying)
+        own = self.ends.mapping.local.master
+        master = self._by_name[own.schema, own.name].stale
+        for batch in batches(keys):
+            self.session.execute(*master.adding(self._rows, batch))
+        while True:
+            for node in self._listed:
+                for child, fk in node.children:
+                    if child.is_listed:
+                        self.session.execute(child.stale.following(node.stale, fk))
+            if not self._gather():
+                return
+
+    def _gather(self) -> bool:
+        """List the masters of listed part rows; whether there are some that were not listed."""
+        found = False
+        for part in self._listed:
+            if part.master and part.master.is_listed and not part.is_own:
+                before = self._count(part.master)
+                self.session.execute(part.master.stale.gathering(part.stale, part.master_key))
+                found |= self._count(part.master) > before
+        return found
+
+    def _count(self, node: Node) -> int:
+        return int(self.session.query(node.stale.counting)[0][0])
+
+    def counts(self) -> dict[str, int]:
+        """How many rows of each table are listed, by full names: those first that can be made anew."""
+        shown = [node for node in self._listed if not node.is_linked]
+        return {node.name: self._count(node) for node in sorted(shown, key=lambda node: not node.is_made)}
+
+    def spare(self) -> int:
+        """Strike out, of what can be made anew, the rows to which others refer that stay; how many."""
+        before = sum(map(self._count, self._made))
+        again = True
+        while again:
+            for node in reversed(self._made):
+                for child, fk in node.children:
+                    going = child.stale if child.is_made else None
+                    self.session.execute(node.stale.sparing(child.table, fk, going))
+            # A group goes whole or not at all; and what its parts refer to stays with them.
+            again = False
+            for part in self._made:
+                if part.master:
+                    again |= self.session.execute(part.stale.staying_with(part.master.stale, part.master_key)) > 0
+        return before - sum(map(self._count, self._made))
+
+    def made(self) -> dict[str, int]:
+        """How many rows are listed of each table whose rows can be made anew."""
+        return {node.name: self._count(node) for node in self._made}
+
+    def delete(self) -> dict[str, int]:
+        """Delete the listed rows that can be made anew, what depends on others first; how many of which table."""
+        gone = {node.name: self.session.execute(node.stale.deletion) for node in reversed(self._made)}
+        return {name: gone[name] for name in reversed(gone) if gone[name]}
+
+
+def dependents_of(ends: Ends, keys: Sequence[Key]) -> Dependents:
+    """What depends here on some entities, looked up when it is asked."""
+
+    def look() -> tuple[Session, Descent]:
+        session = ends.local.open()
+        try:
+            descent = Descent(ends, session)
+            descent.find(keys)
+        except BaseException:
+            session.close()
+            raise
+        return session, descent
+
+    def count() -> dict[str, tuple[str, int]]:
+        with final():
+            session, descent = look()
+            with closing(session):
+                tiers = {node.name: node.tier for node in descent.nodes}
+                return {name: (tiers[name], number) for name, number in descent.counts().items()}
+
+    def read(name: str) -> Iterator[dict[str, Any]]:
+        with final():
+            session, descent = look()
+            with closing(session):
+                node = next(node for node in descent.nodes if node.name == name)
+                for key in _keys(session, node.stale):
+                    values = zip(node.table.key_columns, key, strict=True)
+                    yield {column.name: as_datajoint(column, value) for column, value in values if not column.hidden}
+
+    return Dependents(count, read)
+
+
+def _keys(session: Session, stale: Stale) -> Iterator[Key]:
+    """The keys that are listed, in order; so many at a time are in memory."""
+    after: Key | None = None
+    while keys := Segment(stale.keys, Range(after)).keys(session, FEW):
+        yield from keys
+        after = keys[-1]
