@@ -123,7 +123,7 @@ def test_as_datajoint_2_stores_the_same_values(mixed: Lab, tmp_path: Path, bucke
     )
     Item = granted(lab, stores={"theirs": "ours", "their-flat": "ours"})
     assert Item.source.pull().pulled == 3
-    assert Item.source.verify()
+    assert Item.source.verify(files=True)
 
     class Native(dj.Manual):
         definition = """
@@ -169,7 +169,7 @@ def test_stores_of_other_kinds(lab: Lab, tmp_path: Path, buckets: Buckets, there
     first, second, third = fetched(Item)
     assert first == as_fetched(0) and third["sheet"] == ("empty", b"")
     assert second["sheet"] == ("large.bin", bytes(range(256)) * 20_000)
-    assert Item.source.verify()
+    assert Item.source.verify(files=True)
 
 
 @legacy_sources

@@ -162,7 +162,9 @@ def comparing(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]
         yield f"checksum of keys, alike {alike}", Segment(rows).selecting(checksum)
         yield f"comparable rows, alike {alike}", f"SELECT {dialect.comparable(tables.master, alike)}"
     yield "digest of rows", f"SELECT {dialect.sum_of_digests(tables.master)} {rows.rows_of(KEYS)[0]}"
-    yield "bucket of a key", f"SELECT {dialect.bucket(rows.pairs, 256)}"
+    yield "digest of a key", f"SELECT {dialect.key_digest(rows.pairs)}"
+    for pairs in (rows.pairs, rows.pairs[:1]):
+        yield "bucket of a key", f"SELECT {dialect.bucket(pairs, 256)}"
     yield "look up keys", rows.rows_of(KEYS)
     yield "delete keys", rows.deletion(KEYS)
     for sql in dialect.stable_read(f"SELECT {rows.selected} FROM {rows.name}"):

@@ -150,21 +150,58 @@ class Source(Selecting, FreeTable):
             selection = self._selection()
             return self._link.operate(lambda ends: repair(ends, selection, dry_run=dry_run, vanished=vanished))
 
-    def verify(self) -> VerifyResult:
+    def verify(
+        self,
+        files: bool = False,
+        sample: int | None = None,
+        display_progress: bool = False,
+        transfers: int = 8,
+    ) -> VerifyResult:
         """Prove that the selected shared entities, parts included, are the same on both servers.
 
         Both servers compute digests of ranges at the same time where they are of one kind and no column names files;
         elsewhere the values are compared here. Only where digests differ are single entities compared. Differences are
         reported, never mended.
 
+        Parameters
+        ----------
+        files : bool
+            Read the local files that rows name, too, and compare them with the hashes in the rows, or with the source's
+            files where there is none.
+        sample : int, optional
+            Only the files of so many entities, chosen at random; their rows are compared all the same.
+        display_progress : bool
+            Show a progress bar of the bytes read.
+        transfers : int
+            Read so many files at once.
+
         Returns
         -------
         VerifyResult
             The keys that differ; true when there are none.
+
+        Raises
+        ------
+        StoreError
+            A store cannot be reached: that is no difference.
         """
+        if sample is not None and not files:
+            raise ConfigError("sample= says of how many entities the files are read: verify(files=True, sample=...).")
+        for name, value in (("sample", sample), ("transfers", transfers)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, not {value!r}.")
         with final():
             selection = self._selection()
-            return self._link.operate(lambda ends: verify(ends, selection))
+            return self._link.operate(
+                lambda ends: verify(
+                    ends,
+                    selection,
+                    files=files,
+                    sample=sample,
+                    display_progress=display_progress,
+                    transfers=transfers,
+                )
+            )
 
     def refresh(
         self,

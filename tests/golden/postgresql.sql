@@ -755,8 +755,14 @@ SELECT "lab"."#unit"."n", "lab"."#unit"."name"::text, "lab"."#unit"."x"::float8,
 SELECT SUM(('x' || left(encode(sha256(convert_to(ROW("lab"."#unit"."n", "lab"."#unit"."name", "lab"."#unit"."x", "lab"."#unit"."wave")::text, 'UTF8')), 'hex'), 15))::bit(60)::bigint::numeric)
     FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1") JOIN "lab"."#unit" ON "lab"."#unit"."n" = ("~keys"."~0")::integer AND "lab"."#unit"."name" = ("~keys"."~1")::character varying(20);
 
+-- digest of a key
+SELECT hashtextextended(concat_ws(',', quote_literal("lab"."#unit"."n"::text), quote_literal("lab"."#unit"."name"::text)) COLLATE "C", 0);
+
 -- bucket of a key
 SELECT hashtextextended(concat_ws(',', quote_literal("lab"."#unit"."n"::text), quote_literal("lab"."#unit"."name"::text)) COLLATE "C", 0) & 255;
+
+-- bucket of a key
+SELECT hashint8extended("lab"."#unit"."n"::bigint, 0) & 255;
 
 -- look up keys: ('{1,2}', ['a', 'b'])
 FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1") JOIN "lab"."#unit" ON "lab"."#unit"."n" = ("~keys"."~0")::integer AND "lab"."#unit"."name" = ("~keys"."~1")::character varying(20);

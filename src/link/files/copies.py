@@ -29,9 +29,9 @@ from . import objects
 from .columns import FileColumn, file_columns
 from .copying import Copier
 from .objects import MissingError, Move, ObjectError, Place
-from .opening import open_store
+from .opening import OpenStores
 from .routes import Route, Routes
-from .stores import Cancelled, Store
+from .stores import Cancelled
 
 #: A chunk ends at about so many files or bytes of files: it is held, and not finished, for as long as they take.
 CHUNK_FILES = 1000
@@ -213,11 +213,9 @@ class Files:
         self.tables = [_FileTable(pair, columns) for pair in mapping.tables if (columns := file_columns(pair.there))]
         self._source_schema, self._local_schema = mapping.source.master.schema, mapping.local.master.schema
         self._collecting = frozenset(local_schemas)
-        self._config = host.config(routes.connection)
+        self._stores = OpenStores(host.config(routes.connection))
         self._routes = routes
         self._checked: dict[str, Route] = {}
-        self._stores: dict[str, Store] = {}
-        self._opening = threading.Lock()
         self._counting = threading.Lock()
         self._stopped = threading.Event()
         self._pool = ThreadPoolExecutor(transfers, "link-copier")
@@ -230,8 +228,7 @@ class Files:
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
         self._pool.shutdown(cancel_futures=True)
-        for store in self._stores.values():
-            store.close()
+        self._stores.close()
         self._bar.close()
 
     def __bool__(self) -> bool:
@@ -297,7 +294,7 @@ class Files:
     def _route(self, store: str, named_in: str) -> Route:
         if store not in self._checked:
             self._checked[store] = route = self._routes.route(store, named_in)
-            there, here = self._store(route.source), self._store(route.local)
+            there, here = self._stores.find(route.source), self._stores.find(route.local)
             if not route.referenced:
                 here.tidy()
             if self._source_schema == self._local_schema and there.place == here.place:
@@ -324,8 +321,8 @@ class Files:
                 )
 
     def _carry(self, move: Move, thorough: bool) -> Move:
-        local = self._store(move.route.local)
-        source = self._store(move.route.source)
+        local = self._stores.find(move.route.local)
+        source = self._stores.find(move.route.source)
         try:
             carried = Copier(source, local, self._progress, thorough).carry(move)
         except MissingError as error:
@@ -336,13 +333,6 @@ class Files:
         with self._counting:
             self.result.files += 1
         return carried
-
-    def _store(self, name: str) -> Store:
-        with self._opening:
-            if name not in self._stores:
-                self._stores[name] = open_store(self._config, name)
-                self._stores[name].require_there()
-            return self._stores[name]
 
     def _progress(self, number: int) -> None:
         if self._stopped.is_set():

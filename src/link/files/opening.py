@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from ..errors import LinkError, StoreError
 from ..host import Config, DataJointError, get_store_backend
 from .stores import AnyStore, FileStore, Store
@@ -35,3 +37,37 @@ def open_store(config: Config, name: str) -> Store:
         raise StoreError(
             f"The store {name!r} cannot be used: {error}", f"Look at dj.config.stores[{key!r}]."
         ) from error
+
+
+class OpenStores:
+    """Stores that are opened when they are first needed, by any thread, and closed together.
+
+    Parameters
+    ----------
+    config : Config
+        DataJoint's settings.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._stores: dict[str, Store] = {}
+        self._opening = threading.Lock()
+
+    def find(self, name: str) -> Store:
+        """The store of this name, which is there.
+
+        Raises
+        ------
+        StoreError
+            It is not.
+        """
+        with self._opening:
+            if name not in self._stores:
+                self._stores[name] = open_store(self._config, name)
+                self._stores[name].require_there()
+            return self._stores[name]
+
+    def close(self) -> None:
+        """Close all of them."""
+        for store in self._stores.values():
+            store.close()

@@ -234,6 +234,13 @@ class Store(ABC):
 class FileStore(Store):
     """A folder on this machine."""
 
+    def require_there(self) -> None:
+        if not Path(self.full("")).is_dir():
+            raise StoreError(
+                f"The store {self.name!r}: there is no folder {self.full('')!r} on this machine.",
+                f"Is it mounted? Create it, or correct dj.config.stores[{self.name!r}].",
+            )
+
     def find(self, path: str) -> Found | None:
         full = Path(self.full(path))
         return Found(full.stat().st_size) if full.is_file() else None

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from .ranges import Key
 from .states import State
@@ -142,6 +142,30 @@ class Status(Mapping[str, int]):
         return f"<table><caption>{self._title}</caption><tr><th>state</th><th>entities</th></tr>{rows}</table>"
 
 
+class Damaged(NamedTuple):
+    """A local file that is not what it must be.
+
+    Attributes
+    ----------
+    key : dict
+        The primary key of the row that names it.
+    column : str
+        The local table and its column.
+    path : str
+        The path in the local store.
+    reason : str
+        What is wrong with it.
+    """
+
+    key: dict[str, Any]
+    column: str
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.column}: {self.path} {self.reason}"
+
+
 @dataclass
 class VerifyResult:
     """What a verification found; true when everything that is here is equal.
@@ -156,6 +180,12 @@ class VerifyResult:
         Keys of entities that are held and not local.
     not_here : list of str
         Columns and part tables of the source that the local tables do not have: they were not compared.
+    files : int
+        Local files that were read and found right; a folder counts as one. Only with ``files=True``.
+    file_bytes : int
+        Bytes that were read of local files.
+    damaged : list of Damaged
+        Local files that are missing, or not what they must be.
     seconds : float
         Wall time.
     """
@@ -164,17 +194,26 @@ class VerifyResult:
     differing: list[dict[str, Any]] = field(default_factory=list)
     missing: list[dict[str, Any]] = field(default_factory=list)
     not_here: list[str] = field(default_factory=list)
+    files: int = 0
+    file_bytes: int = 0
+    damaged: list[Damaged] = field(default_factory=list)
     seconds: float = 0.0
 
     def __bool__(self) -> bool:
-        return not self.differing and not self.missing
+        return not self.differing and not self.missing and not self.damaged
 
     def __repr__(self) -> str:
-        left_out = f"not compared, for they are not here: {', '.join(self.not_here)}, " if self.not_here else ""
-        return (
-            f"compared {self.compared:,}, {len(self.differing):,} differing{_named(self.differing)}, "
-            f"{len(self.missing):,} missing{_named(self.missing)}, {left_out}{self.seconds:.1f} s"
-        )
+        words = [
+            f"compared {self.compared:,}",
+            f"{len(self.differing):,} differing{_named(self.differing)}",
+            f"{len(self.missing):,} missing{_named(self.missing)}",
+        ]
+        if self.not_here:
+            words.append(f"not compared, for they are not here: {', '.join(self.not_here)}")
+        if self.files or self.damaged:
+            words.append(f"files {self.files:,} ({_size(self.file_bytes)})")
+            words.append(f"{len(self.damaged):,} damaged{_named(self.damaged)}")
+        return ", ".join([*words, f"{self.seconds:.1f} s"])
 
 
 class DependentRows:

@@ -159,8 +159,12 @@ class Dialect(ABC):
         """
 
     @abstractmethod
+    def key_digest(self, columns: Sequence[tuple[Column, str]]) -> str:
+        """A number that follows from a key, the same on both ends that are alike; another key may have it as well."""
+
+    @abstractmethod
     def bucket(self, columns: Sequence[tuple[Column, str]], number: int) -> str:
-        """One of so many buckets that a key falls into: the same on both ends that are alike. A power of two."""
+        """One of so many buckets, a power of two, that follows from a key: the same on both ends that are alike."""
 
     # statements in which dialects differ
 

@@ -183,14 +183,20 @@ class MySQL(Dialect):
 
     def key_checksum(self, columns: Sequence[tuple[Column, str]], alike: bool) -> str:
         if alike:
-            return f"SUM({self._key_digest(columns)})"
+            return f"SUM({self.key_digest(columns)})"
         fields = ", ".join(self._summed(column, reference) for column, reference in columns)
         return f"SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', {fields}), 256), 8), 16, 10) AS UNSIGNED))"
 
     def bucket(self, columns: Sequence[tuple[Column, str]], number: int) -> str:
-        return f"{self._key_digest(columns)} & {number - 1}"
+        if not all(linkable_kind(column).name == "integer" for column, _ in columns):
+            return f"{self.key_digest(columns)} & {number - 1}"
+        # Much cheaper. What is kept of each number keeps the sum from being too large.
+        digest, *others = (f"({reference} & 65535)" for _, reference in columns)
+        for other in others:
+            digest = f"(({digest} * 31 + {other}) & 65535)"
+        return f"{digest} & {number - 1}"
 
-    def _key_digest(self, columns: Sequence[tuple[Column, str]]) -> str:
+    def key_digest(self, columns: Sequence[tuple[Column, str]]) -> str:
         fields = ", ".join(self._digested(column, reference) for column, reference in columns)
         # Twice: a checksum is linear, so that sums of them are the same for whole families of keys.
         return f"CRC32(CRC32(CONCAT_WS(',', {fields})))"
@@ -247,8 +253,10 @@ class MySQL(Dialect):
         if _has_characters(column):
             text, short = self._digested_text(column, reference)
         else:
-            text, short = reference, mysql_types.in_values(kind, reference)
-        return f"IF(LENGTH({text}) > {LONG_VALUE}, SHA2({text}, 256), {short})" if may_be_long(kind) else short
+            text, short = reference, mysql_types.in_digest(kind, reference)
+        if not may_be_long(kind):
+            return short
+        return f"IF(LENGTH({text}) > {LONG_VALUE}, CONCAT('=', SHA2({text}, 256)), {short})"
 
     def _digested_text(self, column: Column, reference: str) -> tuple[str, str]:
         """A text of which a digest is made, and what stands for it where it is short."""

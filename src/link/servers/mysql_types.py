@@ -136,6 +136,13 @@ def in_values(kind: Kind, reference: str) -> str:
     return f"QUOTE(CONVERT({reference} USING utf8mb4))"
 
 
+def in_digest(kind: Kind, reference: str) -> str:
+    """An expression for the value, unless it is text, as it stands between commas, without one of its own."""
+    if kind.name == "float":
+        return _exact(kind, reference)
+    return f"HEX({reference})" if kind.name in ("bytes", "uuid") else reference
+
+
 def _exact(kind: Kind, reference: str) -> str:
     """A float whose text has all its digits: those of a FLOAT column has six, that of a cast at most 22 characters."""
     return f"CAST({reference} AS DOUBLE)" if kind.size == 32 or kind.scale else reference

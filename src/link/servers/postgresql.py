@@ -84,13 +84,23 @@ class PostgreSQL(Dialect):
     def key_checksum(self, columns: Sequence[tuple[Column, str]], alike: bool) -> str:
         if alike:
             # Sums of big integers are wider than these.
-            return f"SUM({_key_digest(columns)})"
+            return f"SUM({self.key_digest(columns)})"
         fields = ", ".join(postgresql_types.summed(linkable_kind(column), reference) for column, reference in columns)
         digest = f"encode(sha256(convert_to(concat_ws(',', {fields}), 'UTF8')), 'hex')"
         return f"SUM(('x' || left({digest}, 8))::bit(32)::bigint)"
 
     def bucket(self, columns: Sequence[tuple[Column, str]], number: int) -> str:
-        return f"{_key_digest(columns)} & {number - 1}"
+        return f"{self.key_digest(columns)} & {number - 1}"
+
+    def key_digest(self, columns: Sequence[tuple[Column, str]]) -> str:
+        if all(column.type in _INTEGERS for column, _ in columns):
+            digest = "0"
+            for _, reference in columns:
+                digest = f"hashint8extended({reference}::bigint, {digest})"
+            return digest
+        fields = ", ".join(f"quote_literal({reference}::text)" for _, reference in columns)
+        # Under another collation texts that it takes for equal would have one hash.
+        return f"hashtextextended(concat_ws(',', {fields}) COLLATE \"C\", 0)"
 
     # statements in which dialects differ
 
@@ -177,17 +187,6 @@ class PostgreSQL(Dialect):
         why = f"{self.text(column.content.refusal + ' ')} || encode(substring({reference} from 1 for 0), 'hex')"
         refusal = f"convert_to(({why})::int::text, 'UTF8')"
         return f"CASE WHEN {postgresql_types.is_attachment(reference)} THEN {sent} ELSE {refusal} END"
-
-
-def _key_digest(columns: Sequence[tuple[Column, str]]) -> str:
-    if all(column.type in _INTEGERS for column, _ in columns):
-        digest = "0"
-        for _, reference in columns:
-            digest = f"hashint8extended({reference}::bigint, {digest})"
-        return digest
-    fields = ", ".join(f"quote_literal({reference}::text)" for _, reference in columns)
-    # Under another collation texts that it takes for equal would have one hash.
-    return f"hashtextextended(concat_ws(',', {fields}) COLLATE \"C\", 0)"
 
 
 def _common(kind: Kind, reference: str) -> str:

@@ -2,29 +2,29 @@
 
 Each server sums the digests of its own rows of a range, by buckets that follow from the keys. Where the sums are the
 same everything is, and no key has travelled; else keys and digests of the rows in those buckets are fetched, and what
-differs among them is looked up. The source leaves out rows that are not shared by a join, and the local side by a list,
-which is sent there.
+differs among them is looked up. Rows that are not shared the source leaves out by a join, and the local side by the
+digests of their keys, which are sent there.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ..model.ranges import ALL, EVERYTHING, Key, Range, Selection, Sql
 from ..model.schema import Table
 from ..model.states import SHARED
 from ..servers.dialect import Dialect
-from ..servers.keyed import Keyed, Segment, batches
+from ..servers.keyed import KEYS_PER_STATEMENT, Keyed, Segment
 from ..servers.session import Session
 from ..signals import RowError
 from . import comparing
 from .comparing import Comparison, Looked
 
-#: The rows of a range fall into so many buckets.
-BUCKETS = 256
+#: The rows of a range fall into so many buckets: a power of two.
+BUCKETS = 1024
 #: Ranges grow until they take about so many seconds: few round trips, and no statement that runs for long.
 SECONDS = 1.0
 #: The first range, as a share of a batch of keys; and the longest one, in batches.
@@ -55,6 +55,8 @@ class _Ranges:
         self.holds = both.holds
         self.selection = selection
         self.within = within
+        #: Whether the last range had other rows at either end: they are counted first then.
+        self.mixed = False
 
     def looked(self) -> Iterator[Looked]:
         """Look at all of them."""
@@ -90,43 +92,63 @@ class _Ranges:
     def _look(self, within: Range, number: int) -> list[Looked]:
         """Look at a range with so many shared entities."""
         run, both = self.run, self.both
-        shared = self.holds.saying(SHARED, self.selection, within)
-        there, here = Segment(self.holds.rows, within), Segment(run.rows, within)
-        numbers = both.at_once(lambda: there.count(run.home), lambda: here.count(run.local))
-        if numbers[1] > 2 * number:
-            return self._listed(within)  # most of what is here is something else
-        others: list[Key] = []
-        if numbers[1] != number:
-            theirs, ours = both.at_once(lambda: shared.keys(run.home), lambda: here.keys(run.local))
-            others = list(set(ours).difference(theirs))
-        at_source = _Rows(run.home.dialect, within, None if numbers[0] == number else shared)
-        suspects = self._suspects(at_source, _Rows(run.local.dialect, within, None), others)
+        there, here = _Rows(run.home.dialect, within), _Rows(run.local.dialect, within)
+        different = None if self.mixed else self._different(there, here, number=number)
+        if different is None:
+            shared = self.holds.saying(SHARED, self.selection, within)
+            theirs, ours = Segment(self.holds.rows, within), Segment(run.rows, within)
+            numbers = both.at_once(lambda: theirs.count(run.home), lambda: ours.count(run.local))
+            self.mixed = numbers != (number, number)
+            if numbers[1] > 2 * number:
+                return self._listed(within)  # most of what is here is something else
+            if numbers[0] != number:
+                there = replace(there, of=shared)
+            others: Sequence[int] = ()
+            if numbers[1] != number:
+                keys = both.at_once(partial(_digests_of, run.home, shared), partial(_digests_of, run.local, ours))
+                others = list(keys[1] - keys[0])
+            different = self._different(there, here, others) or {}
+        suspects = self._suspects(there, here, different)
         # Not as they are written: part rows may do that in another way than the master's row.
         named = sorted(self.holds.equal(run.home, suspects, SHARED, self.selection))
         present = both.present(named)
         return [Looked(number, [k for k in named if k in present], [k for k in named if k not in present])]
 
-    def _suspects(self, there: _Rows, here: _Rows, others: Sequence[Key]) -> list[Key]:
-        """The keys of a range whose rows are not the same at both ends; ``others`` are local and not looked at."""
+    def _different(
+        self, there: _Rows, here: _Rows, others: Sequence[int] = (), number: int | None = None
+    ) -> dict[int, int] | None:
+        """The buckets whose sums are not the same, with how many rows they have; None if there is more than is shared.
+
+        ``others`` are the digests of keys that are local and not to be looked at, as far as such digests tell;
+        ``number`` is how many entities both ends must have, if nothing else shall be there.
+        """
         run, both = self.run, self.both
         different: dict[int, int] = {}
         for pair in both.mapping.tables:
             theirs, ours = both.at_once(
                 partial(there.digests, run.home, pair.there), partial(here.digests, run.local, pair.here, others)
             )
+            if number is not None and not number == _count(theirs) == _count(ours):
+                return None
+            number = None  # of the parts nothing is known
             for bucket in theirs.keys() | ours.keys():
-                if theirs.get(bucket, (0, 0)) != ours.get(bucket, (0, 0)):
-                    number = theirs.get(bucket, (0, 0))[0] + ours.get(bucket, (0, 0))[0]
-                    different[bucket] = different.get(bucket, 0) + number
+                sums = theirs.get(bucket, (0, 0)), ours.get(bucket, (0, 0))
+                if sums[0] != sums[1]:
+                    different[bucket] = different.get(bucket, 0) + sums[0][0] + sums[1][0]
+        return different
+
+    def _suspects(self, there: _Rows, here: _Rows, different: Mapping[int, int]) -> list[Key]:
+        """The keys whose rows in some buckets are not the same at both ends."""
+        run, both = self.run, self.both
         suspects: set[Key] = set()
         for buckets in _some(different):
             for pair in both.mapping.tables:
-                rows = both.at_once(
+                theirs, ours = both.at_once(
                     partial(there.rows, run.home, pair.there, buckets),
                     partial(here.rows, run.local, pair.here, buckets),
                 )
-                suspects |= {row[:-1] for row in rows[0] ^ rows[1]}
-        return list(suspects.difference(others))
+                suspects |= {row[:-1] for row in theirs ^ ours}
+        return list(suspects)
 
 
 @dataclass(frozen=True)
@@ -135,22 +157,25 @@ class _Rows:
 
     dialect: Dialect
     within: Range
-    of: Segment | None
+    of: Segment | None = None
 
-    def digests(self, session: Session, table: Table, without: Sequence[Key] = ()) -> Digests:
-        """The sums of the rows in each bucket, but for those of some entities."""
-        found = dict(self._digests(session, table, self._source(table)))
-        for batch in batches(without):
-            rows, args = Keyed(self.dialect, table).rows_of(batch)
-            for bucket, (count, digest) in self._digests(session, table, (rows, args)):
+    def digests(self, session: Session, table: Table, without: Sequence[int] = ()) -> Digests:
+        """The sums of the rows in each bucket, but for those whose keys have some digests."""
+        found = self._digests(session, table)
+        for n in range(0, len(without), KEYS_PER_STATEMENT):
+            for bucket, (count, digest) in self._digests(session, table, without[n : n + KEYS_PER_STATEMENT]).items():
                 all_of = found.get(bucket, (0, 0))
                 found[bucket] = all_of[0] - count, all_of[1] - digest
         return {bucket: sums for bucket, sums in found.items() if sums != (0, 0)}
 
-    def _digests(self, session: Session, table: Table, source: Sql) -> Iterator[tuple[int, tuple[int, int]]]:
+    def _digests(self, session: Session, table: Table, keys: Sequence[int] = ()) -> dict[int, tuple[int, int]]:
+        source, args = self._source(table)
+        if keys:
+            digest = self.dialect.key_digest(Keyed(self.dialect, table).pairs)
+            source += f" AND {digest} IN ({', '.join(map(str, keys))})"
         sums = f"COUNT(*), {self.dialect.sum_of_digests(table)}"
-        rows = session.query(f"SELECT {self._bucket(table)}, {sums} {source[0]} GROUP BY 1", source[1])
-        return ((int(bucket), (int(count), int(digest))) for bucket, count, digest in rows)
+        rows = session.query(f"SELECT {self._bucket(table)}, {sums} {source} GROUP BY 1", args)
+        return {int(bucket): (int(count), int(digest)) for bucket, count, digest in rows}
 
     def rows(self, session: Session, table: Table, buckets: Sequence[int]) -> set[Key]:
         """The rows in some buckets: the key of the entity, and the digest."""
@@ -171,6 +196,16 @@ class _Rows:
         condition, more = self.of.condition
         join = self.dialect.driving_join(self.of.rows.name, rows.name, rows.equals(self.of.rows))
         return f"FROM {join} WHERE {condition} AND {within}", (*more, *args)
+
+
+def _count(digests: Digests) -> int:
+    return sum(count for count, _ in digests.values())
+
+
+def _digests_of(session: Session, segment: Segment) -> set[int]:
+    """The digests of the keys of a segment."""
+    digest = segment.rows.dialect.key_digest(segment.rows.pairs)
+    return {int(found) for (found,) in session.query(*segment.selecting(digest))}
 
 
 def _some(rows: Mapping[int, int]) -> Iterator[list[int]]:

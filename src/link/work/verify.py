@@ -5,12 +5,17 @@ Both servers are only read, and no lock is taken that a writer would wait for.
 
 from __future__ import annotations
 
+import heapq
 import logging
+import random
 import time
+from collections.abc import Iterator, Sequence
 
 from ..ends.ends import Ends
-from ..model.ranges import ALL, Selection
+from ..files.checking import ENTITIES, Checker
+from ..model.ranges import ALL, Key, Selection
 from ..model.results import VerifyResult
+from ..model.states import SHARED
 from .comparing import Comparison, Looked
 from .differences import differences
 from .run import Run
@@ -18,7 +23,15 @@ from .run import Run
 logger = logging.getLogger("link")
 
 
-def verify(ends: Ends, selection: Selection = ALL) -> VerifyResult:
+def verify(
+    ends: Ends,
+    selection: Selection = ALL,
+    *,
+    files: bool = False,
+    sample: int | None = None,
+    display_progress: bool = False,
+    transfers: int = 8,
+) -> VerifyResult:
     """Compare the selected shared entities; see :meth:`link.Source.verify`."""
     started, result = time.monotonic(), VerifyResult()
     with Run(ends) as run:
@@ -26,9 +39,34 @@ def verify(ends: Ends, selection: Selection = ALL) -> VerifyResult:
         result.not_here = list(run.mapping.not_here)
         for looked in differences(both, selection):
             _tell(both, looked, result)
+        if files:
+            with Checker(run.mapping, ends.routes, run.name, transfers, result, display_progress) as checker:
+                for keys in _having_files(both, checker, selection, sample):
+                    _check_files(both, checker, keys, result)
     result.seconds = time.monotonic() - started
     logger.info("%s: %r", ends.name, result)
     return result
+
+
+def _having_files(
+    both: Comparison, checker: Checker, selection: Selection, sample: int | None
+) -> Iterator[Sequence[Key]]:
+    """The shared entities that name files here, some at a time; with ``sample``, so many of them at random."""
+    chosen: list[tuple[float, Key]] = []
+    for keys in both.listed(SHARED, selection):
+        found = sorted(checker.having_files(both.run.local, keys))
+        if sample is None:
+            yield from (found[n : n + ENTITIES] for n in range(0, len(found), ENTITIES))
+        else:
+            chosen = heapq.nlargest(sample, chosen + [(random.random(), key) for key in found])
+    for n in range(0, len(chosen), ENTITIES):
+        yield [key for _, key in chosen[n : n + ENTITIES]]
+
+
+def _check_files(both: Comparison, checker: Checker, keys: Sequence[Key], result: VerifyResult) -> None:
+    damaged = checker.damaged(both.run.home, both.run.local, keys)
+    shared = both.still_shared([key for key, _ in damaged])
+    result.damaged += [found for key, found in damaged if key in shared]
 
 
 def _tell(both: Comparison, looked: Looked, result: VerifyResult) -> None:
