@@ -822,7 +822,7 @@ SELECT SUM(CRC32(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#u
     WHERE 1 = 1;
 
 -- comparable rows, alike True
-SELECT SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CAST(`lab`.`#unit`.`x` AS DOUBLE), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, SHA2(`lab`.`#unit`.`wave`, 256), HEX(`lab`.`#unit`.`wave`)))), 256);
+SELECT SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CAST(`lab`.`#unit`.`x` AS DOUBLE), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, CONCAT('=', SHA2(`lab`.`#unit`.`wave`, 256)), HEX(`lab`.`#unit`.`wave`)))), 256);
 
 -- checksum of keys, alike False
 SELECT SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', (`lab`.`#unit`.`n` + 0), CHAR_LENGTH(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), 256), 8), 16, 10) AS UNSIGNED))
@@ -833,7 +833,7 @@ SELECT SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', (`lab`.`#unit`.`n` + 0), CHAR_LENG
 SELECT `lab`.`#unit`.`n`, CONVERT(`lab`.`#unit`.`name` USING utf8mb4), CAST(`lab`.`#unit`.`x` AS DOUBLE), IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, CONCAT('sha256:', SHA2(`lab`.`#unit`.`wave`, 256)), LOWER(HEX(`lab`.`#unit`.`wave`)));
 
 -- digest of rows
-SELECT SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CAST(`lab`.`#unit`.`x` AS DOUBLE), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, SHA2(`lab`.`#unit`.`wave`, 256), HEX(`lab`.`#unit`.`wave`)))), 256), 15), 16, 10) AS UNSIGNED))
+SELECT SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CAST(`lab`.`#unit`.`x` AS DOUBLE), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, CONCAT('=', SHA2(`lab`.`#unit`.`wave`, 256)), HEX(`lab`.`#unit`.`wave`)))), 256), 15), 16, 10) AS UNSIGNED))
     FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~keys`.`~0` AND `lab`.`#unit`.`name` = `~keys`.`~1`;
 
@@ -844,7 +844,7 @@ SELECT CRC32(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`
 SELECT CRC32(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4))))) & 255;
 
 -- bucket of a key
-SELECT ((0 * 31 + (`lab`.`#unit`.`n` & 65535)) & 65535) & 255;
+SELECT (`lab`.`#unit`.`n` & 65535) & 255;
 
 -- look up keys: ('[[1, "a"], [2, "b"]]',)
 FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
