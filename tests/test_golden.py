@@ -17,7 +17,7 @@ import pytest
 from dj_link.layout import DJ_LINK
 from link.holds.parts import holds_of
 from link.model.kinds import Kind
-from link.model.layouts import LINK, WORKER, Layout
+from link.model.layouts import LINK, TIMES, WORKER, Layout
 from link.model.mapping import local_group
 from link.model.ranges import ALL, Chunk, Range, Selection, Sql
 from link.model.schema import Column, Content, ForeignKey, Group, Table, Tracked, part_name
@@ -88,7 +88,7 @@ def group(dialect: Dialect) -> Group:
 
 def helper(tables: Group, layout: Layout) -> Table:
     """The helper table of the group's master."""
-    said = [Column(name, "enum", kind=Kind("enum")) for name in (*layout.columns.values(), WORKER)]
+    said = [Column(name, "enum", kind=Kind("enum")) for name in (*layout.columns.values(), *layout.hidden)]
     master = tables.master
     return Table("held", "unit_outbound", "", (*master.key_columns, *said), master.primary_key)
 
@@ -108,16 +108,21 @@ def statements(dialect: Dialect, define: Definitions) -> Iterator[tuple[str, str
 def defining(define: Definitions, tables: Group) -> Iterator[tuple[str, str | Sql]]:
     master = tables.master
     for layout in LAYOUTS.values():
-        created = define.create_helper(master, "held", "unit_outbound", {**layout.labels, WORKER: ()}, "datajoint-link")
+        columns = {**layout.labels, **layout.hidden}
+        created = define.create_helper(master, "held", "unit_outbound", columns, "datajoint-link")
         yield from (("create the helper table", sql) for sql in created)
         for suffix in layout.parts.values():
             part = part_name("unit_outbound", suffix)
             created = define.create_helper_part(master, "held", part, "unit_outbound")
             yield from (("create a part of the helper table", sql) for sql in created)
+    flags = define.note_flags("held", "unit_outbound", master.primary_key)
+    yield from (("note when rows are flagged", sql) for sql in flags)
     comment = define.comment_on("held", "unit_outbound", "Rows held by Lab B [datajoint-link]")
     yield from (("say whom a helper table serves", sql) for sql in comment)
     yield from (("create the table with the numbers", sql) for sql in define.create_numbers("here", "~link"))
-    yield from (("complete a helper table", sql) for sql in define.add_columns("held", "unit_outbound", {WORKER: ()}))
+    for missing in ({WORKER: ()}, dict.fromkeys(TIMES)):
+        completed = define.add_columns("held", "unit_outbound", missing)
+        yield from (("complete a helper table", sql) for sql in completed)
     for table in local_group(tables, "here", "unit").tables:
         yield from (("create a local table", sql) for sql in define.create_table(table))
     added = replace(master["x"], name="y", default="0.5", comment="100%")
@@ -149,6 +154,9 @@ def holding(layout_name: str, dialect: Dialect, tables: Group, layout: Layout) -
         f"keys: {name}": holds.saying(what, SELECTION).selecting(holds.helper.selected) for name, what in says.items()
     }
     yield from ((layout_name + name, sql) for name, sql in told.items())
+    if holds.timed:
+        yield f"{layout_name}note what is refreshed", holds.noting_refreshed(KEYS)
+        yield f"{layout_name}tell since when", holds.reading_since()
     for transition in TRANSITIONS:
         for what, rows in (("range", RANGE), ("keys", KEYS)):
             for sql in holds.change(transition, rows).statements:

@@ -364,6 +364,10 @@ def test_flagged_rows_go_when_they_are_deprecated(
         does(f"SessionOutbound.insert1({row | {'is_flagged': 'TRUE'}})")
     flagged = Session.source.flagged
     assert [key["session"] for key in flagged] == [5, 6]
+    # What is put in anew has no times: it has had others.
+    times = "_flagged IS NOT NULL, _pulled IS NOT NULL"
+    noted = f"SELECT {times} FROM {lab.helper_schema}.{lab.helper_table} WHERE session IN (5, 6) ORDER BY session"
+    assert list(map(tuple, lab.source_server.sql(noted))) == [(True, True), (guarded, guarded)]
     assert (Session & flagged).delete(prompt=False) == 2
     assert does("(SessionOutbound & 'session IN (5, 6)').fetch('is_deprecated').tolist()") == ["TRUE", "TRUE"]
 

@@ -218,7 +218,8 @@ class Source(Selecting, FreeTable):
 
         Values are changed, part rows added, changed and removed, files copied anew; keys stay, and with them what
         refers to the rows. Each entity is refreshed whole or not at all. What is equal is not read, and nothing is
-        changed at the source. Entities that are not shared are left alone: flagged ones, and those in other hands.
+        changed at the source but a time in the helper table. Entities that are not shared are left alone: flagged ones,
+        and those in other hands.
 
         Parameters
         ----------

@@ -1,6 +1,6 @@
 -- create the helper table
 CREATE TABLE `held`.`unit_outbound` (`n` int NOT NULL, `name` varchar(20) CHARACTER
-    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, `process` ENUM('PULL', 'DELETE', 'NONE') NOT NULL DEFAULT 'NONE', `is_flagged` ENUM('TRUE', 'FALSE') NOT NULL DEFAULT 'FALSE', `is_deprecated` ENUM('TRUE', 'FALSE') NOT NULL DEFAULT 'FALSE', `_worker` INT NOT NULL DEFAULT 0, PRIMARY KEY (`n`, `name`), FOREIGN KEY (`n`, `name`) REFERENCES `lab`.`#unit` (`n`, `name`) ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB ROW_FORMAT=DYNAMIC COMMENT='datajoint-link';
+    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, `process` ENUM('PULL', 'DELETE', 'NONE') NOT NULL DEFAULT 'NONE', `is_flagged` ENUM('TRUE', 'FALSE') NOT NULL DEFAULT 'FALSE', `is_deprecated` ENUM('TRUE', 'FALSE') NOT NULL DEFAULT 'FALSE', `_worker` INT NOT NULL DEFAULT 0, `_pulled` TIMESTAMP NULL DEFAULT NULL, `_refreshed` TIMESTAMP NULL DEFAULT NULL, `_flagged` TIMESTAMP NULL DEFAULT NULL ON UPDATE CURRENT_TIMESTAMP, PRIMARY KEY (`n`, `name`), FOREIGN KEY (`n`, `name`) REFERENCES `lab`.`#unit` (`n`, `name`) ON UPDATE RESTRICT ON DELETE RESTRICT) ENGINE=InnoDB ROW_FORMAT=DYNAMIC COMMENT='datajoint-link';
 
 -- create the helper table
 CREATE TABLE `held`.`unit_outbound` (`n` int NOT NULL, `name` varchar(20) CHARACTER
@@ -29,6 +29,9 @@ CREATE TABLE `here`.`~link` (name VARCHAR(64) CHARACTER
 -- complete a helper table
 ALTER TABLE `held`.`unit_outbound` ADD COLUMN `_worker` INT NOT NULL DEFAULT 0;
 
+-- complete a helper table
+ALTER TABLE `held`.`unit_outbound` ADD COLUMN `_pulled` TIMESTAMP NULL DEFAULT NULL, ADD COLUMN `_refreshed` TIMESTAMP NULL DEFAULT NULL, ADD COLUMN `_flagged` TIMESTAMP NULL DEFAULT NULL ON UPDATE CURRENT_TIMESTAMP;
+
 -- create a local table
 CREATE TABLE `here`.`unit` (`n` int NOT NULL COMMENT '', `name` varchar(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin NOT NULL COMMENT '', `x` float NOT NULL COMMENT '', `wave` longblob NULL COMMENT 'samples, 100%%', PRIMARY KEY (`n`, `name`)) ENGINE=InnoDB ROW_FORMAT=DYNAMIC COMMENT='a unit';
@@ -46,7 +49,7 @@ ALTER TABLE `held`.`unit_outbound` DROP FOREIGN KEY `outbound_ibfk_1`, ADD FOREI
 
 -- @link: adopt: (7, 3)
 UPDATE `held`.`unit_outbound`
-    SET _worker = %s
+    SET _worker = %s, _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process IN ('PULL', 'DELETE') AND _worker IN (%s);
 
 -- @link: survey, at rest
@@ -63,8 +66,8 @@ SELECT `held`.`unit_outbound`.process, `held`.`unit_outbound`.is_flagged, `held`
     GROUP BY 1, 2, 3, 4;
 
 -- @link: claim a range: (1, 1, 'a', 7, 7, "it's 100%")
-INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`)
-    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 7
+INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`, `_pulled`)
+    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP
     FROM `lab`.`#unit`
     WHERE NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
     FROM `held`.`unit_outbound` `~held`
@@ -74,8 +77,8 @@ INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_de
     ON DUPLICATE KEY UPDATE `held`.`unit_outbound`.`n` = `held`.`unit_outbound`.`n`;
 
 -- @link: claim a range that nobody holds anything of: (1, 1, 'a', 7, 7, "it's 100%")
-INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`)
-    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 7
+INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`, `_pulled`)
+    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP
     FROM `lab`.`#unit`
     WHERE (n > 3)
     AND ((`lab`.`#unit`.`n` > %s) OR (`lab`.`#unit`.`n` = %s AND `lab`.`#unit`.`name` > %s))
@@ -83,8 +86,8 @@ INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_de
     ON DUPLICATE KEY UPDATE `held`.`unit_outbound`.`n` = `held`.`unit_outbound`.`n`;
 
 -- @link: claim keys: ('[[1, "a"], [2, "b"]]',)
-INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`)
-    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 7
+INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`, `_pulled`)
+    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP
     FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~keys`.`~0` AND `lab`.`#unit`.`name` = `~keys`.`~1`
     WHERE NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
@@ -169,9 +172,20 @@ SELECT `held`.`unit_outbound`.`n`, CONVERT(`held`.`unit_outbound`.`name` USING u
     FROM `lab`.`#unit`
     WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
 
+-- @link: note what is refreshed: ('[[1, "a"], [2, "b"]]',)
+UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
+    SET _refreshed = CURRENT_TIMESTAMP, _flagged = `held`.`unit_outbound`._flagged
+    WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE';
+
+-- @link: tell since when
+SELECT UNIX_TIMESTAMP(MIN(_pulled)), UNIX_TIMESTAMP(MAX(_pulled)), UNIX_TIMESTAMP(MAX(_refreshed)), UNIX_TIMESTAMP(MIN(CASE WHEN `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE' THEN _flagged END))
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE';
+
 -- @link: transition b, range: (1, 1, 'a', 7, 7, "it's 100%")
 UPDATE `held`.`unit_outbound`
-    SET process = 'PULL', is_deprecated = 'FALSE', _worker = 7
+    SET process = 'PULL', is_deprecated = 'FALSE', _worker = 7, _pulled = CURRENT_TIMESTAMP, _refreshed = NULL, _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE'
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
@@ -179,12 +193,12 @@ UPDATE `held`.`unit_outbound`
 -- @link: transition b, keys: ('[[1, "a"], [2, "b"]]',)
 UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
-    SET process = 'PULL', is_deprecated = 'FALSE', _worker = 7
+    SET process = 'PULL', is_deprecated = 'FALSE', _worker = 7, _pulled = CURRENT_TIMESTAMP, _refreshed = NULL, _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE';
 
 -- @link: transition b, range: (1, 1, 'a', 7, 7, "it's 100%")
 UPDATE `held`.`unit_outbound`
-    SET process = 'PULL', _worker = 7
+    SET process = 'PULL', _worker = 7, _pulled = CURRENT_TIMESTAMP, _refreshed = NULL, _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE'
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
@@ -192,12 +206,12 @@ UPDATE `held`.`unit_outbound`
 -- @link: transition b, keys: ('[[1, "a"], [2, "b"]]',)
 UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
-    SET process = 'PULL', _worker = 7
+    SET process = 'PULL', _worker = 7, _pulled = CURRENT_TIMESTAMP, _refreshed = NULL, _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE';
 
 -- @link: transition k, range: (1, 1, 'a', 7, 7, "it's 100%")
 UPDATE `held`.`unit_outbound`
-    SET process = 'DELETE', _worker = 7
+    SET process = 'DELETE', _worker = 7, _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE'
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
@@ -205,12 +219,12 @@ UPDATE `held`.`unit_outbound`
 -- @link: transition k, keys: ('[[1, "a"], [2, "b"]]',)
 UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
-    SET process = 'DELETE', _worker = 7
+    SET process = 'DELETE', _worker = 7, _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE';
 
 -- @link: transition d, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
 UPDATE `held`.`unit_outbound`
-    SET process = 'NONE', is_deprecated = 'FALSE'
+    SET process = 'NONE', is_deprecated = 'FALSE', _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process = 'PULL' AND `held`.`unit_outbound`._worker = %s
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
@@ -218,7 +232,7 @@ UPDATE `held`.`unit_outbound`
 -- @link: transition d, keys: ('[[1, "a"], [2, "b"]]', 7)
 UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
-    SET process = 'NONE', is_deprecated = 'FALSE'
+    SET process = 'NONE', is_deprecated = 'FALSE', _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process = 'PULL' AND `held`.`unit_outbound`._worker = %s;
 
 -- @link: transition e, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
@@ -236,7 +250,7 @@ DELETE `held`.`unit_outbound`
 
 -- @link: transition f, range: (1, 1, 'a', 7, 7, "it's 100%")
 UPDATE `held`.`unit_outbound`
-    SET process = 'DELETE', _worker = 7
+    SET process = 'DELETE', _worker = 7, _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process IN ('NONE', 'PULL')
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
@@ -244,12 +258,12 @@ UPDATE `held`.`unit_outbound`
 -- @link: transition f, keys: ('[[1, "a"], [2, "b"]]',)
 UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
-    SET process = 'DELETE', _worker = 7
+    SET process = 'DELETE', _worker = 7, _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process IN ('NONE', 'PULL');
 
 -- @link: transition g, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
 UPDATE `held`.`unit_outbound`
-    SET process = 'NONE'
+    SET process = 'NONE', _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process = 'DELETE' AND `held`.`unit_outbound`._worker = %s
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
@@ -257,7 +271,7 @@ UPDATE `held`.`unit_outbound`
 -- @link: transition g, keys: ('[[1, "a"], [2, "b"]]', 7)
 UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
-    SET process = 'NONE'
+    SET process = 'NONE', _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process = 'DELETE' AND `held`.`unit_outbound`._worker = %s;
 
 -- @link: transition h, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
@@ -275,7 +289,7 @@ DELETE `held`.`unit_outbound`
 
 -- @link: transition i, range: (7, 1, 1, 'a', 7, 7, "it's 100%")
 UPDATE `held`.`unit_outbound`
-    SET process = 'NONE', is_deprecated = 'TRUE'
+    SET process = 'NONE', is_deprecated = 'TRUE', _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process = 'DELETE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`._worker = %s
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
@@ -283,12 +297,12 @@ UPDATE `held`.`unit_outbound`
 -- @link: transition i, keys: ('[[1, "a"], [2, "b"]]', 7)
 UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
-    SET process = 'NONE', is_deprecated = 'TRUE'
+    SET process = 'NONE', is_deprecated = 'TRUE', _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process = 'DELETE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`._worker = %s;
 
 -- @link: transition j, range: (1, 1, 'a', 7, 7, "it's 100%")
 UPDATE `held`.`unit_outbound`
-    SET is_deprecated = 'TRUE'
+    SET is_deprecated = 'TRUE', _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE'
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
@@ -296,7 +310,7 @@ UPDATE `held`.`unit_outbound`
 -- @link: transition j, keys: ('[[1, "a"], [2, "b"]]',)
 UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
-    SET is_deprecated = 'TRUE'
+    SET is_deprecated = 'TRUE', _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE';
 
 -- @link: transition m, range: (1, 1, 'a', 7, 7, "it's 100%")

@@ -5,7 +5,7 @@ DO $$ BEGIN CREATE TYPE "held"."enum_link_pull_delete_none" AS ENUM ('PULL', 'DE
 DO $$ BEGIN CREATE TYPE "held"."enum_link_true_false" AS ENUM ('TRUE', 'FALSE'); EXCEPTION WHEN duplicate_object THEN NULL; END $$;
 
 -- create the helper table
-CREATE TABLE "held"."unit_outbound" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, "process" "held"."enum_link_pull_delete_none" NOT NULL DEFAULT 'NONE', "is_flagged" "held"."enum_link_true_false" NOT NULL DEFAULT 'FALSE', "is_deprecated" "held"."enum_link_true_false" NOT NULL DEFAULT 'FALSE', "_worker" integer NOT NULL DEFAULT 0, PRIMARY KEY ("n", "name"), FOREIGN KEY ("n", "name") REFERENCES "lab"."#unit" ("n", "name") ON UPDATE NO ACTION ON DELETE NO ACTION) WITH (fillfactor = 50);
+CREATE TABLE "held"."unit_outbound" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, "process" "held"."enum_link_pull_delete_none" NOT NULL DEFAULT 'NONE', "is_flagged" "held"."enum_link_true_false" NOT NULL DEFAULT 'FALSE', "is_deprecated" "held"."enum_link_true_false" NOT NULL DEFAULT 'FALSE', "_worker" integer NOT NULL DEFAULT 0, "_pulled" timestamp with time zone NULL, "_refreshed" timestamp with time zone NULL, "_flagged" timestamp with time zone NULL, PRIMARY KEY ("n", "name"), FOREIGN KEY ("n", "name") REFERENCES "lab"."#unit" ("n", "name") ON UPDATE NO ACTION ON DELETE NO ACTION) WITH (fillfactor = 50);
 
 -- create the helper table
 COMMENT ON TABLE "held"."unit_outbound" IS 'datajoint-link';
@@ -25,6 +25,14 @@ CREATE TABLE "held"."unit_outbound__deletion_requested" ("n" integer NOT NULL, "
 -- create a part of the helper table
 CREATE TABLE "held"."unit_outbound__deletion_approved" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, PRIMARY KEY ("n", "name"), FOREIGN KEY ("n", "name") REFERENCES "held"."unit_outbound" ("n", "name") ON UPDATE NO ACTION ON DELETE NO ACTION);
 
+-- note when rows are flagged
+DO $$ BEGIN CREATE OR REPLACE FUNCTION "held"."link_since_5418bd1c"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp AS $since$ BEGIN UPDATE "held"."unit_outbound"
+    SET "_flagged" = now()
+    WHERE ("n", "name") = (NEW."n", NEW."name"); RETURN NULL; EXCEPTION WHEN OTHERS THEN RETURN NULL; END $since$; REVOKE ALL ON FUNCTION "held"."link_since_5418bd1c"()
+    FROM PUBLIC; CREATE OR REPLACE TRIGGER link_since AFTER UPDATE OF "is_flagged" ON "held"."unit_outbound" FOR EACH ROW WHEN (OLD."is_flagged" IS DISTINCT
+    FROM NEW."is_flagged") EXECUTE FUNCTION "held"."link_since_5418bd1c"(); EXCEPTION WHEN insufficient_privilege THEN NULL; END $$;
+
 -- say whom a helper table serves
 SET lock_timeout = '3s';
 
@@ -40,6 +48,9 @@ GRANT
 
 -- complete a helper table
 ALTER TABLE "held"."unit_outbound" ADD COLUMN "_worker" integer NOT NULL DEFAULT 0;
+
+-- complete a helper table
+ALTER TABLE "held"."unit_outbound" ADD COLUMN "_pulled" timestamp with time zone NULL, ADD COLUMN "_refreshed" timestamp with time zone NULL, ADD COLUMN "_flagged" timestamp with time zone NULL;
 
 -- create a local table
 CREATE TABLE "here"."unit" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, "x" real NOT NULL, "wave" bytea NULL, PRIMARY KEY ("n", "name"));
@@ -64,7 +75,7 @@ ALTER TABLE "held"."unit_outbound" DROP CONSTRAINT "outbound_ibfk_1", ADD FOREIG
 
 -- @link: adopt: (7, 3)
 UPDATE "held"."unit_outbound"
-    SET _worker = %s
+    SET _worker = %s, _flagged = "held"."unit_outbound"._flagged
     WHERE "held"."unit_outbound".process IN ('PULL', 'DELETE') AND _worker IN (%s);
 
 -- @link: survey, at rest
@@ -81,8 +92,8 @@ SELECT "held"."unit_outbound".process, "held"."unit_outbound".is_flagged, "held"
     GROUP BY 1, 2, 3, 4;
 
 -- @link: claim a range: (1, 'a', 7, "it's 100%")
-INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker")
-    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 7
+INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled")
+    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP
     FROM "lab"."#unit"
     WHERE NOT EXISTS (SELECT 1
     FROM "held"."unit_outbound" "~held"
@@ -90,15 +101,15 @@ INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_de
     ON CONFLICT DO NOTHING;
 
 -- @link: claim a range that nobody holds anything of: (1, 'a', 7, "it's 100%")
-INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker")
-    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 7
+INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled")
+    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP
     FROM "lab"."#unit"
     WHERE (n > 3) AND ("lab"."#unit"."n", "lab"."#unit"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("lab"."#unit"."n", "lab"."#unit"."name") <= ((%s)::integer, (%s)::character varying(20))
     ON CONFLICT DO NOTHING;
 
 -- @link: claim keys: ('{1,2}', ['a', 'b'])
-INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker")
-    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 7
+INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled")
+    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP
     FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1") JOIN "lab"."#unit" ON "lab"."#unit"."n" = ("~keys"."~0")::integer AND "lab"."#unit"."name" = ("~keys"."~1")::character varying(20)
     WHERE NOT EXISTS (SELECT 1
     FROM "held"."unit_outbound" "~held"
@@ -172,47 +183,62 @@ SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"::text
     FROM "lab"."#unit"
     WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3));
 
+-- @link: note what is refreshed: ('{1,2}', ['a', 'b'])
+UPDATE "held"."unit_outbound"
+    SET _refreshed = CURRENT_TIMESTAMP, _flagged = "held"."unit_outbound"._flagged
+    FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' THEN TRUE END;
+
+-- @link: tell since when
+SELECT EXTRACT(EPOCH
+    FROM MIN(_pulled)), EXTRACT(EPOCH
+    FROM MAX(_pulled)), EXTRACT(EPOCH
+    FROM MAX(_refreshed)), EXTRACT(EPOCH
+    FROM MIN(CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound".is_deprecated = 'FALSE' THEN _flagged END))
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_deprecated = 'FALSE';
+
 -- @link: transition b, range: (1, 'a', 7, "it's 100%")
 UPDATE "held"."unit_outbound"
-    SET process = 'PULL', is_deprecated = 'FALSE', _worker = 7
+    SET process = 'PULL', is_deprecated = 'FALSE', _worker = 7, _pulled = CURRENT_TIMESTAMP, _refreshed = NULL, _flagged = "held"."unit_outbound"._flagged
     WHERE "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND "held"."unit_outbound".is_deprecated = 'TRUE' AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
 
 -- @link: transition b, keys: ('{1,2}', ['a', 'b'])
 UPDATE "held"."unit_outbound"
-    SET process = 'PULL', is_deprecated = 'FALSE', _worker = 7
+    SET process = 'PULL', is_deprecated = 'FALSE', _worker = 7, _pulled = CURRENT_TIMESTAMP, _refreshed = NULL, _flagged = "held"."unit_outbound"._flagged
     FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
     WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND "held"."unit_outbound".is_deprecated = 'TRUE' THEN TRUE END;
 
 -- @link: transition b, range: (1, 'a', 7, "it's 100%")
 UPDATE "held"."unit_outbound"
-    SET process = 'PULL', _worker = 7
+    SET process = 'PULL', _worker = 7, _pulled = CURRENT_TIMESTAMP, _refreshed = NULL, _flagged = "held"."unit_outbound"._flagged
     WHERE "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
 
 -- @link: transition b, keys: ('{1,2}', ['a', 'b'])
 UPDATE "held"."unit_outbound"
-    SET process = 'PULL', _worker = 7
+    SET process = 'PULL', _worker = 7, _pulled = CURRENT_TIMESTAMP, _refreshed = NULL, _flagged = "held"."unit_outbound"._flagged
     FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
     WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' THEN TRUE END;
 
 -- @link: transition k, range: (1, 'a', 7, "it's 100%")
 UPDATE "held"."unit_outbound"
-    SET process = 'DELETE', _worker = 7
+    SET process = 'DELETE', _worker = 7, _flagged = "held"."unit_outbound"._flagged
     WHERE "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
 
 -- @link: transition k, keys: ('{1,2}', ['a', 'b'])
 UPDATE "held"."unit_outbound"
-    SET process = 'DELETE', _worker = 7
+    SET process = 'DELETE', _worker = 7, _flagged = "held"."unit_outbound"._flagged
     FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
     WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' THEN TRUE END;
 
 -- @link: transition d, range: (7, 1, 'a', 7, "it's 100%")
 UPDATE "held"."unit_outbound"
-    SET process = 'NONE', is_deprecated = 'FALSE'
+    SET process = 'NONE', is_deprecated = 'FALSE', _flagged = "held"."unit_outbound"._flagged
     WHERE "held"."unit_outbound".process = 'PULL' AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
 
 -- @link: transition d, keys: ('{1,2}', ['a', 'b'], 7)
 UPDATE "held"."unit_outbound"
-    SET process = 'NONE', is_deprecated = 'FALSE'
+    SET process = 'NONE', is_deprecated = 'FALSE', _flagged = "held"."unit_outbound"._flagged
     FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
     WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'PULL' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
 
@@ -228,23 +254,23 @@ DELETE
 
 -- @link: transition f, range: (1, 'a', 7, "it's 100%")
 UPDATE "held"."unit_outbound"
-    SET process = 'DELETE', _worker = 7
+    SET process = 'DELETE', _worker = 7, _flagged = "held"."unit_outbound"._flagged
     WHERE "held"."unit_outbound".process IN ('NONE', 'PULL') AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
 
 -- @link: transition f, keys: ('{1,2}', ['a', 'b'])
 UPDATE "held"."unit_outbound"
-    SET process = 'DELETE', _worker = 7
+    SET process = 'DELETE', _worker = 7, _flagged = "held"."unit_outbound"._flagged
     FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
     WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process IN ('NONE', 'PULL') THEN TRUE END;
 
 -- @link: transition g, range: (7, 1, 'a', 7, "it's 100%")
 UPDATE "held"."unit_outbound"
-    SET process = 'NONE'
+    SET process = 'NONE', _flagged = "held"."unit_outbound"._flagged
     WHERE "held"."unit_outbound".process = 'DELETE' AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
 
 -- @link: transition g, keys: ('{1,2}', ['a', 'b'], 7)
 UPDATE "held"."unit_outbound"
-    SET process = 'NONE'
+    SET process = 'NONE', _flagged = "held"."unit_outbound"._flagged
     FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
     WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'DELETE' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
 
@@ -260,23 +286,23 @@ DELETE
 
 -- @link: transition i, range: (7, 1, 'a', 7, "it's 100%")
 UPDATE "held"."unit_outbound"
-    SET process = 'NONE', is_deprecated = 'TRUE'
+    SET process = 'NONE', is_deprecated = 'TRUE', _flagged = "held"."unit_outbound"._flagged
     WHERE "held"."unit_outbound".process = 'DELETE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound"._worker = %s AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
 
 -- @link: transition i, keys: ('{1,2}', ['a', 'b'], 7)
 UPDATE "held"."unit_outbound"
-    SET process = 'NONE', is_deprecated = 'TRUE'
+    SET process = 'NONE', is_deprecated = 'TRUE', _flagged = "held"."unit_outbound"._flagged
     FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
     WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'DELETE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound"._worker = %s THEN TRUE END;
 
 -- @link: transition j, range: (1, 'a', 7, "it's 100%")
 UPDATE "held"."unit_outbound"
-    SET is_deprecated = 'TRUE'
+    SET is_deprecated = 'TRUE', _flagged = "held"."unit_outbound"._flagged
     WHERE "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound".is_deprecated = 'FALSE' AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("held"."unit_outbound"."n", "held"."unit_outbound"."name") <= ((%s)::integer, (%s)::character varying(20));
 
 -- @link: transition j, keys: ('{1,2}', ['a', 'b'])
 UPDATE "held"."unit_outbound"
-    SET is_deprecated = 'TRUE'
+    SET is_deprecated = 'TRUE', _flagged = "held"."unit_outbound"._flagged
     FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
     WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound".is_deprecated = 'FALSE' THEN TRUE END;
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ..config import Address, Credentials
 from ..errors import ConfigError, NotFoundError
 from ..model.backends import BACKENDS
-from ..model.layouts import LINK
+from ..model.layouts import FLAGGED, LINK
 from ..model.schema import Table, nearest
 from ..model.served import holders
 from ..servers.catalogue import Catalogue
@@ -22,8 +22,8 @@ from ..servers.site import Site
 from ..servers.sites import site_of
 from .anchors import anchor, held_by, to_anchor, unanchor
 
-#: What everybody may change in a helper table.
-FLAG = LINK.columns["is_flagged"]
+#: What everybody may change in a helper table; the server itself changes the second with the first.
+FREE = (LINK.columns["is_flagged"], FLAGGED)
 
 
 @dataclass(frozen=True)
@@ -139,5 +139,5 @@ def _is_helper(table: Table) -> bool:
 
 
 def _guarded(table: Table) -> Guarded:
-    fixed: Sequence[str] = [name for name in table.names if name != FLAG]
+    fixed: Sequence[str] = [name for name in table.names if name not in FREE]
     return Guarded(table.schema, table.name, fixed, holders(table.comment) or f"Rows held by {table.schema}")

@@ -22,7 +22,7 @@ from ..errors import (
     ServerError,
     UnreachableError,
 )
-from ..model.layouts import WORKER, Layout
+from ..model.layouts import HelperColumns, Layout
 from ..model.mapping import widened, widens
 from ..model.schema import Column, Table, part_name
 from ..model.served import Mark, Told, Words, read, shown, write
@@ -202,8 +202,10 @@ class _Provider:
             yield define.create_schema(self.schema)
         there = self.catalogue.tables(self.schema)
         if self.name not in there:
-            columns: dict[str, tuple[str, ...]] = {**self.layout.labels, WORKER: ()}
+            columns: HelperColumns = {**self.layout.labels, **self.layout.hidden}
             yield from define.create_helper(source, self.schema, self.name, columns, self._comment_over(""))
+            if self.layout.times:
+                yield from define.note_flags(self.schema, self.name, source.primary_key)
         for part in self.parts:
             if part not in there:
                 yield from define.create_helper_part(source, self.schema, part, self.name)
@@ -274,11 +276,10 @@ class _Provider:
         """Add the columns that a helper table made by an older program lacks, where there is no doing without them."""
         needed = {c: labels for c, labels in self.layout.labels.items() if c not in helper.names}
         if not needed:
-            return helper
-        if WORKER not in helper.names:
-            needed[WORKER] = ()
+            return self._timed(helper)
+        added = {**needed, **{c: labels for c, labels in self.layout.hidden.items() if c not in helper.names}}
         try:
-            for statement in self.source.definitions.add_columns(helper.schema, helper.name, needed):
+            for statement in self.source.definitions.add_columns(helper.schema, helper.name, added):
                 self.session.execute(statement)
         except PrivilegeError as error:
             raise PrivilegeError(
@@ -292,6 +293,27 @@ class _Provider:
             # Another process may just have done the same.
             if not set(needed) <= set(self._read(helper.name).names):
                 raise
+        return self._read(helper.name)
+
+    def _timed(self, helper: Table) -> Table:
+        """Add the columns with times to a helper table that lacks them, where the account may: it is served as well."""
+        if set(self.layout.times) <= set(helper.names):
+            return helper
+        define = self.source.definitions
+        try:
+            # Links may well be used for the first time at once.
+            self.session.lock((lock_number(self.schema), 0), wait=True)
+            self.session.execute(define.impatiently)
+            there = self._read(helper.name)
+            if missing := [column for column in self.layout.times if column not in there.names]:
+                added = define.add_columns(helper.schema, helper.name, dict.fromkeys(missing))
+                with self.session.transaction():
+                    for statement in (*added, *define.note_flags(helper.schema, helper.name, helper.primary_key)):
+                        self.session.execute(statement)
+        except UnreachableError:
+            raise
+        except LinkError as error:
+            logger.info("%s: the helper table gets no columns with times: %s", self.spec.class_name, error.what)
         return self._read(helper.name)
 
 
@@ -325,7 +347,7 @@ def check_key(source: Table, layout: Layout) -> None:
     """Raise DefinitionError for a source table whose key leaves no room for the columns of a helper table."""
     if not source.primary_key:
         raise DefinitionError(f"The source table {source.schema}.{source.name} has no primary key.")
-    taken = [name for name in source.primary_key if name.lower() in (*layout.labels, WORKER)]
+    taken = [name for name in source.primary_key if name.lower() in (*layout.labels, *layout.hidden)]
     if taken:
         raise DefinitionError(
             f"The primary key of the source table {source.schema}.{source.name} has the attribute {taken[0]}, which is "

@@ -6,6 +6,9 @@ and holds an advisory lock of that number for as long as its connection lives. T
 belong to a dead run; the next run adopts them. A helper table without that column (made by an older program) is worked
 on by one run at a time.
 
+Hidden columns say since when, where they are there; that takes no statement of its own but for a refresh. When a row is
+flagged the server itself notes it, of each change that does not say otherwise: so the statements here all do.
+
 Methods that take no session return SQL, which can be read without a server (tests/golden); the others run it.
 """
 
@@ -16,17 +19,21 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from ..model.layouts import LINK, WORKER, Layout
+from ..model.layouts import FLAGGED, LINK, PULLED, REFRESHED, TIMES, WORKER, Layout
 from ..model.ranges import ALL, EVERYTHING, Chunk, Key, Range, Rows, Selection, Sql
 from ..model.schema import Table
 from ..model.states import (
     AT_REST,
+    HELD,
     HOLD,
     NONE,
+    PULL,
     PULLING,
     REST,
+    SHARED,
     UNASKED,
     UNFINISHED,
+    UNSETTLED,
     Condition,
     Count,
     HelperRow,
@@ -37,6 +44,9 @@ from ..servers.keyed import Keyed, Segment, batches
 from ..servers.session import Session, lock_number
 
 H = TypeVar("H", bound="Holds")
+
+#: At the source's clock.
+NOW = "CURRENT_TIMESTAMP"
 
 
 class Change(NamedTuple):
@@ -64,6 +74,8 @@ class Holds:
         The number of the run whose holds these are; 0 for none.
     multi : bool
         Whether several runs may work at a time.
+    timed : bool
+        Whether the helper table says since when.
     """
 
     def __init__(self, dialect: Dialect, source: Table, helper: Table, layout: Layout = LINK) -> None:
@@ -73,6 +85,8 @@ class Holds:
         self.rows = Keyed(dialect, source, source.key_columns)
         self.table = self.helper.name
         self.multi = WORKER in helper.names
+        self.timed = set(TIMES) <= set(helper.names)
+        self._untouched = {FLAGGED: f"{self.table}.{FLAGGED}"} if FLAGGED in helper.names else {}
         self.worker = 0
         self._space = lock_number(helper.schema, helper.name)
 
@@ -111,7 +125,8 @@ class Holds:
     def adopting(self, dead: set[int]) -> Sql:
         """UPDATE: the unfinished rows of dead runs are this one's."""
         marks = ", ".join(["%s"] * len(dead))
-        sql = f"UPDATE {self.table} SET {WORKER} = %s WHERE {self.condition(UNFINISHED)} AND {WORKER} IN ({marks})"
+        adopted = _assigned({WORKER: "%s", **self._untouched})
+        sql = f"UPDATE {self.table} SET {adopted} WHERE {self.condition(UNFINISHED)} AND {WORKER} IN ({marks})"
         return sql, (self.worker, *dead)
 
     def survey(self, session: Session, selection: Selection = ALL) -> list[Count]:
@@ -170,7 +185,9 @@ class Holds:
         # The number of a row at rest means nothing, and is not worth another write.
         if self.multi and then.get("process", NONE) != NONE:
             values[WORKER] = str(self.worker)
-        return ", ".join(f"{column} = {value}" for column, value in values.items())
+        if self.timed and then.get("process") == PULL:
+            values |= {PULLED: NOW, REFRESHED: "NULL"}
+        return _assigned({**values, **self._untouched}) if values else ""
 
     # claims
 
@@ -212,6 +229,8 @@ class Holds:
         said = {self.columns[name]: repr(value) for name, value in HOLD._asdict().items() if name in self.columns}
         if self.multi:
             said[WORKER] = str(self.worker)
+        if self.timed:
+            said[PULLED] = NOW
         select = f"SELECT {', '.join([*self.rows.references, *said.values()])} {rows}"
         return self.dialect.insert_new(self.table, [*self.rows.names, *said], select, self.rows.names[0])
 
@@ -297,6 +316,27 @@ class Holds:
             tuple(arg for _, args in counted for arg in args),
         )
 
+    # since when
+
+    def note_refreshed(self, session: Session, keys: Sequence[Key]) -> None:
+        """Note that shared entities have been refreshed by now."""
+        for batch in batches(keys) if self.timed else ():
+            session.execute(*self.noting_refreshed(batch))
+
+    def noting_refreshed(self, keys: Sequence[Key]) -> Sql:
+        """UPDATE: some entities, if they are shared, have been refreshed by now."""
+        return self.helper.change(_assigned({REFRESHED: NOW, **self._untouched}), keys, (self.condition(SHARED), ()))
+
+    def since(self, session: Session, selection: Selection = ALL) -> list[float | None]:
+        """Of :meth:`reading_since` the times, in seconds since 1970."""
+        return list(session.query(*self.reading_since(selection))[0]) if self.timed else [None] * 4
+
+    def reading_since(self, selection: Selection = ALL) -> Sql:
+        """SELECT: the first and last time of what is held and at rest, the last refresh, the first flag that waits."""
+        waiting = f"CASE WHEN {self.condition(UNSETTLED)} THEN {FLAGGED} END"
+        times = (f"MIN({PULLED})", f"MAX({PULLED})", f"MAX({REFRESHED})", f"MIN({waiting})")
+        return self.saying(HELD, selection).selecting(", ".join(map(self.dialect.seconds, times)))
+
     # what helper rows say
 
     def condition(self, says: Condition) -> str:
@@ -309,6 +349,10 @@ class Holds:
 
     def _value(self, name: str) -> str:
         return f"{self.table}.{self.columns[name]}"
+
+
+def _assigned(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{column} = {value}" for column, value in values.items())
 
 
 def _is_whole(within: Range) -> bool:

@@ -12,6 +12,13 @@ from dataclasses import dataclass, field
 from .states import FLAGS, PROCESSES
 
 WORKER = "_worker"
+#: Hidden columns with times, by the source's clock: since when the row holds for the copy of now, when a refresh has
+#: last changed that copy, when the source has last set or taken back the flag.
+PULLED, REFRESHED, FLAGGED = TIMES = ("_pulled", "_refreshed", "_flagged")
+
+#: The columns of a helper table beside its key: each with its labels, the default last; without any for a number; None
+#: for a time.
+HelperColumns = Mapping[str, tuple[str, ...] | None]
 
 _LABELS = {"process": PROCESSES, "is_flagged": FLAGS, "is_deprecated": FLAGS}
 
@@ -28,16 +35,24 @@ class Layout:
         What a part table of the helper table says, and the end of its name.
     elsewhere : str
         What to do about a helper table of another layout.
+    times : tuple of str
+        Hidden columns that say since when; there may be none of them.
     """
 
     columns: Mapping[str, str]
     parts: Mapping[str, str] = field(default_factory=dict)
     elsewhere: str = "Name another helper table in @link."
+    times: tuple[str, ...] = ()
 
     @property
     def labels(self) -> dict[str, tuple[str, ...]]:
         """What may stand in each column, last what does unless it is said otherwise."""
         return {column: _LABELS[said] for said, column in self.columns.items()}
+
+    @property
+    def hidden(self) -> HelperColumns:
+        """What a helper table has beside these, hidden from the source's users."""
+        return {WORKER: (), **dict.fromkeys(self.times)}
 
     @property
     def visible(self) -> dict[str, tuple[str, ...]]:
@@ -50,4 +65,7 @@ class Layout:
         return self.parts.get("is_flagged")
 
 
-LINK = Layout({"process": "process", "is_flagged": "is_flagged", "is_deprecated": "is_deprecated"})
+LINK = Layout(
+    {"process": "process", "is_flagged": "is_flagged", "is_deprecated": "is_deprecated"},
+    times=TIMES,
+)

@@ -6,6 +6,7 @@ import html
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -104,6 +105,36 @@ def _named(keys: Sequence[object]) -> str:
     return f" ({', '.join([*map(str, keys[:_SHOWN]), *more])})" if keys else ""
 
 
+@dataclass(frozen=True)
+class Since:
+    """Since when: of what is held and at rest, by the source's clock; None where the helper table does not say it.
+
+    Attributes
+    ----------
+    first_pulled, last_pulled : datetime or None
+        When the first and the last of the holds was taken that are there for the copies of now: each was copied at that
+        time or a little later.
+    last_refreshed : datetime or None
+        When a refresh last changed a copy.
+    flagged : datetime or None
+        When the source flagged the first of those that it waits for.
+    """
+
+    first_pulled: datetime | None = None
+    last_pulled: datetime | None = None
+    last_refreshed: datetime | None = None
+    flagged: datetime | None = None
+
+    def __str__(self) -> str:
+        pulled = [self.first_pulled, self.last_pulled] if self.first_pulled != self.last_pulled else [self.last_pulled]
+        said = (("pulled", pulled), ("last refreshed", [self.last_refreshed]), ("flagged since", [self.flagged]))
+        return ", ".join(f"{word} {' to '.join(map(_when, times))}" for word, times in said if None not in times)
+
+
+def _when(time: datetime | None) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S %Z}"
+
+
 class Status(Mapping[str, int]):
     """Counts of entities by state; prints as a small table.
 
@@ -115,9 +146,14 @@ class Status(Mapping[str, int]):
         The link.
     in_other_hands : mapping of State to int
         How many of them pulls or deletions that run at this moment have in hand.
+    since : Since
+        When they were pulled, refreshed and flagged.
     """
 
-    def __init__(self, counts: Mapping[State, int], title: str, in_other_hands: Mapping[State, int]) -> None:
+    def __init__(
+        self, counts: Mapping[State, int], title: str, in_other_hands: Mapping[State, int], since: Since
+    ) -> None:
+        self.since = since
         self.in_other_hands = {state: number for state, number in in_other_hands.items() if number}
         self._counts = {state.value: counts.get(state, 0) for state in State}
         self._title = title
@@ -135,11 +171,13 @@ class Status(Mapping[str, int]):
         width = max(map(len, self._counts))
         resting = (State.UNSHARED.value, State.SHARED.value)
         lines = [f"{name:<{width}}  {n:>12,}" for name, n in self._counts.items() if n or name in resting]
-        return "\n".join([self._title, *lines, *_in_other_hands(self)])
+        since = str(self.since)
+        return "\n".join([self._title, *lines, *([since] if since else []), *_in_other_hands(self)])
 
     def _repr_html_(self) -> str:
         rows = "".join(f"<tr><td>{name}</td><td>{n:,}</td></tr>" for name, n in self._counts.items())
-        return f"<table><caption>{self._title}</caption><tr><th>state</th><th>entities</th></tr>{rows}</table>"
+        table = f"<table><caption>{self._title}</caption><tr><th>state</th><th>entities</th></tr>{rows}</table>"
+        return f"{table}<p>{self.since}</p>"
 
 
 class Damaged(NamedTuple):

@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+from ..model.layouts import HelperColumns
 from ..model.schema import Column, ForeignKey, Table
 from ..model.states import TRUE
 from .dialect import Dialect
-
-#: The columns of a helper table beside its key: each with its labels, the default last, or without any for a number.
-HelperColumns = Mapping[str, Sequence[str]]
 
 
 class Definitions(ABC):
@@ -26,6 +24,8 @@ class Definitions(ABC):
 
     #: What refuses to delete a row that is referred to.
     refuses: ClassVar[str] = "RESTRICT"
+    #: Lets what changes a table fail soon where others are busy with it: whoever comes while it waits would wait too.
+    impatiently: ClassVar[str]
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
@@ -87,6 +87,10 @@ class Definitions(ABC):
     def add_columns(self, schema: str, name: str, columns: HelperColumns) -> list[str]:
         """The statements that add columns to a helper table."""
 
+    def note_flags(self, schema: str, name: str, key: Sequence[str]) -> list[str]:
+        """The statements that let the server note the time when a helper row is flagged: nobody else knows it."""
+        return []  # the column itself says so
+
     @abstractmethod
     def rename_columns(self, schema: str, name: str, columns: Mapping[str, str]) -> list[str]:
         """The statements that give columns other names: all at once, or within a transaction."""
@@ -116,8 +120,8 @@ class Definitions(ABC):
         """A key column exactly as the source has it."""
 
     @abstractmethod
-    def helper_column(self, schema: str, name: str, labels: Sequence[str]) -> str:
-        """A column of a helper table in a schema, with labels, or a number."""
+    def helper_column(self, schema: str, name: str, labels: Sequence[str] | None) -> str:
+        """A column of a helper table in a schema, with labels, or a number, or a time."""
 
     def create_keyed(
         self, source: Table, schema: str, name: str, referred: tuple[str, str], columns: HelperColumns

@@ -166,6 +166,10 @@ class Dialect(ABC):
     def bucket(self, columns: Sequence[tuple[Column, str]], number: int) -> str:
         """One of so many buckets, a power of two, that follows from a key: the same on both ends that are alike."""
 
+    @abstractmethod
+    def seconds(self, time: str) -> str:
+        """A time as seconds since 1970."""
+
     # statements in which dialects differ
 
     @abstractmethod

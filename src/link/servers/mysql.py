@@ -201,6 +201,9 @@ class MySQL(Dialect):
         # Twice: a checksum is linear, so that sums of them are the same for whole families of keys.
         return f"CRC32(CRC32(CONCAT_WS(',', {fields})))"
 
+    def seconds(self, time: str) -> str:
+        return f"UNIX_TIMESTAMP({time})"
+
     # statements in which dialects differ
 
     def insert_new(self, table: str, columns: Sequence[str], select: str, key: str) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import DefinitionError
+from ..model.layouts import FLAGGED, HelperColumns
 from ..model.schema import Column, Table
-from .definitions import Definitions, HelperColumns
+from .definitions import Definitions
 from .dialect import linkable_kind
 
 #: Characters of a comment.
@@ -22,6 +23,8 @@ _STORED = "ENGINE=InnoDB ROW_FORMAT=DYNAMIC"
 
 class MySQLDefinitions(Definitions):
     """The statements that make, and change, tables on MySQL and MariaDB."""
+
+    impatiently = "SET SESSION lock_wait_timeout = 3"
 
     def create_table(self, table: Table) -> list[str]:
         lines = [
@@ -96,7 +99,11 @@ class MySQLDefinitions(Definitions):
         default = "" if column.type.partition("(")[0] != "timestamp" else " DEFAULT '1970-01-01 00:00:01'"
         return f"{self.dialect.quote(column.name)} {_full_type(column)} NOT NULL{default}"
 
-    def helper_column(self, schema: str, name: str, labels: Sequence[str]) -> str:
+    def helper_column(self, schema: str, name: str, labels: Sequence[str] | None) -> str:
+        if labels is None:
+            # The link's own statements leave the time as it is: who else changes a row has set or taken back a flag.
+            changed = " ON UPDATE CURRENT_TIMESTAMP" if name == FLAGGED else ""
+            return f"{self.dialect.quote(name)} TIMESTAMP NULL DEFAULT NULL{changed}"
         kind = f"ENUM({', '.join(map(self.dialect.text, labels))})" if labels else "INT"
         default = self.dialect.text(labels[-1]) if labels else 0
         return f"{self.dialect.quote(name)} {kind} NOT NULL DEFAULT {default}"
@@ -111,8 +118,7 @@ class MySQLDefinitions(Definitions):
 
     def comment_on(self, schema: str, name: str, comment: str) -> list[str]:
         return [
-            # Whoever comes while this waits would wait as well.
-            "SET SESSION lock_wait_timeout = 3",
+            self.impatiently,
             f"ALTER TABLE {self.dialect.full_name(schema, name)} COMMENT={self.dialect.text(comment)}",
         ]
 

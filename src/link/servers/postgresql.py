@@ -102,6 +102,9 @@ class PostgreSQL(Dialect):
         # Under another collation texts that it takes for equal would have one hash.
         return f"hashtextextended(concat_ws(',', {fields}) COLLATE \"C\", 0)"
 
+    def seconds(self, time: str) -> str:
+        return f"EXTRACT(EPOCH FROM {time})"
+
     # statements in which dialects differ
 
     def insert_new(self, table: str, columns: Sequence[str], select: str, key: str) -> str:

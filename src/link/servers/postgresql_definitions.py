@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ..model.layouts import FLAGGED, LINK, HelperColumns
 from ..model.schema import Column, Table
-from .definitions import Definitions, HelperColumns
+from .definitions import Definitions
 from .dialect import linkable_kind, plain
 from .postgresql import PostgreSQL
 
@@ -17,6 +19,7 @@ class PostgreSQLDefinitions(Definitions):
     dialect: PostgreSQL
     #: From version 18 on RESTRICT has an error of its own, which DataJoint does not know for a refusal.
     refuses = "NO ACTION"
+    impatiently = "SET lock_timeout = '3s'"
 
     def create_table(self, table: Table) -> list[str]:
         name = self.dialect.name_of(table)
@@ -175,7 +178,9 @@ class PostgreSQLDefinitions(Definitions):
     def key_column(self, column: Column) -> str:
         return f"{self.dialect.quote(column.name)} {self.dialect.type_of(column)}{self._collate(column)} NOT NULL"
 
-    def helper_column(self, schema: str, name: str, labels: Sequence[str]) -> str:
+    def helper_column(self, schema: str, name: str, labels: Sequence[str] | None) -> str:
+        if labels is None:
+            return f"{self.dialect.quote(name)} timestamp with time zone NULL"
         kind = self._helper_enum(schema, labels) if labels else "integer"
         default = self.dialect.text(labels[-1]) if labels else 0
         return f"{self.dialect.quote(name)} {kind} NOT NULL DEFAULT {default}"
@@ -190,13 +195,32 @@ class PostgreSQLDefinitions(Definitions):
 
     def comment_on(self, schema: str, name: str, comment: str) -> list[str]:
         return [
-            "SET lock_timeout = '3s'",
+            self.impatiently,
             f"COMMENT ON TABLE {self.dialect.full_name(schema, name)} IS {self.dialect.text(comment)}",
         ]
 
     def add_columns(self, schema: str, name: str, columns: HelperColumns) -> list[str]:
         added = ", ".join(f"ADD COLUMN {self.helper_column(schema, *column)}" for column in columns.items())
         return [*self._helper_enums(schema, columns), f"ALTER TABLE {self.dialect.full_name(schema, name)} {added}"]
+
+    def note_flags(self, schema: str, name: str, key: Sequence[str]) -> list[str]:
+        # A trigger before the change would have every statement of the link's lock each row first. It is the owner who
+        # notes it: others may change nothing but the flag. And no flag shall be refused for the sake of its time.
+        table, quote = self.dialect.full_name(schema, name), self.dialect.quote
+        function = self.dialect.full_name(schema, f"link_since_{zlib.crc32(name.encode()):08x}")
+        flag, new = quote(LINK.columns["is_flagged"]), ", ".join(f"NEW.{quote(column)}" for column in key)
+        noted = f"UPDATE {table} SET {quote(FLAGGED)} = now() WHERE ({self.listed(key)}) = ({new})"
+        body = f"BEGIN {noted}; RETURN NULL; EXCEPTION WHEN OTHERS THEN RETURN NULL; END"
+        how = "LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp"
+        return [
+            self._unless(
+                "insufficient_privilege",
+                f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger {how} AS $since$ {body} $since$",
+                f"REVOKE ALL ON FUNCTION {function}() FROM PUBLIC",
+                f"CREATE OR REPLACE TRIGGER link_since AFTER UPDATE OF {flag} ON {table} FOR EACH ROW "
+                f"WHEN (OLD.{flag} IS DISTINCT FROM NEW.{flag}) EXECUTE FUNCTION {function}()",
+            )
+        ]
 
     def rename_columns(self, schema: str, name: str, columns: Mapping[str, str]) -> list[str]:
         table, quote = self.dialect.full_name(schema, name), self.dialect.quote
@@ -206,7 +230,7 @@ class PostgreSQLDefinitions(Definitions):
         return f"ALTER TABLE {self.dialect.full_name(schema, name)} RENAME TO {self.dialect.quote(new)}"
 
     def _helper_enums(self, schema: str, columns: HelperColumns) -> list[str]:
-        kinds = dict.fromkeys(tuple(labels) for labels in columns.values() if labels)
+        kinds = dict.fromkeys(labels for labels in columns.values() if labels)
         return [self._create_enum(self._helper_enum(schema, labels), labels) for labels in kinds]
 
     def _helper_enum(self, schema: str, labels: Sequence[str]) -> str:
@@ -215,7 +239,10 @@ class PostgreSQLDefinitions(Definitions):
 
     def _create_enum(self, name: str, labels: Sequence[str]) -> str:
         values = ", ".join(map(self.dialect.text, labels))
-        return f"DO $$ BEGIN CREATE TYPE {name} AS ENUM ({values}); EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+        return self._unless("duplicate_object", f"CREATE TYPE {name} AS ENUM ({values})")
+
+    def _unless(self, error: str, *statements: str) -> str:
+        return f"DO $$ BEGIN {'; '.join(statements)}; EXCEPTION WHEN {error} THEN NULL; END $$"
 
 
 def _own_name(enum_type: str) -> str:

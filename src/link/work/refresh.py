@@ -5,11 +5,12 @@ What differs is found as :mod:`.verify` finds it. Then, for one batch of entitie
 1. local: an advisory lock, so that no two refreshes of a table put older content over newer
 2. source: read master and parts in one snapshot, as a pull does, into temporary tables here; files are copied
 3. local: one transaction: lock the master rows, remove part rows that have gone, change what differs, add what is new
+4. source: the helper rows note the time
 
 What was computed from the older content is deleted in that same transaction, if it is to be: at no moment it stands
 beside the newer one, and of an entity that is refused it stays.
 
-Nothing is changed at the source, and no entity changes its state. Between any two statements the process may be
+Nothing else is changed at the source, and no entity changes its state. Between any two statements the process may be
 killed: each entity is what it was, or what the source has, and the next refresh goes on.
 """
 
@@ -287,6 +288,8 @@ class Refresher:
                 local.unlock(self._lock)
             raise
         local.unlock(self._lock)
+        if not failed:
+            patiently(lambda: self.run.holds.note_refreshed(self.run.home, shared))
         return batch, failed
 
     # what the source has, beside the local tables

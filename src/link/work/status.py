@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 from ..ends.ends import Ends
 from ..model.ranges import ALL, Selection
-from ..model.results import Status
+from ..model.results import Since, Status
 from ..model.states import AT_REST, DEPRECATED, UNFINISHED, Count, State, state_of
 from .comparing import Comparison
 from .run import Run
@@ -37,6 +38,7 @@ def status(ends: Ends, selection: Selection = ALL, *, deep: bool = False) -> Sta
                         assert state
                         counts[state] += len(some)
         busy = _in_other_hands(both, survey, selection)
+        since = Since(*map(_as_time, run.holds.since(run.home, selection)))
         differ = deep or both.may_differ(selection, counts[State.SHARED])
         if differ:
             gone = sum(len(gone) for _, gone in both.by_presence(AT_REST, selection))
@@ -47,13 +49,17 @@ def status(ends: Ends, selection: Selection = ALL, *, deep: bool = False) -> Sta
             back = sum(len(here) for here, _ in both.by_presence(DEPRECATED))
             counts[State.DEPRECATED] -= back
             counts[State.TAINTED] += back
-    return Status(counts, f"{ends.name}: entities by state", busy)
+    return Status(counts, f"{ends.name}: entities by state", busy, since)
 
 
 def flagged(ends: Ends, selection: Selection = ALL) -> list[dict[str, Any]]:
     """The primary keys of a selection that the source wants deleted and that are local."""
     with Run(ends) as run:
         return [run.as_dict(key) for key in Comparison(run).flagged(selection)]
+
+
+def _as_time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(float(seconds), timezone.utc)
 
 
 def _in_other_hands(both: Comparison, survey: Sequence[Count], selection: Selection) -> Counter[State]:
