@@ -90,6 +90,30 @@ def test_ordinary_table(lab: Lab) -> None:
     assert (Session & "session = 500").fetch1("note") == "changed"
     assert Session.source.status()[State.LOCAL_ONLY] == 1
     assert Session.source.pull().shared == 12 and len(Session()) == 13
+    assert Session.source.verify() and Session.source.refresh().equal == 12
+
+
+def test_edits_are_told_once(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """Of the table and its parts, by all that changes rows, and without the source."""
+    Session = granted(lab, sessions(lab, 4))
+    Session().source.pull()
+    Session.insert1({"subject": 9, "session": 99})
+    Session.Trial.insert([{"subject": 9, "session": 99, "trial": 0, "score": 1.0}], skip_duplicates=True)
+    assert "edited" not in caplog.text
+    with Session.connection.transaction:
+        Session.Trial.update1({"subject": 1, "session": 1, "trial": 0, "score": -1.0})
+    assert caplog.text.count("Session: rows were edited here.") == 1
+    Session.update1({"subject": 2, "session": 2, "note": "mine"})
+    Session.Trial.insert1({"subject": 9, "session": 99, "trial": 0, "score": 2.0}, replace=True)
+    assert caplog.text.count("edited") == 1
+    assert (Session.Trial & "session = 1 AND trial = 0").fetch1("score") == -1
+    keys = [{"subject": n, "session": n} for n in (1, 2)]
+    assert Session.source.verify().differing == keys
+    assert Session.source.refresh().keys == keys
+    assert (Session & "session = 2").fetch1("note") == "s2"
+    linked(lab, "Session").Trial.insert([{"subject": 9, "session": 99, "trial": 0, "score": 3.0}], True)
+    assert caplog.text.count("edited") == 1
+    assert (Session.Trial & "session = 99").fetch1("score") == 3
 
 
 @pytest.mark.parametrize("name", ["SessionOutbound", "session_outbound"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, cast
@@ -23,6 +24,8 @@ from .signals import final
 from .view import Source
 from .work.deletion import delete, tell_of_holds
 from .work.ending import drop
+
+logger = logging.getLogger("link")
 
 #: Keys of rows that DataJoint deletes by one statement, where it cannot do so by the conditions.
 KEYS_AT_ONCE = 1000
@@ -216,7 +219,7 @@ class LinkedMeta(TableMeta):
                 local.revive()
             for name in cls._link.local_parts():
                 part = part_class(master, name)
-                setattr(cls, part, type(part, (dj.Part,), {"definition": ...}))
+                setattr(cls, part, type(part, (LinkedPart,), {"definition": ..., "_link": cls._link}))
             schema = dj.Schema(
                 cls._link.spec.local_schema,
                 connection=local.connection,
@@ -234,7 +237,39 @@ class _SourceOf:
         return owner._source_class(owner._link)
 
 
-class LinkedTable(Selecting, dj.Manual, metaclass=LinkedMeta):
+class Editing:
+    """A local table that says what follows from changing rows which were pulled."""
+
+    _link: Link
+
+    def update1(self, row: Mapping[str, Any]) -> None:
+        """Update one row, as in DataJoint; of a pulled one ``source.refresh()`` brings back the source's values."""
+        cast(Any, super()).update1(row)
+        self._tell()
+
+    def insert(self, rows: Any, replace: bool = False, *more: Any, **options: Any) -> None:
+        """Insert rows, as in DataJoint; of a pulled one that is replaced it is as with :meth:`update1`."""
+        cast(Any, super()).insert(rows, replace, *more, **options)
+        if replace:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Say it once; whether a row is held only the source knows, which may be away."""
+        name = self._link.spec.class_name
+        if self._link.connect_local().is_news((name, "edited")):
+            logger.warning(
+                "%s: rows were edited here. Of what was pulled, source.verify() will name them, and source.refresh() "
+                "bring back the source's values. Corrections belong to the source; attributes of your own into a table "
+                "that refers to this one.",
+                name,
+            )
+
+
+class LinkedPart(Editing, dj.Part):
+    """A part of a linked table: an ordinary DataJoint table otherwise."""
+
+
+class LinkedTable(Editing, Selecting, dj.Manual, metaclass=LinkedMeta):
     """A local table whose rows come from a source table: an ordinary DataJoint table otherwise."""
 
     _link: Link
