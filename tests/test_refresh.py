@@ -428,11 +428,12 @@ def test_interrupted(lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
     edit(lab, "UPDATE {t} SET note = 'new'", "UPDATE {t}__site SET label = 'new'")
     replace, calls = refresh.Refresher._replace, list[Any]()
 
-    def interrupted(*args: Any) -> None:
-        replace(*args)
+    def interrupted(*args: Any) -> Any:
+        deleted = replace(*args)
         calls.append(args)
         if len(calls) == 2:
             raise KeyboardInterrupt
+        return deleted
 
     with monkeypatch.context() as patched:
         patched.setattr(refresh.Refresher, "_replace", interrupted)
@@ -458,6 +459,6 @@ def test_how_many_statements_it_takes(lab: Lab, monkeypatch: pytest.MonkeyPatch,
         numbers.append(len(statements))
         sent.append("".join(s.sql for s in statements if s.port == lab.local_server.port))
         assert result.refreshed == (1 if where == "probe = 7" else 40)
-    assert numbers[0] == numbers[1] < 90
+    assert numbers[0] <= numbers[1] <= numbers[0] + 2 < 90
     if lab.kind != "postgresql":
         assert sent[0].count("'note 8'") == 0

@@ -271,16 +271,18 @@ class Holds:
         condition, _ = self.saying(says, selection).condition
         return self.helper.equal(session, keys, condition)
 
-    def fingerprint(self, session: Session, keys: Sequence[Key], says: Condition) -> tuple[int, int]:
+    def fingerprint(self, session: Session, rows: Rows, says: Condition) -> tuple[int, int]:
         """How many of some helper rows say this, and a number that is another one when some were held anew."""
-        number = f"COALESCE(SUM({self.table}.{WORKER}), 0)" if self.multi else "0"
-        count, total = 0, 0
-        for batch in batches(keys):
-            rows, args = self.helper.rows_of(batch)
+        selected = f"COUNT(*), COALESCE(SUM({self.table}.{WORKER}), 0)" if self.multi else "COUNT(*), 0"
+        if isinstance(rows, Range):
+            found = session.query(*self.saying(says, within=rows).selecting(selected))
+        else:
             condition = self.dialect.unguessed(self.condition(says))
-            found = session.query(f"SELECT COUNT(*), {number} {rows} WHERE {condition}", args)[0]
-            count, total = count + int(found[0]), total + int(found[1])
-        return count, total
+            lists = (self.helper.rows_of(batch) for batch in batches(rows))
+            found = [
+                row for sql, args in lists for row in session.query(f"SELECT {selected} {sql} WHERE {condition}", args)
+            ]
+        return sum(int(row[0]) for row in found), sum(int(row[1]) for row in found)
 
     def has_others(self, session: Session, chunk: Chunk) -> bool:
         """Whether the source has more rows in a chunk than were claimed."""

@@ -41,11 +41,14 @@ class Looked(NamedTuple):
         Those that are local, and whose rows are not the same on both servers.
     missing : list of Key
         Those that are not local.
+    whole : Range or None
+        Where all that is shared in a range differs: the range, and ``differing`` is in the source's order.
     """
 
     entities: int
     differing: list[Key]
     missing: list[Key]
+    whole: Range | None = None
 
 
 class Comparison:

@@ -29,6 +29,8 @@ BUCKETS = 1024
 SECONDS = 1.0
 #: The first range, as a share of a batch of keys; and the longest one, in batches.
 FIRST, LONGEST = 1 / 16, 8
+#: One of so many rows is so many that all of a range are looked at.
+MOST = 4
 
 #: Of each bucket that has rows, how many, and the sum of their digests.
 Digests = Mapping[int, tuple[int, int]]
@@ -57,6 +59,8 @@ class _Ranges:
         self.within = within
         #: Whether the last range had other rows at either end: they are counted first then.
         self.mixed = False
+        #: Whether the last range differed in so many rows that the next may well do so.
+        self.finds_most = False
 
     def looked(self) -> Iterator[Looked]:
         """Look at all of them."""
@@ -82,6 +86,8 @@ class _Ranges:
                 size = min(4 * size, comparing.FEW * LONGEST)
             elif took > 2 * SECONDS:
                 size = max(size // 2, 1)
+            if self.finds_most:
+                size = min(size, comparing.FEW)
             yield from found
 
     def _listed(self, within: Range) -> list[Looked]:
@@ -93,11 +99,11 @@ class _Ranges:
         """Look at a range with so many shared entities."""
         run, both = self.run, self.both
         there, here = _Rows(run.home.dialect, within), _Rows(run.local.dialect, within)
+        shared, local = self.holds.saying(SHARED, self.selection, within), Segment(run.rows, within)
         different = None if self.mixed else self._different(there, here, number=number)
         if different is None:
-            shared = self.holds.saying(SHARED, self.selection, within)
-            theirs, ours = Segment(self.holds.rows, within), Segment(run.rows, within)
-            numbers = both.at_once(lambda: theirs.count(run.home), lambda: ours.count(run.local))
+            theirs = Segment(self.holds.rows, within)
+            numbers = both.at_once(lambda: theirs.count(run.home), lambda: local.count(run.local))
             self.mixed = numbers != (number, number)
             if numbers[1] > 2 * number:
                 return self._listed(within)  # most of what is here is something else
@@ -105,14 +111,29 @@ class _Ranges:
                 there = replace(there, of=shared)
             others: Sequence[int] = ()
             if numbers[1] != number:
-                keys = both.at_once(partial(_digests_of, run.home, shared), partial(_digests_of, run.local, ours))
-                others = list(keys[1] - keys[0])
+                digests = both.at_once(partial(_digests_of, run.home, shared), partial(_digests_of, run.local, local))
+                others = list(digests[1] - digests[0])
             different = self._different(there, here, others) or {}
         suspects = self._suspects(there, here, different)
-        # Not as they are written: part rows may do that in another way than the master's row.
-        named = sorted(self.holds.equal(run.home, suspects, SHARED, self.selection))
-        present = both.present(named)
-        return [Looked(number, [k for k in named if k in present], [k for k in named if k not in present])]
+        self.finds_most = MOST * len(suspects) > number
+        if not self.finds_most:
+            named = sorted(self._meant(suspects))
+            present = both.present(named)
+            return [Looked(number, [k for k in named if k in present], [k for k in named if k not in present])]
+        # It is quicker to read all keys than to look so many up.
+        keys = both.at_once(lambda: shared.keys(run.home), lambda: set(local.keys(run.local)))
+        meant = self._meant(suspects, keys[0])
+        differing = [key for key in keys[0] if key in meant and key in keys[1]]
+        missing = [key for key in keys[0] if key in meant and key not in keys[1]]
+        whole = within if len(differing) == len(keys[0]) == number else None
+        return [Looked(number, differing, missing, whole)]
+
+    def _meant(self, suspects: Sequence[Key], known: Sequence[Key] = ()) -> set[Key]:
+        """The shared entities that some keys mean: part rows may write a key in another way than the master's row."""
+        wanted = set(suspects)
+        meant = wanted.intersection(known)
+        others = list(wanted - meant)
+        return meant.union(self.holds.equal(self.run.home, others, SHARED, self.selection)) if others else meant
 
     def _different(
         self, there: _Rows, here: _Rows, others: Sequence[int] = (), number: int | None = None

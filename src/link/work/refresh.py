@@ -25,7 +25,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from tqdm.auto import tqdm
 
@@ -34,11 +34,11 @@ from ..errors import LinkError, LockedError, PrivilegeError, TransferError, Unre
 from ..files.copies import CHUNK_FILE_BYTES, CHUNK_FILES, Batch, Files
 from ..files.objects import ObjectError
 from ..model.mapping import TablePair
-from ..model.ranges import EVERYTHING, Key, Range, Selection, Sql
+from ..model.ranges import EVERYTHING, Key, Range, Rows, Selection, Sql
 from ..model.results import RefreshResult
 from ..model.schema import Table
 from ..model.states import ASKED, SHARED, UNFINISHED
-from ..servers.keyed import Keyed, batches
+from ..servers.keyed import Keyed, Segment, batches
 from ..servers.session import Block, Form, lock_number
 from ..servers.staging import Staging
 from ..signals import BusyError, RowError
@@ -152,11 +152,16 @@ def refresh_range(
                 if looked.missing:
                     counts.skipped[GONE] = counts.skipped.get(GONE, 0) + len(looked.missing)
                 counts.equal += looked.entities - len(looked.differing) - len(looked.missing)
-                found += share.cover(looked.differing, counts)
-                bar.update(looked.entities)
-                if len(found) >= FEW:
+                differing = share.cover(looked.differing, counts)
+                whole = looked.whole if len(differing) == len(looked.differing) else None
+                if whole is None:
+                    found += differing
+                if whole or len(found) >= FEW:
                     act(found)
                     found = []
+                if whole:
+                    act(differing, whole)
+                bar.update(looked.entities)
             act(found)
 
     try:
@@ -175,6 +180,16 @@ def refresh_range(
 def _bar(run: Run, selection: Selection, display_progress: bool) -> tqdm[NoReturn]:
     total = run.holds.saying(SHARED, selection).count(run.home) if display_progress else None
     return tqdm(total=total, unit="row", desc=run.name, disable=not display_progress)
+
+
+class _Staged(NamedTuple):
+    """Entities that are staged: their keys; the rows of the source by which they are told; what says of their holds
+    whether they are the same; and their files."""
+
+    keys: Sequence[Key]
+    rows: Rows
+    mark: tuple[int, int]
+    files: Batch
 
 
 class Refresher:
@@ -209,14 +224,14 @@ class Refresher:
         # Whether others have just been busy with the same rows: some may be gone here.
         self._is_beside_others = False
 
-    def count(self, keys: Sequence[Key]) -> None:
+    def count(self, keys: Sequence[Key], whole: Range | None = None) -> None:
         """Entities that are refreshed, or would be."""
         self.result.refreshed += len(keys)
         self.result.entities += keys
         self.result.keys += map(self.run.as_dict, keys)
 
-    def refresh(self, suppress_errors: bool, keys: Sequence[Key]) -> None:
-        """Refresh entities, batch by batch.
+    def refresh(self, suppress_errors: bool, keys: Sequence[Key], whole: Range | None = None) -> None:
+        """Refresh entities, batch by batch; where they are all that is shared in a range, in the source's order.
 
         Raises
         ------
@@ -225,8 +240,11 @@ class Refresher:
         """
         while keys:
             batch = next(batches(keys[: self.pace.rows]))
-            keys = keys[len(batch) :]
-            failed = self._refresh(batch)
+            keys, within = keys[len(batch) :], None
+            if whole:
+                within = Range(whole.after, batch[-1] if keys else whole.upto)
+                whole = Range(batch[-1], whole.upto)
+            failed = self._refresh(batch, within=within)
             again = len(batch)
             # What one of them has given up another may take by now.
             while failed and len(failed) < again:
@@ -247,12 +265,14 @@ class Refresher:
         )
         self.result.refused.append((shown, refused))
 
-    def _refresh(self, keys: Sequence[Key], known: Batch | None = None) -> dict[Key, RowError]:
+    def _refresh(
+        self, keys: Sequence[Key], known: Batch | None = None, within: Range | None = None
+    ) -> dict[Key, RowError]:
         """Refresh entities together, or where some are refused by halves; those that are, with the reasons."""
         if not keys:
             return {}
         try:
-            batch, failed = patiently(lambda: self._bring(keys, known))
+            batch, failed = patiently(lambda: self._bring(keys, known, within))
         except RowError as error:
             if len(keys) == 1:
                 return {keys[0]: error}
@@ -263,7 +283,9 @@ class Refresher:
             return {**failed, **self._refresh([key for key in keys if key not in failed], batch)}
         return {}
 
-    def _bring(self, keys: Sequence[Key], known: Batch | None) -> tuple[Batch, dict[Key, ObjectError]]:
+    def _bring(
+        self, keys: Sequence[Key], known: Batch | None, within: Range | None
+    ) -> tuple[Batch, dict[Key, ObjectError]]:
         """Refresh entities together, unless a file cannot be had of some; their files, and those that fail.
 
         Entities that are not shared any more are left alone.
@@ -272,14 +294,15 @@ class Refresher:
         local.lock(self._lock, wait=True)
         try:
             if self._is_beside_others:
-                keys, self._is_beside_others = sorted(self.both.present(keys)), False
-            batch, shared, mark = self._stage(keys, known)
+                keys, within, self._is_beside_others = sorted(self.both.present(keys)), None, False
+            staged = self._stage(keys, known, within)
+            batch, shared = staged.files, staged.keys
             failed = batch.wait()
             if not failed:
-                staged = {staging.table.name: staging.staged for staging in self.stagings}
-                batch.rewrite(local, lambda here: staged[here.name])
+                tables = {staging.table.name: staging.staged for staging in self.stagings}
+                batch.rewrite(local, lambda here: tables[here.name])
                 with local.transaction():
-                    deleted = self._replace(shared, mark)
+                    deleted = self._replace(staged)
                 self.count(shared)
                 self.result.deleted.update({n: self.result.deleted.get(n, 0) + k for n, k in deleted.items()})
         except LinkError as error:
@@ -294,18 +317,19 @@ class Refresher:
 
     # what the source has, beside the local tables
 
-    def _stage(self, keys: Sequence[Key], known: Batch | None) -> tuple[Batch, Sequence[Key], tuple[int, int]]:
-        """Read entities into the temporary tables; their files, those that are shared, and the mark of their holds."""
+    def _stage(self, keys: Sequence[Key], known: Batch | None, within: Range | None) -> _Staged:
+        """Read entities into the temporary tables, those that are shared."""
         run, home = self.run, self.run.home
         with home.transaction(snapshot=True):
-            shared, mark = keys, run.holds.fingerprint(home, keys, SHARED)
-            if mark[0] < len(keys):
-                shared = sorted(run.holds.existing(home, keys, SHARED))
-                mark = run.holds.fingerprint(home, shared, SHARED)
+            shared, rows = keys, keys if within is None or not self._is_whole(within, len(keys)) else within
+            mark = run.holds.fingerprint(home, rows, SHARED)
+            if mark[0] != len(keys):
+                rows = shared = sorted(run.holds.existing(home, keys, SHARED))
+                mark = run.holds.fingerprint(home, rows, SHARED)
             if not shared:
-                return Batch(), [], mark
-            batch = self.files.begin(home, lambda there: Keyed(home.dialect, there).rows_of(shared), True, known)
-            size = self._read(shared)
+                return _Staged(shared, rows, mark, Batch())
+            batch = self.files.begin(home, lambda there: self._rows_of(there, rows), True, known)
+            size = self._read(rows, len(shared))
             # Of the table that it is held in, and of no other that has taken its name.
             run.ends.require_held(home)
             if not run.mapping.exact:
@@ -314,14 +338,25 @@ class Refresher:
                     raise RowError(OTHERWISE)
         bounds = [(CHUNK_BYTES, size), (CHUNK_FILES, batch.count), (CHUNK_FILE_BYTES, batch.size)]
         self.pace.adapt(len(shared), bounds)
-        return batch, shared, mark
+        return _Staged(shared, rows, mark, batch)
 
-    def _read(self, keys: Sequence[Key]) -> int:
+    def _is_whole(self, within: Range, number: int) -> bool:
+        """Whether the source has so many rows in a range, and no more."""
+        return Segment(self.run.holds.rows, within).count(self.run.home) == number
+
+    def _rows_of(self, there: Table, rows: Rows) -> Sql:
+        """FROM onward: the rows of some entities at the source."""
+        keyed = Keyed(self.run.home.dialect, there)
+        if not isinstance(rows, Range):
+            return keyed.rows_of(rows)
+        condition, args = keyed.within(rows)
+        return f"FROM {keyed.name} WHERE {condition}", args
+
+    def _read(self, rows: Rows, entities: int) -> int:
         """Load the source's rows of some entities into the temporary tables; how many bytes they have."""
-        home = self.run.home
-        rows = [Keyed(home.dialect, pair.there).rows_of(keys) for pair in self.pairs]
-        numbers, size = [len(keys), *self._count(rows[1:])], 0
-        for pair, staging, some, number in zip(self.pairs, self.stagings, rows, numbers, strict=True):
+        sources = [self._rows_of(pair.there, rows) for pair in self.pairs]
+        numbers, size = [entities, *self._count(sources[1:])], 0
+        for pair, staging, some, number in zip(self.pairs, self.stagings, sources, numbers, strict=True):
             self._create(staging)
             loaded, length = self._transfer(pair.there, staging.staged, some)
             size += length
@@ -388,7 +423,7 @@ class Refresher:
 
     # into the local tables
 
-    def _replace(self, keys: Sequence[Key], mark: tuple[int, int]) -> dict[str, int]:
+    def _replace(self, staged: _Staged) -> dict[str, int]:
         """Within a transaction: let the local rows be what is staged of them; which dependent rows were deleted.
 
         Raises
@@ -397,13 +432,12 @@ class Refresher:
             Some were deleted, or deleted and pulled anew, or flagged since they were read.
         """
         run, local = self.run, self.run.local
-        if not keys:
+        if not staged.keys:
             return {}
         master, *parts = self.stagings
-        locked = int(local.query(master.locking)[0][0])
-        if locked != len(keys) or run.holds.fingerprint(run.home, keys, SHARED) != mark:
-            raise BusyError(f"{run.name}: rows were deleted, or flagged, while they were refreshed.", "Try again.")
-        deleted = self._delete_dependents(keys)
+        if parts or self.descent is not None:
+            self._require(int(local.query(master.locking)[0][0]) == len(staged.keys))
+        deleted = self._delete_dependents(staged.keys)
         for part in reversed(parts):
             try:
                 local.execute(part.removal(master))
@@ -417,7 +451,13 @@ class Refresher:
                 local.execute(staging.update)
         for part in parts:
             local.execute(part.insertion)
+        # Now that all of it is locked.
+        self._require(run.holds.fingerprint(run.home, staged.rows, SHARED) == staged.mark)
         return deleted
+
+    def _require(self, undisturbed: bool) -> None:
+        if not undisturbed:
+            raise BusyError(f"{self.run.name}: rows were deleted, or flagged, while they were refreshed.", "Try again.")
 
     def _delete_dependents(self, keys: Sequence[Key]) -> dict[str, int]:
         """Delete what depends on entities and can be made anew; how many rows of which tables."""
