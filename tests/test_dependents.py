@@ -44,7 +44,7 @@ class Analysis:
         self.Probe = granted(lab, theirs)
         self.Probe.source.pull()
         self.context: dict[str, Any] = {"Probe": self.Probe}
-        self.schemas: list[Any] = [lab.local.Schema(f"{lab.prefix}_{name}") for name in ("first", "second")]
+        self.schemas: list[Any] = [lab.local.Schema(f"{lab.prefix}_{name}") for name in ("the-first", "second")]
 
         class Depth(dj.Computed):
             definition = "-> Probe\n---\ntwice: float64"
@@ -282,7 +282,9 @@ def test_what_another_link_has_brought(lab: Lab) -> None:
     assert linked_unit not in told and analysis.keys(
         table_of(analysis, "UnitStat"), told[analysis.context["UnitStat"]]
     ) == {(3,)}
-    assert analysis.Probe.source.refresh(dependents="delete").refreshed == 2
+    result = analysis.Probe.source.refresh(dependents="delete", processes=2)
+    assert result.refreshed == 2 and result.deleted[analysis.Depth.full_table_name] == 1
+    assert analysis.keys(analysis.Depth, result.dependents[analysis.Depth]) == {(3,)}
     assert analysis.keys(analysis.Depth) == {(n,) for n in range(10) if n != 7}
     assert len(linked_unit()) == 5
     assert analysis.keys(table_of(analysis, "UnitStat")) == {(0,), (1,), (2,), (4,)}

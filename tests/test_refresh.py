@@ -244,7 +244,12 @@ def test_the_right_to_make_temporary_tables(lab: Lab) -> None:
         assert raised.value.hint
         (statement,) = re.findall(r"GRANT [^;]*", raised.value.hint)
         assert Probe.source.verify().compared == 14
+        planned = Probe.source.refresh(dry_run=True)
+        with pytest.raises(PrivilegeError, match="temporary tables are made") as raised:
+            len(planned.dependents)
+        assert statement in str(raised.value.hint)
         lab.local_server.sql(statement)
+        assert len(planned.dependents) == 0
         assert Probe.source.refresh().refreshed == 14
     finally:
         lab.local_server.sql(given)

@@ -407,7 +407,8 @@ def dependents(connection: Any, tables: Iterable[tuple[str, str]]) -> list[tuple
     grown = 0
     while grown < len(found):
         grown = len(found)
-        found |= {master for name in found if (master := extract_master(name)) and master in graph}
+        # By name, whatever characters are in it.
+        found |= {master for name in found if (master := name.rpartition("__")[0] + name[-1]) in graph}
         found = found.union(*(networkx.descendants(graph, name) for name in found))
     return [_parted(name) for name in graph.topo_sort() if name in found]
 
