@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import logging
+import pickle
 from contextlib import closing, suppress
 from typing import Any
 
@@ -13,7 +14,7 @@ from lab import Lab
 from pipelines import contents, declare, granted
 from recorder import Statement
 
-from link import TransferError
+from link import LinkError, TransferError
 from link.errors import ConfigError
 from link.servers import keyed
 from link.work import dependents
@@ -190,6 +191,10 @@ def test_what_became_stale(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [len(batch) for batch in told[analysis.Quality].batches(4)] == [4, 2]
     with pytest.raises(KeyError):
         told["nothing"]
+    sent: Any = pickle.loads(pickle.dumps(result))
+    assert sent.keys == result.keys
+    with pytest.raises(LinkError, match="where they were refreshed"):
+        len(sent.dependents)
     equal = analysis.Probe.source.refresh().dependents
     assert (
         not equal and repr(equal) == "no dependents" and analysis.keys(analysis.Depth, equal[analysis.Depth]) == set()

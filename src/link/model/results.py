@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from ..errors import LinkError
 from .ranges import Key
 from .states import State
 
@@ -293,6 +294,10 @@ class Dependents(Mapping[Any, DependentRows]):
         self._count = count
         self._read = read
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # With a result that travels to another process; there is no connection there to look it up by.
+        return Dependents, (_elsewhere, _elsewhere)
+
     @cached_property
     def _tables(self) -> dict[str, tuple[str, int]]:
         return self._count()
@@ -323,6 +328,13 @@ class Dependents(Mapping[Any, DependentRows]):
             for name in self
         )
         return f"<table><tr><th>table</th><th>tier</th><th>rows</th></tr>{rows}</table>"
+
+
+def _elsewhere(*_: str) -> Any:
+    raise LinkError(
+        "What depends on refreshed entities is looked up where they were refreshed, and this result comes from there.",
+        "Ask for it in that process; or restrict the dependent tables by .keys, as far as they have its attributes.",
+    )
 
 
 def _no_keys(_: str) -> Iterator[dict[str, Any]]:
