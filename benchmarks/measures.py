@@ -238,6 +238,23 @@ class Bench:
         time_taken = figure(f"refresh-{kind}", title, "pulling them anew", runs, 1.5)
         return [time_taken, memory(f"refresh-memory-{kind}", f"memory, {title}", runs)]
 
+    def adopting(self, source: str, local: str | None = None) -> Figure:
+        """Adopting rows that are local, equal and not held, against pulling them."""
+        with self.small(source, local, rows=self.sizes.few) as yard:
+            runs: Runs = []
+            for _ in range(self.sizes.runs):
+                peer = pulled(yard, "Unit")
+                pulled(yard, "Unit", keep=True)
+                yard.source.sql(f"DELETE FROM {yard.lab.helper_schema}.{yard.lab.helper_table}")
+                tables.analyse(yard.local, f"{yard.lab.local_schema}.unit")
+                ours = yard.run("adopt", "Unit")
+                assert ours.rows == peer.rows
+                runs.append({"ours": ours, "peer": peer})
+        name = source if local is None else f"{source}-{local}"
+        title = f"holding {self.sizes.few:,} equal rows, {TITLES[source]}" + (f" to {TITLES[local]}" if local else "")
+        # Between kinds the values travel, and are compared here.
+        return figure(f"adopting-{name}", title, "pulling them", runs, 1.0 if local is None else 2.0)
+
     def mending(self, kind: str) -> Figure:
         """Refreshing a hundred edited rows among many, against verifying all when they are equal."""
         with self.small(kind, rows=self.sizes.shared) as yard:
@@ -289,7 +306,8 @@ class Bench:
         """Every measure by its name."""
         found: dict[str, Callable[[], Figure | list[Figure]]] = {"import": self.imports}
         by_kind: list[Callable[[str], Figure | list[Figure]]] = [self.full, self.datajoint, self.nothing]
-        by_kind += [self.verify, self.delete, self.refresh, self.mending, self.latency, self.scale, self.large]
+        by_kind += [self.verify, self.delete, self.refresh, self.mending, self.adopting, self.latency]
+        by_kind += [self.scale, self.large]
         for measure in by_kind:
             for kind in KINDS:
                 found[f"{measure.__name__}-{kind}"] = partial(measure, kind)
@@ -302,6 +320,7 @@ class Bench:
             for source, local in ((other, "postgresql"), ("postgresql", other)):
                 found[f"cross-{source}-{local}"] = partial(self.cross, source, local)
             found[f"verify-{other}-postgresql"] = partial(self.verify, other, "postgresql")
+            found[f"adopting-{other}-postgresql"] = partial(self.adopting, other, "postgresql")
         return found
 
 

@@ -29,6 +29,12 @@ def pull(spec: dict[str, Any]) -> Action:
     return lambda: int(source.pull().pulled)
 
 
+def adopt(spec: dict[str, Any]) -> Action:
+    """Pull what is local already, and not held."""
+    source = linked(spec)().source
+    return lambda: int(source.pull().adopted)
+
+
 def verify(spec: dict[str, Any]) -> Action:
     """Verify rows that are equal."""
     source = linked(spec)().source
@@ -111,6 +117,7 @@ def peak_bytes() -> int:
 
 OPERATIONS: dict[str, Callable[[dict[str, Any]], Action]] = {
     "pull": pull,
+    "adopt": adopt,
     "refresh": refresh,
     "verify": verify,
     "delete": delete,

@@ -51,8 +51,8 @@ def test_what_0_x_declared_is_measured_beside_what_2_x_did(tiny: measures.Bench,
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 def test_refreshing(tiny: measures.Bench, kind: str) -> None:
-    """Both ways of refreshing, at sizes at which all that is edited is refreshed."""
-    for measure in (tiny.refresh, tiny.mending):
+    """Both ways of refreshing, and adopting, at sizes at which all is done that is to be."""
+    for measure in (tiny.refresh, tiny.mending, tiny.adopting):
         taken = measure(kind)
         assert all(figure.ours > 0 for figure in (taken if isinstance(taken, list) else [taken]))
 

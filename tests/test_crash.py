@@ -84,6 +84,7 @@ SCENES = {
         [2, 3, 4, 9],
         states_of(State.UNSHARED, shared=[0, 2, 9], deprecated=[1, 4, 5, 6]),
     ),
+    "adoption": Scene("Session.source.pull()", {}, range(8), states_of(State.SHARED), step=2),
     "first pull": Scene("Session.source.pull()", {}, [], states_of(State.SHARED), first_use=True),
 }
 MODES: list[list[Mode]] = [["kill before"], ["kill after"], ["cut before"], ["cut after"], ["cut after and kill"]]

@@ -105,7 +105,7 @@ def test_what_was_left_is_finished_first(lab: Lab) -> None:
     for table_name in ("session__trial", "session"):
         lab.local_server.sql(f"DELETE FROM {lab.local_schema}.{table_name} WHERE session = 7")
     result = Session.source.pull(processes=2)
-    assert (result.pulled, result.shared) == (201, 99)
+    assert (result.pulled, result.shared, result.adopted) == (201, 98, 1)
     assert helper_rows(lab) == [REST] * 300
     assert_same(lab, table, "trial")
 

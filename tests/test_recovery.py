@@ -252,7 +252,7 @@ def test_unheld_rows_are_compared(lab: Lab) -> None:
     local = contents(lab.local_server, lab.local_schema)
     assert Session.source.status()[State.UNHELD] == 4
     result = Session.source.pull()
-    assert (result.pulled, result.shared) == (0, 10)
+    assert (result.pulled, result.shared, result.adopted) == (0, 6, 2)
     assert result.differing == [{"subject": 1, "session": 1}, {"subject": 2, "session": 2}]
     assert contents(lab.local_server, lab.local_schema) == local
     assert count_held(lab) == 10

@@ -11,6 +11,7 @@ from .api import LinkedTable, link
 from .config import reference
 from .errors import (
     ConfigError,
+    ConflictError,
     ConnectionLimitError,
     CredentialsError,
     DefinitionError,
@@ -38,6 +39,7 @@ _mends.mend()
 
 __all__ = [
     "ConfigError",
+    "ConflictError",
     "ConnectionLimitError",
     "CredentialsError",
     "DefinitionError",

@@ -46,6 +46,7 @@ def link(
     database: str | None = None,
     port: int | None = None,
     use_tls: bool | Mapping[str, Any] | None = None,
+    conflicts: Literal["keep", "raise", "skip", "replace"] = "keep",
     holder: str | None = None,
     connection: Any = None,
 ) -> Callable[[type], Any]:
@@ -87,6 +88,9 @@ def link(
         The source server's port.
     use_tls : bool or mapping, optional
         As for ``dj.conn``.
+    conflicts : {'keep', 'raise', 'skip', 'replace'}
+        What pulls do about rows that are local, not held, and not what the source has, unless they are told: see
+        :meth:`Source.pull`.
     holder : str, optional
         Who holds, in words for people at the source, such as ``"Lab B"``: they read it in the comment of the helper
         table.
@@ -130,6 +134,7 @@ def link(
             database=database,
             port=port,
             use_tls=use_tls,
+            conflicts=conflicts,
             holder=holder,
             parts_named=parts_named(cls),
         )

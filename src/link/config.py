@@ -139,6 +139,9 @@ def reference(store: str) -> Reference:
 #: What may read local tables.
 READERS = ("2.x", "0.x")
 
+#: What a pull may do about rows that are local, not held, and not what the source has; first what it does unasked.
+CONFLICTS = ("keep", "raise", "skip", "replace")
+
 #: The local store for one of the source; or both, where the source's goes by another name in these settings.
 LocalStore = str | tuple[str, str] | Reference
 
@@ -162,6 +165,8 @@ class LinkSpec:
         Columns, with what ``codecs=`` takes them for.
     datajoint : str
         The DataJoint that reads the local tables: ``"2.x"``, or ``"0.x"`` for 0.12 to 0.14.
+    conflicts : str
+        What a pull does about local rows that are not what the source has, unless it is told.
     holder : str or None
         Who holds, in words for people at the source.
     parts_named : frozenset of str
@@ -181,6 +186,7 @@ class LinkSpec:
     codec_pairs: tuple[tuple[str, str], ...] = ()
     datajoint: str = READERS[0]
     layout: Layout = LINK
+    conflicts: str = field(default=CONFLICTS[0], compare=False)
     holder: str | None = field(default=None, compare=False)
     parts_named: frozenset[str] = field(default=frozenset(), compare=False)
     create_schema: bool = field(default=True, compare=False)
@@ -224,6 +230,7 @@ def make_spec(
     database: str | None,
     port: int | None,
     use_tls: bool | Mapping[str, Any] | None,
+    conflicts: str = CONFLICTS[0],
     holder: str | None = None,
     parts_named: frozenset[str] = frozenset(),
 ) -> LinkSpec:
@@ -250,6 +257,7 @@ def make_spec(
         )
     require_codecs(codecs)
     require_reader(datajoint)
+    require_conflicts(conflicts)
     if port is not None and (not isinstance(port, int) or not 0 < port < 65536):
         raise ConfigError(f"port must be a number from 1 to 65535, not {port!r}.")
     if use_tls is not None and not isinstance(use_tls, (bool, Mapping)):
@@ -276,6 +284,7 @@ def make_spec(
         use_tls=use_tls,
         codec_pairs=tuple((codecs or {}).items()),
         datajoint=datajoint,
+        conflicts=conflicts,
         holder=holder,
         parts_named=parts_named,
     )
@@ -287,6 +296,17 @@ def require_reader(datajoint: object) -> None:
         raise ConfigError(
             f"datajoint={datajoint!r} is not known.",
             "It says what reads the local tables: '2.x', or '0.x' for DataJoint 0.12 to 0.14.",
+        )
+
+
+def require_conflicts(conflicts: object) -> None:
+    """Raise ConfigError for what is no word for conflicts."""
+    if conflicts not in CONFLICTS:
+        raise ConfigError(
+            f"conflicts={conflicts!r} is not known.",
+            "What becomes of local rows that are not held and not what the source has: 'keep' holds them as they are, "
+            "'raise' is an error before anything is held, 'skip' leaves them alone, 'replace' brings them to the "
+            "source's content.",
         )
 
 

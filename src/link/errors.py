@@ -19,6 +19,7 @@
         │   ├── HelperMismatchError         the helper table belongs to another link
         │   └── LocalMismatchError          the local table has another heading
         ├── TransactionError            called inside an open local transaction
+        ├── ConflictError               local rows of the same keys that are not what the source has
         └── TransferError               rows that could not be moved; the entity stays Unshared
 
 Every message says what happened, where (server, table, key) and what to do about it. No message holds a password.
@@ -108,6 +109,10 @@ class LocalMismatchError(DefinitionError):
 
 class TransactionError(LinkError):
     """Called inside an open transaction on the local connection."""
+
+
+class ConflictError(LinkError):
+    """Rows are local and not held, and are not what the source has; of a pull with ``conflicts="raise"``."""
 
 
 class TransferError(LinkError):

@@ -11,6 +11,7 @@ from typing import Any, Literal, NoReturn, cast
 import datajoint as dj
 
 from . import host
+from .config import require_conflicts
 from .ends.ends import Ends
 from .ends.linking import Link
 from .errors import ConfigError, LinkError
@@ -47,13 +48,15 @@ class Source(Selecting, FreeTable):
         dry_run: bool = False,
         suppress_errors: bool = False,
         transfers: int = 8,
+        conflicts: Literal["keep", "raise", "skip", "replace"] | None = None,
         processes: int = 1,
         executor: Executor | None = None,
     ) -> PullResult:
         """Copy the selected rows, with all their part rows, to the local table, and hold them at the source.
 
-        What is there already is left alone; what the source wants deleted is never pulled. Whatever an interrupted
-        run left is finished first. Any number of pulls may run at once.
+        What is shared already is left alone; what the source wants deleted is never pulled. Whatever an interrupted
+        run left is finished first. Any number of pulls may run at once. Rows that are local and not held are held, and
+        not copied, where they are the same as the source's.
 
         Parameters
         ----------
@@ -70,6 +73,11 @@ class Source(Selecting, FreeTable):
             error with the result.
         transfers : int
             Copy so many files at once (each worker).
+        conflicts : {'keep', 'raise', 'skip', 'replace'}
+            What becomes of entities that are local, not held, and not what the source has: ``'keep'`` holds them as
+            they are, and names them in the result; ``'raise'`` is an error before anything is held; ``'skip'`` leaves
+            them alone, and counts them; ``'replace'`` holds them, and brings them to the source's content in place, as
+            :meth:`refresh` does. Default: what ``@link`` was told, else ``'keep'``.
         processes : int
             Pull with so many worker processes.
         executor : concurrent.futures.Executor, optional
@@ -85,6 +93,8 @@ class Source(Selecting, FreeTable):
         ------
         TransferError
             The local server does not take an entity; it is left unshared, what was pulled stays.
+        ConflictError
+            With ``conflicts="raise"`` there are such entities.
         TransactionError
             Called inside an open local transaction.
         LinkError
@@ -97,6 +107,8 @@ class Source(Selecting, FreeTable):
         ):
             if value is not None and value < least:
                 raise ConfigError(f"{name} must be at least {least}, not {value!r}.")
+        word = self._link.spec.conflicts if conflicts is None else conflicts
+        require_conflicts(word)
         with final():
             selection = self._selection(*restrictions)
             options: dict[str, Any] = {
@@ -104,6 +116,7 @@ class Source(Selecting, FreeTable):
                 "max_calls": max_calls,
                 "suppress_errors": suppress_errors,
                 "transfers": transfers,
+                "conflicts": word,
             }
             if (processes > 1 or executor) and not dry_run:
                 workers = processes if processes > 1 else os.cpu_count() or 1

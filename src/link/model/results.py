@@ -20,7 +20,7 @@ _SHOWN = 3
 
 @dataclass
 class PullResult:
-    """What a pull did.
+    """What a pull did. Each entity of the selection is counted in one place.
 
     Attributes
     ----------
@@ -28,6 +28,8 @@ class PullResult:
         Entities copied (with ``dry_run``: that would be).
     shared : int
         Entities of the selection that were shared before.
+    adopted : int
+        Entities that were local without a hold, and the same as at the source: held now, and not copied.
     skipped : dict of str to int
         Entities of the selection that were left alone, by reason.
     part_rows : int
@@ -42,13 +44,16 @@ class PullResult:
         Wall time.
     differing : list of dict
         Keys of entities that were local without a hold, and whose content differs from the source's. They are held
-        now, and their content was left as it is.
+        now, and their content was left as it is (with ``dry_run``: all conflicts).
+    replaced : list of dict
+        Keys of such entities that have the source's content now, with ``conflicts="replace"``.
     errors : list of tuple
         ``(key, error)`` of every entity that was refused; only with ``suppress_errors=True``.
     """
 
     pulled: int = 0
     shared: int = 0
+    adopted: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     part_rows: int = 0
     bytes: int = 0
@@ -56,6 +61,7 @@ class PullResult:
     file_bytes: int = 0
     seconds: float = 0.0
     differing: list[dict[str, Any]] = field(default_factory=list)
+    replaced: list[dict[str, Any]] = field(default_factory=list)
     errors: list[tuple[dict[str, Any], Exception]] = field(default_factory=list)
     dry_run: bool = False
 
@@ -69,21 +75,28 @@ class PullResult:
         """
         self.pulled += part.pulled
         self.shared += part.shared
+        self.adopted += part.adopted
+        for reason, count in part.skipped.items():
+            self.skipped[reason] = self.skipped.get(reason, 0) + count
         self.part_rows += part.part_rows
         self.bytes += part.bytes
         self.files += part.files
         self.file_bytes += part.file_bytes
         self.differing += part.differing
+        self.replaced += part.replaced
         self.errors += part.errors
 
     def __repr__(self) -> str:
         words = [
             f"{'would pull' if self.dry_run else 'pulled'} {self.pulled:,}",
             f"already shared {self.shared:,}",
+            *[f"adopted {self.adopted:,}"] * bool(self.adopted),
             *(f"skipped {count:,} ({reason})" for reason, count in self.skipped.items() if count),
         ]
         if self.differing:
             words.append(f"differing {len(self.differing):,}")
+        if self.replaced:
+            words.append(f"replaced {len(self.replaced):,}")
         if self.errors:
             words.append(f"refused {len(self.errors):,}")
         if not self.dry_run:

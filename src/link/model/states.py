@@ -98,7 +98,7 @@ TABLE: tuple[Rule, ...] = (
         None,
         True,
         State.UNHELD,
-        "pull takes the hold again; other content is reported",
+        "pull takes the hold again; other content is what conflicts= says",
         "hold it again",
     ),
     Rule(

@@ -13,6 +13,7 @@ from ..model.schema import Table
 from ..model.states import ABANDON_PULL, FINISH_PULL, PULLING
 from ..servers.session import Block, Form
 from ..signals import RowError
+from .adopting import Meeting
 from .comparing import OTHERWISE, Comparison
 from .marker import Marker
 from .retry import patiently
@@ -20,34 +21,6 @@ from .run import Run
 from .tally import Tally
 
 logger = logging.getLogger("link")
-
-
-class Keep:
-    """What to do about what is local already: it is held as it is, and reported where its content is another.
-
-    Parameters
-    ----------
-    run : Run
-        Whose rows they are.
-    marker : Marker
-        Finishes them, and lends its session.
-    tally : Tally
-        Where to count.
-    """
-
-    def __init__(self, run: Run, marker: Marker, tally: Tally) -> None:
-        self.run = run
-        self.marker = marker
-        self.tally = tally
-
-    def meet(self, keys: Sequence[Key]) -> None:
-        """Entities of the chunk in hand that are local."""
-        for key in Comparison(self.run).differing(keys, self.marker.session):
-            shown = self.run.as_dict(key)
-            logger.warning("%s: %s is local and differs from the source; left as it is", self.run.name, shown)
-            self.tally.result.differing.append(shown)
-        self.marker.mark(FINISH_PULL, keys)
-        self.tally.count_present(len(keys), resumed=bool(self.run.former))
 
 
 class CarefulLoader:
@@ -65,16 +38,18 @@ class CarefulLoader:
         Marks entities one by one, and lends its session: it must rest.
     tally : Tally
         Where to count.
+    meeting : Meeting
+        Says what becomes of entities that are local.
     """
 
-    def __init__(self, run: Run, form: Form, files: Files, marker: Marker, tally: Tally) -> None:
+    def __init__(self, run: Run, form: Form, files: Files, marker: Marker, tally: Tally, meeting: Meeting) -> None:
         self.run = run
         self.holds = run.holds
         self.form = form
         self.files = files
         self.marker = marker
         self.tally = tally
-        self.present = Keep(run, marker, tally)
+        self.meeting = meeting
 
     def load(self, chunk: Chunk, batch: Batch | None) -> int:
         """Load what can be loaded of a chunk; how many entities that were."""
@@ -116,7 +91,7 @@ class CarefulLoader:
 
     def _without_present(self, keys: Sequence[Key]) -> list[Key]:
         present = Comparison(self.run).present(keys)
-        self.present.meet([key for key in keys if key in present])
+        self.meeting.meet([key for key in keys if key in present], self.marker.mark)
         return [key for key in keys if key not in present]
 
     def _load(self, within: Range, keys: Sequence[Key], known: Batch | None) -> int:

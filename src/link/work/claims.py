@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
-from ..model.ranges import Chunk, Key, Range, Selection
+from ..model.ranges import EVERYTHING, Chunk, Key, Range, Selection
 from ..model.states import PULLING
 from ..servers.session import Session
 from .retry import Idle, patiently
@@ -26,15 +26,27 @@ FIRST_CHUNK_ROWS = 64
 
 
 class Pace:
-    """How many rows the next chunk takes. The reader sets it; who claims reads it."""
+    """How many rows the next chunk takes. The reader sets it; who claims reads it.
+
+    Attributes
+    ----------
+    rows : int
+        How many are claimed at a time.
+    read : int
+        How many may be read at a time, by those that were read.
+    """
 
     def __init__(self) -> None:
-        self.rows = FIRST_CHUNK_ROWS
+        self.rows = self.read = FIRST_CHUNK_ROWS
 
     def adapt(self, rows: int, bounds: Sequence[tuple[int, int]]) -> None:
         """Let the next chunk keep within bounds, from what a chunk of so many rows had of what is bounded."""
         fitting = [bound * rows // number for bound, number in bounds if number]
-        self.rows = max(1, min(16 * self.rows, *fitting, CHUNK_ROWS))
+        self.rows = self.read = max(1, min(16 * self.read, *fitting, CHUNK_ROWS))
+
+    def grow(self) -> None:
+        """Let more be claimed at a time: of the last chunk was little to be read."""
+        self.rows = min(16 * self.rows, CHUNK_ROWS)
 
 
 class Chunks(ABC):
@@ -55,11 +67,17 @@ class Chunks(ABC):
         Set when nothing more is to be claimed.
     resumed : bool
         Whether an earlier run may have copied files of what is moved.
+    conflicts : str
+        What becomes of what is local, and is not what the source has.
+    expecting : threading.Event
+        Set while entities that are local are to be expected: chunks are looked at before they are read.
     """
 
     resumed = False
 
-    def __init__(self, run: Run, selection: Selection) -> None:
+    def __init__(self, run: Run, selection: Selection, conflicts: str) -> None:
+        self.conflicts = conflicts
+        self.expecting = threading.Event()
         self.run = run
         self.holds = run.holds
         self.selection = selection
@@ -67,6 +85,11 @@ class Chunks(ABC):
         self.stop = threading.Event()
         # Claimed or about to be, not yet begun to load; threads add and remove single items.
         self._waiting: dict[tuple[Key | None, Key | None], Chunk] = {}
+
+    @property
+    def lets_go(self) -> bool:
+        """Whether what is local and not what the source has is let go of."""
+        return self.conflicts in ("skip", "raise")
 
     @abstractmethod
     def __iter__(self) -> Iterator[Chunk]:
@@ -95,9 +118,15 @@ class Chunks(ABC):
 
 
 class Unfinished(Chunks):
-    """What this run has in hand already: what recovery has found, and what is held again."""
+    """What this run has in hand already: what recovery has found, and what is held again.
+
+    An earlier run may have copied it before it was edited at the source. So nothing that is local is let go of.
+    """
 
     resumed = True
+
+    def __init__(self, run: Run, selection: Selection, conflicts: str) -> None:
+        super().__init__(run, selection, "replace" if conflicts == "replace" else "keep")
 
     def __iter__(self) -> Iterator[Chunk]:
         after: Key | None = None
@@ -109,8 +138,10 @@ class Unfinished(Chunks):
 class Claims(Chunks):
     """What nobody holds of a range, claimed chunk by chunk; at most so many entities, where there is a limit."""
 
-    def __init__(self, run: Run, selection: Selection, within: Range, limit: int | None = None) -> None:
-        super().__init__(run, selection)
+    def __init__(
+        self, run: Run, selection: Selection, conflicts: str, within: Range = EVERYTHING, limit: int | None = None
+    ) -> None:
+        super().__init__(run, selection, conflicts)
         self.within = within
         self.limit = limit
         claimers = run.ends.source.dialect.claimers

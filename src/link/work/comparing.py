@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from decimal import Decimal
 from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeVar
@@ -14,8 +15,8 @@ from ..files import objects
 from ..files.columns import FileColumn, file_columns
 from ..model.kinds import Kind
 from ..model.mapping import TablePair
-from ..model.ranges import ALL, EVERYTHING, Key, Range, Selection
-from ..model.schema import Table
+from ..model.ranges import ALL, EVERYTHING, Key, Range, Selection, Sql
+from ..model.schema import Table, part_class
 from ..model.states import FLAGGED, HELD, SHARED, Condition
 from ..servers.keyed import Keyed, Segment, batches
 from ..servers.session import Session
@@ -96,6 +97,26 @@ class Comparison:
             yield [key for key in keys if key not in held]
             after = keys[-1]
 
+    def met(self, selection: Selection = ALL) -> Iterator[list[Key]]:
+        """The keys of a selection that nobody holds and that are local, in order and a batch at a time.
+
+        Listed is the side that has fewer: what is local, or what nobody holds.
+        """
+        run, after = self.run, None
+        unshared, here = self.holds.unshared(selection), Segment(run.rows)
+        few_here = unshared.key_at(run.home, here.count(run.local)) is not None
+        while True:
+            if few_here:
+                keys = replace(here, within=Range(after)).keys(run.local, FEW)
+                found = self.holds.rows.existing(run.home, keys, unshared.condition[0])
+            else:
+                keys = replace(unshared, within=Range(after)).keys(run.home, FEW)
+                found = self.present(keys)
+            if not keys:
+                return
+            yield [key for key in keys if key in found]
+            after = keys[-1]
+
     def flagged(self, selection: Selection = ALL) -> list[Key]:
         """The keys of a selection that the source wants deleted and that are local."""
         return [key for here, _ in self.by_presence(FLAGGED, selection) for key in here]
@@ -164,6 +185,70 @@ class Comparison:
                 return False
         return True
 
+    def is_same_range(self, within: Range) -> bool:
+        """Whether a range has the same rows on both servers, held or not."""
+        for pair in self.mapping.tables:
+            look = self._digest_of_range if self.tells_digests else self._contents_of_range
+            theirs, ours = self.at_once(
+                partial(look, self.run.home, pair, within, local=False),
+                partial(look, self.run.local, pair, within, local=True),
+            )
+            if theirs != ours:
+                return False
+        return True
+
+    def _digest_of_range(self, session: Session, pair: TablePair, within: Range, *, local: bool) -> tuple[int, int]:
+        table = pair.here if local else pair.there
+        rows = Segment(Keyed(session.dialect, table), within)
+        count, digest = session.query(*rows.selecting(f"COUNT(*), {session.dialect.sum_of_digests(table)}"))[0]
+        return int(count), int(digest or 0)
+
+    def _contents_of_range(
+        self, session: Session, pair: TablePair, within: Range, *, local: bool
+    ) -> Counter[tuple[Key, Key]]:
+        table = pair.here if local else pair.there
+        rows = Keyed(session.dialect, table)
+        condition, args = rows.within(within)
+        source = f"FROM {rows.name} WHERE {condition}", args
+        return self._contents(session, table, source, file_columns(pair.there), local=local)
+
+    def unequal(self, keys: Sequence[Key]) -> list[Key]:
+        """Those of some local keys whose rows are not the same on both servers; asked by digests where these tell."""
+        return [] if self.tells_digests and self._has_same_digests(keys) else self.differing(keys)
+
+    def differing_columns(self, keys: Sequence[Key]) -> list[str]:
+        """The columns in which the rows of some entities differ; of a part, behind its class."""
+        found: list[str] = []
+        master = self.mapping.source.master
+        for pair in self.mapping.tables:
+            behind = "" if pair.there.name == master.name else f"{part_class(master.name, pair.there.name)}."
+            ours = self._values(self.run.local, pair.here, keys, local=True)
+            theirs = self._values(self.run.home, pair.there, keys, local=False)
+            if ours.keys() != theirs.keys():
+                found.append(f"rows of {behind[:-1]}" if behind else "the key")
+            rows = [(ours[key], theirs[key]) for key in ours.keys() & theirs.keys()]
+            found += [behind + c for c in pair.there.names if any(a.get(c) != b.get(c) for a, b in rows)]
+        return found
+
+    def _values(self, session: Session, table: Table, keys: Sequence[Key], *, local: bool) -> dict[Key, dict[str, Any]]:
+        """The rows of some entities, by their own keys: values in a form that is common to both servers."""
+        dialect, files = session.dialect, file_columns(table)
+        named = [table[column.name] for column in files]
+        own = Keyed(dialect, table, [table[name] for name in table.primary_key])
+        plain = table.only([name for name in table.names if table[name] not in named])
+        selected = [own.selected, *([Keyed(dialect, table, named).selected] if named else [])]
+        rows_of, args = Keyed(dialect, table).rows_of(keys)
+        rows = session.query(f"SELECT {', '.join([*selected, dialect.comparable(plain, False)])} {rows_of}", args)
+        first, side = len(own.key), self.run.ends.routes.side(local)
+        found: dict[Key, dict[str, Any]] = {}
+        for row in rows:
+            values = dict(zip(plain.names, row[first + len(files) :], strict=True))
+            found[row[:first]] = {
+                **{n: self._comparable(value, plain[n].kind == Kind("json")) for n, value in values.items()},
+                **{c.name: objects.identity(c, text, side) for c, text in zip(files, row[first:], strict=False)},
+            }
+        return found
+
     def differing(self, keys: Sequence[Key], source: Session | None = None) -> list[Key]:
         """Those of the keys whose rows, parts included, are not the same on both servers.
 
@@ -181,9 +266,10 @@ class Comparison:
         for pair in pairs:
             files = file_columns(pair.there)
             for batch in batches(keys):
+                here, there = Keyed(self.run.local.dialect, pair.here), Keyed(source.dialect, pair.there)
                 theirs, ours = self.at_once(
-                    partial(self._contents, source, pair.there, batch, files, local=False),
-                    partial(self._contents, self.run.local, pair.here, batch, files, local=local),
+                    partial(self._contents, source, pair.there, there.rows_of(batch), files, local=False),
+                    partial(self._contents, self.run.local, pair.here, here.rows_of(batch), files, local=local),
                     source,
                 )
                 different |= {key for key, _ in (ours - theirs) + (theirs - ours)}
@@ -194,9 +280,9 @@ class Comparison:
         return sorted(different)
 
     def _contents(
-        self, session: Session, table: Table, keys: Sequence[Key], files: Sequence[FileColumn], *, local: bool
+        self, session: Session, table: Table, rows_of: Sql, files: Sequence[FileColumn], *, local: bool
     ) -> Counter[tuple[Key, Key]]:
-        """The rows of some entities: their keys, and all values, or a digest where the ends are alike.
+        """Rows, from FROM onward: their keys, and all values, or a digest where the ends are alike.
 
         What names files is told by what does not change with their place.
         """
@@ -204,9 +290,8 @@ class Comparison:
         keyed, named = Keyed(dialect, table), [table[column.name] for column in files]
         plain = table.only([name for name in table.names if table[name] not in named])
         selected = [keyed.selected, *([Keyed(dialect, table, named).selected] if named else [])]
-        rows_of, args = keyed.rows_of(keys)
         comparable = dialect.comparable(plain, self.alike)
-        rows = session.query(f"SELECT {', '.join([*selected, comparable])} {rows_of}", args)
+        rows = session.query(f"SELECT {', '.join([*selected, comparable])} {rows_of[0]}", rows_of[1])
         decode = [plain[name].kind == Kind("json") for name in plain.names] if not self.alike else [False]
         side, second = self.run.ends.routes.side(local), first + len(files)
         found = Counter[tuple[Key, Key]]()

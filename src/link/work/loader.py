@@ -14,6 +14,7 @@ from ..model.ranges import Key
 from ..model.schema import Table
 from ..servers.session import BLOCK_BYTES, Block, Form
 from ..signals import BusyError, RowError
+from .adopting import Meeting
 from .careful import CarefulLoader
 from .claims import Chunks
 from .marker import Marker
@@ -50,7 +51,8 @@ class Loader:
         self.files = files
         self.marker = marker
         self.tally = tally
-        self.careful = CarefulLoader(run, form, files, marker, tally)
+        meeting = Meeting(run.beside(marker.session), chunks, tally)
+        self.careful = CarefulLoader(run, form, files, marker, tally, meeting)
 
     def load(self, reading: Reading) -> int:
         """Load a chunk; how many entities were moved."""

@@ -29,8 +29,9 @@ from ..model.results import PullResult, RefreshResult
 from ..model.states import SHARED
 from ..servers.keyed import Segment
 from ..servers.sites import site_of
+from .comparing import Comparison
+from .pull import is_looked_at, may_meet, pull_range
 from .pull import pull as pull_alone
-from .pull import pull_range
 from .refresh import Share, begin_refresh, refresh_range
 from .run import Run
 
@@ -68,15 +69,26 @@ def pull(
     max_calls: int | None,
     suppress_errors: bool,
     transfers: int,
+    conflicts: str,
 ) -> PullResult:
     """Pull with several workers; see :meth:`link.Source.pull`."""
     started = time.monotonic()
     # Recovery, and whatever is held and not local, is one worker's work: this one's.
     result = pull_alone(
-        ends, selection, max_calls=max_calls, suppress_errors=suppress_errors, transfers=transfers, fresh=False
+        ends,
+        selection,
+        max_calls=max_calls,
+        suppress_errors=suppress_errors,
+        transfers=transfers,
+        conflicts=conflicts,
+        fresh=False,
     )
     left = None if max_calls is None else max(max_calls - result.pulled, 0)
-    work = functools.partial(pull_range, suppress_errors=suppress_errors, transfers=transfers)
+    with Run(ends) as run:
+        expecting = is_looked_at(selection, result.shared) and may_meet(Comparison(run), selection, result.shared)
+    work = functools.partial(
+        pull_range, suppress_errors=suppress_errors, transfers=transfers, conflicts=conflicts, expecting=expecting
+    )
     parts = _share_out(ends, selection, _unshared, left, work, workers, executor, display_progress)
     return _gathered(ends, started, result, parts)
 

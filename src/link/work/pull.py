@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from tqdm.auto import tqdm
 
+from ..config import CONFLICTS
 from ..ends.ends import Ends
 from ..errors import LockedError, UnreachableError
 from ..files.copies import Files
@@ -23,9 +24,11 @@ from ..model.results import PullResult, RefreshResult
 from ..model.states import ASKED, AT_REST, PULLING, REFETCH, REHOLD, UNFINISHED, UNFLAGGED, Count
 from ..servers.keyed import Segment
 from ..signals import BusyError, ChangedError
-from .claims import Claims, Unfinished
-from .comparing import Comparison
+from .adopting import look
+from .claims import Chunks, Claims, Unfinished
+from .comparing import FEW, Comparison
 from .recovery import Recovery
+from .refresh import Refresher
 from .run import Run, persistently
 from .tally import Tally
 from .transfer import Transfer
@@ -42,13 +45,14 @@ def pull(
     dry_run: bool = False,
     suppress_errors: bool = False,
     transfers: int = 8,
+    conflicts: str = CONFLICTS[0],
     fresh: bool = True,
     former: Iterable[int] = (),
 ) -> PullResult:
     """Pull a selection of the source table; see :meth:`link.Source.pull`.
 
-    Without ``fresh``, only what is held already is finished or fetched again. ``former`` are numbers of runs that have
-    ended, whatever the server still believes.
+    Without ``fresh``, only what is held already is finished or fetched again; conflicts are looked for all the same.
+    ``former`` are numbers of runs that have ended, whatever the server still believes.
     """
     started = time.monotonic()
     ends.require_no_transaction("pull of")
@@ -60,7 +64,8 @@ def pull(
     result = tally.result
 
     def left() -> int | None:
-        return None if max_calls is None else max(max_calls - result.pulled, 0)
+        met = result.adopted + len(result.differing) + len(result.replaced) + len(tally.outdated)
+        return None if max_calls is None else max(max_calls - result.pulled - met, 0)
 
     def once(run: Run) -> None:
         recovery = Recovery(run)
@@ -68,29 +73,42 @@ def pull(
         if not tallied.is_set():
             _tally(run, counts, selection, result)
             tallied.set()
+        both = Comparison(run)
+        unequal = may_meet(both, selection, result.shared)
+        if unequal and (dry_run or conflicts == "raise"):
+            look(run, selection, result)
         if dry_run:
-            result.pulled = run.holds.unshared(selection).count(run.home)
-            result.pulled = result.pulled if max_calls is None else min(result.pulled, max_calls)
+            new = run.holds.unshared(selection).count(run.home) - result.adopted - len(result.differing)
+            result.pulled = new if max_calls is None else min(new, max_calls)
             return
-        with _letting_go(recovery, tally):
-            move(run, recovery, counts)
+        move(run, recovery, counts, both, unequal)
 
-    def move(run: Run, recovery: Recovery, counts: Sequence[Count]) -> None:
-        held = _hold_again(run, counts, result, selection, left())
-        with (
-            _bar(run, selection, left() if fresh else 0, display_progress) as bar,
-            files_of(run, transfers, result, display_progress) as files,
-        ):
-            if held or _is_unfinished(run, counts):
-                Transfer(run, Unfinished(run, selection), files, tally).move(bar, suppress_errors)
-                recovery.adopted = False
-            held_rows = sum(count.entities for count in counts)
-            if fresh and (selection or not held_rows or run.holds.selected().count(run.home) != held_rows):
-                claims = Claims(run, selection, EVERYTHING, left())
-                Transfer(run, claims, files, tally).move(bar, suppress_errors)
-            # What the sessions of a lost run had sent may have been done only now.
-            if run.former and _is_unfinished(run, recovery.recover()):
-                Transfer(run, Unfinished(run, selection), files, tally).move(bar, suppress_errors)
+    def move(run: Run, recovery: Recovery, counts: Sequence[Count], both: Comparison, unequal: bool) -> None:
+        moved: list[Chunks] = []
+        with _letting_go(recovery, tally, moved):
+            held = _hold_again(both, counts, result, selection, left(), unequal)
+            with (
+                _bar(run, selection, left() if fresh else 0, display_progress) as bar,
+                run.files(transfers, result, display_progress) as files,
+            ):
+
+                def finish() -> None:
+                    Transfer(run, Unfinished(run, selection, conflicts), files, tally).move(bar, suppress_errors)
+
+                if held or _is_unfinished(run, counts):
+                    finish()
+                    recovery.adopted = False
+                held_rows = sum(count.entities for count in counts)
+                if fresh and (selection or not held_rows or run.holds.selected().count(run.home) != held_rows):
+                    claims = Claims(run, selection, conflicts, EVERYTHING, left())
+                    if unequal and is_looked_at(selection, result.shared):
+                        claims.expecting.set()
+                    moved.append(claims)
+                    Transfer(run, claims, files, tally).move(bar, suppress_errors)
+                # What the sessions of a lost run had sent may have been done only now.
+                if run.former and _is_unfinished(run, recovery.recover()):
+                    finish()
+                _replace(run, files, tally, suppress_errors)
 
     try:
         persistently(functools.partial(Run, ends), once, lambda: result.pulled, former)
@@ -103,30 +121,47 @@ def pull(
     return result
 
 
-def pull_range(ends: Ends, selection: Selection, within: Range, suppress_errors: bool, transfers: int) -> PullResult:
-    """Pull what nobody holds of one range: one worker's share of a pull, after its recovery."""
+def pull_range(
+    ends: Ends,
+    selection: Selection,
+    within: Range,
+    suppress_errors: bool,
+    transfers: int,
+    conflicts: str,
+    expecting: bool,
+) -> PullResult:
+    """Pull what nobody holds of one range: one worker's share of a pull, after its recovery.
+
+    It is told whether entities that are local are to be expected.
+    """
     tally = Tally()
 
     def once(run: Run) -> None:
         recovery = Recovery(run)
         run.holds.enlist(run.home)
+        moved: list[Chunks] = []
         with (
-            _letting_go(recovery, tally),
+            _letting_go(recovery, tally, moved),
             _bar(run, selection, None, False) as bar,
-            files_of(run, transfers, tally.result) as files,
+            run.files(transfers, tally.result) as files,
         ):
             if run.former:
                 recovery.recover()
-                Transfer(run, Unfinished(run, selection), files, tally).move(bar, suppress_errors)
+                Transfer(run, Unfinished(run, selection, conflicts), files, tally).move(bar, suppress_errors)
                 recovery.adopted = False
-            Transfer(run, Claims(run, selection, within), files, tally).move(bar, suppress_errors)
+            claims = Claims(run, selection, conflicts, within)
+            if expecting:
+                claims.expecting.set()
+            moved.append(claims)
+            Transfer(run, claims, files, tally).move(bar, suppress_errors)
+            _replace(run, files, tally, suppress_errors)
 
     persistently(functools.partial(Run, ends), once, lambda: tally.result.pulled)
     return tally.result
 
 
 @contextlib.contextmanager
-def _letting_go(recovery: Recovery, tally: Tally) -> Iterator[None]:
+def _letting_go(recovery: Recovery, tally: Tally, moved: Sequence[Chunks]) -> Iterator[None]:
     """Whatever ends a pull, it lets go of what it had only claimed; after a lost connection another run goes on."""
     try:
         yield
@@ -135,7 +170,7 @@ def _letting_go(recovery: Recovery, tally: Tally) -> Iterator[None]:
     except BaseException as error:
         done = False
         with contextlib.suppress(Exception):  # what this cannot clean up, the next operation does
-            done = recovery.let_go()
+            done = recovery.let_go([chunk for chunks in moved if chunks.lets_go for chunk in chunks.waiting])
         if isinstance(error, KeyboardInterrupt):
             claimed = "what was only claimed is let go of, and " if done else ""
             logger.warning(
@@ -168,15 +203,6 @@ def _bar(run: Run, selection: Selection, limit: int | None, display_progress: bo
     return tqdm(total=total, unit="row", desc=run.name, disable=not display_progress)
 
 
-def files_of(run: Run, transfers: int, result: PullResult | RefreshResult, display_progress: bool = False) -> Files:
-    """What copies the files of rows that a run moves."""
-    ends = run.ends
-    schemas = {ends.spec.local_schema}
-    if ends.routes.has_references:
-        schemas.update(ends.local.catalogue_type(run.local).schemas())
-    return Files(run.mapping, ends.routes, schemas, run.name, transfers, result, display_progress)
-
-
 def _tally(run: Run, counts: Sequence[Count], selection: Selection, result: PullResult) -> None:
     """Count what of the selection is held already, by what will be done about it."""
     counts = run.holds.survey(run.home, selection) if selection else counts
@@ -190,14 +216,49 @@ def _tally(run: Run, counts: Sequence[Count], selection: Selection, result: Pull
             result.shared += count.entities
 
 
-def _hold_again(run: Run, counts: Sequence[Count], result: PullResult, selection: Selection, limit: int | None) -> bool:
+def may_meet(both: Comparison, selection: Selection, shared: int) -> bool:
+    """Whether there may be entities that are local and not held, or the other way round, as far as is cheaply told."""
+    if shared:
+        return both.may_differ(selection, shared)
+    return Segment(both.run.rows).key_at(both.run.local, 0) is not None
+
+
+def is_looked_at(selection: Selection, shared: int) -> bool:
+    """Whether each chunk is looked at before it is read, where some may be local; else once one has been met."""
+    return not selection or shared > FEW
+
+
+def _replace(run: Run, files: Files, tally: Tally, suppress_errors: bool) -> None:
+    """Bring to the source's content what was met with another one, and is held and at rest by now."""
+    if not tally.outdated:
+        return
+    done, keys = RefreshResult(), sorted(tally.outdated)
+    try:
+        Refresher(run, files, done).refresh(suppress_errors, keys)
+    finally:
+        tally.result.replaced += done.keys
+        tally.result.errors += done.refused
+        replaced, refused = set(done.entities), {str(shown) for shown, _ in done.refused}
+        tally.outdated = [key for key in keys if key not in replaced and str(run.as_dict(key)) not in refused]
+    # They have been flagged meanwhile, and are what they were.
+    tally.result.differing += map(run.as_dict, tally.outdated)
+    tally.outdated = []
+
+
+def _hold_again(
+    both: Comparison,
+    counts: Sequence[Count],
+    result: PullResult,
+    selection: Selection,
+    limit: int | None,
+    unequal: bool,
+) -> bool:
     """Hold again what has a helper row and no local row: unflagged after deprecation, or vanished locally."""
-    deprecated, vanished = [], []
+    deprecated, vanished, run = [], [], both.run
     if any(count.row.says(UNFLAGGED) for count in counts):
         deprecated = run.holds.saying(UNFLAGGED, selection).keys(run.home)[:limit]
         run.apply(REHOLD, deprecated)
-    both = Comparison(run)
-    if result.shared and both.may_differ(selection, result.shared):
+    if result.shared and unequal:
         vanished = both.vanished(selection)[: None if limit is None else limit - len(deprecated)]
         if vanished:
             logger.warning("%s: %d shared entities are gone locally; pulling them again", run.name, len(vanished))

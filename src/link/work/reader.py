@@ -19,6 +19,7 @@ from ..files.copies import AHEAD, CHUNK_FILE_BYTES, CHUNK_FILES, Batch, Files
 from ..model.ranges import Chunk
 from ..servers.session import BLOCK_BYTES, Block, Form, Session
 from ..signals import BusyError, RowError, final
+from .adopting import Adopter
 from .claims import CHUNK_BYTES, Chunks
 from .run import Run
 
@@ -116,9 +117,11 @@ class Reader:
         How rows travel.
     files : Files
         Copies the files that rows name.
+    adopter : Adopter
+        Takes out of each chunk what is local already.
     """
 
-    def __init__(self, run: Run, chunks: Chunks, session: Session, form: Form, files: Files) -> None:
+    def __init__(self, run: Run, chunks: Chunks, session: Session, form: Form, files: Files, adopter: Adopter) -> None:
         self.run = run
         self.holds = run.holds
         self.tables = [pair.there for pair in run.mapping.tables]
@@ -126,6 +129,7 @@ class Reader:
         self.session = session
         self.form = form
         self.files = files
+        self.adopter = adopter
         self._is_alone = len(self.tables) == 1 and not self.files
         self._pipe = Pipe(chunks.stop)
         self._ahead = threading.Semaphore(AHEAD)
@@ -155,9 +159,12 @@ class Reader:
     def _run(self) -> None:
         try:
             with final():  # a signal would be taken to be about one chunk, and more be waited for
-                for chunk in self.chunks:
-                    self._pipe.put(Reading(chunk, len(self.tables), self._pipe))
-                    self._read(chunk)
+                for claimed in self.chunks:
+                    if self.chunks.stop.is_set():
+                        break
+                    for chunk in self.adopter.adopt(claimed):
+                        self._pipe.put(Reading(chunk, len(self.tables), self._pipe))
+                        self._read(chunk)
             self._pipe.put(None)
         except _Shut:
             pass

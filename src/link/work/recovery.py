@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 
 from .. import host
-from ..model.ranges import EVERYTHING, Key
+from ..model.ranges import EVERYTHING, Chunk, Key
 from ..model.states import (
     ABANDON_PULL,
     DELETING,
@@ -79,9 +79,10 @@ class Recovery:
         for _, gone in self.both.by_presence(UNSETTLED):
             self.run.apply(SETTLE, gone)
 
-    def let_go(self) -> bool:
+    def let_go(self, unbegun: Sequence[Chunk] = ()) -> bool:
         """When a pull fails: let go of what it has claimed and not copied; whether that was possible.
 
+        Of ``unbegun`` chunks nothing was copied: what is local there, and not what the source has, is let go of, too.
         Of what was adopted nothing: a dead run's last statement may still bring those rows here. What the run's own
         session had sent is over before we look.
         """
@@ -92,11 +93,14 @@ class Recovery:
         run.local.close()
         local.outlive(run.local)
         run.local = local
+        made_here = {key for chunk in unbegun for key in self.holds.mine(PULLING, chunk).keys(source)}
         for keys in batches(self.holds.mine(PULLING).keys(source)):
             present = self.both.present(keys)
             gone = [key for key in keys if key not in present]
+            differing = self.both.differing(sorted(present), source)
+            gone += [key for key in differing if key in made_here]
             patiently(functools.partial(self.holds.apply, source, ABANDON_PULL, gone))
-            for key in self.both.differing(sorted(present), source):
+            for key in [key for key in differing if key not in made_here]:
                 logger.warning("%s: %s is local and differs from the source; left as it is", run.name, run.as_dict(key))
             # Also those of which the source has asked for the deletion meanwhile: they are not let go of.
             patiently(functools.partial(self.holds.apply, source, FINISH_PULL, keys))

@@ -46,7 +46,6 @@ from .claims import CHUNK_BYTES, Pace
 from .comparing import FEW, OTHERWISE, Comparison
 from .dependents import Descent, dependents_of
 from .differences import differences
-from .pull import files_of
 from .reader import Pipe
 from .retry import patiently
 from .run import Run, persistently
@@ -144,7 +143,7 @@ def refresh_range(
         descent = Descent(ends, run.local) if share.delete and not share.dry_run else None
         with (
             _bar(run, selection, display_progress) as bar,
-            files_of(run, share.transfers, counts, display_progress) as files,
+            run.files(share.transfers, counts, display_progress) as files,
         ):
             refresher = Refresher(run, files, counts, descent)
             act = refresher.count if share.dry_run else functools.partial(refresher.refresh, share.suppress_errors)

@@ -54,7 +54,7 @@ def repair(
     if ends.find_obstacle():
         return RepairResult(actions, dry_run, before)
     # What is held now and not finished is compared, copied and finished by a pull of nothing new.
-    pulled = pull(ends, selection, fresh=False, former=[run.holds.worker])
+    pulled = pull(ends, selection, conflicts="keep", fresh=False, former=[run.holds.worker])
     return RepairResult(actions, dry_run, before, pulled)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import logging
 import time
@@ -12,8 +13,10 @@ from typing import Any
 
 from ..ends.ends import Ends
 from ..errors import ConnectionLimitError, DefinitionError, UnreachableError
+from ..files.copies import Files
 from ..model.keys import as_datajoint
 from ..model.ranges import Key
+from ..model.results import PullResult, RefreshResult
 from ..model.states import Transition
 from ..servers.keyed import Keyed, batches
 from ..servers.session import Session
@@ -87,6 +90,12 @@ class Run:
         self._open.callback(session.close)
         return session
 
+    def beside(self, home: Session, local: Session | None = None) -> Run:
+        """The same run by other sessions: what a thread asks, while another uses the run's own."""
+        other = copy.copy(self)
+        other.home, other.local = home, local or self.local
+        return other
+
     def open_together(self, sites: Sequence[Site]) -> list[Session]:
         """Several sessions in the time of one: each takes many round trips."""
         with ThreadPoolExecutor(len(sites), "link-opener") as pool:
@@ -142,6 +151,14 @@ class Run:
                 for session in sessions:  # which the threads wait for, and these perhaps for a lock
                     session.cancel()
                 raise
+
+    def files(self, transfers: int, result: PullResult | RefreshResult, display_progress: bool = False) -> Files:
+        """What copies the files of rows that are moved, so many at once, and counts them in a result."""
+        ends = self.ends
+        schemas = {ends.spec.local_schema}
+        if ends.routes.has_references:
+            schemas.update(ends.local.catalogue_type(self.local).schemas())
+        return Files(self.mapping, ends.routes, schemas, self.name, transfers, result, display_progress)
 
     def as_dict(self, key: Key) -> dict[str, Any]:
         """A key as DataJoint writes it."""

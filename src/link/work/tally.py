@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from ..model.ranges import Key
 from ..model.results import PullResult
 
 
@@ -19,10 +22,15 @@ class Tally:
     finished : int
         Of the entities pulled, how many are at rest, so that no recovery meets them any more. The marker's thread
         counts; the loader's does while the marker rests.
+    outdated : list of Key
+        Entities that were met with another content than the source's, which they are to be brought to.
     """
 
     result: PullResult = field(default_factory=PullResult)
     finished: int = 0
+    outdated: list[Key] = field(default_factory=list)
+    # The loader's thread meets entities, and the reader's.
+    _meeting: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def count(self, loaded: Sequence[int]) -> int:
         """Count rows that were loaded, by table; how many entities those are."""
@@ -30,11 +38,31 @@ class Tally:
         self.result.part_rows += sum(loaded[1:])
         return loaded[0]
 
-    def count_present(self, number: int, resumed: bool) -> None:
-        """Count entities that were local already.
+    def meet(
+        self,
+        same: int,
+        kept: Sequence[dict[str, Any]] = (),
+        outdated: Sequence[Key] = (),
+        *,
+        before: bool = False,
+        resumed: bool = False,
+    ) -> None:
+        """Count entities that were local already: the same as at the source, or not, and kept or to be replaced.
 
-        Some of those that a resumed pull meets it has itself copied, and not finished, before it lost a connection.
+        Those that were held ``before`` were shared. Some of those that a ``resumed`` pull meets it has itself copied,
+        and not finished, before it lost a connection.
         """
-        counted = min(number, self.result.pulled - self.finished) if resumed else 0
-        self.finished += counted
-        self.result.shared += number - counted
+        with self._meeting:
+            self.result.differing += kept
+            self.outdated += outdated
+            if not before:
+                self.result.adopted += same
+                return
+            counted = min(same, self.result.pulled - self.finished) if resumed else 0
+            self.finished += counted
+            self.result.shared += same - counted
+
+    def skip(self, reason: str, number: int) -> None:
+        """Count entities that are left alone."""
+        with self._meeting:
+            self.result.skipped[reason] = self.result.skipped.get(reason, 0) + number

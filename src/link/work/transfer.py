@@ -24,6 +24,7 @@ from ..errors import ConnectionLimitError, HelperMismatchError, LinkError, Unrea
 from ..files.copies import Files
 from ..servers.dialect import Dialect
 from ..servers.session import Form
+from .adopting import Adopter
 from .claims import Chunks
 from .loader import Loader
 from .marker import Marker
@@ -105,7 +106,7 @@ class Transfer:
             ) from error
         language = local.dialect.language_from(source.dialect)
         form = Form(language, run.local.block_bytes, local.dialect.exact_json)
-        self.reader = Reader(run, chunks, reading, form, self.files)
+        self.reader = Reader(run, chunks, reading, form, self.files, Adopter(run, chunks, reading, self.tally))
         self.marker = Marker(run, chunks.selection, marking, self.tally)
         self.loader = Loader(run, chunks, form, self.files, self.marker, self.tally)
 
