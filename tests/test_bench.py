@@ -22,10 +22,11 @@ def tiny(servers: tuple[TestServer, TestServer], pytestconfig: pytest.Config) ->
     return measures.Bench(pytestconfig.stash[FLEET], TINY)
 
 
-def test_measure(tiny: measures.Bench, kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("measure", ["large", "verify"])
+def test_measure(tiny: measures.Bench, kind: str, tmp_path: Path, measure: str) -> None:
     """A measure yields figures that can be saved, drawn and merged with those of another run."""
     try:
-        taken = tiny.measures()[f"large-{kind}"]()
+        taken = tiny.measures()[f"{measure}-{kind}"]()
     except MissingPeerError as reason:
         pytest.skip(str(reason))
     figures = taken if isinstance(taken, list) else [taken]
