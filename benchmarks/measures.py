@@ -190,7 +190,7 @@ class Bench:
         name = source if local is None else f"{source}-{local}"
         rows = f"{self.sizes.shared:,} equal rows, {TITLES[source]}" + (f" and {TITLES[local]}" if local else "")
         # Between kinds the values travel, and are compared here.
-        bar = 1.5 if local is None else 10.0
+        bar = 1.5 if local is None else 20.0
         time_taken = figure(f"verify-{name}", f"verify of {rows}", "both checksums at once", runs, bar)
         return [time_taken, memory(f"verify-memory-{name}", f"memory, verify of {rows}", runs)]
 

@@ -778,7 +778,7 @@ SELECT SUM(('x' || left(encode(sha256(convert_to(concat_ws(',', "lab"."#unit"."n
 SELECT "lab"."#unit"."n", "lab"."#unit"."name"::text, "lab"."#unit"."x"::float8, CASE WHEN octet_length("lab"."#unit"."wave") > 1000 THEN 'sha256:' || encode(sha256("lab"."#unit"."wave"), 'hex') ELSE encode("lab"."#unit"."wave", 'hex') END;
 
 -- digest of rows
-SELECT SUM(('x' || left(encode(sha256(convert_to(ROW("lab"."#unit"."n", "lab"."#unit"."name", "lab"."#unit"."x", "lab"."#unit"."wave")::text, 'UTF8')), 'hex'), 15))::bit(60)::bigint::numeric)
+SELECT SUM(('x' || encode(substring(sha256(convert_to(ROW("lab"."#unit"."n", "lab"."#unit"."name", "lab"."#unit"."x", "lab"."#unit"."wave")::text, 'UTF8')) for 8), 'hex'))::bit(64)::bigint)
     FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1") JOIN "lab"."#unit" ON "lab"."#unit"."n" = ("~keys"."~0")::integer AND "lab"."#unit"."name" = ("~keys"."~1")::character varying(20);
 
 -- digest of a key

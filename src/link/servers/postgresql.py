@@ -146,14 +146,17 @@ class PostgreSQL(Dialect):
         references = [(column, self.field(table, column)) for column in table.columns]
         if not alike:
             return ", ".join(_common(linkable_kind(c), reference) for c, reference in references)
-        fields = ", ".join(reference for _, reference in references)
+        return f"encode({self._digest(table)}, 'hex')"
+
+    def _digest(self, table: Table) -> str:
+        fields = ", ".join(self.field(table, column) for column in table.columns)
         as_stored = any(column.as_stored for column in table.columns)
         encoding = "getdatabaseencoding()" if as_stored else "'UTF8'"
-        return f"encode(sha256(convert_to(ROW({fields})::text, {encoding})), 'hex')"
+        return f"sha256(convert_to(ROW({fields})::text, {encoding}))"
 
     def sum_of_digests(self, table: Table) -> str:
-        # Sixty bits of each digest: sums of them fit into a numeric.
-        return f"SUM(('x' || left({self.comparable(table, True)}, 15))::bit(60)::bigint::numeric)"
+        # 64 bits of each digest. A sum of big integers is wider than these.
+        return f"SUM(('x' || encode(substring({self._digest(table)} for 8), 'hex'))::bit(64)::bigint)"
 
     # rendering
 
