@@ -15,6 +15,7 @@ from typing import Literal
 import pytest
 
 from dj_link.layout import DJ_LINK
+from link.ends.edits import is_noted, noting
 from link.holds.parts import holds_of
 from link.model.kinds import Kind
 from link.model.layouts import LINK, TIMES, WORKER, Layout
@@ -120,6 +121,10 @@ def defining(define: Definitions, tables: Group) -> Iterator[tuple[str, str | Sq
     comment = define.comment_on("held", "unit_outbound", "Rows held by Lab B [datajoint-link]")
     yield from (("say whom a helper table serves", sql) for sql in comment)
     yield from (("create the table with the numbers", sql) for sql in define.create_numbers("here", "~link"))
+    yield from (("create the table with edits", sql) for sql in define.create_edits("here", "~link_edited"))
+    unit = local_group(tables, "here", "unit").master
+    yield "note an edit", noting(define.dialect, unit, "n = 1")
+    yield "tell what was edited", is_noted(define.dialect, unit)
     for missing in ({WORKER: ()}, dict.fromkeys(TIMES)):
         completed = define.add_columns("held", "unit_outbound", missing)
         yield from (("complete a helper table", sql) for sql in completed)

@@ -110,6 +110,7 @@ def test_edits_are_told_once(lab: Lab, caplog: pytest.LogCaptureFixture) -> None
     assert (Session.Trial & "session = 1 AND trial = 0").fetch1("score") == -1
     keys = [{"subject": n, "session": n} for n in (1, 2)]
     assert Session.source.verify().differing == keys
+    assert Session.source.refresh(dry_run=True).edited_here == keys
     assert Session.source.refresh().keys == keys
     assert (Session & "session = 2").fetch1("note") == "s2"
     linked(lab, "Session").Trial.update1({"subject": 9, "session": 99, "trial": 0, "score": 3.0})

@@ -134,6 +134,52 @@ def test_of_a_selection_and_of_what_is_shared(lab: Lab) -> None:
     assert (Probe & {"probe": 5}).fetch1("note") == "new"
 
 
+def test_what_was_edited_here(lab: Lab) -> None:
+    """As far as notes tell: of `update1`, kept with its transaction, and until the row is another one."""
+    Probe = granted(lab, probes(lab))
+    Probe.source.pull()
+    theirs = f"{lab.source_schema}.probe"
+
+    def edited() -> list[int]:
+        return [key["probe"] for key in Probe.source.refresh(dry_run=True).edited_here]
+
+    def note(probe: int, text: str) -> None:
+        Probe.update1({"probe": probe, "note": text})
+
+    lab.source_server.sql(f"UPDATE {theirs} SET note = 'theirs' WHERE probe IN (1, 2)")
+    assert edited() == []
+    note(1, "100% mine, 'quoted'")
+    with pytest.raises(ZeroDivisionError), Probe.connection.transaction:
+        note(2, "never")
+        raise ZeroDivisionError
+    with Probe.connection.transaction:
+        note(3, "mine")
+        note(4, "first")
+        note(4, "mine")
+    note(5, "mine")
+    lab.local_server.sql(f"UPDATE {lab.local_schema}.probe SET note = 'by SQL' WHERE probe IN (5, 6)")
+    with pytest.raises(dj.DataJointError, match="one existing entry"):
+        note(99, "nobody")
+    result = Probe.source.refresh(dry_run=True)
+    assert [key["probe"] for key in result.keys] == [1, 2, 3, 4, 5, 6]
+    assert edited() == [1, 3, 4]
+    assert "would refresh 6 of" in repr(result) and "edited here 3" in repr(result)
+    # The same row, refreshed, and deleted and pulled again; then edited at the source.
+    Probe.source.refresh("probe = 1")
+    (Probe & "probe = 3").delete(prompt=False)
+    Probe.source.pull()
+    lab.source_server.sql(f"UPDATE {theirs} SET note = 'anew' WHERE probe IN (1, 3)")
+    assert edited() == [4]
+    # Where nobody lets notes be kept, edits go on.
+    name = '"~link_edited"' if lab.local_kind == "postgresql" else "`~link_edited`"
+    lab.local_server.sql(f"DROP TABLE {lab.local_schema}.{name}")
+    note(1, "mine again")
+    with Probe.connection.transaction:
+        note(3, "mine again")
+    assert edited() == []
+    assert set((Probe & "probe IN (1, 3)").to_arrays("note")) == {"mine again"}
+
+
 def with_dependents(lab: Lab) -> tuple[Any, Any, Any]:
     """The linked table; local tables below it, and below its part."""
     Probe = granted(lab, probes(lab))

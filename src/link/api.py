@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
@@ -13,6 +14,7 @@ import datajoint as dj
 from . import host
 from .config import LocalStore, make_spec
 from .ends.altering import alter
+from .ends.edits import noting
 from .ends.ends import Ends
 from .ends.linking import Link
 from .errors import ConfigError, LinkError
@@ -249,7 +251,18 @@ class Editing:
 
     def update1(self, row: Mapping[str, Any]) -> None:
         """Update one row, as in DataJoint; of a pulled one ``source.refresh()`` brings back the source's values."""
-        cast(Any, super()).update1(row)
+        update = cast(Any, super()).update1
+        here: Any = self
+        connection, local = here.connection, self._link.connect_local()
+        table = self._link.keep_edits().find(here.table_name)
+        if table is None:
+            update(row)
+        else:
+            # Threads take turns: it would be a transaction of all of them.
+            with local.turn, contextlib.nullcontext() if host.in_transaction(connection) else connection.transaction:
+                update(row)
+                this = host.where_clause(here & {name: row[name] for name in here.primary_key})
+                host.attempt(connection, noting(local.dialect, table, this))
         self._tell()
 
     def insert(self, rows: Any, replace: bool = False, *more: Any, **options: Any) -> None:

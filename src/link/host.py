@@ -433,6 +433,17 @@ def seed(table: Any) -> Any:
     return table
 
 
+def attempt(connection: dj.Connection, statement: str) -> bool:
+    """Run a statement within a transaction, which goes on where it fails; whether it did not."""
+    connection.query("SAVEPOINT datajoint_link")
+    try:
+        connection.query(statement)
+    except DataJointError:
+        connection.query("ROLLBACK TO SAVEPOINT datajoint_link")
+        return False
+    return True
+
+
 # queries
 
 

@@ -26,6 +26,23 @@ CREATE TABLE `here`.`~link` (name VARCHAR(64) CHARACTER
     SET ascii NOT NULL, place VARCHAR(2000) CHARACTER
     SET utf8mb4 NOT NULL) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
 
+-- create the table with edits
+CREATE TABLE `here`.`~link_edited` (name VARCHAR(64) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, digest CHAR(64) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, PRIMARY KEY (name, digest)) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
+
+-- note an edit
+INSERT INTO `here`.`~link_edited` (`name`, `digest`)
+    SELECT 'unit', SHA2(CONCAT_WS(',', `here`.`unit`.`n`, QUOTE(CONVERT(`here`.`unit`.`name` USING utf8mb4)), CAST(`here`.`unit`.`x` AS DOUBLE), IF(`here`.`unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`here`.`unit`.`wave`) > 1000, CONCAT('=', SHA2(`here`.`unit`.`wave`, 256)), HEX(`here`.`unit`.`wave`)))), 256)
+    FROM `here`.`unit`
+    WHERE n = 1
+    ON DUPLICATE KEY UPDATE `here`.`~link_edited`.`name` = `here`.`~link_edited`.`name`;
+
+-- tell what was edited
+SHA2(CONCAT_WS(',', `here`.`unit`.`n`, QUOTE(CONVERT(`here`.`unit`.`name` USING utf8mb4)), CAST(`here`.`unit`.`x` AS DOUBLE), IF(`here`.`unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`here`.`unit`.`wave`) > 1000, CONCAT('=', SHA2(`here`.`unit`.`wave`, 256)), HEX(`here`.`unit`.`wave`)))), 256) IN (SELECT digest
+    FROM `here`.`~link_edited`
+    WHERE name = 'unit');
+
 -- complete a helper table
 ALTER TABLE `held`.`unit_outbound` ADD COLUMN `_worker` INT NOT NULL DEFAULT 0;
 

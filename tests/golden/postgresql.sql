@@ -46,6 +46,25 @@ CREATE TABLE "here"."~link" (name text PRIMARY KEY, number text NOT NULL, place 
 GRANT
     SELECT ON "here"."~link" TO PUBLIC;
 
+-- create the table with edits
+CREATE TABLE "here"."~link_edited" (name text NOT NULL, digest text NOT NULL, PRIMARY KEY (name, digest));
+
+-- create the table with edits
+GRANT
+    SELECT, INSERT ON "here"."~link_edited" TO PUBLIC;
+
+-- note an edit
+INSERT INTO "here"."~link_edited" ("name", "digest")
+    SELECT 'unit', encode(sha256(convert_to(ROW("here"."unit"."n", "here"."unit"."name", "here"."unit"."x", "here"."unit"."wave")::text, 'UTF8')), 'hex')
+    FROM "here"."unit"
+    WHERE n = 1
+    ON CONFLICT DO NOTHING;
+
+-- tell what was edited
+encode(sha256(convert_to(ROW("here"."unit"."n", "here"."unit"."name", "here"."unit"."x", "here"."unit"."wave")::text, 'UTF8')), 'hex') IN (SELECT digest
+    FROM "here"."~link_edited"
+    WHERE name = 'unit');
+
 -- complete a helper table
 ALTER TABLE "held"."unit_outbound" ADD COLUMN "_worker" integer NOT NULL DEFAULT 0;
 

@@ -28,6 +28,7 @@ from ..servers.site import Site
 from ..servers.sites import site_of, source_site
 from ..signals import ChangedError
 from .browsing import show
+from .edits import Edits
 from .ends import Ends, masters_of
 from .lineage import are_seen, origins
 from .local import declare
@@ -62,6 +63,7 @@ class Link:
         self._heading: host.Heading | None = None
         self._are_guessed = False
         self._ends: Ends | None = None
+        self._edits: Edits | None = None
 
     def connect_here(self) -> dj.Connection:
         """DataJoint's connection to the local server."""
@@ -138,6 +140,13 @@ class Link:
     def _local_tables(self) -> list[str]:
         with self.connect_local().catalogue() as catalogue:
             return catalogue.tables(self.spec.local_schema)
+
+    def keep_edits(self) -> Edits:
+        """The notes on what is edited here; asks the local server only, once they are used."""
+        with self._lock:
+            if self._edits is None:
+                self._edits = Edits(self.connect_local(), self.spec.local_schema)
+            return self._edits
 
     def open(self) -> Ends:
         """Both ends, checked against each other; local tables and helper table are created where they are missing.
@@ -221,7 +230,7 @@ class Link:
     def forget(self) -> None:
         """Look at the tables again before they are used the next time."""
         with self._lock:
-            self._group = self._heading = self._ends = None
+            self._group = self._heading = self._ends = self._edits = None
 
     def operate(self, operation: Callable[[Ends], T]) -> T:
         """Do something with both ends; where tables have changed since they were looked at, as they are now."""

@@ -366,6 +366,8 @@ class RefreshResult:
         Entities that had it before.
     keys : list of dict
         The keys of those that are counted as refreshed.
+    edited_here : list of dict
+        The keys of those of them that ``update1`` has changed here, and nothing else since; only with ``dry_run``.
     refused : list of tuple
         ``(key, error)`` of every entity that could not be refreshed: it is as it was, with all its rows.
     skipped : dict of str to int
@@ -396,6 +398,7 @@ class RefreshResult:
     deleted: dict[str, int] = field(default_factory=dict)
     dependents: Dependents = field(default_factory=lambda: Dependents(dict, _no_keys))
     entities: list[Key] = field(default_factory=list)
+    edited_here: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, part: RefreshResult) -> None:
         """Count in what one of several workers did.
@@ -409,6 +412,7 @@ class RefreshResult:
         self.equal += part.equal
         self.keys += part.keys
         self.entities += part.entities
+        self.edited_here += part.edited_here
         self.refused += part.refused
         self.files += part.files
         self.file_bytes += part.file_bytes
@@ -418,6 +422,7 @@ class RefreshResult:
     def __repr__(self) -> str:
         total = self.refreshed + self.equal + len(self.refused)
         words = [f"{'would refresh' if self.dry_run else 'refreshed'} {self.refreshed:,} of {total:,}"]
+        words += [f"edited here {len(self.edited_here):,}"] * bool(self.edited_here)
         words += [f"refused {len(self.refused):,}"] * bool(self.refused)
         words += [f"skipped {count:,} ({reason})" for reason, count in self.skipped.items() if count]
         words += [f"deleted {sum(self.deleted.values()):,} dependent rows"] * bool(self.deleted)

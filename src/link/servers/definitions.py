@@ -80,6 +80,10 @@ class Definitions(ABC):
         """The statements that create the table with the numbers of linked tables, and the places where they were."""
 
     @abstractmethod
+    def create_edits(self, schema: str, name: str) -> list[str]:
+        """The statements that create the table that notes which rows were edited."""
+
+    @abstractmethod
     def comment_on(self, schema: str, name: str, comment: str) -> list[str]:
         """The statements that give a table another comment, or fail soon where others are busy with it."""
 

@@ -116,6 +116,13 @@ class MySQLDefinitions(Definitions):
             f"place VARCHAR(2000) CHARACTER SET utf8mb4 NOT NULL) {_STORED}"
         ]
 
+    def create_edits(self, schema: str, name: str) -> list[str]:
+        kind = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"
+        return [
+            f"CREATE TABLE {self.dialect.full_name(schema, name)} "
+            f"(name VARCHAR(64) {kind}, digest CHAR(64) {kind}, PRIMARY KEY (name, digest)) {_STORED}"
+        ]
+
     def comment_on(self, schema: str, name: str, comment: str) -> list[str]:
         return [
             self.impatiently,

@@ -193,6 +193,13 @@ class PostgreSQLDefinitions(Definitions):
             f"GRANT SELECT ON {table} TO PUBLIC",
         ]
 
+    def create_edits(self, schema: str, name: str) -> list[str]:
+        table = self.dialect.full_name(schema, name)
+        return [
+            f"CREATE TABLE {table} (name text NOT NULL, digest text NOT NULL, PRIMARY KEY (name, digest))",
+            f"GRANT SELECT, INSERT ON {table} TO PUBLIC",
+        ]
+
     def comment_on(self, schema: str, name: str, comment: str) -> list[str]:
         return [
             self.impatiently,

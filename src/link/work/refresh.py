@@ -29,6 +29,7 @@ from typing import NamedTuple, NoReturn
 
 from tqdm.auto import tqdm
 
+from ..ends.edits import noted
 from ..ends.ends import Ends
 from ..errors import LinkError, LockedError, PrivilegeError, TransferError, UnreachableError
 from ..files.copies import CHUNK_FILE_BYTES, CHUNK_FILES, Batch, Files
@@ -146,7 +147,7 @@ def refresh_range(
             run.files(share.transfers, counts, display_progress) as files,
         ):
             refresher = Refresher(run, files, counts, descent)
-            act = refresher.count if share.dry_run else functools.partial(refresher.refresh, share.suppress_errors)
+            act = refresher.foresee if share.dry_run else functools.partial(refresher.refresh, share.suppress_errors)
             for looked in differences(refresher.both, selection, within):
                 if looked.missing:
                     counts.skipped[GONE] = counts.skipped.get(GONE, 0) + len(looked.missing)
@@ -223,7 +224,21 @@ class Refresher:
         # Whether others have just been busy with the same rows: some may be gone here.
         self._is_beside_others = False
 
-    def count(self, keys: Sequence[Key], whole: Range | None = None) -> None:
+    @functools.cached_property
+    def _noted(self) -> list[tuple[Keyed, str]]:
+        """What tells which entities were edited here."""
+        catalogue = self.run.ends.local.catalogue_type(self.run.local)
+        return noted(catalogue, [pair.here for pair in self.pairs])
+
+    def foresee(self, keys: Sequence[Key], whole: Range | None = None) -> None:
+        """Count what would be refreshed, and tell which of them were edited here as far as that is noted."""
+        edited: set[Key] = set()
+        for rows, condition in self._noted if keys else ():
+            edited |= rows.existing(self.run.local, keys, condition)
+        self.result.edited_here += map(self.run.as_dict, sorted(edited))
+        self.count(keys)
+
+    def count(self, keys: Sequence[Key]) -> None:
         """Entities that are refreshed, or would be."""
         self.result.refreshed += len(keys)
         self.result.entities += keys
