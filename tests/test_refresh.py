@@ -176,8 +176,14 @@ def test_what_was_edited_here(lab: Lab) -> None:
     note(1, "mine again")
     with Probe.connection.transaction:
         note(3, "mine again")
+    if lab.local_kind == "postgresql":
+        lab.local_server.sql(f"ALTER SCHEMA {lab.local_schema} OWNER TO {lab.local_server.admin_user}")
+        lab.local_server.sql(f"GRANT USAGE ON SCHEMA {lab.local_schema} TO {lab.local_user}")
+    else:
+        lab.local_server.sql(f"REVOKE CREATE ON `{lab.prefix}\\_%`.* FROM {lab.local_user}@'%'")
+    linked(lab, "Probe").update1({"probe": 4, "note": "mine again"})
     assert edited() == []
-    assert set((Probe & "probe IN (1, 3)").to_arrays("note")) == {"mine again"}
+    assert set((Probe & "probe IN (1, 3, 4)").to_arrays("note")) == {"mine again"}
 
 
 def with_dependents(lab: Lab) -> tuple[Any, Any, Any]:
