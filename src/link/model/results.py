@@ -14,6 +14,8 @@ from ..errors import LinkError
 from .ranges import Key
 from .states import State
 
+#: Of more keys no condition is made.
+MOST_KEYS = 5000
 #: So many keys are printed.
 _SHOWN = 3
 
@@ -271,7 +273,7 @@ class VerifyResult:
 class DependentRows:
     """Rows of one table that depend on entities: a restriction of that table. They are read when it is used.
 
-    A condition by very many keys takes a server long: :meth:`batches` has them in parts.
+    Of very many :meth:`batches` has the keys in parts, and nothing else.
     """
 
     def __init__(self, count: int, read: Callable[[], Iterator[dict[str, Any]]]) -> None:
@@ -282,11 +284,18 @@ class DependentRows:
         return self._count
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        if self._count > MOST_KEYS:
+            raise LinkError(
+                f"A condition by {self._count:,} keys is not made: by more than {MOST_KEYS:,} a server is busy for "
+                "minutes or hours.",
+                "Take them in parts: for some in result.dependents[Table].batches(): (Table & some).delete(). "
+                'refresh(dependents="delete") deletes any number.',
+            )
         return self._read() if self._count else iter(())
 
     def batches(self, size: int = 1000) -> Iterator[list[dict[str, Any]]]:
         """The keys, so many at a time: restrictions for one query after the other."""
-        remaining = iter(self)
+        remaining = self._read() if self._count else iter(())
         while batch := list(itertools.islice(remaining, size)):
             yield batch
 
