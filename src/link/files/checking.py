@@ -9,13 +9,9 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NoReturn
-
-from tqdm.auto import tqdm
+from typing import Any
 
 from .. import host
 from ..model.keys import as_datajoint
@@ -26,11 +22,11 @@ from ..model.schema import Table
 from ..servers.keyed import Keyed, batches
 from ..servers.session import Session
 from . import objects
+from .carriers import Carriers
 from .columns import FileColumn, file_columns
 from .objects import MissingError, Move, ObjectError, Place
-from .opening import OpenStores
 from .routes import Route, Routes
-from .stores import Cancelled, Checked, Store, explained
+from .stores import Checked, Store, explained
 
 #: Entities whose files are looked at together.
 ENTITIES = 1000
@@ -59,7 +55,7 @@ class _FileTable:
     ours: tuple[FileColumn, ...]
 
 
-class Checker:
+class Checker(Carriers):
     """Reads the objects that local rows name; a context manager.
 
     Parameters
@@ -87,24 +83,11 @@ class Checker:
         result: VerifyResult,
         display_progress: bool = False,
     ) -> None:
-        self.result = result
         self.tables = [_file_table(pair) for pair in mapping.tables if file_columns(pair.there)]
         self._routes = routes
-        self._stores = OpenStores(host.config(routes.connection))
-        self._counting = threading.Lock()
-        self._stopped = threading.Event()
-        self._pool = ThreadPoolExecutor(transfers, "link-checker")
-        shown = display_progress and bool(self.tables)
-        self._bar: tqdm[NoReturn] = tqdm(unit="B", unit_scale=True, desc=f"{name} files", disable=not shown)
-
-    def __enter__(self) -> Checker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._pool.shutdown(cancel_futures=True)
-        self._stores.close()
-        self._bar.close()
+        super().__init__(
+            host.config(routes.connection), name, transfers, result, display_progress and bool(self.tables)
+        )
 
     def having_files(self, local: Session, keys: Sequence[Key]) -> set[Key]:
         """Those of some entities that name files."""
@@ -121,17 +104,16 @@ class Checker:
         Nothing is locked, so what seems wrong is looked at twice: a deletion or a refresh may have had it in hand.
         """
         named = self._all_named(source, local, keys)
-        with self._counting:
-            self._bar.total = (self._bar.total or 0) + sum(found.move.size or 0 for found in named if found.move)
+        self.expect(sum(found.move.size or 0 for found in named if found.move))
         failed = self._failing(named)
-        self.result.files += len(named) - len(failed)
+        self.count(len(named) - len(failed))
         if failed:
             again = self._all_named(source, local, sorted({found.entity for found, _ in failed}))
             failed = self._failing([found for found, _ in failed if found in again])
         return [(found.entity, found.where._replace(reason=reason)) for found, reason in failed]
 
     def _failing(self, named: Sequence[_Named]) -> list[tuple[_Named, str]]:
-        checks = [self._pool.submit(self._check, found) for found in named]
+        checks = [self.pool.submit(self._check, found) for found in named]
         failed = []
         for found, check in zip(named, checks, strict=True):
             try:
@@ -199,7 +181,7 @@ class Checker:
         move = named.move
         if move is None:
             raise ObjectError(named.where.reason)
-        store = self._stores.find(move.route.local)
+        store = self.stores.find(move.route.local)
         with explained(store, move.source):
             found = store.find(move.source)
         is_folder = move.is_folder
@@ -230,12 +212,12 @@ class Checker:
         if move.size not in (None, size):
             raise ObjectError(f"has {size:,} bytes, {move.size:,} were stored")
         md5 = move.md5 or (self._md5_of(source, size) if source else None)
-        content = Checked(store, move.source, size, md5, move.inspect, self._progress)
+        content = Checked(store, move.source, size, md5, move.inspect, self.progress)
         collections.deque(content.blocks(), 0)
 
     def _md5_of(self, source: tuple[str, str], size: int) -> str:
         """The digest of the source's object, which must have the size of the local one."""
-        store, path = self._stores.find(source[0]), source[1]
+        store, path = self.stores.find(source[0]), source[1]
         with explained(store, path):
             found = store.find(path)
             if found is None:
@@ -243,14 +225,6 @@ class Checker:
             if found.size != size:
                 raise ObjectError(f"has {size:,} bytes, the source's {path} has {found.size:,}")
             return found.md5 or store.md5(path)
-
-    def _progress(self, number: int) -> None:
-        if self._stopped.is_set():
-            raise Cancelled
-        with self._counting:
-            self.result.file_bytes += number
-            self._bar.set_postfix(files=self.result.files, refresh=False)
-            self._bar.update(number)
 
 
 def _as_it_is(store: str) -> Route:

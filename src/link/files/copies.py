@@ -8,13 +8,10 @@ loads the rows, one UPDATE for many of them puts in place what names the copies.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
-
-from tqdm.auto import tqdm
+from typing import Any
 
 from .. import host
 from ..errors import StoreError, TransferError
@@ -26,12 +23,11 @@ from ..model.schema import Table
 from ..servers.keyed import Keyed
 from ..servers.session import Session
 from . import objects
+from .carriers import Carriers
 from .columns import FileColumn, file_columns
 from .copying import Copier
 from .objects import MissingError, Move, ObjectError, Place
-from .opening import OpenStores
 from .routes import Route, Routes
-from .stores import Cancelled
 
 #: A chunk ends at about so many files or bytes of files: it is held, and not finished, for as long as they take.
 CHUNK_FILES = 1000
@@ -177,7 +173,7 @@ def _read(session: Session, table: _FileTable, rows: Sql) -> Iterator[tuple[Key,
             yield row[:first], row[first:second], values
 
 
-class Files:
+class Files(Carriers):
     """Copies the files of one pull; a context manager.
 
     Parameters
@@ -209,27 +205,14 @@ class Files:
         result: PullResult | RefreshResult,
         display_progress: bool = False,
     ) -> None:
-        self.result = result
         self.tables = [_FileTable(pair, columns) for pair in mapping.tables if (columns := file_columns(pair.there))]
         self._source_schema, self._local_schema = mapping.source.master.schema, mapping.local.master.schema
         self._collecting = frozenset(local_schemas)
-        self._stores = OpenStores(host.config(routes.connection))
         self._routes = routes
         self._checked: dict[str, Route] = {}
-        self._counting = threading.Lock()
-        self._stopped = threading.Event()
-        self._pool = ThreadPoolExecutor(transfers, "link-copier")
-        shown = display_progress and bool(self.tables)
-        self._bar: tqdm[NoReturn] = tqdm(unit="B", unit_scale=True, desc=f"{name} files", disable=not shown)
-
-    def __enter__(self) -> Files:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._pool.shutdown(cancel_futures=True)
-        self._stores.close()
-        self._bar.close()
+        super().__init__(
+            host.config(routes.connection), name, transfers, result, display_progress and bool(self.tables)
+        )
 
     def __bool__(self) -> bool:
         return bool(self.tables)
@@ -261,9 +244,8 @@ class Files:
             if move not in batch.copies:
                 batch.count += move.files or 1
                 batch.size += move.size or 0
-                batch.copies[move] = self._pool.submit(self._carry, move, thorough)
-        with self._counting:
-            self._bar.total = (self._bar.total or 0) + batch.size
+                batch.copies[move] = self.pool.submit(self._carry, move, thorough)
+        self.expect(batch.size)
         return batch
 
     def _plan(self, table: _FileTable, entity: Key, key: Key, values: list[Any]) -> _Row:
@@ -294,7 +276,7 @@ class Files:
     def _route(self, store: str, named_in: str) -> Route:
         if store not in self._checked:
             self._checked[store] = route = self._routes.route(store, named_in)
-            there, here = self._stores.find(route.source), self._stores.find(route.local)
+            there, here = self.stores.find(route.source), self.stores.find(route.local)
             if not route.referenced:
                 here.tidy()
             if self._source_schema == self._local_schema and there.place == here.place:
@@ -321,23 +303,14 @@ class Files:
                 )
 
     def _carry(self, move: Move, thorough: bool) -> Move:
-        local = self._stores.find(move.route.local)
-        source = self._stores.find(move.route.source)
+        local = self.stores.find(move.route.local)
+        source = self.stores.find(move.route.source)
         try:
-            carried = Copier(source, local, self._progress, thorough).carry(move)
+            carried = Copier(source, local, self.progress, thorough).carry(move)
         except MissingError as error:
             advice = f"; {move.advice}" if move.advice else ""
             raise ObjectError(f"{move.source} in the store {source.name!r} {error.what}{advice}") from error
         except ObjectError as error:
             raise ObjectError(f"{move.source} in the store {source.name!r} {error.what}") from error
-        with self._counting:
-            self.result.files += 1
+        self.count(1)
         return carried
-
-    def _progress(self, number: int) -> None:
-        if self._stopped.is_set():
-            raise Cancelled
-        with self._counting:
-            self.result.file_bytes += number
-            self._bar.set_postfix(files=self.result.files, refresh=False)
-            self._bar.update(number)

@@ -1,0 +1,82 @@
+"""Threads that read objects, several at once, with a progress bar in bytes."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn, Protocol, TypeVar
+
+from tqdm.auto import tqdm
+
+from ..host import Config
+from .opening import OpenStores
+from .stores import Cancelled
+
+Me = TypeVar("Me", bound="Carriers")
+
+
+class Counts(Protocol):
+    """Where files, and their bytes, are counted."""
+
+    files: int
+    file_bytes: int
+
+
+class Carriers:
+    """A pool of threads with the stores that they have open; a context manager, which stops them at its end.
+
+    Parameters
+    ----------
+    config : Config
+        DataJoint's settings.
+    name : str
+        What the progress bar calls their work.
+    transfers : int
+        Objects at once.
+    result : Counts
+        Where to count.
+    display_progress : bool
+        Show a progress bar.
+    """
+
+    def __init__(self, config: Config, name: str, transfers: int, result: Counts, display_progress: bool) -> None:
+        self.stores = OpenStores(config)
+        self.pool = ThreadPoolExecutor(transfers, "link-carrier")
+        self._result = result
+        self._counting = threading.Lock()
+        self._stopped = threading.Event()
+        self._bar: tqdm[NoReturn] = tqdm(unit="B", unit_scale=True, desc=f"{name} files", disable=not display_progress)
+
+    def __enter__(self: Me) -> Me:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self.pool.shutdown(cancel_futures=True)
+        self.stores.close()
+        self._bar.close()
+
+    def expect(self, size: int) -> None:
+        """So many bytes more are to come."""
+        with self._counting:
+            self._bar.total = (self._bar.total or 0) + size
+
+    def count(self, files: int) -> None:
+        """So many more are done."""
+        with self._counting:
+            self._result.files += files
+
+    def progress(self, number: int) -> None:
+        """Count bytes.
+
+        Raises
+        ------
+        Cancelled
+            Nobody waits for them any more.
+        """
+        if self._stopped.is_set():
+            raise Cancelled
+        with self._counting:
+            self._result.file_bytes += number
+            self._bar.set_postfix(files=self._result.files, refresh=False)
+            self._bar.update(number)
