@@ -55,7 +55,7 @@ class Copier:
         if move.free and (there := self._local(move.local)):
             return self._beside(move, expected, there)
         if (move.by_content or self.thorough or expected.size > SMALL) and self._is_there(move, expected):
-            self._inspect(self.local, move.local, move, expected)
+            self._inspect(move.local, move, expected)
             self.progress(expected.size)
             return move
         self._copy(move, expected)
@@ -106,8 +106,7 @@ class Copier:
         if self.local.reaches(self.source) and not move.prefix:
             with explained(self.local, move.local):
                 try:
-                    self._inspect(self.source, move.source, move, expected)
-                    copied = self.local.copy_within(self.source, move.source, move.local, expected)
+                    copied = self.local.copy_within(self.source, move.source, move.local, expected, move.inspect)
                 except FileNotFoundError:
                     raise MissingError("is missing") from None
             if copied:
@@ -119,12 +118,12 @@ class Copier:
             )
             self.local.write(move.local, content)
 
-    def _inspect(self, store: Store, path: str, move: Move, expected: Found) -> None:
-        """Look at the beginning of what does not come through here."""
+    def _inspect(self, path: str, move: Move, there: Found) -> None:
+        """Look at the beginning of what is in the local store already."""
         if move.inspect:
-            with explained(store, path):
-                head = b"".join(store.read(path, 0, min(expected.size, HEAD)))
-            move.inspect(head, expected.size)
+            with explained(self.local, path):
+                head = b"".join(self.local.read(path, 0, min(there.size, HEAD)))
+            move.inspect(head, there.size)
 
     def _require_right(self, move: Move) -> None:
         found = self._local(move.source)
@@ -134,7 +133,7 @@ class Copier:
             raise ObjectError(f"has {found.size:,} bytes, {move.size:,} were stored")
         if None not in (move.md5, found.md5) and move.md5 != found.md5:
             raise ObjectError(f"has another content than was stored: its MD5 is {found.md5}, expected {move.md5}")
-        self._inspect(self.local, move.source, move, found)
+        self._inspect(move.source, move, found)
         self.progress(found.size)
 
     # folders

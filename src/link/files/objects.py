@@ -28,6 +28,8 @@ from .routes import Route, Side
 
 #: So many bytes at the beginning of an object are enough to look into it.
 HEAD = 65_536
+#: Looks at the first bytes of an object and its size, and raises ObjectError.
+Inspect = Callable[[bytes, int], None]
 
 
 class ObjectError(RowError):
@@ -87,7 +89,7 @@ class Move:
     files: int | None = None
     by_content: bool = False
     free: bool = False
-    inspect: Callable[[bytes, int], None] | None = None
+    inspect: Inspect | None = None
     advice: str = dataclasses.field(default="", compare=False)
 
 
@@ -220,6 +222,14 @@ def other_path(path: str, source: str, known: str) -> str:
     return f"{folder}{slash}{stem}-{token(source, {'content': known}, 8)}{extension}"
 
 
+def _without_tokens(path: str) -> str:
+    """A file's name, without what :func:`other_path` may have put into it."""
+    name = path.rpartition("/")[2]
+    extension = _extension(name)
+    stem = name[: len(name) - len(extension)]
+    return re.sub(f"(-[{re.escape(TOKEN_ALPHABET)}]{{8}})+$", "", stem) + extension
+
+
 def rewritten(stored: Any, place: Place, moved: Sequence[Move], codec: Codec) -> Any:
     """The stored value as it is to be here, once its objects are where ``moved`` says.
 
@@ -260,7 +270,8 @@ def identity(column: FileColumn, text: str | None, side: Side) -> str | None:
     """What a stored value and its copy have in common, wherever they are, and no other value has.
 
     Paths differ, and those of rows pulled earlier may have been made by other settings. What stays is what the metadata
-    say of the content, and the token: another one tells that the source has written the object anew.
+    say of the content, and the token: another one tells that the source has written the object anew. A file of the
+    user's own keeps its name, wherever it is; of what 0.x has tracked the time is told in seconds.
     """
     if text is None:
         return None
@@ -274,6 +285,8 @@ def identity(column: FileColumn, text: str | None, side: Side) -> str | None:
     def seen(path: str) -> str:
         if (named[path] or "") in side.stays:
             return path
+        if column.addressing == "filepath":
+            return _without_tokens(path)
         if column.addressing != "schema":
             return ""
         if side.local:

@@ -28,7 +28,7 @@ from botocore.exceptions import BotoCoreError
 
 from ..errors import StoreError, UnreachableError
 from ..host import StorageBackend
-from .objects import ObjectError
+from .objects import HEAD, Inspect, ObjectError
 from .stores import BLOCK, SMALL, STALE, Checked, Found, Store, Told
 
 T = TypeVar("T")
@@ -193,7 +193,11 @@ class S3Store(Store):
     def reaches(self, source: Store) -> bool:
         return isinstance(source, S3Store) and source.endpoint == self.endpoint
 
-    def copy_within(self, source: S3Store, source_path: str, path: str, found: Found) -> bool:
+    def copy_within(
+        self, source: S3Store, source_path: str, path: str, found: Found, inspect: Inspect | None = None
+    ) -> bool:
+        if inspect:
+            inspect(b"".join(source.read(source_path, 0, min(found.size, HEAD))), found.size)
         if found.size > WHOLE_COPY:
             # The ETag of parts does not tell the digest: where that is known, through here.
             return not found.md5 and self._copy_in_parts(source, source_path, path, found.size)

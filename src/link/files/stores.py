@@ -20,7 +20,7 @@ from typing import Any, ClassVar, NamedTuple
 from .. import host
 from ..errors import LinkError, StoreError, UnreachableError
 from ..host import StorageBackend
-from .objects import HEAD, MissingError, ObjectError
+from .objects import HEAD, Inspect, MissingError, ObjectError
 
 try:
     import fcntl
@@ -78,7 +78,7 @@ class Checked:
         path: str,
         size: int,
         md5: str | None = None,
-        inspect: Callable[[bytes, int], None] | None = None,
+        inspect: Inspect | None = None,
         progress: Callable[[int], None] = lambda number: None,
         prefix: bytes = b"",
     ) -> None:
@@ -202,8 +202,13 @@ class Store(ABC):
         """Whether an object of another store may be copied without reading it here."""
         return False
 
-    def copy_within(self, source: Any, source_path: str, path: str, found: Found) -> bool:
-        """Copy an object of a store that this one :meth:`reaches`, if that proves that the copy is right."""
+    def copy_within(
+        self, source: Any, source_path: str, path: str, found: Found, inspect: Inspect | None = None
+    ) -> bool:
+        """Copy an object of a store that this one :meth:`reaches`, if that proves that the copy is right.
+
+        ``inspect`` looks at its first bytes before it has its name.
+        """
         return False
 
     def make_folder(self, path: str) -> None:  # noqa: B027 - most have nothing to make
@@ -269,7 +274,9 @@ class FileStore(Store):
     def reaches(self, source: Store) -> bool:
         return isinstance(source, FileStore) and hasattr(os, "copy_file_range")
 
-    def copy_within(self, source: FileStore, source_path: str, path: str, found: Found) -> bool:
+    def copy_within(
+        self, source: FileStore, source_path: str, path: str, found: Found, inspect: Inspect | None = None
+    ) -> bool:
         try:
             with self._written(path) as file, Path(source.full(source_path)).open("rb", buffering=0) as origin:
                 left = found.size
@@ -277,6 +284,9 @@ class FileStore(Store):
                     left -= copied
                 if left:
                     raise OSError(errno.EXDEV, "not all was copied")
+                if inspect:
+                    file.seek(0)
+                    inspect(file.read(min(found.size, HEAD)), found.size)
                 if found.md5:
                     _require_md5(file, found.md5)
         except OSError as error:
