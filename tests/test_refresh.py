@@ -413,6 +413,9 @@ def test_bytes_that_must_not_arrive(lab: Lab, tmp_path: Path) -> None:
     assert [key for key, _ in result.refused] == [{"letter": 7}, {"letter": 20}]
     assert result.refreshed == 38
     assert "file name" in str(result.refused[0][1])
+    assert "Say codecs={'text': 'bytes'} if that is what they are. It is held, and as it was" in str(
+        result.refused[0][1]
+    )
     names = lab.local_server.sql(f"SELECT letter FROM {lab.local_schema}.letter WHERE text <> {good}")
     assert sorted(n for (n,) in names) == [7, 20]
 

@@ -78,8 +78,7 @@ class PullResult:
         self.pulled += part.pulled
         self.shared += part.shared
         self.adopted += part.adopted
-        for reason, count in part.skipped.items():
-            self.skipped[reason] = self.skipped.get(reason, 0) + count
+        count_in(self.skipped, part.skipped)
         self.part_rows += part.part_rows
         self.bytes += part.bytes
         self.files += part.files
@@ -105,6 +104,12 @@ class PullResult:
             files = [f"files {self.files:,} ({_size(self.file_bytes)})"] * bool(self.files)
             words += [f"part rows {self.part_rows:,}", _size(self.bytes), *files, f"{self.seconds:.1f} s"]
         return ", ".join(words)
+
+
+def count_in(counts: dict[str, int], more: Mapping[str, int]) -> None:
+    """Add numbers to those that are counted under the same words."""
+    for what, number in more.items():
+        counts[what] = counts.get(what, 0) + number
 
 
 def _size(number: float) -> str:
@@ -425,8 +430,8 @@ class RefreshResult:
         self.refused += part.refused
         self.files += part.files
         self.file_bytes += part.file_bytes
-        for mine, theirs in ((self.skipped, part.skipped), (self.deleted, part.deleted)):
-            mine.update({what: mine.get(what, 0) + count for what, count in theirs.items()})
+        count_in(self.skipped, part.skipped)
+        count_in(self.deleted, part.deleted)
 
     def __repr__(self) -> str:
         total = self.refreshed + self.equal + len(self.refused)

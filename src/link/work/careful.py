@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from ..errors import TransferError
 from ..files.copies import Batch, Files
-from ..files.objects import ObjectError
 from ..model.ranges import Chunk, Key, Range
 from ..model.schema import Table
 from ..model.states import ABANDON_PULL, FINISH_PULL, PULLING
@@ -62,20 +61,9 @@ class CarefulLoader:
         """Let go of an entity that cannot be had, and keep the error."""
         if not self.marker.mark(ABANDON_PULL, [key]):
             self.marker.mark(FINISH_PULL, [key])  # flagged meanwhile
-        table, shown = self.run.mapping.local.master, self.run.as_dict(key)
-        failed = "A file is not to be had of" if isinstance(error, ObjectError) else "The local server does not take"
-        refused = TransferError(
-            f"{failed} {shown} of {table.schema}.{table.name}: {error.what}",
-            self._remedy(error)
-            + "It is not shared and not held. suppress_errors=True pulls the others and returns such errors.",
+        self.tally.result.errors.append(
+            self.run.refused(key, error, so="It is not shared and not held.", suppressed="pulls")
         )
-        self.tally.result.errors.append((shown, refused))
-
-    def _remedy(self, error: RowError) -> str:
-        """What to do about bytes that were refused for what they are."""
-        contents = (column.content for table in self.run.mapping.source.tables for column in table.columns)
-        told = [content for content in contents if content and content.refusal in error.what]
-        return f"{max(told, key=lambda content: len(content.place)).remedy} " if told else ""
 
     def require_same(self, within: Range, loaded: int) -> None:
         """Raise RowError where rows just loaded, so many of the master's, are not what the source has.

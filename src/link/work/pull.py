@@ -20,7 +20,7 @@ from ..ends.ends import Ends
 from ..errors import LockedError, UnreachableError
 from ..files.copies import Files
 from ..model.ranges import ALL, EVERYTHING, Range, Selection
-from ..model.results import PullResult, RefreshResult
+from ..model.results import PullResult, RefreshResult, count_in
 from ..model.states import ASKED, AT_REST, PULLING, REFETCH, REHOLD, UNFINISHED, UNFLAGGED, Count
 from ..servers.keyed import Segment
 from ..signals import BusyError, ChangedError
@@ -211,7 +211,7 @@ def _tally(run: Run, counts: Sequence[Count], selection: Selection, result: Pull
         busy = count.row.says(UNFINISHED) and count.worker in living
         if busy or count.row.says(ASKED):
             reason = "in other hands" if busy else "flagged for deletion by the source"
-            result.skipped[reason] = result.skipped.get(reason, 0) + count.entities
+            count_in(result.skipped, {reason: count.entities})
         elif count.row.says(AT_REST):
             result.shared += count.entities
 

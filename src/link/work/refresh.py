@@ -36,7 +36,7 @@ from ..files.copies import CHUNK_FILE_BYTES, CHUNK_FILES, Batch, Files
 from ..files.objects import ObjectError
 from ..model.mapping import TablePair
 from ..model.ranges import EVERYTHING, Key, Range, Rows, Selection, Sql
-from ..model.results import RefreshResult
+from ..model.results import RefreshResult, count_in
 from ..model.schema import Table
 from ..model.states import ASKED, SHARED, UNFINISHED
 from ..servers.keyed import Keyed, Segment, batches
@@ -81,7 +81,7 @@ class Share:
             return keys
         covered = [key for key in keys if key in self.covered]
         if later := len(keys) - len(covered):
-            result.skipped[LATER] = result.skipped.get(LATER, 0) + later
+            count_in(result.skipped, {LATER: later})
         return covered
 
 
@@ -125,7 +125,7 @@ def begin_refresh(ends: Ends, selection: Selection, *, dry_run: bool) -> Refresh
         for count in run.holds.survey(run.home, selection):
             if count.row.says(UNFINISHED) or count.row.says(ASKED):
                 reason = "in other hands" if count.row.says(UNFINISHED) else "flagged for deletion by the source"
-                result.skipped[reason] = result.skipped.get(reason, 0) + count.entities
+                count_in(result.skipped, {reason: count.entities})
     return result
 
 
@@ -150,7 +150,7 @@ def refresh_range(
             act = refresher.foresee if share.dry_run else functools.partial(refresher.refresh, share.suppress_errors)
             for looked in differences(refresher.both, selection, within):
                 if looked.missing:
-                    counts.skipped[GONE] = counts.skipped.get(GONE, 0) + len(looked.missing)
+                    count_in(counts.skipped, {GONE: len(looked.missing)})
                 counts.equal += looked.entities - len(looked.differing) - len(looked.missing)
                 differing = share.cover(looked.differing, counts)
                 whole = looked.whole if len(differing) == len(looked.differing) else None
@@ -265,19 +265,17 @@ class Refresher:
                 again = len(failed)
                 failed = self._refresh(list(failed))
             for key, error in failed.items():
-                self._refuse(key, error)
+                self.result.refused.append(
+                    self.run.refused(
+                        key,
+                        error,
+                        state=", as it is at the source now",
+                        so="It is held, and as it was here, with all its rows.",
+                        suppressed="refreshes",
+                    )
+                )
             if failed and not suppress_errors:
                 raise self.result.refused[-len(failed)][1]
-
-    def _refuse(self, key: Key, error: RowError) -> None:
-        table, shown = self.run.mapping.local.master, self.run.as_dict(key)
-        failed = "A file is not to be had of" if isinstance(error, ObjectError) else "The local server does not take"
-        refused = TransferError(
-            f"{failed} {shown} of {table.schema}.{table.name}, as it is at the source now: {error.what}",
-            "It is held, and as it was here, with all its rows. suppress_errors=True refreshes the others and returns "
-            "such errors.",
-        )
-        self.result.refused.append((shown, refused))
 
     def _refresh(
         self, keys: Sequence[Key], known: Batch | None = None, within: Range | None = None

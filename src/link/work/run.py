@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..ends.ends import Ends
-from ..errors import ConnectionLimitError, DefinitionError, UnreachableError
+from ..errors import ConnectionLimitError, DefinitionError, TransferError, UnreachableError
 from ..files.copies import Files
+from ..files.objects import ObjectError
 from ..model.keys import as_datajoint
 from ..model.ranges import Key
 from ..model.results import PullResult, RefreshResult
@@ -21,7 +22,7 @@ from ..model.states import Transition
 from ..servers.keyed import Keyed, batches
 from ..servers.session import Session
 from ..servers.site import Site
-from ..signals import ChangedError
+from ..signals import ChangedError, RowError
 from .retry import Idle, patiently
 
 logger = logging.getLogger("link")
@@ -159,6 +160,21 @@ class Run:
         if ends.routes.has_references:
             schemas.update(ends.local.catalogue_type(self.local).schemas())
         return Files(self.mapping, ends.routes, schemas, self.name, transfers, result, display_progress)
+
+    def refused(
+        self, key: Key, error: RowError, *, state: str = "", so: str, suppressed: str
+    ) -> tuple[dict[str, Any], TransferError]:
+        """An entity that cannot be had, and why: in which ``state``, what became of it ``so``, and the way on."""
+        table, shown = self.mapping.local.master, self.as_dict(key)
+        failed = "A file is not to be had of" if isinstance(error, ObjectError) else "The local server does not take"
+        # Of bytes that were refused for what they are, what to do is known.
+        contents = (column.content for each in self.mapping.source.tables for column in each.columns)
+        told = [content for content in contents if content and content.refusal in error.what]
+        remedy = f"{max(told, key=lambda content: len(content.place)).remedy} " if told else ""
+        return shown, TransferError(
+            f"{failed} {shown} of {table.schema}.{table.name}{state}: {error.what}",
+            f"{remedy}{so} suppress_errors=True {suppressed} the others and returns such errors.",
+        )
 
     def as_dict(self, key: Key) -> dict[str, Any]:
         """A key as DataJoint writes it."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..model.ranges import Key
-from ..model.results import PullResult
+from ..model.results import PullResult, count_in
 
 
 @dataclass
@@ -65,4 +65,4 @@ class Tally:
     def skip(self, reason: str, number: int) -> None:
         """Count entities that are left alone."""
         with self._meeting:
-            self.result.skipped[reason] = self.result.skipped.get(reason, 0) + number
+            count_in(self.result.skipped, {reason: number})
