@@ -29,6 +29,7 @@ from .errors import (
     UnreachableError,
     UnsupportedServerError,
 )
+from .model.pipelines import PipelineResult
 from .model.results import PullResult, RefreshResult, RepairResult, Status, VerifyResult
 from .model.states import State
 from .view import Source
@@ -50,6 +51,7 @@ __all__ = [
     "LockedError",
     "LoginError",
     "NotFoundError",
+    "PipelineResult",
     "PrivilegeError",
     "PullResult",
     "RefreshResult",
