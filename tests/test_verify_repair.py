@@ -379,3 +379,36 @@ def test_what_to_do_about_edits(lab: Lab) -> None:
     assert_same(lab, table, "trial")
     flag(lab, "session = 1")
     assert Session.source.verify().compared == 9
+
+
+def test_rows_that_refer_to_nothing(lab: Lab) -> None:
+    """A server that is told not to look at foreign keys lets parents go: `verify` looks at those of other tables."""
+    Session = granted(lab, sessions(lab, 6))
+    Session.source.pull()
+    room = f"{lab.local_schema}.room"
+    trial = Session.Trial.full_table_name
+    run_sql(
+        lab.local_server,
+        [
+            f"CREATE TABLE {room} (number int NOT NULL PRIMARY KEY)",
+            f"INSERT INTO {room} VALUES {', '.join(f'({n})' for n in range(6))}",
+            f"ALTER TABLE {Session.full_table_name} ADD FOREIGN KEY (session) REFERENCES {room} (number)",
+            f"ALTER TABLE {trial} ADD FOREIGN KEY (trial) REFERENCES {room} (number)",
+        ],
+    )
+    Session.source._link.forget()
+    assert Session.source.verify()  # also where the account may not read the other table
+    if lab.kind == "postgresql":
+        lab.local_server.sql(f"GRANT SELECT ON {room} TO {lab.local_user}")
+    assert Session.source.verify() and Session.source.verify().dangling == []
+    off, on = ("foreign_key_checks = 0", "foreign_key_checks = 1")
+    if lab.kind == "postgresql":
+        off, on = (f"session_replication_role = {role}" for role in ("replica", "DEFAULT"))
+    run_sql(lab.local_server, [f"SET {off}", f"DELETE FROM {room} WHERE number IN (1, 4)", f"SET {on}"])
+    result = Session.source.verify()
+    assert not result and not result.differing and "8 dangling" in repr(result)
+    tables = [f"{lab.local_schema}.session"] * 2 + [f"{lab.local_schema}.session__trial"] * 6
+    assert [found.table for found in result.dangling] == tables
+    assert [found.key for found in result.dangling[:2]] == [{"subject": n, "session": n} for n in (1, 4)]
+    assert {found.key["trial"] for found in result.dangling[2:]} == {1}
+    assert str(result.dangling[0]) == f"{result.dangling[0].key} of {tables[0]} refers to nothing in {room}"

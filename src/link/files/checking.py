@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import host
-from ..model.keys import as_datajoint
+from ..model.keys import as_dict
 from ..model.mapping import Mapping, TablePair
 from ..model.ranges import Key
 from ..model.results import Damaged, VerifyResult
@@ -134,7 +134,7 @@ class Checker(Carriers):
             theirs = {key: values for _, key, values in _read(source, table.there, table, table.theirs, keys)}
         for entity, key, values in _read(local, table.here, table, table.ours, keys):
             columns = table.there.key_columns
-            shown = {c.name: as_datajoint(c, value) for c, value in zip(columns, key, strict=True)}
+            shown = as_dict(columns, key)
             others = theirs.get(key, [None] * len(values))
             for ours, stored, column, there in zip(table.ours, values, table.theirs, others, strict=True):
                 if stored is not None:

@@ -45,6 +45,11 @@ def _dated(column: Column, value: Any) -> Any:
         return value  # zero dates, infinity
 
 
+def as_dict(columns: Sequence[Column], key: Key) -> dict[str, Any]:
+    """A key as DataJoint writes it."""
+    return {column.name: as_datajoint(column, value) for column, value in zip(columns, key, strict=True)}
+
+
 def as_datajoint(column: Column, value: Any) -> Any:
     """A value of a key as DataJoint writes it."""
     name = column.kind.name if column.kind else ""

@@ -225,6 +225,27 @@ class Damaged(NamedTuple):
         return f"{self.key} {self.column}: {self.path} {self.reason}"
 
 
+class Dangling(NamedTuple):
+    """A local row that refers to a row which is not there.
+
+    Attributes
+    ----------
+    key : dict
+        The primary key of the row.
+    table : str
+        Its local table.
+    parent : str
+        The local table that has not got the row.
+    """
+
+    key: dict[str, Any]
+    table: str
+    parent: str
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.table} refers to nothing in {self.parent}"
+
+
 @dataclass
 class VerifyResult:
     """What a verification found; true when everything that is here is equal.
@@ -245,6 +266,9 @@ class VerifyResult:
         Bytes that were read of local files.
     damaged : list of Damaged
         Local files that are missing, or not what they must be.
+    dangling : list of Dangling
+        Local rows that refer to rows which are not there. Servers see to it that there are none, unless they were told
+        not to look at foreign keys.
     seconds : float
         Wall time.
     """
@@ -256,10 +280,11 @@ class VerifyResult:
     files: int = 0
     file_bytes: int = 0
     damaged: list[Damaged] = field(default_factory=list)
+    dangling: list[Dangling] = field(default_factory=list)
     seconds: float = 0.0
 
     def __bool__(self) -> bool:
-        return not self.differing and not self.missing and not self.damaged
+        return not self.differing and not self.missing and not self.damaged and not self.dangling
 
     def __repr__(self) -> str:
         words = [
@@ -267,6 +292,8 @@ class VerifyResult:
             f"{len(self.differing):,} differing{_named(self.differing)}",
             f"{len(self.missing):,} missing{_named(self.missing)}",
         ]
+        if self.dangling:
+            words.append(f"{len(self.dangling):,} dangling{_named(self.dangling)}")
         if self.not_here:
             words.append(f"not compared, for they are not here: {', '.join(self.not_here)}")
         if self.files or self.damaged:

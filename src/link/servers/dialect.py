@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 from ..errors import DefinitionError
 from ..model.kinds import Kind
 from ..model.ranges import Key, Sql
-from ..model.schema import Column, Table
+from ..model.schema import Column, ForeignKey, Table
 
 #: The words for a table whose rows are those of another one.
 PARTITION = "a partition of another table"
@@ -213,6 +213,16 @@ class Dialect(ABC):
     @abstractmethod
     def driving_join(self, first: str, second: str, on: str) -> str:
         """A join that reads ``first`` in its order and looks up ``second``."""
+
+    def dangles(self, table: Table, fk: ForeignKey) -> str:
+        """The condition that a row refers to a row which is not there."""
+        parent = self.alias("parent")
+        refers = [f"{self.name_of(table)}.{self.quote(name)}" for name in fk.columns]
+        named = " AND ".join(f"{name} IS NOT NULL" for name in refers)
+        equal = " AND ".join(
+            f"{parent}.{self.quote(referred)} = {name}" for referred, name in zip(fk.referred, refers, strict=True)
+        )
+        return f"{named} AND NOT EXISTS (SELECT 1 FROM {self.full_name(fk.schema, fk.table)} {parent} WHERE {equal})"
 
     @abstractmethod
     def comparable(self, table: Table, alike: bool) -> str:

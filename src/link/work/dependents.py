@@ -1,4 +1,4 @@
-"""The local rows that depend on some entities of a linked table: which they are, and deleting what can be made anew.
+"""The local rows that depend on some entities of linked tables: which they are, and deleting what can be made anew.
 
 Rows of computed and imported tables can be made anew by ``populate()``; all others, and those of linked tables, are
 never deleted. So a computed row stays to which such a row refers, be it through others.
@@ -31,12 +31,12 @@ MADE = ("computed", "imported")
 
 @dataclass(eq=False)
 class Node:
-    """One table that depends on a linked one, or the linked one itself.
+    """One table that depends on linked ones, or one of these itself.
 
     Attributes
     ----------
     is_own : bool
-        Whether it is of the linked table itself, parts included.
+        Whether it is of the linked tables themselves, parts included.
     is_linked : bool
         Whether it is of a linked table.
     stale : Stale
@@ -67,12 +67,12 @@ class Node:
 
 
 class Descent:
-    """The tables that depend on a linked one, and in temporary tables the keys of those rows that are looked for.
+    """The tables that depend on linked ones, and in temporary tables the keys of those rows that are looked for.
 
     Parameters
     ----------
-    ends : Ends
-        Both ends of the link; only the local one is asked.
+    links : sequence of Ends
+        Both ends of each link; only the local one is asked, which is the same of all.
     session : Session
         On the local server; the temporary tables live as long as it does.
 
@@ -87,14 +87,16 @@ class Descent:
         The tables; what depends on others stands behind them.
     """
 
-    def __init__(self, ends: Ends, session: Session) -> None:
-        self.ends = ends
+    def __init__(self, links: Sequence[Ends], session: Session) -> None:
+        self.links = links
+        self.site = links[0].local
         self.session = session
-        own = ends.mapping.local
-        host.know_schema(ends.local.connection, own.master.schema)
-        with ends.local.in_one_session():
-            names = host.dependents(ends.local.connection, [(table.schema, table.name) for table in own.tables])
-        catalogue = ends.local.catalogue_type(session)
+        self._own = {(table.schema, table.name) for ends in links for table in ends.mapping.local.tables}
+        for schema in sorted({schema for schema, _ in self._own}):
+            host.know_schema(self.site.connection, schema)
+        with self.site.in_one_session():
+            names = host.dependents(self.site.connection, sorted(self._own))
+        catalogue = self.site.catalogue_type(session)
         self._linked = {schema: self._linked_in(schema) for schema in dict.fromkeys(schema for schema, _ in names)}
         self.nodes = [self._node(catalogue.table(*name), n, names) for n, name in enumerate(names)]
         self._by_name = {(node.table.schema, node.table.name): node for node in self.nodes}
@@ -102,7 +104,11 @@ class Descent:
         self._made = [node for node in self.nodes if node.is_made]
         self._join()
         self._create()
-        self._rows = Keyed(ends.local.dialect, own.master, ends.mapping.local_key)
+
+    @property
+    def _beside(self) -> str:
+        """The schema beside whose tables the temporary ones are."""
+        return self.links[0].mapping.local.master.schema
 
     def _linked_in(self, schema: str) -> set[str]:
         """The linked tables of a schema, as far as the account may know."""
@@ -115,17 +121,16 @@ class Descent:
             return set()  # there is no such table, or it is another account's
 
     def _node(self, table: Table, number: int, names: Sequence[tuple[str, str]]) -> Node:
-        ends, own = self.ends, self.ends.mapping.local
         beside = [name for schema, name in names if schema == table.schema]
         linked = self._linked[table.schema]
-        is_own = (table.schema, table.name) in {(one.schema, one.name) for one in own.tables}
+        is_own = (table.schema, table.name) in self._own
         return Node(
             table,
-            host.full_name(ends.local.connection, table.schema, table.name),
+            host.full_name(self.site.connection, table.schema, table.name),
             tier(table.name, beside),
             is_own,
             is_own or any(table.name == master or table.name in part_names(master, beside) for master in linked),
-            Stale(ends.local.definitions, table, own.master.schema, number),
+            Stale(self.site.definitions, table, self._beside, number),
         )
 
     def _join(self) -> None:
@@ -150,21 +155,21 @@ class Descent:
                 try:
                     self.session.execute(statement)
                 except PrivilegeError as error:
-                    schema = self.ends.mapping.local.master.schema
                     raise PrivilegeError(
-                        f"To find what depends on {self.ends.name} temporary tables are made beside the local ones: "
-                        f"{error.what}",
-                        self.ends.local.grant_temporary_hint(schema),
+                        f"To find what depends on {self.links[0].name} temporary tables are made beside the local "
+                        f"ones: {error.what}",
+                        self.site.grant_temporary_hint(self._beside),
                     ) from error
 
-    def find(self, keys: Sequence[Key]) -> None:
-        """List all rows that depend on some entities, of parts that do the whole groups."""
+    def find(self, *seeds: Sequence[Key]) -> None:
+        """List all rows that depend on some entities, of each link some; of parts that do the whole groups."""
         for node in self._listed:
             self.session.execute(node.stale.emptying)
-        own = self.ends.mapping.local.master
-        master = self._by_name[own.schema, own.name].stale
-        for batch in batches(keys):
-            self.session.execute(*master.adding(self._rows, batch))
+        for ends, keys in zip(self.links, seeds, strict=True):
+            own = ends.mapping.local.master
+            rows = Keyed(self.site.dialect, own, ends.mapping.local_key)
+            for batch in batches(keys):
+                self.session.execute(*self._by_name[own.schema, own.name].stale.adding(rows, batch))
         while True:
             for node in self._listed:
                 for child, fk in node.children:
@@ -177,7 +182,8 @@ class Descent:
         """List the masters of listed part rows; whether there are some that were not listed."""
         found = False
         for part in self._listed:
-            if part.master and part.master.is_listed and not part.is_own:
+            # Of a single link all masters are listed whose part rows can be.
+            if part.master and part.master.is_listed and not (part.is_own and len(self.links) == 1):
                 before = self._count(part.master)
                 self.session.execute(part.master.stale.gathering(part.stale, part.master_key))
                 found |= self._count(part.master) > before
@@ -217,14 +223,14 @@ class Descent:
         return {name: gone[name] for name in reversed(gone) if gone[name]}
 
 
-def dependents_of(ends: Ends, keys: Sequence[Key]) -> Dependents:
-    """What depends here on some entities, looked up when it is asked."""
+def dependents_of(found: Sequence[tuple[Ends, Sequence[Key]]]) -> Dependents:
+    """What depends here on some entities of each of some links, looked up when it is asked."""
 
     def look() -> tuple[Session, Descent]:
-        session = ends.local.open()
+        session = found[0][0].local.open()
         try:
-            descent = Descent(ends, session)
-            descent.find(keys)
+            descent = Descent([ends for ends, _ in found], session)
+            descent.find(*(keys for _, keys in found))
         except BaseException:
             session.close()
             raise

@@ -101,7 +101,7 @@ def deletable(ends: Ends, selection: Selection) -> tuple[frozenset[Key], dict[st
     with Run(ends) as run:
         both = Comparison(run)
         found = [key for looked in differences(both, selection, EVERYTHING) for key in looked.differing]
-        descent = Descent(ends, run.local)
+        descent = Descent([ends], run.local)
         descent.find(found)
         descent.spare()
         return frozenset(found), {name: count for name, count in descent.made().items() if count}
@@ -120,7 +120,7 @@ def begin_refresh(ends: Ends, selection: Selection, *, dry_run: bool) -> Refresh
     else:
         _require_possible(ends)
     result = RefreshResult(dry_run=dry_run)
-    result.dependents = dependents_of(ends, result.entities)
+    result.dependents = dependents_of([(ends, result.entities)])
     with Run(ends) as run:
         for count in run.holds.survey(run.home, selection):
             if count.row.says(UNFINISHED) or count.row.says(ASKED):
@@ -141,7 +141,7 @@ def refresh_range(
         counts.refused.clear()
         counts.skipped.clear()
         found: list[Key] = []
-        descent = Descent(ends, run.local) if share.delete and not share.dry_run else None
+        descent = Descent([ends], run.local) if share.delete and not share.dry_run else None
         with (
             _bar(run, selection, display_progress) as bar,
             run.files(share.transfers, counts, display_progress) as files,

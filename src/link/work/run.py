@@ -15,7 +15,7 @@ from ..ends.ends import Ends
 from ..errors import ConnectionLimitError, DefinitionError, TransferError, UnreachableError
 from ..files.copies import Files
 from ..files.objects import ObjectError
-from ..model.keys import as_datajoint
+from ..model.keys import as_dict
 from ..model.ranges import Key
 from ..model.results import PullResult, RefreshResult
 from ..model.states import Transition
@@ -178,8 +178,7 @@ class Run:
 
     def as_dict(self, key: Key) -> dict[str, Any]:
         """A key as DataJoint writes it."""
-        columns = self.mapping.source.master.key_columns
-        return {c.name: as_datajoint(c, value) for c, value in zip(columns, key, strict=True)}
+        return as_dict(self.mapping.source.master.key_columns, key)
 
 
 def persistently(

@@ -12,10 +12,13 @@ import time
 from collections.abc import Iterator, Sequence
 
 from ..ends.ends import Ends
+from ..errors import PrivilegeError
 from ..files.checking import ENTITIES, Checker
+from ..model.keys import as_dict
 from ..model.ranges import ALL, Key, Selection
-from ..model.results import VerifyResult
+from ..model.results import Dangling, VerifyResult
 from ..model.states import SHARED
+from ..servers.keyed import Keyed, Segment
 from .comparing import Comparison, Looked
 from .differences import differences
 from .run import Run
@@ -39,6 +42,8 @@ def verify(
         result.not_here = list(run.mapping.not_here)
         for looked in differences(both, selection):
             _tell(both, looked, result)
+        if not selection:
+            result.dangling = _dangling(run)
         if files:
             with Checker(run.mapping, ends.routes, run.name, transfers, result, display_progress) as checker:
                 for keys in _having_files(both, checker, selection, sample):
@@ -46,6 +51,27 @@ def verify(
     result.seconds = time.monotonic() - started
     logger.info("%s: %r", ends.name, result)
     return result
+
+
+def _dangling(run: Run) -> list[Dangling]:
+    """The local rows that refer to rows of other groups which are not there."""
+    own = {(table.schema, table.name) for table in run.mapping.local.tables}
+    found = []
+    for table in run.mapping.local.tables:
+        rows = Keyed(run.local.dialect, table, table.key_columns)
+        for fk in table.foreign_keys:
+            if (fk.schema, fk.table) in own:
+                continue
+            parent = f"{fk.schema}.{fk.table}"
+            try:
+                keys = Segment(rows).where(rows.dialect.dangles(table, fk)).keys(run.local)
+            except PrivilegeError:
+                logger.info(
+                    "%s: %s is not this account's to read, so what refers to it is not proved", run.name, parent
+                )
+                continue
+            found += [Dangling(as_dict(rows.key, key), f"{table.schema}.{table.name}", parent) for key in keys]
+    return found
 
 
 def _having_files(
