@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,7 @@ from .errors import ConfigError, CredentialsError
 from .host import from_camel_case
 from .model.backends import BACKENDS
 from .model.layouts import LINK, Layout
+from .model.mapping import Mirror
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,10 @@ class LinkSpec:
         Part classes that the body of the decorated class names; each must be there.
     create_schema, create_tables : bool
         Whether the local schema, and the local tables, may be created where they are missing.
+    source_table, local_table : str or None
+        The exact names of the master tables, where they do not follow from the class.
+    mirror : Mirror or None
+        Of a pipeline: the local tables are what the source's are.
     """
 
     class_name: str
@@ -191,6 +196,9 @@ class LinkSpec:
     parts_named: frozenset[str] = field(default=frozenset(), compare=False)
     create_schema: bool = field(default=True, compare=False)
     create_tables: bool = field(default=True, compare=False)
+    source_table: str | None = None
+    local_table: str | None = None
+    mirror: Mirror | None = None
 
     @property
     def stores(self) -> Mapping[str, LocalStore]:
@@ -210,7 +218,7 @@ class LinkSpec:
     @property
     def table_name(self) -> str:
         """The local table's name; at the source the same behind the prefix of its tier."""
-        return from_camel_case(self.class_name)
+        return self.local_table or from_camel_case(self.class_name)
 
     def find_helper_schema(self) -> str:
         """The schema of the helper table; asked for when it is first needed."""
@@ -287,6 +295,87 @@ def make_spec(
         conflicts=conflicts,
         holder=holder,
         parts_named=parts_named,
+    )
+
+
+@dataclass(frozen=True)
+class PipelineSpec:
+    """What a :class:`~link.pipeline.Pipeline` was given, checked.
+
+    Attributes
+    ----------
+    schemas : tuple of tuple of str
+        Schemas at the source, and the local ones.
+    prefix : str or None
+        What stands before the local names of schemas that are not named, if ancestors may come from such ones.
+    """
+
+    address: Address
+    schemas: tuple[tuple[str, str], ...]
+    helper_schema: str
+    prefix: str | None
+    store_pairs: tuple[tuple[str, LocalStore], ...]
+    codec_pairs: tuple[tuple[str, str], ...]
+    use_tls: bool | Mapping[str, Any] | None
+    holder: str | None
+
+    def here(self, schema: str) -> str | None:
+        """The local schema for one of the source's, if it has one."""
+        named = dict(self.schemas).get(schema)
+        return named if named is not None or self.prefix is None else self.prefix + schema
+
+
+def make_pipeline_spec(
+    host: str,
+    schemas: Mapping[str, str] | Sequence[str],
+    helper_schema: str,
+    *,
+    prefix: str | None,
+    stores: Mapping[str, LocalStore] | None,
+    codecs: Mapping[str, str] | None,
+    backend: str | None,
+    database: str | None,
+    port: int | None,
+    use_tls: bool | Mapping[str, Any] | None,
+    holder: str | None,
+) -> PipelineSpec:
+    """Check the arguments of ``Pipeline`` as far as that goes without a server.
+
+    Raises
+    ------
+    ConfigError
+        An argument is of the wrong kind, or two contradict each other.
+    """
+    if isinstance(schemas, Mapping):
+        pairs = tuple(schemas.items())
+    else:
+        pairs = tuple((schema, f"{prefix or ''}{schema}") for schema in schemas)
+    if not pairs:
+        raise ConfigError("schemas= names none.", 'Such as schemas={"ephys": "a_ephys"}: theirs, and ours.')
+    for theirs, ours in pairs:
+        require_schema_name("schemas", theirs)
+        require_schema_name("schemas", ours)
+    spec = make_spec(
+        "Pipeline",
+        host,
+        {"source_schema": pairs[0][0], "helper_schema": helper_schema, "local_schema": pairs[0][1]},
+        "outbound",
+        stores=stores,
+        backend=backend,
+        database=database,
+        port=port,
+        use_tls=use_tls,
+        holder=holder,
+    )
+    return PipelineSpec(
+        address=spec.address,
+        schemas=pairs,
+        helper_schema=helper_schema,
+        prefix=prefix,
+        store_pairs=spec.store_pairs,
+        codec_pairs=tuple((codecs or {}).items()),
+        use_tls=use_tls,
+        holder=holder,
     )
 
 

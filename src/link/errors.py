@@ -17,10 +17,12 @@
         ├── DefinitionError             tables that do not fit each other
         │   ├── NotFoundError               no such schema or table; the nearest names are in the message
         │   ├── HelperMismatchError         the helper table belongs to another link
-        │   └── LocalMismatchError          the local table has another heading
+        │   ├── LocalMismatchError          the local table has another heading
+        │   └── CycleError                  the source's tables stand on one another in a circle
         ├── TransactionError            called inside an open local transaction
         ├── ConflictError               local rows of the same keys that are not what the source has
         └── TransferError               rows that could not be moved; the entity stays Unshared
+            └── LimitError                  more than ``max_rows=`` or ``max_bytes=`` allow; nothing was pulled
 
 Every message says what happened, where (server, table, key) and what to do about it. No message holds a password.
 """
@@ -107,6 +109,10 @@ class LocalMismatchError(DefinitionError):
     """The local table has another heading than the source table."""
 
 
+class CycleError(DefinitionError):
+    """Tables at the source stand on one another in a circle: a foreign key has to be cut."""
+
+
 class TransactionError(LinkError):
     """Called inside an open transaction on the local connection."""
 
@@ -117,3 +123,7 @@ class ConflictError(LinkError):
 
 class TransferError(LinkError):
     """Rows could not be moved; what was pulled before stays pulled."""
+
+
+class LimitError(TransferError):
+    """A pull would bring more than its limits allow; nothing was pulled or held."""

@@ -15,6 +15,10 @@ class RowError(LinkError):
     """A server refused rows: a duplicate key, a value out of range."""
 
 
+class OrphanError(RowError):
+    """A server refused rows for what they refer to, which is not there."""
+
+
 class BusyError(LinkError):
     """Deadlock, lock timeout or serialization failure: the same statement may work a moment later."""
 

@@ -227,6 +227,12 @@ class Link:
         unlinkable = tuple(f"{t.name}.{c.name}" for t in group.tables for c in t.columns if not may(c))
         return group.map(lambda t: t.only([c.name for c in t.columns if may(c)])), unlinkable
 
+    def respecify(self, spec: LinkSpec) -> None:
+        """Be about something else from now on; nothing is known of it yet."""
+        with self._lock:
+            self.spec = spec
+            self.forget()
+
     def forget(self) -> None:
         """Look at the tables again before they are used the next time."""
         with self._lock:

@@ -20,7 +20,7 @@ from ..errors import (
 )
 from ..holds.helper import Served, require_names
 from ..model.kinds import is_null, marker
-from ..model.mapping import Differences, Mapping, compare, keys_of, local_group, paired
+from ..model.mapping import Differences, Mapping, compare, keys_of, local_group, mirrored, paired
 from ..model.readers import Reader
 from ..model.schema import Group, Table, part_name, part_names
 from ..servers.catalogue import Catalogue
@@ -181,7 +181,10 @@ class _Declaration:
         return identity, made
 
     def _wanted(self, group: Group, relabel: Callable[[Table], Table]) -> Declared:
-        declared = local_group(group, self.spec.local_schema, self.spec.table_name).map(relabel)
+        spec = self.spec
+        declared = (
+            mirrored(group, spec.mirror) if spec.mirror else local_group(group, spec.local_schema, spec.table_name)
+        ).map(relabel)
         localized = declared.map(
             lambda table: self.reader.declared(self.catalogue.localized(table, self.source.dialect))
         )

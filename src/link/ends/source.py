@@ -67,7 +67,11 @@ def _named(site: Site, spec: LinkSpec, catalogue: Catalogue) -> list[Table]:
         )
     relations = catalogue.relations(spec.source_schema)
     names = [name for name, what in relations.items() if not what]
-    master = find_master(spec.class_name, spec.table_name, names)
+    master = (
+        find_master(spec.class_name, spec.table_name, names)
+        if spec.source_table is None
+        else next((name for name in names if name == spec.source_table), None)
+    )
     if master is None:
         if other := find_master(spec.class_name, spec.table_name, list(relations)):
             raise DefinitionError(

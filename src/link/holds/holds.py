@@ -217,21 +217,22 @@ class Holds:
         """
         rows = self.unshared(selection, within) if mixed else self.selected(selection, within)
         condition, args = rows.condition
-        return self._claim(f"FROM {self.rows.name} WHERE {condition}"), args
+        return self.claim_of(self.rows.references, f"FROM {self.rows.name} WHERE {condition}"), args
 
     def claiming_keys(self, selection: Selection, keys: Sequence[Key]) -> Sql:
         """INSERT ... SELECT: hold those of some source rows that are unshared and in the selection."""
         condition, more = self.unshared(selection).condition
         rows, args = self.rows.rows_of(keys)
-        return self._claim(f"{rows} WHERE {condition}"), (*args, *more)
+        return self.claim_of(self.rows.references, f"{rows} WHERE {condition}"), (*args, *more)
 
-    def _claim(self, rows: str) -> str:
+    def claim_of(self, keys: Sequence[str], rows: str) -> str:
+        """INSERT ... SELECT: hold what some expressions are the keys of, FROM onward."""
         said = {self.columns[name]: repr(value) for name, value in HOLD._asdict().items() if name in self.columns}
         if self.multi:
             said[WORKER] = str(self.worker)
         if self.timed:
             said[PULLED] = NOW
-        select = f"SELECT {', '.join([*self.rows.references, *said.values()])} {rows}"
+        select = f"SELECT {', '.join([*keys, *said.values()])} {rows}"
         return self.dialect.insert_new(self.table, [*self.rows.names, *said], select, self.rows.names[0])
 
     # reading

@@ -131,6 +131,43 @@ def local_group(source: Group, schema: str, table_name: str) -> Group:
     return Group(master, parts)
 
 
+@dataclass(frozen=True)
+class Mirror:
+    """How the tables of a pipeline are declared here: as at the source, with tiers, foreign keys and indexes.
+
+    Attributes
+    ----------
+    schemas : tuple of tuple of str
+        Schemas at the source, and the local ones.
+    cut : frozenset of tuple
+        Foreign keys that are left out: schema, table and columns at the source.
+    """
+
+    schemas: tuple[tuple[str, str], ...]
+    cut: frozenset[tuple[str, str, tuple[str, ...]]] = frozenset()
+
+
+def mirrored(source: Group, mirror: Mirror) -> Group:
+    """The tables of a pipeline to declare locally: what the source's are, in the local schemas."""
+    schemas = dict(mirror.schemas)
+
+    def mirror_key(table: Table, key: ForeignKey) -> ForeignKey | None:
+        if (table.schema, table.name, key.columns) in mirror.cut or key.schema not in schemas:
+            return None
+        return ForeignKey(key.columns, schemas[key.schema], key.table, key.referred)
+
+    def mirror_table(table: Table) -> Table:
+        keys = (mirror_key(table, key) for key in dict.fromkeys(table.foreign_keys))
+        return replace(
+            table,
+            schema=schemas[table.schema],
+            columns=tuple(map(_plain, table.columns)),
+            foreign_keys=tuple(key for key in keys if key),
+        )
+
+    return source.map(mirror_table)
+
+
 def _plain(column: Column) -> Column:
     return replace(column, generated=False, tracked=None)
 

@@ -17,7 +17,7 @@ from pymysql.cursors import SSCursor
 from ..errors import ConnectionLimitError, LinkError, LoginError, PrivilegeError, ServerError, UnreachableError
 from ..model.ranges import Sql
 from ..model.schema import Column, Table
-from ..signals import BusyError, RowError
+from ..signals import BusyError, OrphanError, RowError
 from . import mysql_wire, refusals, settings
 from .dialect import plain
 from .languages import interleaved, writer
@@ -103,7 +103,8 @@ def translate(error: Exception, address: str, user: str) -> LinkError:
     if isinstance(error, (pymysql.IntegrityError, pymysql.DataError)) or code in _UNFIT:
         if said := _SAID.fullmatch(text):
             text = said[1]
-        return RowError(f"{address}: {text}")
+        orphans = code in (ER.NO_REFERENCED_ROW, ER.NO_REFERENCED_ROW_2)
+        return (OrphanError if orphans else RowError)(f"{address}: {text}")
     return ServerError(f"{address}: {text}")
 
 

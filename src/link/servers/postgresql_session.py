@@ -16,7 +16,7 @@ from psycopg2 import errorcodes
 from ..errors import ConnectionLimitError, LinkError, LoginError, PrivilegeError, ServerError, UnreachableError
 from ..model.ranges import Sql
 from ..model.schema import Table
-from ..signals import BusyError, RowError
+from ..signals import BusyError, OrphanError, RowError
 from . import refusals, settings
 from .dialect import plain
 from .languages import REFUSED, unhexed
@@ -90,7 +90,8 @@ def translate(error: Exception, address: str, user: str) -> LinkError:
         return PrivilegeError(f"The account {user!r} on {address} lacks a right: {text}")
     # 54: what exceeds a limit, of an index entry for one; P0001: a trigger says no.
     if code[:2] in ("22", "23", "54") or code == errorcodes.RAISE_EXCEPTION:
-        return RowError(f"{address}: {text}")
+        orphans = code == errorcodes.FOREIGN_KEY_VIOLATION
+        return (OrphanError if orphans else RowError)(f"{address}: {text}")
     return ServerError(f"{address}: {text}")
 
 

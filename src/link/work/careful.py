@@ -11,7 +11,7 @@ from ..model.ranges import Chunk, Key, Range
 from ..model.schema import Table
 from ..model.states import ABANDON_PULL, FINISH_PULL, PULLING
 from ..servers.session import Block, Form
-from ..signals import RowError
+from ..signals import OrphanError, RowError
 from .adopting import Meeting
 from .comparing import OTHERWISE, Comparison
 from .marker import Marker
@@ -88,6 +88,8 @@ class CarefulLoader:
         try:
             return self._load_at_once(within, known)
         except RowError as error:
+            if isinstance(error, OrphanError) and self.meeting.chunks.founded:
+                raise
             # A lost session, or a run that was taken for dead, may have brought them just now: they stay held.
             left = self._without_present(keys)
             if len(left) < len(keys):

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
-from ..model.ranges import EVERYTHING, Chunk, Key, Range, Selection
+from ..model.ranges import ALL, EVERYTHING, Chunk, Key, Range, Selection
 from ..model.states import PULLING
 from ..servers.session import Session
 from .retry import Idle, patiently
@@ -71,9 +71,13 @@ class Chunks(ABC):
         What becomes of what is local, and is not what the source has.
     expecting : threading.Event
         Set while entities that are local are to be expected: chunks are looked at before they are read.
+    founded : bool
+        Whether what is moved has been brought what it refers to: of what the local server refuses for the want of that,
+        somebody has just taken it away.
     """
 
     resumed = False
+    founded = False
 
     def __init__(self, run: Run, selection: Selection, conflicts: str) -> None:
         self.conflicts = conflicts
@@ -133,6 +137,42 @@ class Unfinished(Chunks):
         while keys := self.holds.mine(PULLING, Range(after)).keys(self.run.home, self.pace.rows):
             yield Chunk(after, keys[-1], len(keys), keys=tuple(keys))
             after = keys[-1]
+
+
+class Held(Chunks):
+    """What this run has in hand of a group of a pipeline, all of it held by now, and what it stands on.
+
+    Parameters
+    ----------
+    resumed : bool
+        Whether some of it was in hand of an earlier run, or has been here before.
+    within : Range
+        Of this range only.
+    """
+
+    founded = True
+
+    def __init__(self, run: Run, conflicts: str, resumed: bool, within: Range = EVERYTHING) -> None:
+        super().__init__(run, ALL, "keep" if resumed and conflicts != "replace" else conflicts)
+        self.resumed = resumed
+        self.within = within
+
+    def __iter__(self) -> Iterator[Chunk]:
+        session, after = self.run.home, self.within.after
+        while not self.stop.is_set():
+            mine, size = self.holds.mine(PULLING, Range(after, self.within.upto)), self.pace.rows
+            upto = mine.key_at(session, size - 1)
+            claimed = size if upto else mine.count(session)
+            if claimed:
+                chunk = Chunk(after, upto or self.within.upto, claimed)
+                whole = not self.holds.has_others(session, chunk)
+                # What another run may take over meanwhile is taken back by its key, where others lie between.
+                keys = () if whole else tuple(self.holds.mine(PULLING, chunk).keys(session))
+                self.give_back(chunk)
+                yield replace(chunk, whole=whole, claimed=claimed if whole else len(keys), keys=keys)
+            if upto is None:
+                return
+            after = upto
 
 
 class Claims(Chunks):

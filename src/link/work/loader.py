@@ -13,7 +13,7 @@ from ..files.objects import ObjectError
 from ..model.ranges import Key
 from ..model.schema import Table
 from ..servers.session import BLOCK_BYTES, Block, Form
-from ..signals import BusyError, RowError
+from ..signals import BusyError, OrphanError, RowError
 from .adopting import Meeting
 from .careful import CarefulLoader
 from .claims import Chunks
@@ -69,6 +69,9 @@ class Loader:
             raise
         except (RowError, BusyError) as error:
             reading.skip()
+            if isinstance(error, OrphanError) and self.chunks.founded:
+                self.chunks.give_back(reading.chunk)
+                raise
             logger.debug("%s: the chunk goes row by row: %s", self.run.name, error.what)
             self.marker.wait()
             for key, failure in failed.items():

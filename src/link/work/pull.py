@@ -71,7 +71,7 @@ def pull(
         recovery = Recovery(run)
         counts = run.holds.survey(run.home) if dry_run else recovery.recover()
         if not tallied.is_set():
-            _tally(run, counts, selection, result)
+            count_held(run, counts, selection, result)
             tallied.set()
         both = Comparison(run)
         unequal = may_meet(both, selection, result.shared)
@@ -108,7 +108,7 @@ def pull(
                 # What the sessions of a lost run had sent may have been done only now.
                 if run.former and _is_unfinished(run, recovery.recover()):
                     finish()
-                _replace(run, files, tally, suppress_errors)
+                replace_outdated(run, files, tally, suppress_errors)
 
     try:
         persistently(functools.partial(Run, ends), once, lambda: result.pulled, former)
@@ -154,7 +154,7 @@ def pull_range(
                 claims.expecting.set()
             moved.append(claims)
             Transfer(run, claims, files, tally).move(bar, suppress_errors)
-            _replace(run, files, tally, suppress_errors)
+            replace_outdated(run, files, tally, suppress_errors)
 
     persistently(functools.partial(Run, ends), once, lambda: tally.result.pulled)
     return tally.result
@@ -203,7 +203,7 @@ def _bar(run: Run, selection: Selection, limit: int | None, display_progress: bo
     return tqdm(total=total, unit="row", desc=run.name, disable=not display_progress)
 
 
-def _tally(run: Run, counts: Sequence[Count], selection: Selection, result: PullResult) -> None:
+def count_held(run: Run, counts: Sequence[Count], selection: Selection, result: PullResult) -> None:
     """Count what of the selection is held already, by what will be done about it."""
     counts = run.holds.survey(run.home, selection) if selection else counts
     living = run.holds.living(run.home, counts)
@@ -228,7 +228,7 @@ def is_looked_at(selection: Selection, shared: int) -> bool:
     return not selection or shared > FEW
 
 
-def _replace(run: Run, files: Files, tally: Tally, suppress_errors: bool) -> None:
+def replace_outdated(run: Run, files: Files, tally: Tally, suppress_errors: bool) -> None:
     """Bring to the source's content what was met with another one, and is held and at rest by now."""
     if not tally.outdated:
         return

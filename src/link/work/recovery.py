@@ -25,6 +25,7 @@ from ..model.states import (
     Transition,
 )
 from ..servers.keyed import Keyed, batches
+from ..servers.session import Session
 from ..signals import BusyError, RowError
 from . import comparing
 from .comparing import Comparison
@@ -93,6 +94,12 @@ class Recovery:
         run.local.close()
         local.outlive(run.local)
         run.local = local
+        self.let_go_by(source, unbegun)
+        return True
+
+    def let_go_by(self, source: Session, unbegun: Sequence[Chunk] = ()) -> None:
+        """Let go by another session at the source, once the local session that copied is known to be over."""
+        run = self.run
         made_here = {key for chunk in unbegun for key in self.holds.mine(PULLING, chunk).keys(source)}
         for keys in batches(self.holds.mine(PULLING).keys(source)):
             present = self.both.present(keys)
@@ -104,7 +111,6 @@ class Recovery:
                 logger.warning("%s: %s is local and differs from the source; left as it is", run.name, run.as_dict(key))
             # Also those of which the source has asked for the deletion meanwhile: they are not let go of.
             patiently(functools.partial(self.holds.apply, source, FINISH_PULL, keys))
-        return True
 
     def release(self, keys: Sequence[Key]) -> None:
         """Let go of entities that are gone locally: no hold is left, or a deprecated one where the source had asked."""

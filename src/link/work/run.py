@@ -6,15 +6,17 @@ import contextlib
 import copy
 import functools
 import logging
+import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from ..ends.ends import Ends
 from ..errors import ConnectionLimitError, DefinitionError, TransferError, UnreachableError
 from ..files.copies import Files
 from ..files.objects import ObjectError
+from ..model.graph import Name
 from ..model.keys import as_dict
 from ..model.ranges import Key
 from ..model.results import PullResult, RefreshResult
@@ -61,6 +63,12 @@ class Run:
         self.holds = ends.holds.numbered()
         self.rows = Keyed(ends.local.dialect, ends.mapping.local.master, ends.mapping.local_key)
         self._open = contextlib.ExitStack()
+        self._spare: list[tuple[Site, Session]] = []
+
+    @property
+    def number(self) -> int:
+        """By which the run is known among the holds."""
+        return self.holds.worker
 
     def __enter__(self) -> Run:
         try:
@@ -73,23 +81,34 @@ class Run:
 
     def _open_unchanged(self, local: bool) -> Session:
         """A session on a server whose tables are what they were."""
-        ends = self.ends
-        session = self.open(ends.local if local else ends.source)
-        if ends.outline(session, local=local) != ends.outlines[local]:
+        session = self.open(self.ends.local if local else self.ends.source)
+        self.require_unchanged(session, local)
+        return session
+
+    def require_unchanged(self, session: Session, local: bool) -> None:
+        """Raise ChangedError where tables at one end are not what they were when they were looked at."""
+        if self.ends.outline(session, local=local) != self.ends.outlines[local]:
             what = f"The tables of {self.name} on {session.address} are not what they were any more."
             if self.former:
                 raise DefinitionError(f"{what} They were changed in the middle of it.", "Run the same again.")
             raise ChangedError(what)
-        return session
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
     def open(self, site: Site) -> Session:
-        """One more session, closed with the run."""
+        """One more session, closed with the run; one that was lent and given back, where there is one."""
+        for n, (of, spare) in enumerate(self._spare):
+            if of is site:
+                del self._spare[n]
+                return spare
         session = site.open()
         self._open.callback(session.close)
         return session
+
+    def give_back(self, site: Site, sessions: Iterable[Session]) -> None:
+        """Sessions at rest, for who opens some next: each takes many round trips."""
+        self._spare += [(site, session) for session in sessions]
 
     def beside(self, home: Session, local: Session | None = None) -> Run:
         """The same run by other sessions: what a thread asks, while another uses the run's own."""
@@ -181,9 +200,75 @@ class Run:
         return as_dict(self.mapping.source.master.key_columns, key)
 
 
+class Runs:
+    """One run over the links of a pipeline: one number, and sessions that are shared; use it as a context manager.
+
+    Parameters
+    ----------
+    ends : mapping
+        Both ends of each link, all on the same servers.
+    former : iterable of int
+        The numbers of earlier runs of the same operation.
+
+    Attributes
+    ----------
+    number : int
+        By which the run is known among the holds of all its links.
+    home : Session
+        The source session whose life is the life of this run.
+    local : Session
+        A session on the local server.
+    """
+
+    def __init__(self, ends: Mapping[Name, Ends], former: Iterable[int] = ()) -> None:
+        self.number = random.randrange(1, 2**31)
+        self.runs = {name: Run(each, former) for name, each in ends.items()}
+        self._first = next(iter(self.runs.values()))
+
+    def __getitem__(self, name: Name) -> Run:
+        return self.runs[name]
+
+    def __enter__(self) -> Runs:
+        first = self._first
+        first.__enter__()
+        try:
+            self._share(first)
+        except BaseException:
+            first.__exit__()
+            raise
+        return self
+
+    def _share(self, first: Run) -> None:
+        self.home, self.local = first.home, first.local
+        for run in self.runs.values():
+            run.holds = run.ends.holds.numbered(self.number)
+            run.home, run.local, run._open, run._spare = first.home, first.local, first._open, first._spare
+            for local in (False, True):
+                if run is not first:
+                    run.require_unchanged(self.local if local else self.home, local)
+
+    def __exit__(self, *_: object) -> None:
+        self._first.__exit__()
+
+
+class Numbered(Protocol):
+    """What runs: a run, or one over several links."""
+
+    @property
+    def number(self) -> int:
+        """By which it is known among the holds."""
+
+    def __enter__(self: N) -> N: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+N = TypeVar("N", bound=Numbered)
+
+
 def persistently(
-    begin: Callable[[set[int]], Run],
-    action: Callable[[Run], object],
+    begin: Callable[[set[int]], N],
+    action: Callable[[N], object],
     progress: Callable[[], int] = int,
     former: Iterable[int] = (),
 ) -> None:
@@ -209,7 +294,7 @@ def persistently(
         try:
             with begin(former) as run:
                 begun = True
-                former.add(run.holds.worker)
+                former.add(run.number)
                 action(run)
                 return
         except (UnreachableError, ConnectionLimitError) as error:

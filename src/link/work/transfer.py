@@ -89,6 +89,7 @@ class Transfer:
                 raise
             self._end()
         self.marker.settle()
+        run.give_back(run.ends.source, self._sessions)
         if errors and not suppress_errors:
             raise errors[0][1]
 
@@ -97,7 +98,8 @@ class Transfer:
         run, chunks = self.run, self.chunks
         source, local = run.ends.source, run.ends.local
         try:
-            reading, marking, *chunks.sessions = run.open_some(source, 2, 2 + chunks.sessions_wanted)
+            self._sessions = run.open_some(source, 2, 2 + chunks.sessions_wanted)
+            reading, marking, *chunks.sessions = self._sessions
         except ConnectionLimitError as error:
             raise ConnectionLimitError(
                 error.what,

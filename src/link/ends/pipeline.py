@@ -1,0 +1,228 @@
+"""The links of a pipeline: one for each group of the source, found and opened together."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import datajoint as dj
+
+from .. import host
+from ..config import LinkSpec, PipelineSpec, credentials
+from ..errors import NotFoundError, PrivilegeError
+from ..model.graph import Edge, Graph, Name, Outside, class_of, graph_of, label
+from ..model.mapping import Mirror
+from ..model.schema import Table, nearest
+from ..servers.catalogue import Catalogue
+from ..servers.site import Site
+from ..servers.sites import site_of, source_site
+from ..signals import ChangedError
+from .ends import Ends
+from .linking import Link
+from .source import SOURCE_RIGHTS
+
+T = TypeVar("T")
+
+#: Characters of the longest name of a table.
+_NAME = 60
+
+
+class Links:
+    """The links of a pipeline. Making one connects nowhere; each method says what it does.
+
+    Parameters
+    ----------
+    spec : PipelineSpec
+        What ``Pipeline`` was given.
+    connection : datajoint.Instance or datajoint.Connection, optional
+        The local side; DataJoint's own connection where there is none.
+    source : datajoint.Connection, or whatever has one as its ``connection``, optional
+        The source side, where it is not to be connected to as the link user of the environment.
+    """
+
+    def __init__(self, spec: PipelineSpec, connection: Any = None, source: Any = None) -> None:
+        self.spec = spec
+        self._given = connection
+        self._given_source = source
+        self._lock = threading.RLock()
+        self._local: Site | None = None
+        self._source: Site | None = None
+        self._graph: Graph | None = None
+        self._links: dict[Name, Link] = {}
+
+    def connect_here(self) -> dj.Connection:
+        """DataJoint's connection to the local server."""
+        return host.connection_of(self._given)
+
+    def connect_local(self) -> Site:
+        """The local server."""
+        with self._lock:
+            if self._local is None:
+                self._local = site_of(self.connect_here())
+            return self._local
+
+    def connect_source(self) -> Site:
+        """The source server, as the link user: shared with all links to the same server and account."""
+        with self._lock:
+            if self._source is None:
+                if self._given_source is not None:
+                    self._source = site_of(host.connection_of(self._given_source))
+                else:
+                    spec, backend = self.spec, host.backend(self.connect_here())
+                    self._source = source_site(spec.address, credentials(), spec.use_tls, backend)
+            return self._source
+
+    def find_graph(self) -> Graph:
+        """The source's groups and their foreign keys, as far as the account sees them; asks the source only."""
+        with self._lock:
+            if self._graph is None:
+                self._graph = self._read_graph()
+            return self._graph
+
+    def _read_graph(self) -> Graph:
+        site = self.connect_source()
+        with site.catalogue() as catalogue:
+            known = catalogue.schemas()
+            for theirs, _ in self.spec.schemas:
+                if theirs not in known:
+                    raise NotFoundError(
+                        f"The link user {site.user!r} sees no schema {theirs!r} on {site.address}.",
+                        nearest(theirs, known) + site.role_hint(catalogue.idle_roles()),
+                    )
+            tables, read = list[Table](), set[str]()
+            waiting = [theirs for theirs, _ in self.spec.schemas]
+            while waiting:
+                schema = waiting.pop()
+                read.add(schema)
+                found = list(_tables(catalogue, schema))
+                tables += found
+                if self.spec.prefix is not None:
+                    # Ancestors may come from schemas that are not named.
+                    others = {key.schema for table in found for key in table.foreign_keys}
+                    waiting += sorted(others & set(known) - read - set(waiting))
+        return graph_of(tables)
+
+    def link(self, name: Name) -> Link:
+        """The link of a group; connects nowhere."""
+        with self._lock:
+            if name not in self._links:
+                self._links[name] = Link(self._spec_of(name), self._given, self._given_source)
+            return self._links[name]
+
+    def _spec_of(self, name: Name, cut: frozenset[tuple[str, str, tuple[str, ...]]] = frozenset()) -> LinkSpec:
+        spec, (schema, table) = self.spec, name
+        here, within = spec.here(schema), f"{label(name)}."
+        if here is None:
+            raise NotFoundError(
+                f"The schema {schema!r} of {label(name)} is not one of the pipeline's.",
+                f"Name it in schemas=: {schema!r} and the local schema that shall have its tables.",
+            )
+        return LinkSpec(
+            class_name=class_of(table),
+            address=spec.address,
+            source_schema=schema,
+            helper_schema=spec.helper_schema,
+            helper_table=helper_name(name),
+            local_schema=here,
+            store_pairs=spec.store_pairs,
+            use_tls=spec.use_tls,
+            codec_pairs=tuple((c[len(within) :], word) for c, word in spec.codec_pairs if c.startswith(within)),
+            conflicts="raise",
+            holder=spec.holder,
+            source_table=table,
+            local_table=table,
+            mirror=Mirror(self._schemas(), cut),
+        )
+
+    def _schemas(self) -> tuple[tuple[str, str], ...]:
+        named = dict(self.spec.schemas)
+        if self.spec.prefix is not None and self._graph is not None:
+            named |= {s: str(self.spec.here(s)) for s, _ in self._graph.groups if s not in named}
+        return tuple(sorted(named.items()))
+
+    def require_known(self, graph: Graph, names: Collection[Name]) -> None:
+        """Raise LinkError where groups refer to tables that the account does not see, or cannot be told apart."""
+        for name in sorted(names):
+            if error := graph.broken.get(name):
+                raise error
+        if unseen := [outside for outside in graph.outside if outside.child in names]:
+            raise self._unseen(unseen)
+
+    def _unseen(self, unseen: Sequence[Outside]) -> PrivilegeError | NotFoundError:
+        site = self.connect_source()
+        lines = [f"{outside.place} -> {outside.key.schema}.{outside.key.table}" for outside in unseen]
+        told = "Foreign keys lead to tables that are not to be had:\n    " + "\n    ".join(lines)
+        hidden = sorted(
+            {(o.key.schema, o.key.table) for o in unseen if self.spec.here(o.key.schema) is not None}
+        )
+        cut = f"Or leave them out: cut={[outside.place for outside in unseen]!r}; their columns stay."
+        if hidden:
+            grants = " ".join(site.grant_hint(SOURCE_RIGHTS, *table) for table in hidden)
+            return PrivilegeError(told, f"{grants} {cut}")
+        schemas = sorted({outside.key.schema for outside in unseen})
+        return NotFoundError(told, f"Name their schemas in schemas=: {', '.join(schemas)}. {cut}")
+
+    def open(self, names: Iterable[Name], cut: Collection[Edge | Outside] = ()) -> dict[Name, Ends]:
+        """Both ends of some groups and of all that they stand on, parents first; created where they are missing.
+
+        Raises
+        ------
+        LinkError
+            Whatever does not fit.
+        """
+        graph = self.find_graph().without(cut)
+        chosen = graph.ancestors(names)
+        order = graph.order(chosen)
+        self.require_known(graph, chosen)
+        keys = frozenset((each.table.schema, each.table.name, each.key.columns) for each in cut)
+        opened = dict[Name, Ends]()
+        for name in order:
+            link = self.link(name)
+            if link.spec.mirror and link.spec.mirror != Mirror(self._schemas(), keys):
+                link.respecify(replace(link.spec, mirror=Mirror(self._schemas(), keys)))
+            opened[name] = link.open()
+        return opened
+
+    def declared(self) -> list[Name]:
+        """The groups of the source whose local tables are there."""
+        graph = self.find_graph()
+        with self.connect_local().catalogue() as catalogue:
+            there = {
+                (theirs, table) for theirs, ours in self._schemas() for table in catalogue.tables(ours)
+            }
+        return [name for name in graph.order() if name in there]
+
+    def forget(self) -> None:
+        """Look at the tables again before they are used the next time."""
+        with self._lock:
+            self._graph = None
+            for link in self._links.values():
+                link.forget()
+
+    def operate(self, operation: Callable[[], T]) -> T:
+        """Do something; where tables have changed since they were looked at, again with the tables as they are now."""
+        try:
+            return operation()
+        except ChangedError:
+            self.forget()
+        return operation()
+
+
+def helper_name(name: Name) -> str:
+    """The name of the helper table of a group: DataJoint would take one with two underscores for a part."""
+    schema, table = name
+    plain = "_".join(word for word in f"{schema}_{table.lstrip('#_')}".replace("-", "_").split("_") if word)
+    if len(plain) > _NAME - len("_outbound"):
+        digest = hashlib.sha256("\0".join(name).encode()).hexdigest()[:8]
+        plain = f"{plain[: _NAME - len('_outbound') - 9]}_{digest}"
+    return f"{plain}_outbound"
+
+
+def _tables(catalogue: Catalogue, schema: str) -> Iterator[Table]:
+    """The tables of a schema that DataJoint takes for such."""
+    for name in catalogue.tables(schema):
+        if not name.startswith("~"):
+            yield catalogue.table(schema, name)

@@ -1,0 +1,164 @@
+"""What held entities stand on: claims that follow the source's foreign keys upward, and what is let go of again.
+
+The helper tables are the sets. What a run has in hand of one group is looked at in ranges of its key; of the group that
+a foreign key leads to, whatever is referred to and nobody holds is held then. No key travels.
+
+All that is here returns SQL, which can be read without a server (tests/golden).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..model.graph import Edge
+from ..model.ranges import ALL, EVERYTHING, Range, Selection, Sql
+from ..model.states import ABANDON_PULL, PULLING, REFETCH, REHOLD, UNASKED, Transition
+from ..servers.keyed import Keyed, Segment
+from .holds import Holds
+
+#: Kinds of keys of which equal ones are written alike everywhere.
+_WRITTEN_ALIKE = ("integer", "bytes", "uuid", "bool", "date")
+
+
+class Way(NamedTuple):
+    """A foreign key between two groups, with the holds of both.
+
+    Attributes
+    ----------
+    edge : Edge
+        The foreign key.
+    child, parent : Holds
+        The holds of the groups.
+    """
+
+    edge: Edge
+    child: Holds
+    parent: Holds
+
+    def claiming(self, within: Range = EVERYTHING) -> Sql:
+        """INSERT ... SELECT: hold what the run's own entities in a range refer to, and nobody holds."""
+        keys = [self.parent.dialect.quote(name) for name in self.parent.rows.names]
+        d = self.parent.dialect.alias("referred")
+        distinct, args = self._referred(within, keys)
+        same = " AND ".join(f"{d}.{key} = {reference}" for key, reference in zip(keys, self._held, strict=True))
+        held = self.parent.dialect.alias("held")
+        unheld = (
+            f"NOT EXISTS (SELECT {self.parent.dialect.by_index}1 FROM {self.parent.table} {held} WHERE {same})"
+        )
+        if self._written_alike:
+            return self.parent.claim_of([f"{d}.{key}" for key in keys], f"FROM ({distinct}) {d} WHERE {unheld}"), args
+        # Foreign keys compare under collations: the key is held as the row has it that it refers to.
+        rows = self.parent.rows
+        on = " AND ".join(f"{reference} = {d}.{key}" for key, reference in zip(keys, rows.references, strict=True))
+        joined = self.parent.dialect.driving_join(f"({distinct}) {d}", rows.name, on)
+        return self.parent.claim_of(list(rows.references), f"FROM {joined} WHERE {unheld}"), args
+
+    @property
+    def _held(self) -> list[str]:
+        held = self.parent.dialect.alias("held")
+        return [f"{held}.{self.parent.dialect.quote(column.name)}" for column in self.parent.helper.key]
+
+    @property
+    def _written_alike(self) -> bool:
+        return all(column.kind and column.kind.name in _WRITTEN_ALIKE for column in self.parent.rows.key)
+
+    def _referred(self, within: Range, names: Sequence[str]) -> Sql:
+        """SELECT DISTINCT: the keys that the run's own entities in a range refer to, by some names."""
+        mine = self.child.mine(PULLING, within)
+        condition, args = mine.condition
+        selected = ", ".join(f"{column} AS {name}" for column, name in zip(self.columns, names, strict=True))
+        return f"SELECT DISTINCT {selected} FROM {self._joined} WHERE {self._with_value(condition)}", args
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that hold the parent's key, by their full names: the helper table's own where they are inherited."""
+        edge, dialect = self.edge, self.child.dialect
+        if edge.is_inherited:
+            own = dict(zip(edge.table.entity_key, self.child.helper.references, strict=True))
+            return [own[name] for name in edge.columns]
+        table = edge.through or edge.table
+        return [dialect.field(table, table[name]) for name in edge.columns]
+
+    @property
+    def _joined(self) -> str:
+        """The child's helper table, and what has to be looked up to know to what its entities refer."""
+        if self.edge.is_inherited:
+            return self.child.table
+        return self.child.dialect.driving_join(self.child.table, *self._looked_up)
+
+    @property
+    def _looked_up(self) -> tuple[str, str]:
+        """The table with the foreign key, joined with the part it refers to where need be; and its rows of an entity."""
+        edge, dialect = self.edge, self.child.dialect
+        rows = Keyed(dialect, edge.table)
+        on = rows.equals(self.child.helper)
+        if edge.through is None:
+            return rows.name, on
+        part = Keyed(dialect, edge.through, [edge.through[name] for name in edge.key.referred])
+        refers = [dialect.field(edge.table, edge.table[name]) for name in edge.key.columns]
+        same = " AND ".join(f"{a} = {b}" for a, b in zip(part.references, refers, strict=True))
+        return f"({rows.name} JOIN {part.name} ON {same})", on
+
+    def _with_value(self, condition: str) -> str:
+        """A condition, and that no column of the foreign key is NULL: else it refers to nothing."""
+        edge = self.edge
+        filled = (f"{self.child.dialect.field(edge.table, edge.table[c])} IS NOT NULL" for c in edge.nullable)
+        return " AND ".join([condition, *filled])
+
+    def _refers_where(self, condition: str) -> str:
+        """The condition that an entity of the child's helper table refers to some parent for which this is true."""
+        if self.edge.is_inherited:
+            return condition
+        rows, on = self._looked_up
+        return f"EXISTS (SELECT 1 FROM {rows} WHERE {self._with_value(on)} AND {condition})"
+
+    @property
+    def depends_on_unheld(self) -> str:
+        """The condition that an entity refers to one that is not held, or that the source wants deleted."""
+        held = self.parent.dialect.alias("held")
+        same = " AND ".join(f"{a} = {b}" for a, b in zip(self._held, self.columns, strict=True))
+        flagged = self.parent.columns["is_flagged"]
+        kept = self.parent.dialect.unguessed(f"{held}.{flagged} = 'FALSE'")
+        return self._refers_where(f"NOT EXISTS (SELECT 1 FROM {self.parent.table} {held} WHERE {same} AND {kept})")
+
+    @property
+    def is_needed(self) -> str:
+        """The condition that some held entity of the child refers to one of the parent's helper table."""
+        same = " AND ".join(f"{a} = {b}" for a, b in zip(self.parent.helper.references, self.columns, strict=True))
+        return f"EXISTS (SELECT 1 FROM {self._joined} WHERE {self._with_value(same)})"
+
+    @property
+    def is_wanted(self) -> str:
+        """The condition that some entity that the run has in hand refers to one of the parent's helper table."""
+        same = " AND ".join(f"{a} = {b}" for a, b in zip(self.parent.helper.references, self.columns, strict=True))
+        condition, _ = self.child.mine(PULLING).condition
+        return f"EXISTS (SELECT 1 FROM {self._joined} WHERE {self._with_value(same)} AND {condition})"
+
+
+def letting_go(child: Holds, ways: Sequence[Way]) -> Sql:
+    """DELETE: let go of what the run has in hand and what depends on something that is not held, or to be deleted."""
+    depends = " OR ".join(f"({way.depends_on_unheld})" for way in ways)
+    return _abandoning(child, depends)
+
+
+def pruning(parent: Holds, ways: Sequence[Way], selections: Sequence[Selection]) -> Sql:
+    """DELETE: let go of what the run has in hand, was not selected, and nothing that is held refers to."""
+    needed = [way.is_needed for way in ways]
+    same = parent.rows.equals(parent.helper)
+    selected = (f"EXISTS (SELECT 1 FROM {parent.rows.name} WHERE {same} AND {s.condition or '1 = 1'})" for s in selections)
+    return _abandoning(parent, f"NOT ({' OR '.join([*needed, *selected]) or '1 = 0'})")
+
+
+def _abandoning(holds: Holds, condition: str) -> Sql:
+    rows = holds.mine(PULLING).where(holds.condition(UNASKED), condition)
+    where, args = rows.condition
+    assert ABANDON_PULL.then is None
+    return f"DELETE FROM {holds.table} WHERE {where}", args
+
+
+def unheld_parents(parent: Holds, ways: Sequence[Way], transition: Transition) -> Segment:
+    """The helper rows of a group that a transition takes in hand again, and that entities in hand refer to."""
+    assert transition in (REHOLD, REFETCH)
+    wanted = " OR ".join(way.is_wanted for way in ways)
+    return parent.saying(transition.when, ALL).where(f"({wanted or '1 = 0'})")
