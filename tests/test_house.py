@@ -27,6 +27,7 @@ FLOORS = (
         "link.selections",
         "link.view",
         "link.api",
+        "link.pipeline",
         "link.__init__",
     ),
     *("dj_link", "link.demo", "link.cli"),

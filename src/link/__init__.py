@@ -14,8 +14,10 @@ from .errors import (
     ConflictError,
     ConnectionLimitError,
     CredentialsError,
+    CycleError,
     DefinitionError,
     HelperMismatchError,
+    LimitError,
     LinkError,
     LocalMismatchError,
     LockedError,
@@ -32,6 +34,7 @@ from .errors import (
 from .model.pipelines import PipelineResult
 from .model.results import PullResult, RefreshResult, RepairResult, Status, VerifyResult
 from .model.states import State
+from .pipeline import Pipeline
 from .view import Source
 
 __version__ = _version("datajoint-link")
@@ -43,14 +46,17 @@ __all__ = [
     "ConflictError",
     "ConnectionLimitError",
     "CredentialsError",
+    "CycleError",
     "DefinitionError",
     "HelperMismatchError",
+    "LimitError",
     "LinkError",
     "LinkedTable",
     "LocalMismatchError",
     "LockedError",
     "LoginError",
     "NotFoundError",
+    "Pipeline",
     "PipelineResult",
     "PrivilegeError",
     "PullResult",

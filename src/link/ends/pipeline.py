@@ -155,9 +155,7 @@ class Links:
         site = self.connect_source()
         lines = [f"{outside.place} -> {outside.key.schema}.{outside.key.table}" for outside in unseen]
         told = "Foreign keys lead to tables that are not to be had:\n    " + "\n    ".join(lines)
-        hidden = sorted(
-            {(o.key.schema, o.key.table) for o in unseen if self.spec.here(o.key.schema) is not None}
-        )
+        hidden = sorted({(o.key.schema, o.key.table) for o in unseen if self.spec.here(o.key.schema) is not None})
         cut = f"Or leave them out: cut={[outside.place for outside in unseen]!r}; their columns stay."
         if hidden:
             grants = " ".join(site.grant_hint(SOURCE_RIGHTS, *table) for table in hidden)
@@ -190,9 +188,7 @@ class Links:
         """The groups of the source whose local tables are there."""
         graph = self.find_graph()
         with self.connect_local().catalogue() as catalogue:
-            there = {
-                (theirs, table) for theirs, ours in self._schemas() for table in catalogue.tables(ours)
-            }
+            there = {(theirs, table) for theirs, ours in self._schemas() for table in catalogue.tables(ours)}
         return [name for name in graph.order() if name in there]
 
     def forget(self) -> None:

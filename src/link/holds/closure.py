@@ -43,9 +43,7 @@ class Way(NamedTuple):
         distinct, args = self._referred(within, keys)
         same = " AND ".join(f"{d}.{key} = {reference}" for key, reference in zip(keys, self._held, strict=True))
         held = self.parent.dialect.alias("held")
-        unheld = (
-            f"NOT EXISTS (SELECT {self.parent.dialect.by_index}1 FROM {self.parent.table} {held} WHERE {same})"
-        )
+        unheld = f"NOT EXISTS (SELECT {self.parent.dialect.by_index}1 FROM {self.parent.table} {held} WHERE {same})"
         if self._written_alike:
             return self.parent.claim_of([f"{d}.{key}" for key in keys], f"FROM ({distinct}) {d} WHERE {unheld}"), args
         # Foreign keys compare under collations: the key is held as the row has it that it refers to.
@@ -72,7 +70,7 @@ class Way(NamedTuple):
 
     @property
     def columns(self) -> list[str]:
-        """The columns that hold the parent's key, by their full names: the helper table's own where they are inherited."""
+        """The columns that hold the parent's key, by their full names; those of the helper table where inherited."""
         edge, dialect = self.edge, self.child.dialect
         if edge.is_inherited:
             own = dict(zip(edge.table.entity_key, self.child.helper.references, strict=True))
@@ -89,7 +87,7 @@ class Way(NamedTuple):
 
     @property
     def _looked_up(self) -> tuple[str, str]:
-        """The table with the foreign key, joined with the part it refers to where need be; and its rows of an entity."""
+        """The table with the foreign key, and where need be the part it refers to; and which rows are an entity's."""
         edge, dialect = self.edge, self.child.dialect
         rows = Keyed(dialect, edge.table)
         on = rows.equals(self.child.helper)
@@ -146,7 +144,8 @@ def pruning(parent: Holds, ways: Sequence[Way], selections: Sequence[Selection])
     """DELETE: let go of what the run has in hand, was not selected, and nothing that is held refers to."""
     needed = [way.is_needed for way in ways]
     same = parent.rows.equals(parent.helper)
-    selected = (f"EXISTS (SELECT 1 FROM {parent.rows.name} WHERE {same} AND {s.condition or '1 = 1'})" for s in selections)
+    row = f"SELECT 1 FROM {parent.rows.name} WHERE {same}"
+    selected = (f"EXISTS ({row} AND {selection.condition or '1 = 1'})" for selection in selections)
     return _abandoning(parent, f"NOT ({' OR '.join([*needed, *selected]) or '1 = 0'})")
 
 

@@ -263,6 +263,10 @@ class Holds:
         rows = self.saying(says, within=within)
         return rows.where(f"{self.table}.{WORKER} = {self.worker}") if self.multi else rows
 
+    def others(self, says: Condition) -> Segment:
+        """The helper rows that say this and that this run has not in hand; none where runs do not work at a time."""
+        return self.saying(says).where(f"{self.table}.{WORKER} <> {self.worker}" if self.multi else "1 = 0")
+
     def existing(self, session: Session, keys: Sequence[Key], says: Condition) -> set[Key]:
         """Those of the keys whose helper rows say this."""
         return self.helper.existing(session, keys, self.condition(says))

@@ -7,6 +7,7 @@ hold the other's *master* key, whichever of the other's tables the foreign key n
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError as _Cycle
@@ -168,7 +169,7 @@ class Graph:
             return list(TopologicalSorter(before).static_order())
         except _Cycle as error:
             path: list[Name] = error.args[1]  # each before the next: the next stands on it
-            pairs = zip(path, path[1:], strict=False)
+            pairs = itertools.pairwise(path)
             raise _cycle([next(e for e in self.up(child) if e.parent == p) for p, child in pairs][::-1]) from error
 
     def without(self, cut: Collection[Edge | Outside]) -> Graph:
@@ -202,7 +203,9 @@ class Graph:
         found = [key for key in keys if key.place.rpartition(".")[0] == where and column in key.key.columns]
         if not found:
             known = {f"{key.place.rpartition('.')[0]}.{c}" for key in keys for c in key.key.columns}
-            raise ConfigError(f"cut={place!r} names no attribute of a foreign key at the source.", nearest(place, known))
+            raise ConfigError(
+                f"cut={place!r} names no attribute of a foreign key at the source.", nearest(place, known)
+            )
         return found
 
 
@@ -233,14 +236,14 @@ def graph_of(tables: Iterable[Table]) -> Graph:
             groups[master], broken[master] = Group(by_name[master]), error
     home = {(t.schema, t.name): (name, t) for name, group in groups.items() for t in group.tables}
     edges, outside = list[Edge](), list[Outside]()
-    for name, group in groups.items():
+    for child, group in groups.items():
         for table in group.tables:
             for key in dict.fromkeys(table.foreign_keys):
                 if key.table.startswith("~"):
                     continue  # where DataJoint 0.x keeps what it tells of objects in stores
                 if (key.schema, key.table) not in home:
-                    outside.append(Outside(name, table, key))
-                elif edge := _edge(name, table, key, *home[key.schema, key.table]):
+                    outside.append(Outside(child, table, key))
+                elif edge := _edge(child, table, key, *home[key.schema, key.table]):
                     edges.append(edge)
     return Graph(groups, edges, outside, broken)
 

@@ -30,7 +30,7 @@ from ..ends.ends import Ends
 from ..errors import LockedError, TransferError, UnreachableError
 from ..holds.closure import Way, letting_go, pruning, unheld_parents
 from ..model.graph import Graph, Name, label
-from ..model.ranges import ALL, EVERYTHING, Chunk, Range, Selection
+from ..model.ranges import ALL, EVERYTHING, Chunk, Range, Selection, Sql
 from ..model.results import PullResult
 from ..model.states import (
     ABANDON_PULL,
@@ -197,7 +197,7 @@ class _Gathering:
                 for selection in self.wanted.selected.get(name, ()):
                     found |= self._claim(name, selection) > 0
             self._follow(name)
-        self._let_go_below()
+        self._let_go_below(counted=fresh)
         return found
 
     def _claim(self, name: Name, selection: Selection) -> int:
@@ -245,10 +245,10 @@ class _Gathering:
 
     def _follow(self, name: Name) -> None:
         """Claim what the entities in hand refer to."""
-        run, ways = self.runs[name], self._up(name)
+        ways = self._up(name)
         for within in self._ranges(name) if ways else ():
             for way in ways:
-                patiently(functools.partial(run.home.execute, *way.claiming(within)))
+                self._execute(way.claiming(within))
 
     def _ranges(self, name: Name) -> Iterator[Range]:
         """What is in hand of a group, in ranges that a statement does not lock for long."""
@@ -272,21 +272,27 @@ class _Gathering:
 
     # what cannot be had
 
-    def _let_go_below(self, why: str = ANCESTOR_FLAGGED, above: Iterable[Name] | None = None) -> None:
-        """Let go of what depends on what is not held, or to be deleted; then of what nothing needs."""
+    def _let_go_below(
+        self, why: str = ANCESTOR_FLAGGED, above: Iterable[Name] | None = None, *, counted: bool = True
+    ) -> None:
+        """Let go of what depends on what is not held, or to be deleted; then of what nothing needs.
+
+        What had been in hand before is not ``counted``: it is met again among what nobody holds.
+        """
         left_out = {n for n in self.names if self._says(n, ASKED)} if above is None else set(above)
         if not left_out:
             return
-        home = self.runs.home
         for name in self.names:
             ways = [way for way in self._up(name) if way.edge.parent in left_out]
-            if ways and (number := patiently(lambda: home.execute(*letting_go(self.runs[name].holds, ways)))):
+            if ways and (number := self._execute(letting_go(self.runs[name].holds, ways))):
                 left_out.add(name)
-                self.tallies[name].skip(why, number)
+                self.tallies[name].skip(why, number if counted else 0)
         for name in reversed(self.names):
             if ways := self._down(name):
-                selected = self.wanted.selected.get(name, ())
-                patiently(lambda: home.execute(*pruning(self.runs[name].holds, ways, selected)))
+                self._execute(pruning(self.runs[name].holds, ways, self.wanted.selected.get(name, ())))
+
+    def _execute(self, statement: Sql) -> int:
+        return patiently(lambda: self.runs.home.execute(*statement))
 
     def _meet(self) -> None:
         """What becomes of entities in hand that are local with another content, where they are not to be held."""
@@ -318,7 +324,8 @@ class _Gathering:
         """Copy what is in hand, from above."""
         mine = {name: run.holds.mine(PULLING).count(self.runs.home) for name, run in self.runs.runs.items()}
         total = sum(mine.values())
-        with tqdm[NoReturn](total=total, unit="row", disable=not self.wanted.display_progress or not total) as bar:
+        bar: tqdm[NoReturn] = tqdm(total=total, unit="row", disable=not self.wanted.display_progress or not total)
+        with bar:
             for name in self.names:
                 if mine[name]:
                     bar.set_description(label(name))
@@ -345,12 +352,10 @@ class _Gathering:
         OrphanError
             A run that had some in hand is dead: it is taken over.
         """
-        told = False
+        told, home = False, self.runs.home
         for way in self._up(name):
-            others = way.parent.saying(UNFINISHED).where(way.is_wanted, f"{way.parent.table}._worker <> {self.runs.number}")
-            while way.parent.multi and others.key_at(self.runs.home, 0) is not None:
-                counts = way.parent.survey(self.runs.home)
-                if not way.parent.living(self.runs.home, counts):
+            while way.parent.others(UNFINISHED).where(way.is_wanted).key_at(home, 0) is not None:
+                if not way.parent.living(home, way.parent.survey(home)):
                     raise OrphanError(f"A run that pulled {label(way.edge.parent)} has ended")
                 if not told:
                     logger.info("%s: waiting for another pull of %s", label(name), label(way.edge.parent))
