@@ -116,8 +116,7 @@ class Way(NamedTuple):
         """The condition that an entity refers to one that is not held, or that the source wants deleted."""
         held = self.parent.dialect.alias("held")
         same = " AND ".join(f"{a} = {b}" for a, b in zip(self._held, self.columns, strict=True))
-        flagged = self.parent.columns["is_flagged"]
-        kept = self.parent.dialect.unguessed(f"{held}.{flagged} = 'FALSE'")
+        kept = self.parent.dialect.unguessed(self.parent.condition(UNASKED, held))
         return self._refers_where(f"NOT EXISTS (SELECT 1 FROM {self.parent.table} {held} WHERE {same} AND {kept})")
 
     @property

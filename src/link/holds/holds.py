@@ -346,12 +346,12 @@ class Holds:
 
     # what helper rows say
 
-    def condition(self, says: Condition) -> str:
-        """The SQL condition that a helper row says this."""
-        return " AND ".join(self._says(name, values) for name, values in says.items())
+    def condition(self, says: Condition, table: str | None = None) -> str:
+        """The SQL condition that a helper row says this; the helper table may go by another name."""
+        return " AND ".join(self._says(table or self.table, name, values) for name, values in says.items())
 
-    def _says(self, name: str, values: tuple[str, ...]) -> str:
-        column = f"{self.table}.{self.columns[name]}"
+    def _says(self, table: str, name: str, values: tuple[str, ...]) -> str:
+        column = f"{table}.{self.columns[name]}"
         return f"{column} IN ({', '.join(map(repr, values))})" if len(values) > 1 else f"{column} = {values[0]!r}"
 
     def _value(self, name: str) -> str:

@@ -69,9 +69,9 @@ class PartHolds(Holds):
         held = f"EXISTS (SELECT {self.dialect.by_index}1 FROM {self.table} WHERE {equal} AND {guard})"
         return approved.deletion(rows, (held, args))
 
-    def _says(self, name: str, values: tuple[str, ...]) -> str:
+    def _says(self, table: str, name: str, values: tuple[str, ...]) -> str:
         if name not in self.parts:
-            return super()._says(name, values)
+            return super()._says(table, name, values)
         return self._is_in_part(name) if values == (TRUE,) else f"NOT {self._is_in_part(name)}"
 
     def _value(self, name: str) -> str:
