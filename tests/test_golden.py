@@ -121,6 +121,7 @@ def defining(define: Definitions, tables: Group) -> Iterator[tuple[str, str | Sq
     comment = define.comment_on("held", "unit_outbound", "Rows held by Lab B [datajoint-link]")
     yield from (("say whom a helper table serves", sql) for sql in comment)
     yield from (("create the table with the numbers", sql) for sql in define.create_numbers("here", "~link"))
+    yield from (("let it hold ties", sql) for sql in define.add_ties("here", "~link"))
     yield from (("create the table with edits", sql) for sql in define.create_edits("here", "~link_edited"))
     unit = local_group(tables, "here", "unit").master
     yield "note an edit", noting(define.dialect, unit, "n = 1")

@@ -19,7 +19,7 @@ from pipelines import count_held
 from proxy import Proxy
 
 from dj_link.convert import convert
-from link import ConfigError, HelperMismatchError
+from link import ConfigError, HelperMismatchError, LocalMismatchError
 from link.servers.sites import site_of
 
 LOCAL_MARK = "[datajoint-link "
@@ -156,7 +156,7 @@ def _copied(lab: Lab) -> Any:
         lab.source_server.sql(statement)
     hidden = f"{schema}.{quoted(lab.source_server, '~link')}"
     for row in numbers(lab):
-        lab.source_server.sql(f"INSERT INTO {hidden} VALUES (%s, %s, %s)", *row)
+        lab.source_server.sql(f"INSERT INTO {hidden} (name, number, place) VALUES (%s, %s, %s)", *row)
     copy()
     for name in ("session", "session__trial"):
         for row in lab.local_server.sql(f"SELECT * FROM {schema}.{name}"):
@@ -179,7 +179,7 @@ def test_a_copy_of_the_local_schema_is_another_table(lab: Lab) -> None:
     for statement in site_of(lab.local.connection).definitions.create_numbers(other, "~link"):
         lab.local_server.sql(statement)
     hidden = f"{other}.{quoted(lab.local_server, '~link')}"
-    lab.local_server.sql(f"INSERT INTO {hidden} VALUES (%s, %s, %s)", *row)
+    lab.local_server.sql(f"INSERT INTO {hidden} (name, number, place) VALUES (%s, %s, %s)", *row)
     if lab.kind == "postgresql":
         lab.local_server.sql(f"GRANT ALL ON SCHEMA {other} TO {lab.local_user}")
     with pytest.raises(HelperMismatchError, match="looks like a copy"):
@@ -297,6 +297,82 @@ def test_accounts_that_may_keep_no_number_and_tell_nothing(lab: Lab) -> None:
     assert comment(lab) == ""
     tables = "information_schema.tables WHERE table_name = '~link' AND table_schema"
     assert not lab.local_server.sql(f"SELECT 1 FROM {tables} = %s", lab.local_schema)
+
+
+# --- one helper table, one source
+
+
+def hidden_name(lab: Lab) -> str:
+    return f"{lab.local_schema}.{quoted(lab.local_server, '~link')}"
+
+
+@pytest.mark.parametrize("noted", [True, False], ids=["noted", "by an earlier version"])
+def test_a_second_helper_table_is_refused(lab: Lab, noted: bool) -> None:
+    """It would hold the same rows again, and a deletion would let go of them once."""
+    declare_session(lab)
+    linked(lab)().source.pull()
+    if not noted:
+        lab.local_server.sql(f"ALTER TABLE {hidden_name(lab)} DROP COLUMN tie")
+    first, lab.helper_table = lab.helper_table, "another"
+    lab.grant("session")
+    before = contents(lab)
+    with pytest.raises(HelperMismatchError, match="has one helper table") as raised:
+        linked(lab)().source.pull()
+    assert f"{lab.helper_schema}.{first} " in str(raised.value)
+    assert contents(lab) == before
+    lab.helper_table = first
+    assert linked(lab)().source.pull().pulled == 0
+    # What is noted by no one is noted at the next use.
+    assert lab.local_server.sql(f"SELECT tie FROM {hidden_name(lab)} WHERE name = 'session'")[0][0] is not None
+    # Once the helper table is gone, another one may hold the rows.
+    admin(lab, f'DROP TABLE "{{helper}}"."{first}"')
+    lab.helper_table = "another"
+    assert linked(lab)().source.pull().adopted == 3
+
+
+def test_a_second_source_is_refused_until_the_first_link_has_ended(lab: Lab) -> None:
+    """Another table there, which is like the first: a deletion would tell only one of them."""
+    declare_session(lab)
+    first = linked(lab)
+    first().source.pull()
+    second = _second_source(lab)
+    before = contents(lab)
+    with pytest.raises(LocalMismatchError, match="has one source") as raised:
+        second().source.pull()
+    assert f"from {lab.source_schema}.session on the same server" in str(raised.value)
+    assert contents(lab) == before
+    first.source.release(prompt=False)
+    first.drop(prompt=False)
+    assert second.source.pull().pulled == 3
+    # The first has ended: its class does not take the table back.
+    with pytest.raises(LocalMismatchError, match="has one source"):
+        linked(lab)().source.pull()
+    assert second.source.status()["Shared"] == 3
+
+
+def test_a_dropped_table_may_come_from_another_source(lab: Lab) -> None:
+    declare_session(lab)
+    linked(lab)().source.pull()
+    second = _second_source(lab)
+    lab.local_server.sql(f"DROP TABLE {lab.local_schema}.session__trial")
+    lab.local_server.sql(f"DROP TABLE {lab.local_schema}.session")
+    assert second().source.pull().pulled == 3
+    with pytest.raises(LocalMismatchError, match="has one source"):
+        linked(lab)().source.pull()
+
+
+def _second_source(lab: Lab) -> Any:
+    """The class of the same table in another schema of the source, linked into the same local table."""
+    first, lab.source_schema = lab.source_schema, f"{lab.prefix}_second"
+    lab.source_server.sql(f"CREATE SCHEMA {lab.source_schema}")
+    if lab.kind == "postgresql":
+        lab.source_server.sql(f"GRANT USAGE ON SCHEMA {lab.source_schema} TO {lab.link_user}")
+    helper, lab.helper_table = lab.helper_table, "second"
+    declare_session(lab)
+    try:
+        return linked(lab)
+    finally:
+        lab.source_schema, lab.helper_table = first, helper
 
 
 # --- what people read

@@ -40,11 +40,17 @@ SET lock_timeout = '3s';
 COMMENT ON TABLE "held"."unit_outbound" IS 'Rows held by Lab B [datajoint-link]';
 
 -- create the table with the numbers
-CREATE TABLE "here"."~link" (name text PRIMARY KEY, number text NOT NULL, place text NOT NULL);
+CREATE TABLE "here"."~link" (name text PRIMARY KEY, number text NOT NULL, place text NOT NULL, tie text NULL);
 
 -- create the table with the numbers
 GRANT
     SELECT ON "here"."~link" TO PUBLIC;
+
+-- let it hold ties
+SET lock_timeout = '3s';
+
+-- let it hold ties
+ALTER TABLE "here"."~link" ADD COLUMN tie text NULL;
 
 -- create the table with edits
 CREATE TABLE "here"."~link_edited" (name text NOT NULL, digest text NOT NULL, PRIMARY KEY (name, digest));

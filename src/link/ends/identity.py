@@ -1,19 +1,21 @@
 """Which local table is which: a number that is kept with the local data, whatever server they are on.
 
 It stands in a hidden table of the local schema, with the place where the data were last used. So it goes with them
-when they are moved, and a copy of them is noticed by its place.
+when they are moved, and a copy of them is noticed by its place. There stands as well which source table the rows are
+from, and which helper table holds them: a local table has one of each.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 
 from ..config import LinkSpec
 from ..errors import LinkError, UnreachableError
-from ..holds.helper import Served
+from ..holds.serving import Served
 from ..model.schema import Table
-from ..model.served import digest, words_for
+from ..model.served import Tie, digest, words_for
 from ..servers.session import Session
 from ..servers.site import Site
 
@@ -45,6 +47,8 @@ class Identity:
         The place where the data are.
     place : str
         Where they were last used.
+    tie : Tie or None
+        Where its rows are from, and what holds them; None where that was not noted.
     made : Table or None
         The table with the numbers, if it had to be created.
     """
@@ -55,14 +59,16 @@ class Identity:
         self._name = local.dialect.full_name(spec.local_schema, TABLE)
         self.here = self.place = f"{spec.local_schema} on {local.facts.place}"
         self.number: str | None = None
+        self.tie: Tie | None = None
         self.made: Table | None = None
         if is_there:
             self._attempt(self._read)
 
     def _read(self) -> None:
-        found = self._session.query(f"SELECT number, place FROM {self._name} WHERE name = %s", (self._spec.table_name,))
-        for number, place in found:
+        found = self._session.query(f"SELECT * FROM {self._name} WHERE name = %s", (self._spec.table_name,))
+        for _, number, place, *tie in found:  # earlier versions have noted no ties
             self.number, self.place = str(number), str(place)
+            self.tie = Tie.read(tie[0]) if tie else None
 
     def keep(self, number: str) -> bool:
         """Let a number, and the place, be those of the table; whether the account may."""
@@ -85,6 +91,28 @@ class Identity:
             )
         self.number, self.place = number, self.here
 
+    def bind(self, tie: Tie) -> None:
+        """Note where the rows of the table are from, as far as the account may: of a copy nothing is noted."""
+        if self.number is None or tie == self.tie or self.place != self.here:
+            return
+        note = functools.partial(self._bind, tie)
+        if not self._attempt(note) and self._attempt(self._let_hold_ties):
+            self._attempt(note)
+
+    def untie(self) -> None:
+        """Note that nothing holds the rows of the table any more: they may come from another source then."""
+        if self.tie is not None:
+            self._attempt(functools.partial(self._bind, None))
+
+    def _bind(self, tie: Tie | None) -> None:
+        text = None if tie is None else str(tie)
+        self._session.execute(f"UPDATE {self._name} SET tie = %s WHERE name = %s", (text, self._spec.table_name))
+        self.tie = tie
+
+    def _let_hold_ties(self) -> None:
+        for statement in self._local.definitions.add_ties(self._spec.local_schema, TABLE):
+            self._session.execute(statement)
+
     def _attempt(self, action: Callable[[], None]) -> bool:
         """Whether something could be done. The table may well be another account's: a link does without it then."""
         try:
@@ -93,7 +121,7 @@ class Identity:
         except UnreachableError:
             raise
         except LinkError as error:
-            logger.info("%s: no number is kept with its local table: %s", self._spec.class_name, error.what)
+            logger.info("%s: not all is noted beside its local table: %s", self._spec.class_name, error.what)
             return False
         return True
 
@@ -107,6 +135,7 @@ class Identity:
             earlier=digest(facts.lasting_identity, *table) if facts.lasting_identity else None,
             words=words_for(spec.holder, table, self._local.known_as, spec.layout, spec.helper_table),
             keep=self.keep,
+            tie=self.tie,
             take_over=take_over,
             may_be_copy=self.place != self.here,
         )

@@ -18,7 +18,8 @@ from ..errors import (
     PrivilegeError,
     UnreachableError,
 )
-from ..holds.helper import Served, require_names
+from ..holds.helper import require_names
+from ..holds.serving import Served
 from ..model.kinds import is_null, marker
 from ..model.mapping import Differences, Mapping, compare, keys_of, local_group, mirrored, paired
 from ..model.readers import Reader
@@ -172,8 +173,12 @@ class _Declaration:
         identity = Identity(self.local, self.session, self.spec, TABLE in wanted.there)
         serves = identity.served(take_over)
         serves.complaint = complaint
+        if wanted.group.master in wanted.missing:
+            serves.tie = None  # whatever the rows were from that it had
         try:
             made = meanwhile(serves)
+            if serves.tie:
+                identity.bind(serves.tie)
         finally:
             # Once the source knows the table by its number, that stays.
             if identity.made and not serves.told:

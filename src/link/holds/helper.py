@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..config import LinkSpec
 from ..errors import (
@@ -25,90 +24,17 @@ from ..errors import (
 from ..model.layouts import HelperColumns, Layout
 from ..model.mapping import widened, widens
 from ..model.schema import Column, Table, part_name
-from ..model.served import Mark, Told, Words, read, shown, write
+from ..model.served import Tie, read, shown
 from ..servers.catalogue import Catalogue
 from ..servers.dialect import plain
 from ..servers.session import Session, lock_number
 from ..servers.site import Site
 from .guests import welcome_guests
+from .serving import Served, require_one
 
 logger = logging.getLogger("link")
 
 HELPER_RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
-
-
-@dataclass
-class Served:
-    """The local table that a helper table is to serve.
-
-    Attributes
-    ----------
-    number : str or None
-        By which the helper table knows it; None where it has none yet.
-    server : str or None
-        By which its server is known; None where servers can look alike.
-    earlier : str or None
-        By which links of earlier versions knew it.
-    words : Words
-        What a person at the source is to read.
-    keep : callable
-        Keeps a number with the local table, and says whether the account may.
-    take_over : bool
-        Whether it is to be served whatever was served before.
-    may_be_copy : bool
-        Whether it may be a copy, which tells the source nothing.
-    told : bool
-        Whether the source may have been told of its number.
-    complaint : LinkError or None
-        Why the link shall not begin: raised where the helper table would have to be created.
-    """
-
-    number: str | None
-    server: str | None
-    earlier: str | None
-    words: Words
-    keep: Callable[[str], bool]
-    take_over: bool = False
-    may_be_copy: bool = False
-    told: bool = False
-    complaint: LinkError | None = None
-
-    def is_meant_by(self, told: Told) -> bool:
-        """Whether a comment is about this table, or about none.
-
-        Without a number a table is known by its server alone: what was dropped there and made again is the same.
-        """
-        mark = told.mark
-        if mark == Mark():
-            return told.earlier is None or told.earlier == self.earlier
-        if mark.number is not None and mark.number == self.number:
-            return True
-        return None in (mark.number, self.number) and mark.server is not None and mark.server == self.server
-
-    def get_number(self) -> None:
-        """Get a number, before the source is told; another one where the helper table is taken over."""
-        if self.number is None or (self.take_over and not self.told):
-            number = secrets.token_hex(8)
-            self.number = number if self.keep(number) else None
-
-    def adopt(self, told: Told) -> bool:
-        """Take the number that a comment has, if it has one, where the source is not told another; whether it is kept.
-
-        So the source's table stays as it is where the account may not change it.
-        """
-        if told.mark.number is None or not self.keep(told.mark.number):
-            return False
-        self.number = told.mark.number
-        return True
-
-    def comment_over(self, comment: str) -> str:
-        """What is to stand where some comment stands."""
-        told = read(comment)
-        if self.take_over:
-            return write(str(self.words), Mark(self.number, self.server))
-        is_known = self.number is None or told.mark.number == self.number
-        mark = told.mark if is_known and told.mark != Mark() else Mark(self.number, self.server)
-        return write(self.words.over(told.words), mark)
 
 
 def provide_helper(
@@ -153,7 +79,10 @@ class _Provider:
         self.local = local
 
     def provide(self, source: Table) -> Table:
-        if not {self.name, *self.parts} <= set(self.catalogue.tables(self.schema)):
+        is_there = {self.name, *self.parts} <= set(self.catalogue.tables(self.schema))
+        tie = Tie(self.source.facts.name, (source.schema, source.name), (self.schema, self.name))
+        require_one(self.source, self.local, self.spec, self.catalogue, self.serves, tie)
+        if not is_there:
             if self.serves.complaint:
                 raise self.serves.complaint
             self._create(source)
@@ -165,6 +94,7 @@ class _Provider:
         self._require_all_rows(helper)
         completed = self._completed(helper)
         self._tell(helper)
+        self.serves.tie = tie
         return completed
 
     def _read(self, name: str) -> Table:
@@ -178,7 +108,8 @@ class _Provider:
         failed = f"Cannot create the helper table {self.schema}.{self.name} at the source"
         # Links may well be used for the first time at once: the others wait, and find the schema and its types there.
         self.session.lock((lock_number(self.schema), 0), wait=True)
-        self.serves.get_number()
+        # What was let go of by another helper table is known there by the number that it had.
+        self.serves.get_number(anew=self.serves.tie is None)
         self.serves.told = True
         try:
             with self.session.transaction():

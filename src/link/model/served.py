@@ -7,6 +7,7 @@ alike are told apart by what they hold, and what was dropped and made again on o
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 
@@ -43,6 +44,34 @@ class Mark:
 
     def __str__(self) -> str:
         return f"[datajoint-link {self.number or '-'} {self.server or '-'}]"
+
+
+@dataclass(frozen=True)
+class Tie:
+    """Which source table a local one has its rows from, and by which helper table: kept with the local table.
+
+    Attributes
+    ----------
+    server : str
+        The source server, as origins of attributes name it.
+    table, helper : tuple of str
+        The schemas and names of the source's master table and of the helper table.
+    """
+
+    server: str
+    table: tuple[str, str]
+    helper: tuple[str, str]
+
+    def __str__(self) -> str:
+        return json.dumps([self.server, *self.table, *self.helper])
+
+    @classmethod
+    def read(cls, text: str | None) -> Tie | None:
+        """What was kept, if anything was."""
+        if not text:
+            return None
+        server, schema, name, helper_schema, helper = json.loads(text)
+        return cls(server, (schema, name), (helper_schema, helper))
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,11 @@ class Definitions(ABC):
 
     @abstractmethod
     def create_numbers(self, schema: str, name: str) -> list[str]:
-        """The statements that create the table with the numbers of linked tables, and the places where they were."""
+        """The statements that create the table with the numbers of linked tables, their places, and their ties."""
+
+    @abstractmethod
+    def add_ties(self, schema: str, name: str) -> list[str]:
+        """The statements that let the table with the numbers, which an earlier version has made, hold ties as well."""
 
     @abstractmethod
     def create_edits(self, schema: str, name: str) -> list[str]:

@@ -19,6 +19,7 @@ _ROW_BYTES = 65_535
 _KEY_BYTES = 3072
 #: In the rows that a server may still have for its default an index takes 767 bytes.
 _STORED = "ENGINE=InnoDB ROW_FORMAT=DYNAMIC"
+_TIE = "tie VARCHAR(2000) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL"
 
 
 class MySQLDefinitions(Definitions):
@@ -113,8 +114,11 @@ class MySQLDefinitions(Definitions):
             f"CREATE TABLE {self.dialect.full_name(schema, name)} "
             "(name VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY, "
             "number CHAR(16) CHARACTER SET ascii NOT NULL, "
-            f"place VARCHAR(2000) CHARACTER SET utf8mb4 NOT NULL) {_STORED}"
+            f"place VARCHAR(2000) CHARACTER SET utf8mb4 NOT NULL, {_TIE}) {_STORED}"
         ]
+
+    def add_ties(self, schema: str, name: str) -> list[str]:
+        return [self.impatiently, f"ALTER TABLE {self.dialect.full_name(schema, name)} ADD COLUMN {_TIE}"]
 
     def create_edits(self, schema: str, name: str) -> list[str]:
         kind = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"

@@ -188,10 +188,13 @@ class PostgreSQLDefinitions(Definitions):
     def create_numbers(self, schema: str, name: str) -> list[str]:
         table = self.dialect.full_name(schema, name)
         return [
-            f"CREATE TABLE {table} (name text PRIMARY KEY, number text NOT NULL, place text NOT NULL)",
+            f"CREATE TABLE {table} (name text PRIMARY KEY, number text NOT NULL, place text NOT NULL, tie text NULL)",
             # Who uses the linked tables need not be who made them.
             f"GRANT SELECT ON {table} TO PUBLIC",
         ]
+
+    def add_ties(self, schema: str, name: str) -> list[str]:
+        return [self.impatiently, f"ALTER TABLE {self.dialect.full_name(schema, name)} ADD COLUMN tie text NULL"]
 
     def create_edits(self, schema: str, name: str) -> list[str]:
         table = self.dialect.full_name(schema, name)

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 
 from ..ends.ends import Ends
+from ..ends.identity import Identity
 from ..errors import UnreachableError
 from ..model.ranges import ALL, EVERYTHING, Selection
 from ..model.states import (
@@ -51,6 +52,9 @@ def release(ends: Ends, selection: Selection, confirm: Confirm) -> int:
         # What an interrupted pull has left, local or not, comes to rest before.
         _change(run, FINISH_PULL, PULLING, selection)
         let_go = _change(run, LEAVE, SHARED, selection) + _change(run, SETTLE, UNSETTLED, selection)
+        if not any(_count(run, ALL)):
+            with run.local.transaction():
+                Identity(ends.local, run.local, ends.spec, is_there=True).untie()
     logger.info("%s: let go of %d entities", ends.name, let_go)
     return let_go
 
