@@ -87,8 +87,10 @@ def _named(site: Site, spec: LinkSpec, catalogue: Catalogue) -> list[Table]:
             + site.grant_hint(SOURCE_RIGHTS, spec.source_schema, spec.table_name)
             + site.role_hint(catalogue.idle_roles()),
         )
+    parts = part_names(master, relations)
+    catalogue.read_tables([(spec.source_schema, name) for name in (master, *parts) if not relations[name]])
     found = [catalogue.table(spec.source_schema, master)]
-    for name in part_names(master, relations):
+    for name in parts:
         if relations[name] == PARTITION:
             continue  # its rows are those of a table that is read
         part = None if relations[name] else catalogue.table(spec.source_schema, name)

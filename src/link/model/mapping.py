@@ -115,9 +115,9 @@ def _travelling(there: Table, here: Table) -> Table:
 def local_group(source: Group, schema: str, table_name: str) -> Group:
     """The tables to declare locally: a Manual master, parts of the right names, no foreign keys but to the master.
 
-    What the source computes are plain columns here.
+    What the source computes are plain columns here. There are no indexes beside the keys.
     """
-    source = source.map(lambda table: replace(table, columns=tuple(map(_plain, table.columns))))
+    source = source.map(lambda table: replace(table, columns=tuple(map(_plain, table.columns)), indexes=()))
     master = replace(source.master, schema=schema, name=table_name, foreign_keys=())
     parts = tuple(
         replace(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -138,6 +138,32 @@ class ForeignKey:
 
 
 @dataclass(frozen=True)
+class Index:
+    """An index beside the primary key, and those that only serve a foreign key.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        In their order; of an expression none are told.
+    unique : bool
+        Whether no two rows have the same values in them.
+    unfit : str
+        Why no other table gets it, in words; empty if one may.
+    """
+
+    columns: tuple[str, ...]
+    unique: bool = False
+    unfit: str = ""
+
+
+def listed_indexes(indexes: Iterable[Index], foreign_keys: Sequence[ForeignKey]) -> tuple[Index, ...]:
+    """Indexes as a table has them: each once, and none that only serves a foreign key."""
+    serving = {fk.columns for fk in foreign_keys}
+    found = {index for index in indexes if index.unique or index.unfit or index.columns not in serving}
+    return tuple(sorted(found, key=lambda index: (index.columns, index.unique, index.unfit)))
+
+
+@dataclass(frozen=True)
 class Table:
     """A table: of a part also the columns that hold its master's key, in the order of that key."""
 
@@ -148,6 +174,7 @@ class Table:
     primary_key: tuple[str, ...]
     foreign_keys: tuple[ForeignKey, ...] = ()
     master_key: tuple[str, ...] = ()
+    indexes: tuple[Index, ...] = ()
 
     def __getitem__(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -169,7 +196,8 @@ class Table:
 
     def only(self, names: Sequence[str]) -> Table:
         """The same table with only these columns."""
-        return replace(self, columns=tuple(c for c in self.columns if c.name in names))
+        columns = tuple(c for c in self.columns if c.name in names)
+        return replace(self, columns=columns, indexes=tuple(i for i in self.indexes if set(i.columns) <= set(names)))
 
 
 @dataclass(frozen=True)
@@ -274,7 +302,21 @@ def with_master_keys(master: Table, parts: Sequence[Table]) -> Group:
             f"The part table {keyless.schema}.{keyless.name} has no primary key to tell its rows apart.",
             "Rename it at the source if it is no part table; else give it a primary key.",
         )
-    return Group(master, tuple(_with_master_key(master, part, known[part.name]) for part in parts))
+    return Group(master, tuple(_with_master_key(master, part, known[part.name]) for part in _ordered(parts)))
+
+
+def _ordered(parts: Sequence[Table]) -> Iterator[Table]:
+    """Part tables, each after those of them that it refers to: so they are made, and filled."""
+    waiting = {(part.schema, part.name): part for part in parts}
+    while waiting:
+        # Where they refer to one another in a circle, no order would do.
+        free = next((p for p in waiting.values() if not _awaits(p, waiting)), next(iter(waiting.values())))
+        yield waiting.pop((free.schema, free.name))
+
+
+def _awaits(part: Table, others: Collection[tuple[str, str]]) -> bool:
+    own = part.schema, part.name
+    return any((fk.schema, fk.table) in others and (fk.schema, fk.table) != own for fk in part.foreign_keys)
 
 
 def _with_master_key(master: Table, part: Table, found: dict[str, str]) -> Table:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from ..errors import LinkError, UnreachableError
 from ..model.kinds import counts, is_null
@@ -14,9 +15,41 @@ from .dialect import Dialect
 from .rights import MemberRights
 from .session import Session
 
+#: Rows that tell one thing of one table.
+Told = Sequence[tuple[Any, ...]]
+
+
+class Fact(NamedTuple):
+    """Something that a catalogue tells of tables.
+
+    Attributes
+    ----------
+    names : str
+        The expression with the tables' names.
+    told : tuple of str
+        The expressions with what is told.
+    of : str
+        FROM with what is read.
+    schema, table : str
+        The conditions for the tables of one schema, and for one of them; the one argument of each is the name.
+    """
+
+    names: str
+    told: tuple[str, ...]
+    of: str
+    schema: str
+    table: str
+
+    def select(self, alone: bool) -> str:
+        """The query for a schema, whose name is the first argument as well, or for one table of it."""
+        where = f"{self.schema} AND {self.table}" if alone else self.schema
+        return f"SELECT %s, {self.names}, {', '.join(self.told)} {self.of} WHERE {where}"
+
 
 class Catalogue(ABC):
     """The catalogue of a server, read through one session.
+
+    It is asked anew for each table, but for what has been read of many at once: that is told from then on.
 
     Parameters
     ----------
@@ -26,14 +59,85 @@ class Catalogue(ABC):
 
     #: Whether accounts without any right on a table are shown its foreign keys all the same.
     shows_all_keys: ClassVar[bool] = False
+    #: What there is to know of tables, each with one query.
+    facts: ClassVar[Mapping[str, Fact]]
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.dialect = session.dialect
+        self._schemas: list[str] | None = None
+        self._relations: dict[str, dict[str, str]] = {}
+        self._facts: dict[tuple[str, str], dict[str, Told]] = {}
+        self._tables: dict[tuple[str, str], Table] = {}
 
-    @abstractmethod
+    # reading many at once
+
+    def read(self, schemas: Iterable[str]) -> None:
+        """Read all that there is in some schemas, with one statement for each fact.
+
+        From now on it is told as it was then, until it is forgotten.
+        """
+        unread = [schema for schema in dict.fromkeys(schemas) if schema not in self._relations]
+        if not unread:
+            return
+        self._schemas = self._seen_schemas()
+        listed = f"SELECT %s, r.* FROM ({self.dialect.relations}) r"
+        found = self.session.query(" UNION ALL ".join([listed] * len(unread)), [s for s in unread for _ in range(2)])
+        self._read_tables([(schema, None) for schema in unread], {(schema, name) for schema, name, _ in found})
+        for schema in unread:
+            self._relations[schema] = {name: what for of, name, what in found if of == schema}
+
+    def read_tables(self, tables: Sequence[tuple[str, str]]) -> None:
+        """Read all of some tables, each named with its schema, with one statement for each fact."""
+        unread = [table for table in dict.fromkeys(tables) if not self._is_read(*table)]
+        self._read_tables(unread, set(unread))
+
+    def _read_tables(self, places: Sequence[tuple[str, str | None]], tables: set[tuple[str, str]]) -> None:
+        told: dict[tuple[str, str], dict[str, Told]] = {table: {} for table in tables}
+        for name, fact in self.facts.items():
+            for table, rows in self._asked(fact, places).items():
+                if table in tables:
+                    told[table][name] = rows
+        self._facts |= told
+
+    def _asked(self, fact: Fact, places: Sequence[tuple[str, str | None]]) -> dict[tuple[str, str], Told]:
+        """What is told of tables, or of all in a schema."""
+        found = defaultdict[tuple[str, str], list[tuple[Any, ...]]](list)
+        if places:
+            # One SELECT for each: MariaDB looks into every schema of the server for what is in any of some.
+            asked = " UNION ALL ".join(fact.select(alone=name is not None) for _, name in places)
+            args = [arg for schema, name in places for arg in (schema, schema, name) if arg is not None]
+            for schema, table, *row in self.session.query(asked, args):
+                found[schema, table].append(tuple(row))
+        return dict(found)
+
+    def _is_read(self, schema: str, name: str) -> bool:
+        return schema in self._relations or (schema, name) in self._facts
+
+    def _rows(self, fact: str, schema: str, name: str) -> Told:
+        """What is told of a table: as it was read, or as it is now."""
+        if self._is_read(schema, name):
+            return self._facts.get((schema, name), {}).get(fact, ())
+        # A server may write the name otherwise.
+        return next(iter(self._asked(self.facts[fact], [(schema, name)]).values()), ())
+
+    def forget(self, schema: str) -> None:
+        """Take what was read of a schema for nothing: something in it is to be changed."""
+        self._schemas = None
+        self._relations.pop(schema, None)
+        for known in (self._facts, self._tables):
+            for table in [table for table in known if table[0] == schema]:
+                del known[table]
+
+    # what is there
+
     def schemas(self) -> list[str]:
         """The schemas that the account sees."""
+        return self._seen_schemas() if self._schemas is None else self._schemas
+
+    @abstractmethod
+    def _seen_schemas(self) -> list[str]:
+        """The schemas that the account sees now."""
 
     def has_schema(self, schema: str) -> bool:
         """Whether the account sees the schema."""
@@ -41,6 +145,8 @@ class Catalogue(ABC):
 
     def relations(self, schema: str) -> dict[str, str]:
         """The tables that the account sees, and what resembles tables: with what it is, in words."""
+        if schema in self._relations:
+            return dict(self._relations[schema])
         return {str(name): str(what) for name, what in self.session.query(self.dialect.relations, (schema,))}
 
     def tables(self, schema: str) -> list[str]:
@@ -51,9 +157,17 @@ class Catalogue(ABC):
     def obstacle(self, table: Table, *, held: bool) -> tuple[str, str] | None:
         """What keeps the rows of a table from being read whole, or ``held``; and what is to be done about it."""
 
-    @abstractmethod
     def table(self, schema: str, name: str) -> Table:
         """A table's definition."""
+        if not self._is_read(schema, name):
+            return self._table(schema, name)
+        if (schema, name) not in self._tables:
+            self._tables[schema, name] = self._table(schema, name)
+        return self._tables[schema, name]
+
+    @abstractmethod
+    def _table(self, schema: str, name: str) -> Table:
+        """A table's definition, from what is told of it."""
 
     def has_keys(self, table: Table) -> bool:
         """Whether a table may have a primary key or a foreign key, as far as the account may know."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from operator import itemgetter
+from typing import Any, ClassVar
 
 from ..errors import DefinitionError, PrivilegeError, ServerError
 from ..model.kinds import Kind, default_of, marked
-from ..model.schema import Column, ForeignKey, Table, part_name
+from ..model.schema import Column, ForeignKey, Index, Table, listed_indexes, part_name
 from . import mysql_texts, mysql_types, postgresql_types
-from .catalogue import Catalogue
+from .catalogue import Catalogue, Fact
 from .dialect import Dialect, linkable_kind, plain
 from .mysql import MySQL
 from .mysql_definitions import COMMENT, TABLE_COMMENT, fitting
@@ -43,47 +45,57 @@ _WIDE = {
 }
 
 
+def _fact(view: str, *told: str) -> Fact:
+    return Fact("TABLE_NAME", told, f"FROM information_schema.{view}", "TABLE_SCHEMA = %s", "TABLE_NAME = %s")
+
+
 class MySQLCatalogue(Catalogue):
     """The catalogue of a MySQL or MariaDB server."""
 
     session: MySQLSession
     dialect: MySQL
 
-    def schemas(self) -> list[str]:
+    facts: ClassVar[Mapping[str, Fact]] = {
+        "table": _fact("TABLES", "TABLE_COMMENT", "ENGINE", "CREATE_OPTIONS"),
+        "columns": _fact(
+            "COLUMNS",
+            *("ORDINAL_POSITION", "COLUMN_NAME", "COLUMN_TYPE", "IS_NULLABLE", "COLUMN_DEFAULT", "EXTRA"),
+            *("COLUMN_COMMENT", "CHARACTER_SET_NAME", "COLLATION_NAME", "GENERATION_EXPRESSION"),
+        ),
+        "keys": _fact(
+            "KEY_COLUMN_USAGE",
+            *("CONSTRAINT_NAME", "ORDINAL_POSITION", "COLUMN_NAME"),
+            *("REFERENCED_TABLE_SCHEMA", "REFERENCED_TABLE_NAME", "REFERENCED_COLUMN_NAME"),
+        ),
+        "indexes": _fact(
+            "STATISTICS", "INDEX_NAME", "SEQ_IN_INDEX", "COLUMN_NAME", "NON_UNIQUE", "SUB_PART", "INDEX_TYPE"
+        ),
+    }
+
+    def _seen_schemas(self) -> list[str]:
         return [str(name) for (name,) in self.session.query("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")]
 
     # definitions
 
-    def table(self, schema: str, name: str) -> Table:
-        where = "WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
-        comment = self.session.query(f"SELECT TABLE_COMMENT FROM information_schema.TABLES {where}", (schema, name))
-        columns = self.session.query(
-            "SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, COLUMN_COMMENT, CHARACTER_SET_NAME, "
-            f"COLLATION_NAME, GENERATION_EXPRESSION FROM information_schema.COLUMNS {where} ORDER BY ORDINAL_POSITION",
-            (schema, name),
-        )
-        keys = self.session.query(
-            "SELECT CONSTRAINT_NAME, COLUMN_NAME, "
-            "REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME "
-            f"FROM information_schema.KEY_COLUMN_USAGE {where} ORDER BY CONSTRAINT_NAME, ORDINAL_POSITION",
-            (schema, name),
-        )
+    def _table(self, schema: str, name: str) -> Table:
+        comment = self._rows("table", schema, name)
+        columns = [tuple(row) for _, *row in sorted(self._rows("columns", schema, name), key=itemgetter(0))]
+        keys = [(row[0], *row[2:]) for row in sorted(self._rows("keys", schema, name), key=itemgetter(0, 1))]
         # MariaDB counts to the key of a versioned table when a version ends.
         lasting = {column for column, *_, expression in columns if expression != "ROW END"}
+        foreign_keys = _foreign_keys(keys)
         return Table(
             schema,
             name,
             str(comment[0][0] or "") if comment else "",
             self._columns(schema, name, columns),
             tuple(column for constraint, column, *_ in keys if constraint == "PRIMARY" and column in lasting),
-            _foreign_keys(keys),
+            foreign_keys,
+            indexes=listed_indexes(_indexes(self._rows("indexes", schema, name)), foreign_keys),
         )
 
     def obstacle(self, table: Table, *, held: bool) -> tuple[str, str] | None:
-        engine, options = self.session.query(
-            "SELECT ENGINE, CREATE_OPTIONS FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
-            (table.schema, table.name),
-        )[0]
+        _, engine, options = self._rows("table", table.schema, table.name)[0]
         alter = f"ALTER TABLE {plain(self.dialect.name_of(table))}"
         if engine != "InnoDB":
             return (
@@ -162,9 +174,17 @@ class MySQLCatalogue(Catalogue):
         )
 
     def outline(self, masters: Sequence[tuple[str, str]]) -> frozenset[tuple[Any, ...]]:
-        those = "TABLE_SCHEMA = %s AND (TABLE_NAME = %s OR LEFT(TABLE_NAME, CHAR_LENGTH(%s)) = %s)"
-        where = " OR ".join([f"({those})"] * len(masters))
-        args = tuple(arg for schema, name in masters for arg in (schema, name, *[part_name(name, "")] * 2))
+        schemas = defaultdict[str, list[str]](list)
+        for schema, name in masters:
+            schemas[schema].append(name)
+        those = "TABLE_NAME = %s OR LEFT(TABLE_NAME, CHAR_LENGTH(%s)) = %s"
+        # One SELECT for each schema: MariaDB looks into all that the server has for what is in any of some.
+        places = [f"TABLE_SCHEMA = %s AND ({' OR '.join([those] * len(names))})" for names in schemas.values()]
+        args = [
+            arg
+            for schema, names in schemas.items()
+            for arg in (schema, *(each for name in names for each in (name, *[part_name(name, "")] * 2)))
+        ]
         names = ("TABLE_SCHEMA", "TABLE_NAME", "COLUMN_NAME")
         described = ("COLUMN_TYPE", "IS_NULLABLE", "COLLATION_NAME", "EXTRA")
         keys = ("CONSTRAINT_NAME", "REFERENCED_TABLE_SCHEMA", "REFERENCED_TABLE_NAME", "REFERENCED_COLUMN_NAME")
@@ -179,6 +199,7 @@ class MySQLCatalogue(Catalogue):
             f"SELECT {', '.join(f'CAST({name} AS BINARY)' for name in told)} "
             f"FROM information_schema.{view} WHERE {where}"
             for view, told in views.items()
+            for where in places
         )
         rows = self.session.query(" UNION ALL ".join(selects), args * len(views))
         return frozenset(rows)
@@ -359,6 +380,25 @@ def _foreign_keys(rows: Sequence[tuple[Any, ...]]) -> tuple[ForeignKey, ...]:
         ForeignKey(tuple(r[0] for r in fk), fk[0][1], fk[0][2], tuple(r[3] for r in fk), name=name)
         for name, fk in grouped.items()
     )
+
+
+def _indexes(rows: Iterable[tuple[Any, ...]]) -> Iterator[Index]:
+    grouped: dict[str, list[tuple[Any, ...]]] = {}
+    for name, *rest in sorted(rows, key=itemgetter(0, 1)):
+        grouped.setdefault(name, []).append(tuple(rest))
+    for name, columns in grouped.items():
+        if name != "PRIMARY":
+            unfit = next(filter(None, map(_unfit, columns)), "")
+            yield Index(tuple(column for _, column, *_ in columns if column), not columns[0][2], unfit)
+
+
+def _unfit(row: tuple[Any, ...]) -> str:
+    _, column, _, length, kind = row
+    if kind not in ("BTREE", "HASH"):
+        return f"it is of the type {kind}"
+    if column is None:
+        return "it is of an expression"
+    return f"it is of the first {length} characters of {column} only" if length else ""
 
 
 def _held(grants: Sequence[str], table: Table, literal: bool) -> set[str]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from operator import itemgetter
+from typing import Any, ClassVar
 
 from ..errors import DefinitionError
 from ..model.kinds import Kind, default_of, marked
-from ..model.schema import Column, ForeignKey, Table, part_name
+from ..model.schema import Column, ForeignKey, Index, Table, listed_indexes, part_name
 from . import mysql_types, postgresql_types
-from .catalogue import Catalogue
+from .catalogue import Catalogue, Fact
 from .dialect import Dialect, linkable_kind, plain
 from .postgresql_session import PostgreSQLSession
 from .rights import MemberRights
@@ -20,52 +21,81 @@ from .rights import MemberRights
 _OID = (
     "(SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE nspname = %s AND relname = %s)"
 )
-_COMMENT = f"SELECT obj_description({_OID}, 'pg_class')"
+_TABLES = "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+#: The policies for SELECT that apply to the account.
+_OF_ACCOUNT = (
+    "SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polcmd IN ('r', '*') AND EXISTS "
+    "(SELECT 1 FROM unnest(p.polroles) AS role WHERE CASE role WHEN 0 THEN true ELSE pg_has_role(role, 'USAGE') END)"
+)
+_TABLE = (
+    "obj_description(c.oid, 'pg_class')",
+    "(SELECT string_agg(i.inhrelid::regclass::text, ', ') FROM pg_inherits i "
+    "WHERE i.inhparent = c.oid AND c.relkind = 'r')",
+    "c.relpersistence = 'u'",
+    # Whether policies apply to the account, but for such as show it all rows.
+    f"row_security_active(c.oid) AND NOT (EXISTS ({_OF_ACCOUNT} AND p.polpermissive "
+    f"AND pg_get_expr(p.polqual, p.polrelid) = 'true') AND NOT EXISTS ({_OF_ACCOUNT} AND NOT p.polpermissive))",
+    "row_security_active(c.oid)",
+    "EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid)",
+)
 _COLUMNS = (
-    "SELECT a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, "
-    "CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END, "
-    "col_description(a.attrelid, a.attnum), "
-    "CASE WHEN a.attcollation <> t.typcollation "
-    "THEN quote_ident(o.nspname) || '.' || quote_ident(l.collname) END, a.attidentity <> '' OR (a.attnotnull "
+    "a.attnum",
+    "a.attname",
+    "format_type(a.atttypid, a.atttypmod)",
+    "NOT a.attnotnull",
+    "CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END",
+    "col_description(a.attrelid, a.attnum)",
+    "CASE WHEN a.attcollation <> t.typcollation THEN quote_ident(o.nspname) || '.' || quote_ident(l.collname) END",
+    "a.attidentity <> '' OR (a.attnotnull "
     "AND a.atttypid IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) "
     # A sequence of its own, and not one that is asked for its next number elsewhere as well.
     "AND pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%%' AND EXISTS (SELECT 1 FROM pg_depend own "
     "JOIN pg_depend used ON used.classid = 'pg_attrdef'::regclass AND used.objid = d.oid "
     "AND used.refclassid = 'pg_class'::regclass AND used.refobjid = own.objid "
     "WHERE own.classid = 'pg_class'::regclass AND own.refclassid = 'pg_class'::regclass "
-    "AND own.refobjid = a.attrelid AND own.refobjsubid = a.attnum AND own.deptype IN ('a', 'i'))), "
-    "a.attgenerated <> '', "
-    "(SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_enum e "
-    "WHERE e.enumtypid = a.atttypid), "
-    "quote_ident(s.nspname) || '.' || quote_ident(t.typname) "
-    "FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace s ON s.oid = t.typnamespace "
+    "AND own.refobjid = a.attrelid AND own.refobjsubid = a.attnum AND own.deptype IN ('a', 'i')))",
+    "a.attgenerated <> ''",
+    "(SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = a.atttypid)",
+    "quote_ident(s.nspname) || '.' || quote_ident(t.typname)",
+)
+_OF_COLUMNS = (
+    f"{_TABLES} JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
+    "JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace s ON s.oid = t.typnamespace "
     "LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum "
-    "LEFT JOIN pg_collation l ON l.oid = a.attcollation LEFT JOIN pg_namespace o ON o.oid = l.collnamespace "
-    f"WHERE a.attrelid = {_OID} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
+    "LEFT JOIN pg_collation l ON l.oid = a.attcollation LEFT JOIN pg_namespace o ON o.oid = l.collnamespace"
 )
 _KEYS = (
-    "SELECT c.contype::text, n.nspname, f.relname, "
-    "(SELECT array_agg(a.attname::text ORDER BY k.n) FROM unnest(c.conkey) WITH ORDINALITY k(num, n) "
-    "JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.num), "
-    "(SELECT array_agg(a.attname::text ORDER BY k.n) FROM unnest(c.confkey) WITH ORDINALITY k(num, n) "
-    "JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.num), c.conname::text "
-    "FROM pg_constraint c LEFT JOIN pg_class f ON f.oid = c.confrelid "
-    "LEFT JOIN pg_namespace n ON n.oid = f.relnamespace "
+    "k.contype::text",
+    "fn.nspname",
+    "f.relname",
+    "(SELECT array_agg(a.attname::text ORDER BY u.n) FROM unnest(k.conkey) WITH ORDINALITY u(num, n) "
+    "JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num)",
+    "(SELECT array_agg(a.attname::text ORDER BY u.n) FROM unnest(k.confkey) WITH ORDINALITY u(num, n) "
+    "JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num)",
+    "k.conname::text",
+)
+_OF_KEYS = (
     # A foreign key to a partitioned table has children, one to each partition.
-    f"WHERE c.conrelid = {_OID} AND c.contype IN ('p', 'f') AND c.conparentid = 0"
+    f"{_TABLES} JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype IN ('p', 'f') AND k.conparentid = 0 "
+    "LEFT JOIN pg_class f ON f.oid = k.confrelid LEFT JOIN pg_namespace fn ON fn.oid = f.relnamespace"
 )
-#: Whether policies apply to the account, but for such as show it all rows.
-_HIDES = (
-    "row_security_active(c.oid) AND NOT (EXISTS (SELECT 1 FROM of_account WHERE polpermissive AND shown = 'true') "
-    "AND NOT EXISTS (SELECT 1 FROM of_account WHERE NOT polpermissive))"
+_INDEXES = (
+    "(SELECT array_agg(a.attname::text ORDER BY u.n) FROM unnest(i.indkey) WITH ORDINALITY u(num, n) "
+    "JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.num WHERE u.n <= i.indnkeyatts)",
+    "i.indisunique",
+    "CASE WHEN i.indexprs IS NOT NULL THEN 'it is of an expression' WHEN i.indpred IS NOT NULL "
+    "THEN 'it is of some rows only' WHEN m.amname <> 'btree' THEN 'it is of the type ' || m.amname "
+    # Since version 15.
+    "WHEN to_jsonb(i) ->> 'indnullsnotdistinct' = 'true' THEN 'it tells no NULL from another' ELSE '' END",
 )
-_OBSTACLES = (
-    "WITH of_account AS (SELECT p.polpermissive, pg_get_expr(p.polqual, p.polrelid) AS shown FROM pg_policy p "
-    f"WHERE p.polrelid = {_OID} AND p.polcmd IN ('r', '*') AND EXISTS "
-    "(SELECT 1 FROM unnest(p.polroles) AS role WHERE CASE role WHEN 0 THEN true ELSE pg_has_role(role, 'USAGE') END)) "
-    "SELECT (SELECT string_agg(i.inhrelid::regclass::text, ', ') FROM pg_inherits i "
-    "WHERE i.inhparent = c.oid AND c.relkind = 'r'), "
-    f"c.relpersistence = 'u', {_HIDES} FROM pg_class c WHERE c.oid = {_OID}"
+_OF_INDEXES = (
+    f"{_TABLES} JOIN pg_index i ON i.indrelid = c.oid AND NOT i.indisprimary AND i.indisvalid "
+    "JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam"
+)
+_RIGHTS = (
+    "has_schema_privilege(n.oid, 'USAGE')",
+    "ARRAY(SELECT r FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'REFERENCES']) r "
+    "WHERE has_table_privilege(c.oid, r))",
 )
 #: Who may delete from a table, as its access list says, and lacks something of what is asked.
 _GUESTS = (
@@ -86,13 +116,18 @@ _OUTLINE = (
     "FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), "
     "(SELECT string_agg(concat_ws(' ', k.conname, pg_get_constraintdef(k.oid)), ',' ORDER BY k.conname) "
     "FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype IN ('p', 'f')), obj_description(c.oid, 'pg_class'), "
-    # What may hinder a link: see _OBSTACLES.
+    # What may hinder a link: see _TABLE.
     "c.relpersistence, row_security_active(c.oid), "
     "(SELECT string_agg(i.inhrelid::text, ',' ORDER BY i.inhrelid) FROM pg_inherits i WHERE i.inhparent = c.oid), "
     "(SELECT string_agg(concat_ws(' ', p.polname, p.polcmd, p.polpermissive, p.polroles, "
     "pg_get_expr(p.polqual, p.polrelid)), ',' ORDER BY p.polname) FROM pg_policy p WHERE p.polrelid = c.oid) "
-    "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')"
+    f"{_TABLES} WHERE c.relkind IN ('r', 'p')"
 )
+
+
+def _fact(told: Sequence[str], of: str = _TABLES) -> Fact:
+    there = "c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname = %s"
+    return Fact("c.relname", tuple(told), of, there, "c.relname = %s")
 
 
 class PostgreSQLCatalogue(Catalogue):
@@ -101,28 +136,40 @@ class PostgreSQLCatalogue(Catalogue):
     session: PostgreSQLSession
 
     shows_all_keys = True
+    facts: ClassVar[Mapping[str, Fact]] = {
+        "table": _fact(_TABLE),
+        "columns": _fact(_COLUMNS, _OF_COLUMNS),
+        "keys": _fact(_KEYS, _OF_KEYS),
+        "indexes": _fact(_INDEXES, _OF_INDEXES),
+        "rights": _fact(_RIGHTS),
+    }
 
-    def schemas(self) -> list[str]:
+    def _seen_schemas(self) -> list[str]:
         return [str(name) for (name,) in self.session.query("SELECT nspname FROM pg_namespace")]
 
     def has_schema(self, schema: str) -> bool:
+        if self._schemas is not None:
+            return schema in self._schemas
         return bool(self.session.query("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)))
 
-    def table(self, schema: str, name: str) -> Table:
-        comment = self.session.query(_COMMENT, (schema, name))[0][0]
-        columns = self.session.query(_COLUMNS, (schema, name))
-        keys = self.session.query(_KEYS, (schema, name))
+    def _table(self, schema: str, name: str) -> Table:
+        about = self._rows("table", schema, name)
+        columns = sorted(self._rows("columns", schema, name), key=itemgetter(0))
+        keys = sorted(self._rows("keys", schema, name), key=itemgetter(5))
+        foreign_keys = tuple(ForeignKey(tuple(r[3]), r[1], r[2], tuple(r[4]), name=r[5]) for r in keys if r[0] == "f")
+        indexes = (Index(tuple(names or ()), *how) for names, *how in self._rows("indexes", schema, name))
         return Table(
             schema,
             name,
-            comment or "",
-            tuple(_encoded(_column(row), self.session.encoding) for row in columns),
+            (about[0][0] or "") if about else "",
+            tuple(_encoded(_column(tuple(row)), self.session.encoding) for _, *row in columns),
             tuple(next((row[3] for row in keys if row[0] == "p"), ())),
-            tuple(ForeignKey(tuple(r[3]), r[1], r[2], tuple(r[4]), name=r[5]) for r in keys if r[0] == "f"),
+            foreign_keys,
+            indexes=listed_indexes(indexes, foreign_keys),
         )
 
     def obstacle(self, table: Table, *, held: bool) -> tuple[str, str] | None:
-        heirs, unlogged, hides = self.session.query(_OBSTACLES, (table.schema, table.name) * 2)[0]
+        _, heirs, unlogged, hides, *_ = self._rows("table", table.schema, table.name)[0]
         name = plain(self.dialect.name_of(table))
         if heirs:
             return (
@@ -159,13 +206,8 @@ class PostgreSQLCatalogue(Catalogue):
         return bool(found[0][0])
 
     def missing_rights(self, table: Table, rights: Sequence[str]) -> list[str]:
-        usable = self.session.query("SELECT has_schema_privilege(%s, 'USAGE')", (table.schema,))[0][0]
-        held = self.session.query(
-            "SELECT has_table_privilege(c.oid, r) FROM unnest(%s) WITH ORDINALITY AS asked(r, n), pg_class c "
-            "JOIN pg_namespace s ON s.oid = c.relnamespace WHERE nspname = %s AND relname = %s ORDER BY n",
-            (list(rights), table.schema, table.name),
-        )
-        missing = [right for right, (may,) in zip(rights, held, strict=True) if not may]
+        usable, held = self._rows("rights", table.schema, table.name)[0]
+        missing = [right for right in rights if right not in held]
         return missing if usable else ["USAGE", *missing]
 
     def guests(self, source: Table, schema: str, rights: MemberRights) -> list[str]:
@@ -175,10 +217,10 @@ class PostgreSQLCatalogue(Catalogue):
         return [str(name) for (name,) in rows]
 
     def has_policies(self, table: Table) -> bool:
-        return bool(self.session.query(f"SELECT 1 FROM pg_policy WHERE polrelid = {_OID}", (table.schema, table.name)))
+        return bool(self._rows("table", table.schema, table.name)[0][5])
 
     def hides_rows(self, table: Table) -> bool:
-        return bool(self.session.query(f"SELECT row_security_active({_OID})", (table.schema, table.name))[0][0])
+        return bool(self._rows("table", table.schema, table.name)[0][4])
 
     def held_on_columns(self, table: Table, rights: Sequence[str]) -> list[str]:
         asked = [right for right in rights if right in ("SELECT", "INSERT", "UPDATE", "REFERENCES")]
