@@ -15,10 +15,16 @@ from oracle import TYPES
 from pipelines import ephys
 from recorder import Statement
 
+from link import Pipeline
 from link.model.schema import Index, Table
 from link.servers.catalogue import Catalogue
 from link.servers.sites import site_of
 
+#: The documented rights, on MySQL and MariaDB and on PostgreSQL, where the helper schema is the account's own.
+PIPELINE_GRANTS = (
+    ('GRANT SELECT, REFERENCES ON "{source}".* TO {user}', 'GRANT ALL PRIVILEGES ON "{helper}".* TO {user}'),
+    ('GRANT SELECT, REFERENCES ON ALL TABLES IN SCHEMA "{source}" TO {user}',),
+)
 RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "REFERENCES")
 
 
@@ -202,3 +208,52 @@ def test_parts_come_after_the_parts_that_they_refer_to(lab: Lab) -> None:
     parts = [part.name for part in Linked._link.find_source().parts]
     assert parts == ["session__trial", "session__event", "session__detail"]
     assert len(Linked.Detail()) == 1 and Linked().source.verify()
+
+
+def test_indexes_of_a_pipeline_are_made_here(mixed: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    lab = mixed
+
+    class Owner(dj.Manual):
+        definition = "owner: int32"
+
+    class Animal(dj.Manual):
+        definition = """
+        animal: int32
+        ---
+        name: varchar(20)
+        born: date
+        weight: float64
+        story: varchar(700)
+        -> Owner
+        -> [nullable, unique] Owner.proj(keeper="owner")
+        index (born, weight)
+        unique index (name, weight)
+        unique index (story)
+        """
+
+    schema = lab.source.Schema(lab.source_schema)
+    context = {"Owner": Owner, "Animal": Animal}
+    for table in (Owner, Animal):
+        schema(table, context=context)
+    admin(lab, *PIPELINE_GRANTS[lab.kind == "postgresql"])
+    pipeline = Pipeline(
+        f"{lab.source_server.host}:{lab.source_server.port}",
+        {lab.source_schema: lab.local_schema},
+        lab.helper_schema,
+        backend=lab.source_server.backend,
+        use_tls=False,
+        connection=lab.local,
+    )
+
+    pipeline.pull(pipeline.source[lab.source_schema].Animal)
+
+    wanted = {Index(("born", "weight")), Index(("keeper",), True), Index(("name", "weight"), True)}
+    warned = [record.getMessage() for record in caplog.records if "unique index" in record.getMessage()]
+    if lab.local_kind == "postgresql" != lab.kind:
+        left_out = f"{lab.local_schema}.animal has no unique index (story) here: values can be longer than"
+        assert len(warned) == 1 and left_out in warned[0]
+    else:
+        wanted.add(Index(("story",), True))
+        assert not warned
+    with site_of(lab.local.connection).catalogue() as catalogue:
+        assert set(catalogue.table(lab.local_schema, "animal").indexes) == wanted

@@ -21,7 +21,7 @@ from link.model.kinds import Kind
 from link.model.layouts import LINK, TIMES, WORKER, Layout
 from link.model.mapping import local_group
 from link.model.ranges import ALL, Chunk, Range, Selection, Sql
-from link.model.schema import Column, Content, ForeignKey, Group, Table, Tracked, part_name
+from link.model.schema import Column, Content, ForeignKey, Group, Index, Table, Tracked, part_name
 from link.model.states import FLAGGED, PULLING, SHARED, TRANSITIONS, UNFLAGGED, UNSETTLED
 from link.servers.definitions import Definitions
 from link.servers.dialect import Dialect
@@ -131,6 +131,9 @@ def defining(define: Definitions, tables: Group) -> Iterator[tuple[str, str | Sq
         yield from (("complete a helper table", sql) for sql in completed)
     for table in local_group(tables, "here", "unit").tables:
         yield from (("create a local table", sql) for sql in define.create_table(table))
+    indexes = (Index(("x", "n")), Index(("name",), True), Index(("wave",), unfit="it is longer than indexes are"))
+    indexed = define.create_table(replace(master, schema="here", indexes=indexes))
+    yield from (("create a local table with indexes", sql) for sql in indexed)
     added = replace(master["x"], name="y", default="0.5", comment="100%")
     wider = replace(master["name"], type=master["name"].type.replace("20", "40"), nullable=True)
     altered = define.alter_table(master, [added], [wider], [master["wave"]])

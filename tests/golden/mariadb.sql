@@ -65,6 +65,10 @@ CREATE TABLE `here`.`unit` (`n` int NOT NULL COMMENT '', `name` varchar(20) CHAR
 CREATE TABLE `here`.`unit__spike` (`n` int NOT NULL COMMENT '', `name` varchar(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin NOT NULL COMMENT '', `spike` int NOT NULL COMMENT '', PRIMARY KEY (`n`, `name`, `spike`), FOREIGN KEY (`n`, `name`) REFERENCES `here`.`unit` (`n`, `name`) ON UPDATE CASCADE ON DELETE RESTRICT) ENGINE=InnoDB ROW_FORMAT=DYNAMIC COMMENT='';
 
+-- create a local table with indexes
+CREATE TABLE `here`.`#unit` (`n` int NOT NULL COMMENT '', `name` varchar(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin NOT NULL COMMENT '', `x` float NOT NULL COMMENT '', `wave` longblob NULL COMMENT 'samples, 100%%', PRIMARY KEY (`n`, `name`), INDEX (`x`, `n`), UNIQUE INDEX (`name`)) ENGINE=InnoDB ROW_FORMAT=DYNAMIC COMMENT='a unit';
+
 -- alter a table
 ALTER TABLE `lab`.`#unit` ADD COLUMN `y` float NOT NULL DEFAULT 0.5 COMMENT '100%%', MODIFY COLUMN `name` varchar(40) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin NULL COMMENT '', DROP COLUMN `wave`;

@@ -89,6 +89,21 @@ COMMENT ON COLUMN "here"."unit"."wave" IS 'samples, 100%%';
 -- create a local table
 CREATE TABLE "here"."unit__spike" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, "spike" integer NOT NULL, PRIMARY KEY ("n", "name", "spike"), FOREIGN KEY ("n", "name") REFERENCES "here"."unit" ("n", "name") ON UPDATE CASCADE ON DELETE RESTRICT);
 
+-- create a local table with indexes
+CREATE TABLE "here"."#unit" ("n" integer NOT NULL, "name" character varying(20) NOT NULL, "x" real NOT NULL, "wave" bytea NULL, PRIMARY KEY ("n", "name"));
+
+-- create a local table with indexes
+COMMENT ON TABLE "here"."#unit" IS 'a unit';
+
+-- create a local table with indexes
+COMMENT ON COLUMN "here"."#unit"."wave" IS 'samples, 100%%';
+
+-- create a local table with indexes
+CREATE INDEX ON "here"."#unit" ("x", "n");
+
+-- create a local table with indexes
+CREATE UNIQUE INDEX ON "here"."#unit" ("name");
+
 -- alter a table
 ALTER TABLE "lab"."#unit" ADD COLUMN "y" real NOT NULL DEFAULT 0.5, ALTER COLUMN "name" TYPE character varying(40), ALTER COLUMN "name" DROP NOT NULL, DROP COLUMN "wave";
 

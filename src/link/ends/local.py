@@ -280,6 +280,15 @@ class _Declaration:
                     "%s: %s has the collation %s here: the local server does not know %s",
                     *(self.spec.class_name, place, here.collation or "of the schema", there.collation),
                 )
+        for index in created.indexes:
+            if index.unfit:
+                columns = f" ({', '.join(index.columns)})" if index.columns else ""
+                logger.log(
+                    logging.WARNING if index.unique else logging.INFO,
+                    "%s: %s.%s has no %sindex%s here: %s",
+                    *(self.spec.class_name, created.schema, created.name, "unique " * index.unique, columns),
+                    index.unfit,
+                )
         return created
 
     def _has_rows(self, table: Table) -> bool:

@@ -85,24 +85,24 @@ class Links:
     def _read_graph(self) -> Graph:
         site = self.connect_source()
         with site.catalogue() as catalogue:
+            waiting = [theirs for theirs, _ in self.spec.schemas]
+            catalogue.read(waiting)
             known = catalogue.schemas()
-            for theirs, _ in self.spec.schemas:
+            for theirs in waiting:
                 if theirs not in known:
                     raise NotFoundError(
                         f"The link user {site.user!r} sees no schema {theirs!r} on {site.address}.",
                         nearest(theirs, known) + site.role_hint(catalogue.idle_roles()),
                     )
             tables, read = list[Table](), set[str]()
-            waiting = [theirs for theirs, _ in self.spec.schemas]
             while waiting:
-                schema = waiting.pop()
-                read.add(schema)
-                found = list(_tables(catalogue, schema))
+                catalogue.read(waiting)
+                read.update(waiting)
+                found = [table for schema in waiting for table in _tables(catalogue, schema)]
                 tables += found
-                if self.spec.prefix is not None:
-                    # Ancestors may come from schemas that are not named.
-                    others = {key.schema for table in found for key in table.foreign_keys}
-                    waiting += sorted(others & set(known) - read - set(waiting))
+                # Ancestors may come from schemas that are not named.
+                others = {key.schema for table in found for key in table.foreign_keys}
+                waiting = sorted(others & set(known) - read) if self.spec.prefix is not None else []
         return graph_of(tables)
 
     def link(self, name: Name) -> Link:

@@ -36,7 +36,7 @@ class Definitions(ABC):
 
     @abstractmethod
     def create_table(self, table: Table) -> list[str]:
-        """The statements that create a local table."""
+        """The statements that create a local table, with those of its indexes that are fit for it."""
 
     @abstractmethod
     def alter_table(

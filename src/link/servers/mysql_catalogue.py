@@ -17,7 +17,7 @@ from . import mysql_texts, mysql_types, postgresql_types
 from .catalogue import Catalogue, Fact
 from .dialect import Dialect, linkable_kind, plain
 from .mysql import MySQL
-from .mysql_definitions import COMMENT, TABLE_COMMENT, fitting
+from .mysql_definitions import COMMENT, TABLE_COMMENT, fitting, indexable
 from .mysql_session import MySQLSession
 
 #: A column's name, and its default as a literal: the first that is not within quotes.
@@ -265,11 +265,12 @@ class MySQLCatalogue(Catalogue):
     def localized(self, table: Table, source: Dialect) -> Table:
         if isinstance(source, MySQL):
             columns = tuple(map(self._renamed, table.columns))
-            if not self.dialect.alike(source):
-                columns = tuple(map(self._from_family, columns))
-            return replace(table, columns=tuple(map(self._told, columns)))
+            if self.dialect.alike(source):
+                return replace(table, columns=tuple(map(self._told, columns)))
+            columns = tuple(self._told(self._from_family(column)) for column in columns)
+            return indexable(replace(table, columns=columns))
         columns = tuple(self._from_elsewhere(table, column) for column in table.columns)
-        return fitting(replace(table, columns=columns, comment=table.comment[:TABLE_COMMENT]))
+        return indexable(fitting(replace(table, columns=columns, comment=table.comment[:TABLE_COMMENT])))
 
     @cached_property
     def _collations(self) -> set[str]:

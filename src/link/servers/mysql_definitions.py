@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from ..errors import DefinitionError
 from ..model.layouts import FLAGGED, HelperColumns
-from ..model.schema import Column, Table
+from ..model.schema import Column, Index, Table
+from . import mysql_types
 from .definitions import Definitions
 from .dialect import linkable_kind
 
@@ -17,6 +18,8 @@ COMMENT, TABLE_COMMENT = 1024, 2048
 #: A row takes 65,535 bytes beside its long columns, of four-byte characters so many fewer.
 _ROW_BYTES = 65_535
 _KEY_BYTES = 3072
+#: Bytes of a character, where it does not take up to four.
+_CHARACTER = {None: 1, "ascii": 1, "latin1": 1, "utf8": 3, "utf8mb3": 3}
 #: In the rows that a server may still have for its default an index takes 767 bytes.
 _STORED = "ENGINE=InnoDB ROW_FORMAT=DYNAMIC"
 _TIE = "tie VARCHAR(2000) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL"
@@ -35,6 +38,7 @@ class MySQLDefinitions(Definitions):
                 for c in table.columns
             ),
             self.primary_key(table),
+            *(f"{'UNIQUE ' * i.unique}INDEX ({self.listed(i.columns)})" for i in table.indexes if not i.unfit),
             *map(self.foreign_key, table.foreign_keys),
         ]
         return [
@@ -177,8 +181,24 @@ def fitting(table: Table) -> Table:
     return table
 
 
+def indexable(table: Table) -> Table:
+    """A table that knows which of its indexes these servers cannot have."""
+
+    def judged(index: Index) -> Index:
+        columns = [table[name] for name in index.columns]
+        if index.unfit or not columns:
+            return index
+        if long := next((c for c in columns if c.type == "json" or mysql_types.is_long(c.type)), None):
+            return replace(index, unfit=f"{long.name} is {long.type}, which MySQL and MariaDB do not index")
+        if sum(map(_width, columns)) > _KEY_BYTES:
+            return replace(index, unfit=f"it is longer than the {_KEY_BYTES} bytes that MySQL and MariaDB index")
+        return index
+
+    return replace(table, indexes=tuple(map(judged, table.indexes)))
+
+
 def _width(column: Column) -> int:
     size = re.search(r"\((\d+)\)", column.type)
     if column.type.startswith("var") and size:
-        return int(size[1]) * (4 if column.charset else 1) + 2
+        return int(size[1]) * _CHARACTER.get(column.charset, 4) + 2
     return 32

@@ -18,6 +18,8 @@ from .dialect import Dialect, linkable_kind, plain
 from .postgresql_session import PostgreSQLSession
 from .rights import MemberRights
 
+#: What fits in a B-tree, less what is beside the values.
+_INDEXED_BYTES = 2600
 _OID = (
     "(SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE nspname = %s AND relname = %s)"
 )
@@ -241,7 +243,8 @@ class PostgreSQLCatalogue(Catalogue):
     def localized(self, table: Table, source: Dialect) -> Table:
         if self.dialect.alike(source):
             return table
-        return replace(table, columns=tuple(self._from_elsewhere(table, column) for column in table.columns))
+        columns = tuple(self._from_elsewhere(table, column) for column in table.columns)
+        return _indexable(replace(table, columns=columns))
 
     def _from_nothing(self, table: Table) -> str:
         return ""
@@ -274,6 +277,25 @@ class PostgreSQLCatalogue(Catalogue):
         digest = hashlib.sha256("\0".join(kind.labels).encode()).hexdigest()[:8]
         name = plain(self.dialect.full_name(table.schema, f"enum_{digest}"))
         return replace(column, type=_enum(kind.labels), enum_type=name)
+
+
+def _indexable(table: Table) -> Table:
+    """A table that knows for which of its indexes values can be too long, so that rows would be refused."""
+
+    def judged(index: Index) -> Index:
+        if index.unfit or sum(_longest(table[name]) for name in index.columns) <= _INDEXED_BYTES:
+            return index
+        return replace(index, unfit=f"values can be longer than the {_INDEXED_BYTES} bytes that PostgreSQL indexes")
+
+    return replace(table, indexes=tuple(map(judged, table.indexes)))
+
+
+def _longest(column: Column) -> int:
+    """The bytes of the longest values of a column, or about so many."""
+    kind = linkable_kind(column)
+    if kind.name not in ("text", "bytes"):
+        return 32
+    return _INDEXED_BYTES + 1 if kind.size is None else kind.size * (4 if kind.name == "text" else 1)
 
 
 def _enum(labels: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..model.layouts import FLAGGED, LINK, HelperColumns
-from ..model.schema import Column, Table
+from ..model.schema import Column, Index, Table
 from .definitions import Definitions
 from .dialect import linkable_kind, plain
 from .postgresql import PostgreSQL
@@ -113,12 +113,14 @@ class PostgreSQLDefinitions(Definitions):
         return [self._create_enum(f"{schema}.{name}", of_type) for name, of_type in labels.items()]
 
     def _indexes(self, table: Table) -> list[str]:
+        indexes = [index for index in table.indexes if not index.unfit]
         # Unlike MySQL, PostgreSQL does not index the columns of a foreign key by itself.
-        return [
-            f"CREATE INDEX ON {self.dialect.name_of(table)} ({self.listed(fk.columns)})"
-            for fk in table.foreign_keys
-            if table.primary_key[: len(fk.columns)] != fk.columns
-        ]
+        for fk in table.foreign_keys:
+            there = (table.primary_key, *(index.columns for index in indexes))
+            if not any(columns[: len(fk.columns)] == fk.columns for columns in there):
+                indexes.append(Index(fk.columns))
+        name = self.dialect.name_of(table)
+        return [f"CREATE {'UNIQUE ' * i.unique}INDEX ON {name} ({self.listed(i.columns)})" for i in indexes]
 
     def _column(self, schema: str, column: Column) -> str:
         words = [self.dialect.quote(column.name), self._type(schema, column) + self._collate(column)]
