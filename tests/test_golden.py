@@ -16,7 +16,11 @@ import pytest
 
 from dj_link.layout import DJ_LINK
 from link.ends.edits import is_noted, noting
+from link.holds.asking import Question, asking_flags
+from link.holds.expressions import Expressions, Known, needing, reading
 from link.holds.parts import holds_of
+from link.holds.sets import Sets
+from link.model.graph import graph_of
 from link.model.kinds import Kind
 from link.model.layouts import LINK, TIMES, WORKER, Layout
 from link.model.mapping import local_group
@@ -100,6 +104,7 @@ def statements(dialect: Dialect, define: Definitions) -> Iterator[tuple[str, str
     yield from defining(define, tables)
     for name, layout in LAYOUTS.items():
         yield from holding(f"{name}: ", dialect, tables, layout)
+    yield from planning(dialect, tables)
     yield from comparing(dialect, tables)
     yield from refreshing(define, tables)
     yield from depending(define, tables)
@@ -170,6 +175,42 @@ def holding(layout_name: str, dialect: Dialect, tables: Group, layout: Layout) -
         for what, rows in (("range", RANGE), ("keys", KEYS)):
             for sql in holds.change(transition, rows).statements:
                 yield f"{layout_name}transition {transition.edge}, {what}", sql
+
+
+def planning(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]]:
+    """A unit, what is computed of it, with a part that refers to another unit, and a table that names a spike only."""
+    column, unit, spike = columns(dialect), tables.master, replace(tables.parts[0], primary_key=("spike",))
+    key, to_unit = unit.primary_key, ForeignKey(unit.primary_key, "lab", unit.name, unit.primary_key)
+    near = replace(column["name"], name="near")
+    of = tuple(replace(column[name], name=f"of_{name}", nullable=True) for name in key)
+    rate = Table("lab", "__rate", "", (*unit.key_columns, replace(column["n"], name="bin")), (*key, "bin"), (to_unit,))
+    beside = Table(
+        *("lab", "__rate__beside", "", (*rate.columns, near, *of), (*rate.primary_key, "near")),
+        (
+            ForeignKey(rate.primary_key, "lab", "__rate", rate.primary_key),
+            ForeignKey(("of_n", "of_name"), "lab", unit.name, key),
+        ),
+    )
+    note = Table(
+        *("lab", "note", "", (column["n"], replace(column["n"], name="spike", nullable=True)), ("n",)),
+        (ForeignKey(("spike",), "lab", spike.name, ("spike",)),),
+    )
+    graph = graph_of([unit, spike, rate, beside, note])
+    names = ("lab", unit.name), ("lab", "__rate"), ("lab", "note")
+    held = {names[0]: holds_of(dialect, unit, helper(tables, LINK), LINK)}
+    yield "is anything flagged", asking_flags(held)
+    sets = Sets(dialect, graph, {names[1]: [SELECTION, Selection("(bin = 7)")], names[2]: [SELECTION]})
+    yield (
+        "plan: all that is needed",
+        next(Question(sets, held, {unit: 1000}, {unit: [dialect.field(unit, unit["wave"])]}).statements),
+    )
+    derived = Sets(dialect, graph, {names[0]: [SELECTION]}, descendants=True, flagged=held)
+    for name in derived.names:
+        yield "plan: what is selected", derived.selected(name).condition
+    yield "plan: all that is derived", next(Question(derived, held, {}, {}).statements)
+    some = Expressions(derived, Known({names[1]: [(1, "a", 2)]}, {names[0]: KEYS}))
+    yield "plan: read what is needed", reading(some, some.needed(names[1]), names[1], 20)
+    yield "plan: which keys are needed", needing(some, names[0], KEYS)
 
 
 def comparing(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]]:

@@ -859,6 +859,190 @@ DELETE `held`.`unit_outbound`
     FROM `held`.`unit_outbound__deletion_requested` `~part`
     WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`);
 
+-- is anything flagged
+SELECT 0, EXISTS (SELECT 1
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.is_flagged = 'TRUE');
+
+-- plan: all that is needed
+WITH `~selected0` (`~0`, `~1`, `~2`) AS (SELECT `lab`.`__rate`.`n`, `lab`.`__rate`.`name`, `lab`.`__rate`.`bin`
+    FROM `lab`.`__rate`
+    WHERE ((n > 3) OR (bin = 7))), `~referred1` (`~0`, `~1`) AS (SELECT DISTINCT `lab`.`__rate__beside`.`of_n`, `lab`.`__rate__beside`.`of_name`
+    FROM `~selected0` STRAIGHT_JOIN `lab`.`__rate__beside` ON `lab`.`__rate__beside`.`n` = `~selected0`.`~0` AND `lab`.`__rate__beside`.`name` = `~selected0`.`~1` AND `lab`.`__rate__beside`.`bin` = `~selected0`.`~2`
+    WHERE `lab`.`__rate__beside`.`of_n` IS NOT NULL AND `lab`.`__rate__beside`.`of_name` IS NOT NULL), `~selected2` (`~0`) AS (SELECT `lab`.`note`.`n`
+    FROM `lab`.`note`
+    WHERE ((n > 3))), `~referred3` (`~0`, `~1`) AS (SELECT DISTINCT `lab`.`#unit__spike`.`n`, `lab`.`#unit__spike`.`name`
+    FROM `~selected2` STRAIGHT_JOIN `lab`.`note` ON `lab`.`note`.`n` = `~selected2`.`~0` STRAIGHT_JOIN `lab`.`#unit__spike` ON `lab`.`#unit__spike`.`spike` = `lab`.`note`.`spike`
+    WHERE `lab`.`note`.`spike` IS NOT NULL), `~needed4` (`~0`, `~1`) AS (SELECT `~0`, `~1`
+    FROM `~selected0` UNION
+    SELECT `~0`, `~1`
+    FROM `~referred1` UNION
+    SELECT `~0`, `~1`
+    FROM `~referred3`), `~unheld5` (`~0`, `~1`) AS (SELECT `~needed4`.`~0`, `~needed4`.`~1`
+    FROM `~needed4` LEFT JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~needed4`.`~0` AND `held`.`unit_outbound`.`name` = `~needed4`.`~1` AND `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE'
+    WHERE `held`.`unit_outbound`.`n` IS NULL)
+    SELECT 0, COUNT(*), 0, 0
+    FROM `~needed4` UNION ALL
+    SELECT 1, COUNT(*), 0, 0
+    FROM `~unheld5` UNION ALL
+    SELECT 2, COUNT(*), COUNT(`lab`.`#unit`.`wave`), COALESCE(SUM(JSON_EXTRACT(`lab`.`#unit`.`wave`, '$.size')), 0)
+    FROM `~unheld5` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~unheld5`.`~0` AND `lab`.`#unit`.`name` = `~unheld5`.`~1` UNION ALL
+    SELECT 3, COUNT(*), COALESCE(SUM(`~size`), 0), 0
+    FROM (SELECT COALESCE(LENGTH(`lab`.`#unit`.`n`), 0)+COALESCE(LENGTH(`lab`.`#unit`.`name`), 0)+COALESCE(LENGTH(`lab`.`#unit`.`x`), 0)+COALESCE(LENGTH(`lab`.`#unit`.`wave`), 0) AS `~size`
+    FROM `~unheld5` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~unheld5`.`~0` AND `lab`.`#unit`.`name` = `~unheld5`.`~1` LIMIT 1000) AS `~sample` UNION ALL
+    SELECT 4, COUNT(*), 0, 0
+    FROM `~unheld5` STRAIGHT_JOIN `lab`.`#unit__spike` ON `lab`.`#unit__spike`.`n` = `~unheld5`.`~0` AND `lab`.`#unit__spike`.`name` = `~unheld5`.`~1` UNION ALL
+    SELECT 5, COUNT(*), 0, 0
+    FROM `~selected0` UNION ALL
+    SELECT 6, COUNT(*), 0, 0
+    FROM `~selected0` STRAIGHT_JOIN `lab`.`__rate__beside` ON `lab`.`__rate__beside`.`n` = `~selected0`.`~0` AND `lab`.`__rate__beside`.`name` = `~selected0`.`~1` AND `lab`.`__rate__beside`.`bin` = `~selected0`.`~2` UNION ALL
+    SELECT 7, COUNT(*), 0, 0
+    FROM `~selected2`;
+
+-- plan: what is selected
+(((n > 3))) AND NOT (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` `~asked`
+    WHERE `~asked`.`n` = `lab`.`#unit`.`n` AND `~asked`.`name` = `lab`.`#unit`.`name` AND `~asked`.is_flagged = 'TRUE'));
+
+-- plan: what is selected
+(EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `lab`.`#unit`
+    WHERE `lab`.`#unit`.`n` = `lab`.`__rate`.`n` AND `lab`.`#unit`.`name` = `lab`.`__rate`.`name`
+    AND ((n > 3))) OR EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `lab`.`__rate__beside`
+    WHERE `lab`.`__rate__beside`.`n` = `lab`.`__rate`.`n` AND `lab`.`__rate__beside`.`name` = `lab`.`__rate`.`name` AND `lab`.`__rate__beside`.`bin` = `lab`.`__rate`.`bin` AND `lab`.`__rate__beside`.`of_n` IS NOT NULL AND `lab`.`__rate__beside`.`of_name` IS NOT NULL AND (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `lab`.`#unit`
+    WHERE `lab`.`#unit`.`n` = `lab`.`__rate__beside`.`of_n` AND `lab`.`#unit`.`name` = `lab`.`__rate__beside`.`of_name`
+    AND ((n > 3)))))) AND NOT (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` `~asked`
+    WHERE `~asked`.`n` = `lab`.`__rate`.`n` AND `~asked`.`name` = `lab`.`__rate`.`name` AND `~asked`.is_flagged = 'TRUE') OR EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `lab`.`__rate__beside`
+    WHERE `lab`.`__rate__beside`.`n` = `lab`.`__rate`.`n` AND `lab`.`__rate__beside`.`name` = `lab`.`__rate`.`name` AND `lab`.`__rate__beside`.`bin` = `lab`.`__rate`.`bin` AND `lab`.`__rate__beside`.`of_n` IS NOT NULL AND `lab`.`__rate__beside`.`of_name` IS NOT NULL AND (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` `~asked`
+    WHERE `~asked`.`n` = `lab`.`__rate__beside`.`of_n` AND `~asked`.`name` = `lab`.`__rate__beside`.`of_name` AND `~asked`.is_flagged = 'TRUE'))));
+
+-- plan: what is selected
+(EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `lab`.`#unit__spike`
+    WHERE `lab`.`#unit__spike`.`spike` = `lab`.`note`.`spike` AND `lab`.`note`.`spike` IS NOT NULL AND (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `lab`.`#unit`
+    WHERE `lab`.`#unit`.`n` = `lab`.`#unit__spike`.`n` AND `lab`.`#unit`.`name` = `lab`.`#unit__spike`.`name`
+    AND ((n > 3)))))) AND NOT (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `lab`.`#unit__spike`
+    WHERE `lab`.`#unit__spike`.`spike` = `lab`.`note`.`spike` AND `lab`.`note`.`spike` IS NOT NULL AND (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` `~asked`
+    WHERE `~asked`.`n` = `lab`.`#unit__spike`.`n` AND `~asked`.`name` = `lab`.`#unit__spike`.`name` AND `~asked`.is_flagged = 'TRUE'))));
+
+-- plan: all that is derived
+WITH `~selected0` (`~0`, `~1`) AS (SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`
+    FROM `lab`.`#unit`
+    WHERE ((n > 3))), `~spared1` (`~0`, `~1`) AS (SELECT `~selected0`.`~0`, `~selected0`.`~1`
+    FROM `~selected0`
+    WHERE NOT (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` `~asked`
+    WHERE `~asked`.`n` = `~selected0`.`~0` AND `~asked`.`name` = `~selected0`.`~1` AND `~asked`.is_flagged = 'TRUE'))), `~selected2` (`~0`, `~1`, `~2`) AS (SELECT `lab`.`__rate`.`n`, `lab`.`__rate`.`name`, `lab`.`__rate`.`bin`
+    FROM `~selected0` STRAIGHT_JOIN `lab`.`__rate` ON `lab`.`__rate`.`n` = `~selected0`.`~0` AND `lab`.`__rate`.`name` = `~selected0`.`~1` UNION
+    SELECT DISTINCT `lab`.`__rate__beside`.`n`, `lab`.`__rate__beside`.`name`, `lab`.`__rate__beside`.`bin`
+    FROM `~selected0` STRAIGHT_JOIN `lab`.`__rate__beside` ON `lab`.`__rate__beside`.`of_n` = `~selected0`.`~0` AND `lab`.`__rate__beside`.`of_name` = `~selected0`.`~1`
+    WHERE `lab`.`__rate__beside`.`of_n` IS NOT NULL AND `lab`.`__rate__beside`.`of_name` IS NOT NULL), `~spared3` (`~0`, `~1`, `~2`) AS (SELECT `~selected2`.`~0`, `~selected2`.`~1`, `~selected2`.`~2`
+    FROM `~selected2`
+    WHERE NOT (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` `~asked`
+    WHERE `~asked`.`n` = `~selected2`.`~0` AND `~asked`.`name` = `~selected2`.`~1` AND `~asked`.is_flagged = 'TRUE') OR EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `lab`.`__rate__beside`
+    WHERE `lab`.`__rate__beside`.`n` = `~selected2`.`~0` AND `lab`.`__rate__beside`.`name` = `~selected2`.`~1` AND `lab`.`__rate__beside`.`bin` = `~selected2`.`~2` AND `lab`.`__rate__beside`.`of_n` IS NOT NULL AND `lab`.`__rate__beside`.`of_name` IS NOT NULL AND (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` `~asked`
+    WHERE `~asked`.`n` = `lab`.`__rate__beside`.`of_n` AND `~asked`.`name` = `lab`.`__rate__beside`.`of_name` AND `~asked`.is_flagged = 'TRUE'))))), `~referred4` (`~0`, `~1`) AS (SELECT DISTINCT `lab`.`__rate__beside`.`of_n`, `lab`.`__rate__beside`.`of_name`
+    FROM `~spared3` STRAIGHT_JOIN `lab`.`__rate__beside` ON `lab`.`__rate__beside`.`n` = `~spared3`.`~0` AND `lab`.`__rate__beside`.`name` = `~spared3`.`~1` AND `lab`.`__rate__beside`.`bin` = `~spared3`.`~2`
+    WHERE `lab`.`__rate__beside`.`of_n` IS NOT NULL AND `lab`.`__rate__beside`.`of_name` IS NOT NULL), `~selected5` (`~0`) AS (SELECT `lab`.`note`.`n`
+    FROM `~selected0` STRAIGHT_JOIN `lab`.`#unit__spike` ON `lab`.`#unit__spike`.`n` = `~selected0`.`~0` AND `lab`.`#unit__spike`.`name` = `~selected0`.`~1` STRAIGHT_JOIN `lab`.`note` ON `lab`.`#unit__spike`.`spike` = `lab`.`note`.`spike`
+    WHERE `lab`.`note`.`spike` IS NOT NULL), `~spared6` (`~0`) AS (SELECT `~selected5`.`~0`
+    FROM `~selected5`
+    WHERE NOT (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `lab`.`note` STRAIGHT_JOIN `lab`.`#unit__spike` ON `lab`.`#unit__spike`.`spike` = `lab`.`note`.`spike`
+    WHERE `lab`.`note`.`n` = `~selected5`.`~0` AND `lab`.`note`.`spike` IS NOT NULL AND (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` `~asked`
+    WHERE `~asked`.`n` = `lab`.`#unit__spike`.`n` AND `~asked`.`name` = `lab`.`#unit__spike`.`name` AND `~asked`.is_flagged = 'TRUE'))))), `~referred7` (`~0`, `~1`) AS (SELECT DISTINCT `lab`.`#unit__spike`.`n`, `lab`.`#unit__spike`.`name`
+    FROM `~spared6` STRAIGHT_JOIN `lab`.`note` ON `lab`.`note`.`n` = `~spared6`.`~0` STRAIGHT_JOIN `lab`.`#unit__spike` ON `lab`.`#unit__spike`.`spike` = `lab`.`note`.`spike`
+    WHERE `lab`.`note`.`spike` IS NOT NULL), `~needed8` (`~0`, `~1`) AS (SELECT `~0`, `~1`
+    FROM `~spared1` UNION
+    SELECT `~0`, `~1`
+    FROM `~spared3` UNION
+    SELECT `~0`, `~1`
+    FROM `~referred4` UNION
+    SELECT `~0`, `~1`
+    FROM `~referred7`), `~unheld9` (`~0`, `~1`) AS (SELECT `~needed8`.`~0`, `~needed8`.`~1`
+    FROM `~needed8` LEFT JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~needed8`.`~0` AND `held`.`unit_outbound`.`name` = `~needed8`.`~1` AND `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE'
+    WHERE `held`.`unit_outbound`.`n` IS NULL)
+    SELECT 0, COUNT(*), 0, 0
+    FROM `~needed8` UNION ALL
+    SELECT 1, COUNT(*), 0, 0
+    FROM `~unheld9` UNION ALL
+    SELECT 2, COUNT(*), 0, 0
+    FROM `~selected0` LEFT JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~selected0`.`~0` AND `held`.`unit_outbound`.`name` = `~selected0`.`~1` AND `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE'
+    WHERE `held`.`unit_outbound`.`n` IS NULL AND (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` `~asked`
+    WHERE `~asked`.`n` = `~selected0`.`~0` AND `~asked`.`name` = `~selected0`.`~1` AND `~asked`.is_flagged = 'TRUE')) UNION ALL
+    SELECT 3, COUNT(*), 0, 0
+    FROM `~unheld9` STRAIGHT_JOIN `lab`.`#unit__spike` ON `lab`.`#unit__spike`.`n` = `~unheld9`.`~0` AND `lab`.`#unit__spike`.`name` = `~unheld9`.`~1` UNION ALL
+    SELECT 4, COUNT(*), 0, 0
+    FROM `~spared3` UNION ALL
+    SELECT 5, COUNT(*), 0, 0
+    FROM `~selected2`
+    WHERE 1 = 1 AND (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` `~asked`
+    WHERE `~asked`.`n` = `~selected2`.`~0` AND `~asked`.`name` = `~selected2`.`~1` AND `~asked`.is_flagged = 'TRUE') OR EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `lab`.`__rate__beside`
+    WHERE `lab`.`__rate__beside`.`n` = `~selected2`.`~0` AND `lab`.`__rate__beside`.`name` = `~selected2`.`~1` AND `lab`.`__rate__beside`.`bin` = `~selected2`.`~2` AND `lab`.`__rate__beside`.`of_n` IS NOT NULL AND `lab`.`__rate__beside`.`of_name` IS NOT NULL AND (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` `~asked`
+    WHERE `~asked`.`n` = `lab`.`__rate__beside`.`of_n` AND `~asked`.`name` = `lab`.`__rate__beside`.`of_name` AND `~asked`.is_flagged = 'TRUE')))) UNION ALL
+    SELECT 6, COUNT(*), 0, 0
+    FROM `~spared3` STRAIGHT_JOIN `lab`.`__rate__beside` ON `lab`.`__rate__beside`.`n` = `~spared3`.`~0` AND `lab`.`__rate__beside`.`name` = `~spared3`.`~1` AND `lab`.`__rate__beside`.`bin` = `~spared3`.`~2` UNION ALL
+    SELECT 7, COUNT(*), 0, 0
+    FROM `~spared6` UNION ALL
+    SELECT 8, COUNT(*), 0, 0
+    FROM `~selected5`
+    WHERE 1 = 1 AND (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `lab`.`note` STRAIGHT_JOIN `lab`.`#unit__spike` ON `lab`.`#unit__spike`.`spike` = `lab`.`note`.`spike`
+    WHERE `lab`.`note`.`n` = `~selected5`.`~0` AND `lab`.`note`.`spike` IS NOT NULL AND (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` `~asked`
+    WHERE `~asked`.`n` = `lab`.`#unit__spike`.`n` AND `~asked`.`name` = `lab`.`#unit__spike`.`name` AND `~asked`.is_flagged = 'TRUE'))));
+
+-- plan: read what is needed: ('[[1, "a", 2]]',)
+WITH `~told0` (`~0`, `~1`, `~2`) AS (SELECT `lab`.`__rate`.`n`, `lab`.`__rate`.`name`, `lab`.`__rate`.`bin`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR, `~2` int PATH '$[2]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `lab`.`__rate` ON `lab`.`__rate`.`n` = `~keys`.`~0` AND `lab`.`__rate`.`name` = `~keys`.`~1` AND `lab`.`__rate`.`bin` = `~keys`.`~2`), `~spared1` (`~0`, `~1`, `~2`) AS (SELECT `~told0`.`~0`, `~told0`.`~1`, `~told0`.`~2`
+    FROM `~told0`
+    WHERE NOT (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` `~asked`
+    WHERE `~asked`.`n` = `~told0`.`~0` AND `~asked`.`name` = `~told0`.`~1` AND `~asked`.is_flagged = 'TRUE') OR EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `lab`.`__rate__beside`
+    WHERE `lab`.`__rate__beside`.`n` = `~told0`.`~0` AND `lab`.`__rate__beside`.`name` = `~told0`.`~1` AND `lab`.`__rate__beside`.`bin` = `~told0`.`~2` AND `lab`.`__rate__beside`.`of_n` IS NOT NULL AND `lab`.`__rate__beside`.`of_name` IS NOT NULL AND (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` `~asked`
+    WHERE `~asked`.`n` = `lab`.`__rate__beside`.`of_n` AND `~asked`.`name` = `lab`.`__rate__beside`.`of_name` AND `~asked`.is_flagged = 'TRUE')))))
+    SELECT `lab`.`__rate`.`n`, CONVERT(`lab`.`__rate`.`name` USING utf8mb4), `lab`.`__rate`.`bin`
+    FROM `~spared1` STRAIGHT_JOIN `lab`.`__rate` ON `lab`.`__rate`.`n` = `~spared1`.`~0` AND `lab`.`__rate`.`name` = `~spared1`.`~1` AND `lab`.`__rate`.`bin` = `~spared1`.`~2` LIMIT 20;
+
+-- plan: which keys are needed: ('[[1, "a", 2]]', '[[1, "a"], [2, "b"]]', '[[1, "a"], [2, "b"]]')
+WITH `~told0` (`~0`, `~1`, `~2`) AS (SELECT `lab`.`__rate`.`n`, `lab`.`__rate`.`name`, `lab`.`__rate`.`bin`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR, `~2` int PATH '$[2]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `lab`.`__rate` ON `lab`.`__rate`.`n` = `~keys`.`~0` AND `lab`.`__rate`.`name` = `~keys`.`~1` AND `lab`.`__rate`.`bin` = `~keys`.`~2`), `~spared1` (`~0`, `~1`, `~2`) AS (SELECT `~told0`.`~0`, `~told0`.`~1`, `~told0`.`~2`
+    FROM `~told0`
+    WHERE NOT (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` `~asked`
+    WHERE `~asked`.`n` = `~told0`.`~0` AND `~asked`.`name` = `~told0`.`~1` AND `~asked`.is_flagged = 'TRUE') OR EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `lab`.`__rate__beside`
+    WHERE `lab`.`__rate__beside`.`n` = `~told0`.`~0` AND `lab`.`__rate__beside`.`name` = `~told0`.`~1` AND `lab`.`__rate__beside`.`bin` = `~told0`.`~2` AND `lab`.`__rate__beside`.`of_n` IS NOT NULL AND `lab`.`__rate__beside`.`of_name` IS NOT NULL AND (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` `~asked`
+    WHERE `~asked`.`n` = `lab`.`__rate__beside`.`of_n` AND `~asked`.`name` = `lab`.`__rate__beside`.`of_name` AND `~asked`.is_flagged = 'TRUE'))))), `~told2` (`~0`, `~1`) AS (SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~keys`.`~0` AND `lab`.`#unit`.`name` = `~keys`.`~1`)
+    SELECT `lab`.`#unit`.`n`, CONVERT(`lab`.`#unit`.`name` USING utf8mb4)
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~keys`.`~0` AND `lab`.`#unit`.`name` = `~keys`.`~1`
+    WHERE (`lab`.`#unit`.`n`, `lab`.`#unit`.`name`) IN (SELECT `~told2`.`~0`, `~told2`.`~1`
+    FROM `~told2`);
+
 -- checksum of keys, alike True
 SELECT SUM(CRC32(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4))))))
     FROM `lab`.`#unit`

@@ -64,6 +64,9 @@ class Dialect(ABC):
     unseen: ClassVar[tuple[str, ...]] = ("uuid", "bool")
     #: Whether numbers in JSON keep all their digits.
     exact_json: ClassVar[bool] = True
+    #: So many sets (common table expressions) a statement may name, if there is a limit: it writes out each anew, with
+    #: all that it is made of, wherever it is named.
+    most_sets: ClassVar[int | None] = None
     #: Whether -0.0 is told from 0.0 when a number is printed.
     signed_zero: ClassVar[bool] = True
 
@@ -223,6 +226,14 @@ class Dialect(ABC):
             f"{parent}.{self.quote(referred)} = {name}" for referred, name in zip(fk.referred, refers, strict=True)
         )
         return f"{named} AND NOT EXISTS (SELECT 1 FROM {self.full_name(fk.schema, fk.table)} {parent} WHERE {equal})"
+
+    @abstractmethod
+    def row_size(self, table: Table) -> str:
+        """About how many bytes a row has; no value is read for it that lies elsewhere, where that can be helped."""
+
+    @abstractmethod
+    def told_size(self, reference: str) -> str:
+        """The number that JSON has as ``size``, or NULL."""
 
     @abstractmethod
     def comparable(self, table: Table, alike: bool) -> str:

@@ -142,6 +142,13 @@ class PostgreSQL(Dialect):
     def driving_join(self, first: str, second: str, on: str) -> str:
         return f"{first} JOIN {second} ON {on}"
 
+    def row_size(self, table: Table) -> str:
+        return "+".join(f"COALESCE(pg_column_size({self.field(table, column)}), 0)" for column in table.columns)
+
+    def told_size(self, reference: str) -> str:
+        size = f"{reference}::json -> 'size'"
+        return f"CASE WHEN json_typeof({size}) = 'number' THEN ({size})::text::numeric END"
+
     def comparable(self, table: Table, alike: bool) -> str:
         references = [(column, self.field(table, column)) for column in table.columns]
         if not alike:
