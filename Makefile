@@ -8,7 +8,7 @@ LISTING := .cache/servers.json
 WORKERS ?= 3
 
 # The tests of what a crash, a broken wire, a hand or a strange value may do: those that try more when asked to.
-SOAK := tests/test_crash.py tests/test_model.py tests/test_load.py tests/test_interruptions.py tests/test_exact_properties.py
+SOAK := tests/test_closures.py tests/test_crash.py tests/test_model.py tests/test_load.py tests/test_interruptions.py tests/test_exact_properties.py
 
 .PHONY: help demo check test soak bench lint format golden servers clean
 

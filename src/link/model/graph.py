@@ -74,8 +74,8 @@ class Edge:
 
     @property
     def is_inherited(self) -> bool:
-        """Whether the columns are the child's own key: rows need not be read to know to what they refer."""
-        return self.through is None and set(self.columns) <= set(self.table.entity_key)
+        """Whether the columns are the child's own key, and no other is NULL: rows need not be read to follow it."""
+        return self.through is None and not self.nullable and set(self.columns) <= set(self.table.entity_key)
 
 
 @dataclass(frozen=True)
