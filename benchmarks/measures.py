@@ -36,9 +36,10 @@ class Sizes:
     stored: int = 3_000
     runs: int = 3
     more: int = 3  # times as many, for what is nearly alike
+    subjects: int = 1_000  # of a pipeline
 
 
-QUICK = Sizes(3_000, 1_000, 10, 1_000_000, 5_000, 2_000, 20_000, 50, 2, 50, 1, 1)
+QUICK = Sizes(3_000, 1_000, 10, 1_000_000, 5_000, 2_000, 20_000, 50, 2, 50, 1, 1, 10)
 Runs = list[dict[str, Sample]]
 
 

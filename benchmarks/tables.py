@@ -79,6 +79,11 @@ def fill_blobs(server: TestServer, name: str, rows: int) -> None:
     _run(server, [f"INSERT INTO {name} {_numbers(rows)} {select}", *_analysed(server, name)])
 
 
+def fill(server: TestServer, name: str, rows: int, values: str) -> None:
+    """Fill a table with values that follow from the number of the row, `i`."""
+    _run(server, [f"INSERT INTO {name} {_numbers(rows)} SELECT {values} FROM c", *_analysed(server, name)])
+
+
 def _numbers(count: int) -> str:
     return f"WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM c WHERE i < {count - 1})"
 

@@ -12,10 +12,11 @@ import resource
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import big
 import datajoint as dj
 
 warnings.simplefilter("ignore")
@@ -78,20 +79,92 @@ def refresh(spec: dict[str, Any]) -> Action:
     return lambda: int(source.refresh().refreshed)
 
 
+def pull_pipeline(spec: dict[str, Any]) -> Action:
+    """Pull of *big* what is selected with all that it stands on, or see that there is nothing new."""
+    lab = pipeline(spec)
+    if spec.get("opened"):
+        lab.pull(*selected({**spec, "restriction": "1 = 0"}, lab))
+
+    def pull_selected() -> int:
+        result = lab.pull(*selected(spec, lab))
+        return int(result.pulled + result.part_rows)
+
+    return pull_selected
+
+
+def pull_each(spec: dict[str, Any]) -> Action:
+    """Pull every table of *big* by a link of its own, into a schema without foreign keys."""
+    linking = []
+    for table in big.TABLES:
+        names = (spec["theirs"][table.schema], spec["helper_schema"], f"{table.name.lower()}_outbound", spec["single"])
+        linking.append((decorator(spec, names), table.name))
+
+    def pull_all() -> int:
+        results = [decorate(type(name, (), {})).source.pull() for decorate, name in linking]
+        return sum(int(result.pulled + result.part_rows) for result in results)
+
+    return pull_all
+
+
+def trace(spec: dict[str, Any]) -> Action:
+    """What one does with DataJoint alone: its trace upwards, each table of that fetched and inserted."""
+    source, local = instance(spec["source"]), instance(spec["local"])
+    classes: dict[str, Any] = {}
+    source.Schema(spec["theirs"]["ephys"], create_schema=False).make_classes(into=classes)
+    big.declare(local, spec["ours"])
+    ours = {spec["theirs"][schema]: spec["ours"][schema] for schema in big.SCHEMAS}
+
+    def copy() -> int:
+        count = 0
+        for table in dj.Diagram.trace(classes["Psth"] & spec["restriction"]):
+            name = table.full_table_name.replace(table.database, ours[table.database], 1)
+            rows = table.to_dicts()
+            dj.FreeTable(local.connection, name).insert(rows, chunk_size=5000)
+            count += len(rows)
+        return count
+
+    return copy
+
+
+def pipeline(spec: dict[str, Any]) -> Any:
+    """The pipeline; it connects when it is used."""
+    from link import Pipeline
+
+    host, options = address(spec)
+    schemas = {spec["theirs"][schema]: spec["ours"][schema] for schema in big.SCHEMAS}
+    return Pipeline(host, schemas=schemas, helper_schema=spec["helper_schema"], **options)
+
+
+def selected(spec: dict[str, Any], lab: Any) -> list[Any]:
+    """Some of the last table, or the modules of all of them."""
+    theirs = [lab.source[spec["theirs"][schema]] for schema in big.SCHEMAS]
+    return [theirs[-1].Psth & spec["restriction"]] if "restriction" in spec else theirs
+
+
 def linked(spec: dict[str, Any]) -> Any:
     """The linked class; its tables are declared already or now."""
-    from link import link
-
-    os.environ |= {"LINK_USER": spec["source"]["user"], "LINK_PASS": spec["source"]["password"]}
     names = [spec[name] for name in ("source_schema", "helper_schema", "helper_table", "local_schema")]
-    host = f"{spec['source']['host']}:{spec['source']['port']}"
-    local = instance(spec["local"])
-    local.config.stores = spec.get("stores", {})
-    options = {"backend": spec["source"]["backend"], "connection": local, "use_tls": False}
-    options["stores"] = {"theirs": "ours"} if local.config.stores else None
-    table = link(host, *names, **options)(type(spec["name"], (), {}))
+    table = decorator(spec, names)(type(spec["name"], (), {}))
     _ = table().source
     return table
+
+
+def decorator(spec: dict[str, Any], names: Sequence[str]) -> Any:
+    """What links a class to a table; the names are those of the source's schema and so on."""
+    from link import link
+
+    host, options = address(spec)
+    stores = options["connection"].config.stores
+    return link(host, *names, **options, stores={"theirs": "ours"} if stores else None)
+
+
+def address(spec: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What links and pipelines are told of the two servers."""
+    os.environ |= {"LINK_USER": spec["source"]["user"], "LINK_PASS": spec["source"]["password"]}
+    local = instance(spec["local"])
+    local.config.stores = spec.get("stores", {})
+    host = f"{spec['source']['host']}:{spec['source']['port']}"
+    return host, {"backend": spec["source"]["backend"], "connection": local, "use_tls": False}
 
 
 def plain(address: dict[str, Any], schema: str, name: str) -> Any:
@@ -117,6 +190,9 @@ def peak_bytes() -> int:
 
 OPERATIONS: dict[str, Callable[[dict[str, Any]], Action]] = {
     "pull": pull,
+    "pull_pipeline": pull_pipeline,
+    "pull_each": pull_each,
+    "trace": trace,
     "adopt": adopt,
     "refresh": refresh,
     "verify": verify,

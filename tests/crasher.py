@@ -41,9 +41,10 @@ _READS = re.compile(r"\s*(SELECT(?! (GET_LOCK|pg_(try_)?advisory))|SHOW|SET|USE|
 class Order:
     """What a child is to do, and where it shall end.
 
-    `code` runs with the linked class as `Session`; `point` counts the statements that change something on a server
-    (with `reads`, all statements; with `blocks`, the blocks of files as well) from 1, those of the first use of the
-    class only with `first_use`. `stores` are DataJoint's settings: files go from `theirs` to `ours`.
+    `code` runs with the linked class as `Session`, or a pipeline as `lab_a` where there are `schemas`, theirs and
+    ours; `point` counts the statements that change something on a server (with `reads`, all statements; with `blocks`,
+    the blocks of files as well) from 1, those of the first use of the class only with `first_use`. `stores` are
+    DataJoint's settings: files go from `theirs` to `ours`.
     """
 
     code: str
@@ -53,6 +54,8 @@ class Order:
     first_use: bool = False
     blocks: bool = False
     stores: dict[str, Any] = field(default_factory=dict)
+    schemas: dict[str, str] = field(default_factory=dict)
+    use: str = ""
     link: list[str] = field(default_factory=list)
     older: bool = False
     local: dict[str, Any] = field(default_factory=dict)
@@ -60,9 +63,19 @@ class Order:
 
 
 class Crasher:
-    """Starts children for a lab; a context manager."""
+    """Starts children for a lab, or for a pipeline of these schemas; a context manager.
 
-    def __init__(self, lab: Lab) -> None:
+    What is read once and imported by `use` the children find in memory.
+    """
+
+    def __init__(
+        self,
+        lab: Lab,
+        schemas: dict[str, str] | None = None,
+        # DataJoint reads what depends on what, and imports much, at the first deletion.
+        use: str = "Session.source, (Session() & 'FALSE').delete()",
+    ) -> None:
+        self._schemas, self._use = schemas or {}, use
         self._older = lab.older
         self._link = [lab.source_schema, lab.helper_schema, lab.helper_table, lab.local_schema]
         server = lab.local_server
@@ -84,7 +97,7 @@ class Crasher:
     def run(self, order: Order) -> dict[str, Any]:
         """What became of a child: `status`, and if it came to its end, `statements`, `result`, `error`."""
         order.link, order.local, order.source = self._link, self._local, self._source
-        order.older = self._older
+        order.older, order.schemas, order.use = self._older, self._schemas, self._use
         self._pipe.send(order)
         report: dict[str, Any] = self._pipe.recv()
         return report
@@ -270,11 +283,13 @@ class Linked:
 
     session: Any
     local: Any
+    name: str = "Session"
     inherited: list[Any] = field(default_factory=list)
 
     def connect(self, trap: Trap) -> None:
         """Give this process connections of its own, through relays where they are to be cut."""
-        connections = [self.session._link.connect_source().connection, self.local.connection]
+        link = self.session._links if self.name == "lab_a" else self.session._link
+        connections = [link.connect_source().connection, self.local.connection]
         for connection in connections:
             # Kept: the driver would say goodbye on the parent's session.
             self.inherited.append(connection._conn)
@@ -290,12 +305,15 @@ def linked(order: Order) -> Linked:
     import datajoint as dj
 
     from dj_link import LazySchema, Link
-    from link import link
+    from link import Pipeline, link
 
     local = dj.Instance(**order.local, use_tls=False, safemode=False)
     local.config.stores = order.stores
     stores = {"theirs": "ours"} if order.stores else None
     host = f"{order.source[0]}:{order.source[1]}"
+    if order.schemas:
+        options: dict[str, Any] = {"helper_schema": order.link[1], "connection": local, "use_tls": False}
+        return Linked(Pipeline(host, schemas=order.schemas, **options), local, "lab_a")
     decorate: Any = link(host, *order.link, connection=local, use_tls=False, stores=stores)
     if order.older:
         account: dict[str, Any] = {"user": os.environ["LINK_USER"], "password": os.environ["LINK_PASS"]}
@@ -327,7 +345,7 @@ def obey(order: Order, known: Linked) -> dict[str, Any]:
         else:
             known.connect(trap)
         trap.armed = True
-        report["result"] = repr(eval(order.code, {"Session": known.session}))
+        report["result"] = repr(eval(order.code, {known.name: known.session}))
     except (LinkError, dj.DataJointError) as error:
         report["error"] = f"{type(error).__name__}: {error}"
     except Exception as error:
@@ -351,9 +369,7 @@ def serve(orders: Connection, environment: dict[str, str]) -> None:
 def used(order: Order) -> Linked:
     """The class that an order describes, so that children find in memory what they need."""
     known = linked(order)
-    _ = known.session.source
-    # DataJoint reads what depends on what, and imports much, at the first deletion.
-    (known.session() & "FALSE").delete()
+    eval(order.use, {known.name: known.session})
     gc.freeze()  # a collection in a child would write to, and so copy, all memory
     return known
 

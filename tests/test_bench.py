@@ -8,10 +8,11 @@ from pathlib import Path
 import measures
 import pytest
 import report
+import whole
 from fleet import TestServer
 from yard import MissingPeerError
 
-TINY = measures.Sizes(200, 1_000, 2, 20_000, 200, 100, 200, 3, 1, 3, 1, 1)
+TINY = measures.Sizes(200, 1_000, 2, 20_000, 200, 100, 200, 3, 1, 3, 1, 1, 2)
 
 
 @pytest.fixture
@@ -56,6 +57,15 @@ def test_refreshing(tiny: measures.Bench, kind: str) -> None:
     for measure in (tiny.refresh, tiny.mending, tiny.adopting):
         taken = measure(kind)
         assert all(figure.ours > 0 for figure in (taken if isinstance(taken, list) else [taken]))
+
+
+def test_whole_pipelines(tiny: measures.Bench, kind: str) -> None:
+    """All of a pipeline against its tables one by one; on one kind also part of it, and nothing new in it."""
+    found = whole.Whole(tiny)
+    time, memory = found.pipeline(kind)
+    assert time.ours > 0 and memory.ours > 0
+    if kind == "postgresql":
+        assert found.trace(kind).ours > 0 and found.nothing(kind).ours > 0
 
 
 def test_bar() -> None:

@@ -1,0 +1,191 @@
+"""What is measured of whole pipelines: *big*, pulled with all that it stands on, beside its peers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any
+
+import big
+import tables
+from fleet import TestServer
+from measures import Bench, Runs, figure, memory
+from provision import KINDS, TITLES
+from report import Figure
+from yard import Sample, Yard
+
+#: All of the last table, which stands on all the others.
+ALL: dict[str, Any] = {"restriction": "1 = 1"}
+
+
+class Pipelines(Yard):
+    """A yard with *big* at its source.
+
+    Parameters
+    ----------
+    source, local : TestServer
+        Running servers.
+    subjects : int
+        How large it is: a thousand subjects have 2.1 million rows.
+    """
+
+    def __init__(self, source: TestServer, local: TestServer, subjects: int) -> None:
+        super().__init__(source, local)
+        prefix = self.lab.prefix
+        self.theirs = {schema: f"{prefix}_{schema}" for schema in big.SCHEMAS}
+        self.ours = {schema: f"{prefix}_our_{schema}" for schema in big.SCHEMAS}
+        self.single = f"{prefix}_single"
+        for schema in self.theirs.values():
+            source.sql(f"CREATE SCHEMA {schema}")
+        self.classes = big.declare(self.lab.source, self.theirs)
+        fill(source, self.classes, subjects)
+        self._grant()
+
+    def _grant(self) -> None:
+        """The documented rights of a link user."""
+        user, helper = self.lab.link_user, self.lab.helper_schema
+        for schema in self.theirs.values():
+            if self.source.kind == "postgresql":
+                self.source.sql(f"GRANT USAGE ON SCHEMA {schema} TO {user}")
+                self.source.sql(f"GRANT SELECT, REFERENCES ON ALL TABLES IN SCHEMA {schema} TO {user}")
+            else:
+                self.source.sql(f"GRANT SELECT, REFERENCES ON `{_escaped(schema)}`.* TO {user}@'%'")
+        if self.source.kind != "postgresql":
+            self.source.sql(f"GRANT ALL PRIVILEGES ON `{_escaped(helper)}`.* TO {user}@'%'")
+
+    def reset(self) -> None:
+        """As if nothing had been pulled or copied."""
+        helper, cascade = self.lab.helper_schema, " CASCADE" if self.local.kind == "postgresql" else ""
+        for schema in (*reversed(self.ours.values()), self.single):
+            self.local.sql(f"DROP SCHEMA IF EXISTS {schema}{cascade}")
+        own = f" AUTHORIZATION {self.lab.link_user}" if self.source.kind == "postgresql" else ""
+        self.source.sql(f"DROP SCHEMA IF EXISTS {helper}{cascade}")
+        self.source.sql(f"CREATE SCHEMA {helper}{own}")
+
+    def do(self, do: str, fresh: bool = True, **more: Any) -> Sample:
+        """Run an operation of `worker` on the pipeline, which has not been pulled if it is to be fresh."""
+        if fresh:
+            self.reset()
+        return self.run(do, "", theirs=self.theirs, ours=self.ours, single=self.single, **more)
+
+    def anti_joins(self) -> Sample:
+        """Count what nobody holds, of all tables."""
+        counts = []
+        for name, helper in self._helpers().items():
+            equal = " AND ".join(f"h.{key} = s.{key}" for key in self.classes[name].primary_key)
+            table = self.classes[name].full_table_name
+            counts.append(f"(SELECT COUNT(*) FROM {table} s WHERE NOT EXISTS (SELECT 1 FROM {helper} h WHERE {equal}))")
+        return self.sql(f"SELECT {' + '.join(counts)}")
+
+    def analyse_helpers(self) -> None:
+        """Let the source know what the helper tables hold."""
+        for helper in self._helpers().values():
+            tables.analyse(self.source, helper)
+
+    def _helpers(self) -> dict[str, str]:
+        """The helper table of each master, found by what it refers to."""
+        query = (
+            "SELECT h.relname, s.nspname, t.relname FROM pg_constraint c JOIN pg_class h ON h.oid = c.conrelid "
+            "JOIN pg_namespace n ON n.oid = h.relnamespace JOIN pg_class t ON t.oid = c.confrelid "
+            "JOIN pg_namespace s ON s.oid = t.relnamespace WHERE c.contype = 'f' AND n.nspname = %s"
+            if self.source.kind == "postgresql"
+            else "SELECT DISTINCT table_name, referenced_table_schema, referenced_table_name "
+            "FROM information_schema.key_column_usage WHERE table_schema = %s AND referenced_table_name IS NOT NULL"
+        )
+        quote = '"' if self.source.kind == "postgresql" else "`"
+        found = {row[1:]: row[0] for row in self.source.sql(query, self.lab.helper_schema)}
+        return {
+            name: f"{self.lab.helper_schema}.{quote}{found[table.database, table.table_name]}{quote}"
+            for name, table in self.classes.items()
+        }
+
+
+def fill(server: TestServer, classes: Mapping[str, Any], subjects: int) -> None:
+    """Fill the tables of *big* by one statement each."""
+    numbers: dict[str, Any] = {
+        "labs": big.rows_of(1 / 50, subjects),
+        "users": big.rows_of(1 / 5, subjects),
+        "probes": big.rows_of(1 / 10, subjects),
+    }
+    if server.kind == "postgresql":
+        numbers["div"] = {n: f"i / {n}" for n in (2, 20, 25, 40, 50, 1000)}
+        numbers["bytes"] = [f"decode(repeat(encode(sha256(i::text::bytea), 'hex'), {n}), 'hex')" for n in range(3)]
+    else:
+        numbers["div"] = {n: f"i DIV {n}" for n in (2, 20, 25, 40, 50, 1000)}
+        numbers["bytes"] = [f"UNHEX(REPEAT(SHA2(i, 256), {n}))" for n in range(3)]
+    for table in big.TABLES:
+        for filled in filter(None, (table, table.part)):
+            target = classes[table.name] if filled is table else getattr(classes[table.name], filled.name)
+            values = filled.values.format(**numbers)
+            tables.fill(server, target.full_table_name, big.rows_of(filled.often, subjects), values)
+
+
+def _escaped(schema: str) -> str:
+    return schema.replace("_", "\\_")
+
+
+class Whole:
+    """The measures.
+
+    Parameters
+    ----------
+    bench : Bench
+        The servers, the sizes, and how often.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.rows = big.count(bench.sizes.subjects)
+
+    @contextmanager
+    def yard(self, kind: str) -> Iterator[Pipelines]:
+        """Two servers, the pipeline at one of them."""
+        with closing(Pipelines(*self.bench.fleet.pair(kind), self.bench.sizes.subjects)) as yard:
+            yield yard
+
+    def pipeline(self, kind: str) -> list[Figure]:
+        """All of it against its tables one by one, without foreign keys; and the client's memory."""
+        with self.yard(kind) as yard:
+            runs = self.bench.alternate(ours=lambda: yard.do("pull_pipeline", **ALL), peer=lambda: yard.do("pull_each"))
+        self._require(runs, self.rows)
+        what = f"{self.rows:,} rows of 10 tables"
+        bar = 1.3 if kind == "postgresql" else 1.0
+        title = f"pull of a pipeline, {what}, {TITLES[kind]}"
+        taken = figure(f"pipeline-{kind}", title, "its tables one by one", runs, bar)
+        return [taken, memory(f"pipeline-memory-{kind}", f"memory, a pipeline of {what}, {TITLES[kind]}", runs)]
+
+    def trace(self, kind: str) -> Figure:
+        """A tenth of it against DataJoint's own trace, fetch and insert."""
+        some = f"subject < {max(1, self.bench.sizes.subjects // 20)}"
+        with self.yard(kind) as yard:
+            runs = self.bench.alternate(
+                ours=lambda: yard.do("pull_pipeline", restriction=some),
+                peer=lambda: yard.do("trace", restriction=some),
+            )
+        rows = runs[0]["ours"].rows
+        title = f"pull of {rows:,} rows of a pipeline, {TITLES[kind]}"
+        return figure(f"pipeline-trace-{kind}", title, "DataJoint's trace + fetch + insert", runs, 1 / 8)
+
+    def nothing(self, kind: str) -> Figure:
+        """Nothing new in all of it against the anti-joins that the source's server would count."""
+        with self.yard(kind) as yard:
+            yard.do("pull_pipeline")
+            yard.analyse_helpers()
+            # A link, too, is opened before it is measured how long it takes to see that there is nothing new.
+            runs = self.bench.alternate(
+                ours=lambda: yard.do("pull_pipeline", fresh=False, opened=True), peer=yard.anti_joins
+            )
+        self._require(runs, 0)
+        title = f"nothing new in a pipeline of {self.rows:,} rows, {TITLES[kind]}"
+        return figure(f"pipeline-nothing-{kind}", title, "the anti-joins' counts", runs, 2.0)
+
+    def _require(self, runs: Runs, rows: int) -> None:
+        if any(sample.rows != rows for run in runs for sample in run.values()):
+            raise RuntimeError(f"not {rows:,} rows: {runs}")
+
+    def measures(self) -> dict[str, Callable[[], Figure | list[Figure]]]:
+        """Every measure by its name."""
+        ways: dict[str, Callable[[str], Figure | list[Figure]]] = {"": self.pipeline, "-trace": self.trace}
+        ways["-nothing"] = self.nothing
+        return {f"pipeline{name}-{kind}": partial(way, kind) for name, way in ways.items() for kind in KINDS}
