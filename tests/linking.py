@@ -86,12 +86,16 @@ def _contents(server: TestServer, cursor: Any, pattern: str) -> dict[tuple[int, 
     for schema, table in sorted({row[:2] for row in columns}):
         name = f"{quoted(server, schema)}.{quoted(server, table)}"
         described = [row[2:] for row in columns if row[:2] == (schema, table)]
-        found[server.port, schema, table] = described, sorted(map(repr, rows(f"SELECT * FROM {name}")))
+        found[server.port, schema, table] = described, sorted(map(_shown, rows(f"SELECT * FROM {name}")))
     if server.kind == "postgresql":
         types = "SELECT nspname, typname FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace"
         for schema, name in rows(f"{types} WHERE nspname LIKE %s AND typtype = 'e'", pattern):
             found[server.port, schema, f"type {name}"] = "type"
     return found
+
+
+def _shown(row: tuple[Any, ...]) -> str:
+    return repr([bytes(value) if isinstance(value, memoryview) else value for value in row])
 
 
 def remedies(error: LinkError) -> list[str]:

@@ -18,7 +18,7 @@ from .ends.edits import noting
 from .ends.ends import Ends
 from .ends.linking import Link
 from .errors import ConfigError, LinkError
-from .host import TableMeta
+from .host import TableMeta, UserTable
 from .model.ranges import Selection
 from .model.schema import part_class, part_of_class
 from .selections import Selecting, selection_of
@@ -159,8 +159,8 @@ def parts_named(cls: type) -> frozenset[str]:
     return frozenset(n for n, v in vars(cls).items() if isinstance(v, type) and issubclass(v, dj.Part))
 
 
-def linked_class(cls: type, link: Link, kind: type[LinkedTable]) -> Any:
-    """A linked table of some kind with the name, docstring and methods of the decorated class."""
+def linked_class(cls: type, link: Link, kind: type[LinkedTable], tier: type[dj.Table] = dj.Manual) -> Any:
+    """A linked table of some kind and tier, with the name, docstring and methods of the decorated class."""
     left_out = {"__dict__", "__weakref__", "definition", *link.spec.parts_named}
     body = {name: value for name, value in vars(cls).items() if name not in left_out}
     mixins = tuple(base for base in cls.__bases__ if base is not object and not issubclass(base, dj.Table))
@@ -170,7 +170,7 @@ def linked_class(cls: type, link: Link, kind: type[LinkedTable]) -> Any:
         "_activation": threading.RLock(),
         "database": link.spec.local_schema,
     }
-    return LinkedMeta(cls.__name__, (*mixins, kind), body)
+    return LinkedMeta(cls.__name__, (*mixins, kind, tier), body)
 
 
 class LinkedMeta(TableMeta):
@@ -198,9 +198,18 @@ class LinkedMeta(TableMeta):
         return cls._link.connect_here()
 
     @property
+    def table_name(cls) -> str:
+        """The local table's name."""
+        return cls._link.spec.table_name
+
+    @property
     def full_table_name(cls) -> str:
         """The local table's quoted full name."""
         return host.full_name(cls.connection, cls._link.spec.local_schema, cls.table_name)
+
+    def _declare(cls) -> None:
+        """Make the local tables, which are not there."""
+        cls._link.open()
 
     def _has_new_part(cls, name: str) -> bool:
         return part_of_class(cls._link.spec.table_name, name) in cls._link.local_parts()
@@ -211,7 +220,7 @@ class LinkedMeta(TableMeta):
             if cls._active:
                 return
             if not cls._link.is_declared():
-                cls._link.open()
+                cls._declare()
             cls._active = True
             try:
                 cls._bind()
@@ -287,7 +296,7 @@ class LinkedPart(Editing, dj.Part):
     """A part of a linked table: an ordinary DataJoint table otherwise."""
 
 
-class LinkedTable(Editing, Selecting, dj.Manual, metaclass=LinkedMeta):
+class LinkedTable(Editing, Selecting, UserTable, metaclass=LinkedMeta):
     """A local table whose rows come from a source table: an ordinary DataJoint table otherwise."""
 
     _link: Link
@@ -456,8 +465,12 @@ class LinkedTable(Editing, Selecting, dj.Manual, metaclass=LinkedMeta):
             count = self._link.operate(lambda ends: delete(ends, self._selection(), execute, prompt=False))
         return count if get_count else None
 
+    @property
+    def _title(self) -> str:
+        return type(self).__name__
+
     def _selection(self) -> Selection:
-        return selection_of(self, type(self).__name__)
+        return selection_of(self)
 
     def _deletable(self, keys: Iterable[dict[str, Any]]) -> Iterator[Any]:
         """The selected rows, which have these keys, by conditions that deletions can take; in batches, if need be.

@@ -346,15 +346,7 @@ def make_pipeline_spec(
     ConfigError
         An argument is of the wrong kind, or two contradict each other.
     """
-    if isinstance(schemas, Mapping):
-        pairs = tuple(schemas.items())
-    else:
-        pairs = tuple((schema, f"{prefix or ''}{schema}") for schema in schemas)
-    if not pairs:
-        raise ConfigError("schemas= names none.", 'Such as schemas={"ephys": "a_ephys"}: theirs, and ours.')
-    for theirs, ours in pairs:
-        require_schema_name("schemas", theirs)
-        require_schema_name("schemas", ours)
+    pairs = _paired_schemas(schemas, prefix)
     spec = make_spec(
         "Pipeline",
         host,
@@ -367,6 +359,20 @@ def make_pipeline_spec(
         use_tls=use_tls,
         holder=holder,
     )
+    if helper_schema in dict(pairs):
+        raise ConfigError(
+            f"helper_schema={helper_schema!r} is one of the schemas to pull from.",
+            "Rows are held in a schema of its own at the source, which the link user may write to.",
+        )
+    require_codecs(codecs)
+    for column in codecs or {}:
+        schema = column.partition(".")[0]
+        if column.count(".") < 2 or (prefix is None and schema not in dict(pairs)):
+            raise ConfigError(
+                f"codecs= names {column!r}, which is no column of the pipeline's.",
+                'Such as codecs={"ephys.Unit.waveform": "bytes"}, or "ephys.Unit.Spike.trace" of a part; schemas are '
+                f"{', '.join(dict(pairs))}.",
+            )
     return PipelineSpec(
         address=spec.address,
         schemas=pairs,
@@ -377,6 +383,33 @@ def make_pipeline_spec(
         use_tls=use_tls,
         holder=holder,
     )
+
+
+def _paired_schemas(schemas: Mapping[str, str] | Sequence[str], prefix: str | None) -> tuple[tuple[str, str], ...]:
+    """The source's schemas and the local ones, one for one."""
+    if prefix is not None and not isinstance(prefix, str):
+        raise ConfigError(f"prefix must be a text, not {prefix!r}.", 'Such as prefix="a_".')
+    if isinstance(schemas, Mapping):
+        pairs = tuple(schemas.items())
+    elif isinstance(schemas, Sequence) and not isinstance(schemas, (str, bytes)):
+        pairs = tuple((schema, f"{prefix or ''}{schema}") for schema in schemas)
+    else:
+        raise ConfigError(f"schemas= must be a mapping or a list, not {schemas!r}.", _SCHEMAS)
+    if not pairs:
+        raise ConfigError("schemas= names none.", _SCHEMAS)
+    for pair in pairs:
+        for name in pair:
+            require_schema_name("schemas", name)
+    for place, of in enumerate(("source's", "local")):
+        names = [pair[place] for pair in pairs]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ConfigError(f"schemas= names the {of} schema {twice!r} twice.", _SCHEMAS)
+    return pairs
+
+
+_SCHEMAS = (
+    'Such as schemas={"subject": "a_subject", "ephys": "a_ephys"}: theirs, and ours; or ["ephys"] with prefix="a_".'
+)
 
 
 def require_reader(datajoint: object) -> None:

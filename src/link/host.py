@@ -26,14 +26,14 @@ from datajoint.codecs import Codec, is_codec_registered, lookup_codec, resolve_d
 from datajoint.declare import CORE_TYPE_PATTERNS
 from datajoint.dependencies import extract_master
 from datajoint.errors import AccessError, DataJointError, LostConnectionError, ThreadSafetyError
-from datajoint.expression import QueryExpression
+from datajoint.expression import Aggregation, QueryExpression
 from datajoint.hash_registry import build_hash_path, get_store_backend
 from datajoint.heading import Heading
 from datajoint.lineage import ensure_lineage_table, get_schema_lineages, insert_lineages
 from datajoint.settings import Config
 from datajoint.storage import TOKEN_ALPHABET, StorageBackend, build_object_path
 from datajoint.table import FreeTable
-from datajoint.user_tables import TableMeta
+from datajoint.user_tables import TableMeta, UserTable
 from datajoint.utils import from_camel_case as _from_camel_case
 from datajoint.utils import is_camel_case, user_choice
 from datajoint.utils import to_camel_case as _to_camel_case
@@ -58,6 +58,7 @@ __all__ = [
     "SchemaCodec",
     "StorageBackend",
     "TableMeta",
+    "UserTable",
     "build_hash_path",
     "build_object_path",
     "get_store_backend",
@@ -454,13 +455,24 @@ def where_clause(expression: Any) -> str:
 
 def is_restricted_table(expression: Any) -> bool:
     """Whether a query is a table and conditions on its own attributes, and nothing else."""
-    simple = expression._top is None and len(expression.support) == 1 and not expression.heading.new_attributes
-    return bool(simple and isinstance(expression.support[0], str))
+    if expression._top is not None or expression._distinct or expression.heading.new_attributes:
+        return False
+    return len(expression.support) == 1 and isinstance(expression.support[0], str)
 
 
 def is_limited(expression: Any) -> bool:
     """Whether a query takes only some of its rows, as with ``dj.Top``."""
     return expression._top is not None
+
+
+def inherit_language(query: Any, of: Any) -> None:
+    """Let a query that selects from another quote names as its server does, when attributes get new names."""
+    query.heading.table_info = of.heading.table_info
+
+
+def is_aggregation(expression: Any) -> bool:
+    """Whether a query counts, or the like, for each of some rows."""
+    return isinstance(expression, Aggregation)
 
 
 def has_subquery(expression: Any) -> bool:

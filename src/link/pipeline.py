@@ -6,18 +6,13 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
-import datajoint as dj
-
-from . import host
-from .api import LinkedTable, linked_class
-from .config import LocalStore, make_pipeline_spec, require_conflicts
+from .choosing import chosen, keys_to_cut
+from .config import LocalStore, PipelineSpec, make_pipeline_spec, require_conflicts
 from .ends.pipeline import Links
-from .errors import ConfigError, LinkError
-from .host import FreeTable
-from .model.graph import Name, class_of, label
+from .errors import ConfigError
+from .model.graph import label
 from .model.pipelines import PipelineResult
-from .model.ranges import ALL, Selection
-from .selections import Selecting, selection_of
+from .namespaces import LocalSchema, SourceSchemas, Theirs, require_schema, schemas_to_show
 from .signals import final
 from .work.gather import Wanted, gather
 
@@ -71,27 +66,45 @@ class Pipeline:
             use_tls=use_tls,
             holder=holder,
         )
-        self._links = Links(spec, connection)
-        self._classes: dict[Name, Any] = {}
+        self.__setstate__((spec, connection))
+
+    def __getstate__(self) -> tuple[PipelineSpec, Any]:
+        """For another process, which connects by itself."""
+        return self._spec, self._connection
+
+    def __setstate__(self, given: tuple[PipelineSpec, Any]) -> None:
+        self._spec, self._connection = given
+        self._theirs = Theirs(Links(*given))
+        self._schemas: dict[str, LocalSchema] = {}
+
+    # names
 
     @property
-    def source(self) -> Any:
-        """What the source has: its schemas as attributes, whose tables are queries there."""
-        return _There(self._links)
+    def source(self) -> SourceSchemas:
+        """What the source has: schemas as attributes, and in them the classes of tables, which are queries there."""
+        return SourceSchemas(self._theirs)
 
-    def __getitem__(self, schema: str) -> Any:
-        return _Here(self, schema)
+    def __getitem__(self, schema: str) -> LocalSchema:
+        """The local tables of one of the source's schemas, by its name there."""
+        with final():
+            require_schema(self._theirs, schema, here=True)
+        return self._schemas.setdefault(schema, LocalSchema(self._theirs, schema))
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return self[name]
+    #: Brackets alone would make it a sequence to Python.
+    __iter__ = None
 
-    def _class_of(self, name: Name) -> Any:
-        if name not in self._classes:
-            link = self._links.link(name)
-            self._classes[name] = linked_class(type(class_of(name[1]), (), {}), link, LinkedTable)
-        return self._classes[name]
+    def __getattr__(self, schema: str) -> LocalSchema:
+        if schema.startswith("_"):
+            raise AttributeError(schema)
+        return self[schema]
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *schemas_to_show(self._theirs.links)})
+
+    def __repr__(self) -> str:
+        spec = self._spec
+        pairs = ", ".join(theirs if theirs == ours else f"{theirs} as {ours}" for theirs, ours in spec.schemas)
+        return f"<pipeline of {spec.address.host}: {pairs}; held in {spec.helper_schema} there>"
 
     def pull(
         self,
@@ -103,19 +116,65 @@ class Pipeline:
         conflicts: Literal["raise", "keep", "skip", "replace"] = "raise",
         cut: Collection[str] = (),
     ) -> PipelineResult:
-        """Pull what is selected, with all that it stands on, and hold it at the source."""
+        """Copy what is selected, with all that it stands on, to the local tables, and hold it at the source.
+
+        Of every row all that it refers to comes along, and of that again, whole entities with their part rows; and
+        nothing else. What is shared already is left alone; what the source wants deleted, and what stands on that, is
+        never pulled. The local tables are made as they are needed. Whatever an interrupted run left is finished first.
+
+        Parameters
+        ----------
+        *selections
+            What to pull, all of it together: queries on :attr:`source`, restricted or joined in whatever way, classes
+            of its tables, its schemas, or a ``dj.Diagram`` of it. A join selects the rows of every table in it, a part
+            the entities that its rows belong to.
+        display_progress : bool
+            Show a progress bar.
+        max_calls : int, optional
+            Select at most so many new entities; what they stand on is not counted.
+        suppress_errors : bool
+            Go on after an entity that the local server does not take, or of which a file is missing, and return its
+            error with the result.
+        transfers : int
+            Copy so many files at once.
+        conflicts : {'raise', 'keep', 'skip', 'replace'}
+            What becomes of entities that are local, not held, and not what the source has: ``'raise'`` is an error
+            before anything is held; ``'keep'`` holds them as they are; ``'skip'`` leaves them, and what stands on
+            them, alone; ``'replace'`` brings them to the source's content.
+        cut : collection of str
+            Foreign keys that are not to be followed: ``"schema.Class.attribute"``, or
+            ``"schema.Class.Part.attribute"``. Their columns stay, as plain ones.
+
+        Returns
+        -------
+        PipelineResult
+            The sums, and a :class:`PullResult` for each table; prints a line for each.
+
+        Raises
+        ------
+        ConfigError
+            A selection cannot be followed.
+        CycleError
+            Tables stand on one another in a circle.
+        ConflictError
+            With ``conflicts="raise"`` there are such entities. Nothing was pulled.
+        TransferError
+            The local server does not take an entity; what was pulled stays.
+        TransactionError
+            Called inside an open local transaction.
+        LinkError
+            A server cannot be reached, a right is missing, tables do not fit.
+        """
+        _require_at_least(transfers=(transfers, 1), max_calls=(max_calls, 0))
         require_conflicts(conflicts)
         started = time.monotonic()
         with final():
-            graph = self._links.find_graph()
-            keys = [key for place in cut for key in graph.find_key(place)]
-            selected: dict[Name, list[Selection]] = {}
-            for selection in selections:
-                for name, rows in _selected(selection):
-                    selected.setdefault(name, []).append(rows)
+            graph, links = self._theirs.graph(), self._theirs.links
+            keys = keys_to_cut(self._theirs, cut)
+            selected = chosen(self._theirs, selections)
 
             def work() -> PipelineResult:
-                ends = self._links.open(selected, keys)
+                ends = links.open(selected, keys)
                 wanted = Wanted(
                     graph.without(keys),
                     selected,
@@ -128,74 +187,11 @@ class Pipeline:
                 results = {label(name): result for name, result in gather(ends, wanted).items()}
                 return PipelineResult(results, time.monotonic() - started)
 
-            return self._links.operate(work)
+            return links.operate(work)
 
 
-class _Named:
-    """Groups of one schema as attributes."""
-
-    def __init__(self, links: Links, schema: str) -> None:
-        self._links, self._schema = links, schema
-
-    def _names(self) -> dict[str, Name]:
-        graph = self._links.find_graph()
-        return {class_of(name[1]): name for name in graph.groups if name[0] == self._schema}
-
-    def __dir__(self) -> list[str]:
-        return sorted(self._names())
-
-
-class _There:
-    def __init__(self, links: Links) -> None:
-        self._links = links
-
-    def __getitem__(self, schema: str) -> Any:
-        return _SchemaThere(self._links, schema)
-
-    def __getattr__(self, schema: str) -> Any:
-        if schema.startswith("_"):
-            raise AttributeError(schema)
-        return self[schema]
-
-
-class _SchemaThere(_Named):
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name not in self._names():
-            raise AttributeError(name)
-        return _Query(self._links, self._names()[name])
-
-    def _all(self) -> list[Any]:
-        return [_Query(self._links, name) for name in self._names().values()]
-
-
-class _Here:
-    def __init__(self, pipeline: Pipeline, schema: str) -> None:
-        self._pipeline, self._schema = pipeline, schema
-
-    def __getattr__(self, name: str) -> Any:
-        names = _Named(self._pipeline._links, self._schema)._names()
-        if name.startswith("_") or name not in names:
-            raise AttributeError(name)
-        return self._pipeline._class_of(names[name])
-
-
-class _Query(Selecting, FreeTable):
-    """A table of the source as a query."""
-
-    def __init__(self, links: Links, name: Name) -> None:
-        site = links.connect_source()
-        super().__init__(site.connection, host.full_name(site.connection, *name))  # type: ignore[no-untyped-call]
-        self._name = name
-
-    def __call__(self) -> _Query:
-        return self
-
-
-def _selected(selection: Any) -> list[tuple[Name, Selection]]:
-    if isinstance(selection, _SchemaThere):
-        return [(query._name, ALL) for query in selection._all()]
-    if isinstance(selection, _Query):
-        return [(selection._name, selection_of(selection, label(selection._name)))]
-    if isinstance(selection, dj.expression.QueryExpression):
-        raise LinkError("Such a query cannot be followed yet.")
-    raise ConfigError(f"{selection!r} selects nothing of the source.")
+def _require_at_least(**least: tuple[Any, int]) -> None:
+    """Raise ConfigError for a number that is too small, or none."""
+    for name, (value, bound) in least.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < bound):
+            raise ConfigError(f"{name} must be at least {bound}, not {value!r}.")

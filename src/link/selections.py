@@ -1,15 +1,17 @@
-"""What a DataJoint query selects of the rows of one table, as a value that our own statements can use.
+"""What a DataJoint query selects of the rows of tables, as values that our own statements can use.
 
 DataJoint takes some restrictions for "everything" in silence: a mapping, a record or another query that has no
 attribute of the table, as after a typing error. That is harmless where rows are looked at. Where they are copied, held
-or deleted it is refused, so a query remembers it.
+or deleted it is refused, so a query remembers it, and so do the queries that are made of it.
 """
 
 from __future__ import annotations
 
 import copy
 import difflib
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import datajoint as dj
@@ -22,44 +24,154 @@ from .host import QueryExpression
 from .model.ranges import Selection
 
 
-class Selecting:
-    """A table that remembers which of its restrictions have none of its attributes."""
+@dataclass(frozen=True)
+class Unmatched:
+    """A restriction without any attribute of what it restricts.
 
-    #: What such a restriction has instead.
-    _unmatched: tuple[tuple[str, ...], ...] = ()
+    Attributes
+    ----------
+    named : tuple of str
+        What it has instead.
+    table : str
+        What it restricts.
+    known : tuple of str
+        The attributes of that.
+    """
+
+    named: tuple[str, ...]
+    table: str
+    known: tuple[str, ...]
+
+
+class Selecting:
+    """A query that remembers which of its restrictions have none of its attributes, with all that is made of it."""
+
+    #: What DataJoint would take for everything.
+    _unmatched: tuple[Unmatched, ...] = ()
+    #: Of an aggregation: the query for whose rows something is counted.
+    _about: Any = None
+
+    @property
+    def _title(self) -> str:
+        """What messages call it."""
+        return "this query"
 
     def restrict(self, restriction: Any, semantic_check: bool = True) -> Any:
         """Restrict as DataJoint does; see :meth:`datajoint.QueryExpression.restrict`."""
         restriction = _readable(restriction)
+        _require_same_connection(self, _queries(restriction))
         expression: Any = super()
         result = expression.restrict(restriction, semantic_check=semantic_check)
-        unmatched = tuple(_unmatched(frozenset(self.heading.names), restriction))  # type: ignore[attr-defined]
+        unmatched = tuple(_unmatched(self, restriction))
         if unmatched:
             result = copy.copy(result)  # DataJoint returns the same object where a restriction has no effect
-        if unmatched or self._unmatched:
             result._unmatched = (*self._unmatched, *unmatched)
         return result
 
+    def join(self, other: Any, semantic_check: bool = True, left: bool = False, allow_nullable_pk: bool = False) -> Any:
+        """Join as DataJoint does; see :meth:`datajoint.QueryExpression.join`."""
+        _require_same_connection(self, _queries(other))
+        if host.is_limited(self):
+            return self.make_subquery().join(other, semantic_check, left=left, allow_nullable_pk=allow_nullable_pk)
+        expression: Any = super()
+        result = expression.join(_limited(other), semantic_check, left=left, allow_nullable_pk=allow_nullable_pk)
+        return _made_of(result, self, other)
+
+    def aggr(self, group: Any, *attributes: Any, exclude_nonmatching: bool = False, **named_attributes: Any) -> Any:
+        """Aggregate as DataJoint does; see :meth:`datajoint.QueryExpression.aggr`."""
+        _require_same_connection(self, _queries(group))
+        expression: Any = super()
+        result = expression.aggr(group, *attributes, exclude_nonmatching=exclude_nonmatching, **named_attributes)
+        counted = result
+        while not host.is_aggregation(counted):
+            (counted,) = counted.support
+        counted._about = self
+        return _made_of(result, self, group)
+
+    aggregate = aggr
+
+    def make_subquery(self) -> Any:
+        """The same as DataJoint selects from it."""
+        result = _made_of(super().make_subquery(), self)  # type: ignore[misc]
+        host.inherit_language(result, self)
+        return result
+
+    def __add__(self, other: Any) -> Any:
+        _require_same_connection(self, _queries(other))
+        return _made_of(super().__add__(other), self, other)  # type: ignore[misc]
+
+
+def _made_of(result: Any, *operands: Any) -> Any:
+    """A query that remembers what those which it is made of remember."""
+    kind: Any = type(result)
+    result.__class__ = _selecting(kind)
+    unmatched = [each for operand in operands for each in getattr(operand, "_unmatched", ())]
+    if unmatched:
+        result._unmatched = tuple(unmatched)
+    return result
+
+
+@functools.cache
+def _selecting(kind: type) -> type:
+    return kind if issubclass(kind, Selecting) else type(kind.__name__, (Selecting, kind), {})
+
 
 def _readable(restriction: Any) -> Any:
-    """A restriction that can be read more than once."""
+    """A restriction that can be read more than once, and that servers take."""
     if isinstance(restriction, dj.Not):
         return dj.Not(_readable(restriction.restriction))
-    return list(restriction) if isinstance(restriction, Iterator) else restriction
+    if isinstance(restriction, (Iterator, list, tuple)):
+        kind = dj.AndList if isinstance(restriction, dj.AndList) else list
+        return kind(map(_readable, restriction))
+    return _limited(restriction)
 
 
-def _unmatched(known: frozenset[str], restriction: Any) -> Iterator[tuple[str, ...]]:
-    """What restrictions have instead of the known attributes, where they have none of those; DataJoint's own rules.
+def _limited(query: Any) -> Any:
+    """A query that takes only some rows, so that it does also as a part of another, where DataJoint forgets of it."""
+    return query.make_subquery() if isinstance(query, QueryExpression) and host.is_limited(query) else query
+
+
+def _queries(restriction: Any) -> Iterator[Any]:
+    """The queries, and classes of tables, in a restriction."""
+    while isinstance(restriction, dj.Not):
+        restriction = restriction.restriction
+    if isinstance(restriction, QueryExpression) or _is_table_class(restriction):
+        yield restriction
+    elif isinstance(restriction, (list, tuple, set, frozenset)):
+        for item in restriction:
+            yield from _queries(item)
+
+
+def _is_table_class(given: Any) -> bool:
+    return isinstance(given, type) and issubclass(given, QueryExpression)
+
+
+def _require_same_connection(query: Any, others: Iterable[Any]) -> None:
+    """Raise ConfigError for queries on another connection: the text of one means something else to another server."""
+    for other in others:
+        if other.connection is not query.connection:
+            here, there = (host.login(each.connection) for each in (query, other))
+            raise ConfigError(
+                f"A query on {here.host}:{here.port} as {here.user!r} cannot be combined with one on "
+                f"{there.host}:{there.port} as {there.user!r}: each server knows its own tables.",
+                "Restrict by what the other one selects: & query.keys(); or write the same query with the tables of "
+                "this one.",
+            )
+
+
+def _unmatched(query: Any, restriction: Any) -> Iterator[Unmatched]:
+    """What restrictions have instead of attributes of a query, where they have none; DataJoint's own rules.
 
     An empty mapping is its way to say "everything".
     """
     while isinstance(restriction, dj.Not):
         restriction = restriction.restriction
-    if isinstance(restriction, type) and issubclass(restriction, QueryExpression):
+    if _is_table_class(restriction):
         restriction = restriction()
     if isinstance(restriction, Mapping):
         named = [str(name).split(".", 1)[0] for name in restriction]
     elif isinstance(restriction, QueryExpression):
+        yield from getattr(restriction, "_unmatched", ())
         named = list(restriction.heading.names)
     elif isinstance(restriction, pd.DataFrame):
         named = list(restriction.head(1).to_records().dtype.names or ()) if len(restriction) else []
@@ -67,34 +179,39 @@ def _unmatched(known: frozenset[str], restriction: Any) -> Iterator[tuple[str, .
         named = list(restriction.dtype.names) if restriction.size else []
     elif isinstance(restriction, Iterable) and not isinstance(restriction, str):
         for item in restriction:
-            yield from _unmatched(known, item)
+            yield from _unmatched(query, item)
         return
     else:
         return
-    if named and known.isdisjoint(named):
-        yield tuple(map(str, named))
+    known = tuple(query.heading.names)
+    if named and set(known).isdisjoint(named):
+        yield Unmatched(tuple(map(str, named)), query._title, known)
 
 
-def selection_of(expression: Any, name: str) -> Selection:
+def require_matched(expression: Any) -> None:
+    """Raise ConfigError for a query that is restricted by what has none of its attributes."""
+    for unmatched in getattr(expression, "_unmatched", ()):
+        raise ConfigError(
+            f"A restriction by {', '.join(unmatched.named)} has no attribute of {unmatched.table}: DataJoint would "
+            "select everything.",
+            _meant(unmatched.named, unmatched.known),
+        )
+
+
+def selection_of(expression: Any) -> Selection:
     """The selection of those rows of a base table that are in a DataJoint expression on it.
 
     Parameters
     ----------
     expression : datajoint.QueryExpression
         The table, restricted in whatever way.
-    name : str
-        Its class, for messages.
 
     Raises
     ------
     ConfigError
         It is restricted by what has none of its attributes.
     """
-    for named in getattr(expression, "_unmatched", ()):
-        raise ConfigError(
-            f"A restriction by {', '.join(named)} has no attribute of {name}: DataJoint would select everything.",
-            _meant(named, expression.heading.names),
-        )
+    require_matched(expression)
     if host.is_restricted_table(expression):
         clause = host.where_clause(expression)
         return Selection(f"({clause})" if clause else "")

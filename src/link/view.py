@@ -29,7 +29,20 @@ from .work.status import flagged, status
 from .work.verify import verify
 
 
-class Source(Selecting, FreeTable):
+class ReadOnly(Selecting):
+    """A table of the source, which is another lab's."""
+
+    def _read_only(self, *_: Any, **__: Any) -> NoReturn:
+        raise LinkError(
+            f"The source of {self._title} is read-only from here.",
+            "Delete local rows with (Table() & ...).delete(); rows at the source are its own lab's.",
+        )
+
+    insert = insert1 = insert_dataframe = update1 = staged_insert1 = _read_only
+    delete = delete_quick = drop = drop_quick = alter = _read_only
+
+
+class Source(ReadOnly, FreeTable):
     """What the source has: a DataJoint query that can be restricted, previewed, fetched, and pulled."""
 
     def __init__(self, link: Link) -> None:
@@ -357,27 +370,22 @@ class Source(Selecting, FreeTable):
                     return
             self._link.take_over()
 
+    @property
+    def _title(self) -> str:
+        return self._link.spec.class_name
+
     def _selection(self, *restrictions: Any) -> Selection:
         """What this query selects; DataJoint may have to ask the source for it."""
         expression: Any = self
         with self._link.connect_source().in_our_words():
             for restriction in restrictions:
                 expression = expression & restriction
-            selection = selection_of(expression, self._link.spec.class_name)
+            selection = selection_of(expression)
         self._link.connect_source().require_short(selection.condition)
         return selection
 
     def __repr__(self) -> str:
         return str(cast(Any, super(FreeTable, self)).__repr__())
-
-    def _read_only(self, *_: Any, **__: Any) -> NoReturn:
-        raise LinkError(
-            f"The source of {self._link.spec.class_name} is read-only from here.",
-            "Delete local rows with (Table() & ...).delete(); rows at the source are its own lab's.",
-        )
-
-    insert = insert1 = insert_dataframe = update1 = staged_insert1 = _read_only
-    delete = delete_quick = drop = drop_quick = alter = _read_only
 
 
 def _may_delete(counts: Mapping[str, int]) -> bool:

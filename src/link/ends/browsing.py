@@ -10,6 +10,8 @@ from ..files import legacy
 from ..files.objects import ObjectError, inspect_attachment
 from ..model.kinds import marker
 from ..model.schema import Column, Table
+from ..servers.site import Site
+from .lineage import are_seen, origins
 
 # DataJoint finds codecs by their names; with a blank in it, theirs is no name that a table or an adapter can have.
 
@@ -43,6 +45,24 @@ class AttachmentCodec(host.AttachCodec):
                 f"An attachment at the source was not fetched: {error}.",
                 "Leave its column out with proj(), or take it for bytes: codecs={'its_column': 'bytes'}.",
             ) from error
+
+
+def read_heading(site: Site, table: Table) -> tuple[host.Heading, bool]:
+    """DataJoint's heading of a source table, which tells where each attribute comes from; and whether that is guessed.
+
+    The account may not see what DataJoint has written down of it, nor the tables that the key's attributes come from.
+    """
+    is_guessed = False
+    with site.turn, site.in_our_words():
+        heading = host.load_heading(host.free_table(site.connection, table.schema, table.name))
+    show(heading, table)
+    if not host.has_lineage(heading):
+        with site.catalogue() as catalogue:
+            host.set_lineage(heading, origins(catalogue, table, table.names))
+            # DataJoint 2 has written it down.
+            is_written = any(host.is_core_type(marker(column.comment)) for column in table.columns)
+            is_guessed = is_written and not are_seen(catalogue, table)
+    return heading, is_guessed
 
 
 def show(heading: host.Heading, table: Table) -> None:

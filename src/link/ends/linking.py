@@ -19,7 +19,6 @@ from ..files.routes import Routes
 from ..holds.helper import provide_helper
 from ..holds.parts import holds_of
 from ..model.backends import BACKENDS
-from ..model.kinds import marker
 from ..model.readers import Reader
 from ..model.schema import Column, Group, part_names
 from ..model.states import HELD
@@ -27,10 +26,9 @@ from ..servers.rights import LINEAGE
 from ..servers.site import Site
 from ..servers.sites import site_of, source_site
 from ..signals import ChangedError
-from .browsing import show
+from .browsing import read_heading
 from .edits import Edits
 from .ends import Ends, masters_of
-from .lineage import are_seen, origins
 from .local import declare
 from .source import find_source, require_readable, require_types
 
@@ -101,22 +99,8 @@ class Link:
         """DataJoint's heading of the source table, which tells where each attribute comes from."""
         with self._lock:
             if self._heading is None:
-                self._heading = self._read_heading()
+                self._heading, self._are_guessed = read_heading(self.connect_source(), self.find_source().master)
             return self._heading
-
-    def _read_heading(self) -> host.Heading:
-        site, master = self.connect_source(), self.find_source().master
-        with site.turn, site.in_our_words():
-            heading = host.load_heading(host.free_table(site.connection, master.schema, master.name))
-        show(heading, master)
-        if not host.has_lineage(heading):
-            # The account does not see what DataJoint has written down of it.
-            with site.catalogue() as catalogue:
-                host.set_lineage(heading, origins(catalogue, master, master.names))
-                # DataJoint 2 has written it down.
-                is_written = any(host.is_core_type(marker(column.comment)) for column in master.columns)
-                self._are_guessed = is_written and not are_seen(catalogue, master)
-        return heading
 
     def find_origins(self) -> dict[str, str]:
         """Where the attributes of the source table come from, of those that come from somewhere."""

@@ -1,0 +1,447 @@
+"""The tables of a pipeline by name: those of the source, which are queries there, and the local ones.
+
+Schemas are modules, tables their classes, as with ``dj.VirtualModule``; both by the *source's* names on both sides.
+Making them connects nowhere; what is asked for a table's name or content does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import threading
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import Any, NoReturn
+
+import datajoint as dj
+
+from . import host
+from .api import LinkedMeta, LinkedTable, linked_class
+from .ends.browsing import read_heading
+from .ends.pipeline import Links
+from .errors import ConfigError, DefinitionError, LinkError, NotFoundError
+from .host import FreeTable, TableMeta
+from .model.graph import Graph, Name, class_of, label
+from .model.legacy import modernized
+from .model.schema import Group, Table, part_class, tier
+from .signals import final
+from .view import ReadOnly
+
+TIERS: dict[str, type[dj.Table]] = {
+    "manual": dj.Manual,
+    "lookup": dj.Lookup,
+    "imported": dj.Imported,
+    "computed": dj.Computed,
+}
+
+
+class UnknownNameError(NotFoundError, AttributeError):
+    """No such schema or table; to Python no such attribute, which many ask for before they use it."""
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known
+    return f"Did you mean {' or '.join(close)}?" if len(close) < 4 else f"There are {', '.join(close)}."
+
+
+# the source
+
+
+class Theirs:
+    """What DataJoint and our own statements know of the tables of a source, read when it is first asked for."""
+
+    def __init__(self, links: Links) -> None:
+        self.links = links
+        self._lock = threading.RLock()
+        self._of: Graph | None = None
+        self._groups: dict[Name, Group] = {}
+        self._headings: dict[Name, host.Heading] = {}
+        self._classes: dict[Name, Any] = {}
+
+    def graph(self) -> Graph:
+        """The graph of the source; DataJoint knows all of its schemas from then on."""
+        with self._lock:
+            graph, site = self.links.find_graph(), self.links.connect_source()
+            if graph is not self._of:
+                _require_fit(self.links, graph)
+                with site.turn, site.in_our_words():
+                    for schema in sorted({schema for schema, _ in graph.groups}):
+                        host.know_schema(site.connection, schema)
+                self._of = graph
+                for known in (self._groups, self._headings, self._classes):
+                    known.clear()
+            return graph
+
+    def tables(self, schema: str) -> dict[str, Name]:
+        """The groups of a schema by class; where tables of two tiers have one class, by their tables' names."""
+        names = [name for name in self.graph().groups if name[0] == schema]
+        classes = [class_of(table) for _, table in names]
+        return {c if classes.count(c) == 1 else name[1]: name for c, name in zip(classes, names, strict=True)}
+
+    def group(self, name: Name) -> Group:
+        """A group, as DataJoint 2 would have declared it."""
+        with self._lock:
+            graph = self.graph()
+            if name not in self._groups:
+                self._groups[name] = modernized(graph.groups[name], self.links.link(name).spec.codecs).group
+            return self._groups[name]
+
+    def heading(self, name: Name, table: str) -> host.Heading:
+        """DataJoint's heading of a table of a group."""
+        with self._lock:
+            group = self.group(name)
+            if (name[0], table) not in self._headings:
+                found = next(each for each in group.tables if each.name == table)
+                self._headings[name[0], table], _ = read_heading(self.links.connect_source(), found)
+            return self._headings[name[0], table]
+
+    def class_at_source(self, name: Name) -> Any:
+        """The class of a group at the source."""
+        with self._lock:
+            self.graph()
+            if name not in self._classes:
+                self._classes[name] = _source_class(self, name)
+            return self._classes[name]
+
+    def context(self) -> dict[str, Any]:
+        """The schemas as DataJoint looks for classes in."""
+        return {schema: SourceSchema(self, schema) for schema in {schema for schema, _ in self.graph().groups}}
+
+
+def _require_fit(links: Links, graph: Graph) -> None:
+    """Raise ConfigError for what the pipeline was given that does not fit the source."""
+    spec, known = links.spec, {label(name) for name in graph.groups}
+    for column, _ in spec.codec_pairs:
+        named = ".".join(column.split(".")[:2])
+        if named not in known:
+            raise ConfigError(
+                f"codecs= names {column!r}, but there is no {named} at the source.", _nearest(named, known)
+            )
+    homes: dict[str, str] = {}
+    for schema in sorted({schema for schema, _ in graph.groups}):
+        here = str(spec.here(schema))
+        if homes.setdefault(here, schema) != schema:
+            raise ConfigError(
+                f"The local schema {here!r} would have the tables of two of the source's: {homes[here]} and {schema}.",
+                f"Name both in schemas=, with local schemas of their own: {schema!r} and another than {here!r}.",
+            )
+
+
+class SourceMeta(TableMeta):
+    """The class of a table at the source."""
+
+    _theirs: Theirs
+    _group: Name
+    _name: str
+
+    @property
+    def group(cls) -> Name:
+        """The group that the table belongs to."""
+        return cls._group
+
+    @property
+    def is_master(cls) -> bool:
+        """Whether it is no part of another table."""
+        return cls._name == cls._group[1]
+
+    @property
+    def connection(cls) -> dj.Connection:
+        """DataJoint's connection to the source."""
+        cls._theirs.graph()
+        return cls._theirs.links.connect_source().connection
+
+    @property
+    def table_name(cls) -> str:
+        """The table's name."""
+        return cls._name
+
+    @property
+    def database(cls) -> str:
+        """The schema's name."""
+        return cls._group[0]
+
+    @property
+    def full_table_name(cls) -> str:
+        """The table's quoted full name."""
+        return host.full_name(cls.connection, cls._group[0], cls._name)
+
+    def __getattr__(cls, name: str) -> NoReturn:
+        if name[:1].isupper() and "_group" in cls.__dict__:
+            parts = [attribute for attribute, value in vars(cls).items() if isinstance(value, SourceMeta)]
+            raise UnknownNameError(
+                f"{label(cls._group)} at the source has no part table {name!r}, as far as the link user sees them.",
+                _nearest(name, parts) if parts else None,
+            )
+        raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+
+
+class SourceTable(ReadOnly, FreeTable, metaclass=SourceMeta):
+    """A table of the source: a DataJoint query, also as a class, that nothing can be changed by."""
+
+    _theirs: Theirs
+    _group: Name
+    _name: str
+
+    def __init__(self) -> None:
+        with final():
+            heading = self._theirs.heading(self._group, self._name)
+            connection = self._theirs.links.connect_source().connection
+        full_name = host.full_name(connection, self._group[0], self._name)
+        super().__init__(connection, full_name)  # type: ignore[no-untyped-call]
+        host.set_heading(self, heading)
+
+    @property
+    def _title(self) -> str:
+        return f"{self._group[0]}.{type(self).__qualname__}"
+
+    def describe(self, context: Any = None, printout: bool = False) -> str:
+        """The definition of the table, which names the source's tables by their schemas and classes."""
+        named = self._theirs.context() if context is None else context
+        return str(super().describe(context=named, printout=printout))  # type: ignore[no-untyped-call]
+
+    def __repr__(self) -> str:
+        return str(super(FreeTable, self).__repr__())  # type: ignore[no-untyped-call]
+
+
+def _source_class(theirs: Theirs, name: Name) -> Any:
+    """The class of a group at the source, with its parts."""
+    group = theirs.graph().groups[name]
+
+    def made(table: Table, title: str, qualified: str, **more: Any) -> Any:
+        facts = {"_theirs": theirs, "_group": name, "_name": table.name, "__module__": name[0]}
+        comment = {"__doc__": table.comment.partition(":")[2] or table.comment, "__qualname__": qualified}
+        return SourceMeta(title, (SourceTable,), {**facts, **comment, **more})
+
+    title = class_of(name[1])
+    parts = {part_class(name[1], part.name): part for part in group.parts}
+    return made(
+        group.master,
+        title,
+        title,
+        **{part: made(table, part, f"{title}.{part}") for part, table in parts.items()},
+    )
+
+
+class _Schema(ModuleType):
+    """Tables of one schema as classes of a module."""
+
+    def _names(self) -> dict[str, Name]:
+        raise NotImplementedError
+
+    def _find(self, name: str) -> Any:
+        raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Any:
+        if not name[:1].isupper():
+            raise AttributeError(f"{self!r} has no attribute {name!r}")
+        with final():
+            return self._find(name)
+
+    def __getitem__(self, name: str) -> Any:
+        with final():
+            return self._find(name)
+
+    #: Brackets alone would make it a sequence to Python.
+    __iter__ = None
+
+    def __dir__(self) -> list[str]:
+        # A list of names is asked for in passing; errors are for who uses one.
+        with contextlib.suppress(LinkError):
+            return sorted(name for name in self._names() if name.isidentifier())
+        return []
+
+
+def _named(known: Mapping[str, Name], name: str) -> Name | None:
+    """The group of a class, or of a table."""
+    return known.get(name) or next((group for group in known.values() if group[1] == name), None)
+
+
+class SourceSchema(_Schema):
+    """A schema of the source: its tables are classes, and queries there.
+
+    Parameters
+    ----------
+    theirs : Theirs
+        What is known of the source.
+    schema : str
+        The schema's name there.
+    """
+
+    def __init__(self, theirs: Theirs, schema: str) -> None:
+        super().__init__(schema)
+        self._theirs = theirs
+        self.database = schema
+
+    @property
+    def connection(self) -> dj.Connection:
+        """DataJoint's connection to the source."""
+        self._theirs.graph()
+        return self._theirs.links.connect_source().connection
+
+    def _names(self) -> dict[str, Name]:
+        return self._theirs.tables(self.database)
+
+    def _find(self, name: str) -> Any:
+        if (found := _named(self._names(), name)) is None:
+            self._theirs.links.forget()  # it may be new
+            found = _named(known := self._names(), name)
+        if found is None:
+            site = self._theirs.links.connect_source()
+            raise UnknownNameError(
+                f"The link user {site.user!r} sees no table {self.database}.{name} on the source server "
+                f"{site.address}.",
+                _nearest(name, known) if known else f"It sees none in {self.database}.",
+            )
+        return self._theirs.class_at_source(found)
+
+    def __repr__(self) -> str:
+        return f"<schema {self.database} at {self._theirs.links.spec.address.host}>"
+
+
+class SourceSchemas:
+    """The schemas of a source, as attributes or in brackets."""
+
+    def __init__(self, theirs: Theirs) -> None:
+        self._theirs = theirs
+        self._schemas: dict[str, SourceSchema] = {}
+
+    def __getitem__(self, name: str) -> SourceSchema:
+        with final():
+            require_schema(self._theirs, name)
+        return self._schemas.setdefault(name, SourceSchema(self._theirs, name))
+
+    __iter__ = None
+
+    def __getattr__(self, name: str) -> SourceSchema:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __dir__(self) -> list[str]:
+        return schemas_to_show(self._theirs.links)
+
+    def __repr__(self) -> str:
+        named = ", ".join(theirs for theirs, _ in self._theirs.links.spec.schemas)
+        return f"<the source at {self._theirs.links.spec.address.host}: {named}>"
+
+
+def schemas_to_show(links: Links) -> list[str]:
+    """The names of schemas that can be attributes."""
+    return sorted(theirs for theirs, _ in links.spec.schemas if theirs.isidentifier() and not theirs.startswith("_"))
+
+
+def require_schema(theirs: Theirs, name: str, here: bool = False) -> None:
+    """Raise UnknownNameError for a schema that is not one of the pipeline's."""
+    spec = theirs.links.spec
+    named = [schema for schema, _ in spec.schemas]
+    if name in named:
+        return
+    local = spec.here(name) if isinstance(name, str) else None
+    if local is not None:  # behind a prefix: any that their tables lead to
+        if here:
+            with theirs.links.connect_local().catalogue() as catalogue:
+                if catalogue.has_schema(local):
+                    return
+        known = {schema for schema, _ in theirs.graph().groups}
+        if name in known:
+            return
+        named = sorted(known)
+    raise UnknownNameError(
+        f"This pipeline has no schema {name!r}.",
+        f"{_nearest(str(name), named)} Schemas go by the source's names on both sides; further ones are named in "
+        "schemas=.",
+    )
+
+
+# here
+
+
+class LocalSchema(_Schema):
+    """The local tables of one of the source's schemas, as classes; they are there once they have been pulled.
+
+    Parameters
+    ----------
+    theirs : Theirs
+        What is known of the source.
+    schema : str
+        The schema's name there.
+    """
+
+    def __init__(self, theirs: Theirs, schema: str) -> None:
+        super().__init__(schema)
+        self._theirs = theirs
+        self._schema = schema
+        self._classes: dict[Name, Any] = {}
+
+    @property
+    def database(self) -> str:
+        """The local schema's name."""
+        return str(self._theirs.links.spec.here(self._schema))
+
+    @property
+    def connection(self) -> dj.Connection:
+        """DataJoint's connection to the local server."""
+        return self._theirs.links.connect_here()
+
+    def _names(self) -> dict[str, Name]:
+        """The tables that are here; asks the local server only."""
+        with self._theirs.links.connect_local().catalogue() as catalogue:
+            tables = [name for name in catalogue.tables(self.database) if not name.startswith("~")]
+        masters = [name for name in tables if not any(name.startswith(f"{other}__") for other in tables)]
+        classes = [class_of(master) for master in masters]
+        return {
+            c if classes.count(c) == 1 else master: (self._schema, master)
+            for c, master in zip(classes, masters, strict=True)
+        }
+
+    def _find(self, name: str) -> Any:
+        known = self._names()
+        if (found := _named(known, name)) is None:
+            raise _not_here(self._theirs, self._schema, name, known)
+        if found not in self._classes:
+            self._classes[found] = _local_class(self._theirs.links, found)
+        return self._classes[found]
+
+    def __repr__(self) -> str:
+        return f"<schema {self.database}, with tables of the source's {self._schema}>"
+
+
+def _not_here(theirs: Theirs, schema: str, name: str, known: Iterable[str]) -> LinkError:
+    """Why there is no local table of a name."""
+    there: dict[str, Name] = {}
+    with contextlib.suppress(LinkError):  # it may be away
+        there = theirs.tables(schema)
+    if name in there or name in [table for _, table in there.values()]:
+        title = f"{schema}.{name}" if name.isidentifier() else f"{schema}[{name!r}]"
+        return UnknownNameError(
+            f"{title} has not been pulled yet: there is no such table here.",
+            f"pull(source.{title}) of the pipeline makes it, with all that it stands on; source.{title} is what they "
+            "have.",
+        )
+    choices = {*known, *there}
+    return UnknownNameError(
+        f"There is no table {name} in {theirs.links.spec.here(schema)} here"
+        + (f", nor in {schema} at the source." if there else ", and the source does not tell what it has."),
+        _nearest(name, choices) if choices else "Its first pull makes it.",
+    )
+
+
+class PulledMeta(LinkedMeta):
+    """Of a linked class that makes no tables: a pull does."""
+
+    def _declare(cls) -> None:
+        spec = cls._link.spec
+        raise DefinitionError(
+            f"The local table {spec.local_schema}.{spec.table_name} is not there any more, or not yet.",
+            f"A pull of {spec.source_schema}.{spec.class_name} makes it, with all that it stands on.",
+        )
+
+
+class PulledTable(LinkedTable, metaclass=PulledMeta):
+    """A local table of a pipeline: what :class:`LinkedTable` is, in the tier of the source's table."""
+
+
+def _local_class(links: Links, name: Name) -> Any:
+    body = {"__module__": name[0]}
+    return linked_class(type(class_of(name[1]), (), body), links.link(name), PulledTable, TIERS[tier(name[1])])

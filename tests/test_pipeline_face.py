@@ -1,0 +1,202 @@
+"""What a `Pipeline` shows: names at both ends, classes by tier, and errors that say what to do."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import datajoint as dj
+import labs
+import pytest
+from lab import Lab
+from linking import contents
+from recorder import Statement
+
+from link import (
+    ConfigError,
+    LinkedTable,
+    LinkError,
+    NotFoundError,
+    Pipeline,
+    State,
+    UnreachableError,
+    reference,
+)
+
+SCHEMAS = {"subject": "a_subject", "ephys": "a_ephys"}
+GIVEN: dict[str, Any] = {"host": "db.lab-a.org", "schemas": SCHEMAS, "helper_schema": "link_lab_b"}
+
+
+# without a server
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schemas": {}}, "names none"),
+        ({"schemas": "ephys"}, "must be a mapping or a list"),
+        ({"schemas": 3}, "must be a mapping or a list"),
+        ({"schemas": {"ephys": 3}}, "schemas must be a name, not 3"),
+        ({"schemas": {"": "ours"}}, "schemas must be a name"),
+        ({"schemas": ["e phys"]}, "no schemas with such characters"),
+        ({"schemas": {"a": "ours", "b": "ours"}}, "the local schema 'ours' twice"),
+        ({"schemas": ["a", "a"]}, "the source's schema 'a' twice"),
+        ({"schemas": ["ephys"], "prefix": 7}, "prefix must be a text"),
+        ({"schemas": ["ephys"], "prefix": "a b"}, "no schemas with such characters"),
+        ({"helper_schema": "ephys"}, "one of the schemas to pull from"),
+        ({"helper_schema": ""}, "helper_schema must be a name"),
+        ({"host": ""}, "must be a name"),
+        ({"host": "mysql://me:secret@host"}, "LINK_USER"),
+        ({"port": 0}, "port must be"),
+        ({"host": "host:3306", "port": 3307}, "contradicts the host"),
+        ({"backend": "oracle"}, "is not known"),
+        ({"database": 3, "backend": "mysql"}, "database=3"),
+        ({"use_tls": "yes"}, "use_tls must be"),
+        ({"stores": {"raw": 3}}, "stores must map"),
+        ({"holder": " "}, "holder must be"),
+        ({"codecs": {"Unit.waveform": "bytes"}}, "no column of the pipeline's"),
+        ({"codecs": {"other.Unit.waveform": "bytes"}}, "schemas are subject, ephys"),
+        ({"codecs": {"ephys.Unit.waveform": "blob"}}, "no word for a column"),
+        ({"codecs": ["ephys.Unit.waveform"]}, "codecs must map"),
+    ],
+)
+def test_what_can_be_told_without_a_server(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Pipeline(**GIVEN | changes)
+
+
+def test_nothing_connects_before_first_use(statements: list[Statement], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither accounts nor servers need be there; nor for what it prints, or for names to complete."""
+    for name in ("LINK_USER", "LINK_PASS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(dj, "conn", lambda *_, **__: pytest.fail("connects to the local server"))
+    lab_a = Pipeline(
+        "no.such.host.invalid",
+        {**SCHEMAS, "odd-name": "b", "plan": "c", "source": "d"},
+        "link_lab_b",
+        stores={"raw": "ours", "more": reference("theirs")},
+        codecs={"ephys.Unit.Spike.trace": "bytes"},
+        backend="postgresql",
+        database="lab",
+        port=5433,
+        use_tls={"ca": "x"},
+        holder="Lab B",
+    )
+    assert repr(lab_a) == (
+        "<pipeline of no.such.host.invalid: subject as a_subject, ephys as a_ephys, odd-name as b, plan as c, "
+        "source as d; held in link_lab_b there>"
+    )
+    assert {"ephys", "subject", "source", "pull"} <= set(dir(lab_a)) and "odd-name" not in dir(lab_a)
+    assert {"ephys", "subject", "plan"} <= set(dir(lab_a.source)) and "no.such.host" in repr(lab_a.source)
+    assert lab_a["odd-name"].database == "b" and lab_a["source"].database == "d" and callable(lab_a.pull)
+    assert lab_a.source["odd-name"].database == "odd-name" and lab_a.ephys.database == "a_ephys"
+    assert lab_a.ephys is lab_a["ephys"] and not hasattr(lab_a, "ephsy") and not hasattr(lab_a.source, "_repr_html_")
+    with pytest.raises(NotFoundError, match=r"no schema 'ephsy'(?s:.*)Did you mean ephys"):
+        lab_a.ephsy  # noqa: B018
+    with pytest.raises(NotFoundError, match=r"no schema 'ephsy'"):
+        lab_a.source["ephsy"]
+    sequences: list[Any] = [lab_a, lab_a.ephys, lab_a.source, lab_a.source.ephys]
+    for not_a_sequence in sequences:
+        with pytest.raises(TypeError):
+            iter(not_a_sequence)
+    again = pickle.loads(pickle.dumps(lab_a))
+    assert repr(again) == repr(lab_a) and again.ephys.database == "a_ephys"
+    assert statements == []
+
+
+def test_a_list_of_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
+    same, behind = (Pipeline("host", ["subject", "ephys"], "helper", prefix=prefix) for prefix in (None, "a_"))
+    assert (same.ephys.database, behind.ephys.database) == ("ephys", "a_ephys")
+    assert repr(same) == "<pipeline of host: subject, ephys; held in helper there>"
+
+
+# names
+
+
+def test_what_the_source_has(lab: Lab) -> None:
+    """Classes that are queries there: restricted, joined, fetched, described; nothing can be changed."""
+    made = labs.build(lab)
+    before = contents(lab)
+    lab_a = labs.pipeline(lab)
+    ephys, subject = (lab_a.source[f"{lab.prefix}_{name}"] for name in ("ephys", "subject"))
+    assert dir(ephys) == ["Probe", "Psth", "Session", "Unit"] and dir(subject) == ["Pair", "Subject", "Tag"]
+    assert {"Electrode", "fetch", "to_dicts"} <= set(dir(ephys.Probe))
+    assert ephys.Unit is ephys["Unit"] is ephys["_unit"] is lab_a.source[ephys.database].Unit
+    assert len(ephys.Unit()) == len(ephys.Unit & "subject < 8") == 8 and len(ephys.Session.Trial & {"trial": 1}) == 16
+    assert (ephys.Unit & "subject = 2").fetch1("wave") == [2] and ephys.Probe.Electrode().primary_key[1] == "electrode"
+    assert len(ephys.Unit * subject.Subject & "name = 's3'") == 1 and len(ephys.Unit - subject.Tag) == 7
+    assert "(Total: 8)" in repr(ephys.Unit()) and ephys.Unit._repr_html_(ephys.Unit()).count("<tr>") == 9
+    assert ephys.Unit.heading.names == made["Unit"].heading.names and "start" in ephys.Session().heading
+    assert ephys.Session().describe().splitlines() == [
+        f"-> {subject.database}.Subject",
+        *made["Session"]().describe(context={}).splitlines()[1:3],
+        f'-> [nullable] {ephys.database}.Probe.Electrode.proj(used="probe",used_electrode="electrode")',
+        *made["Session"]().describe(context={}).splitlines()[4:],
+    ]
+    assert ephys.Unit.__doc__ == "" and lab_a.source[f"{lab.prefix}_lab"].Person.__doc__ == " who works here".strip()
+    assert len(dj.Diagram(ephys).nodes_to_show) == 7 and len((dj.Diagram(ephys.Unit) - 1).nodes_to_show) == 3
+    changes: list[Callable[[], Any]] = [
+        lambda: ephys.Unit.insert1({}),
+        lambda: (ephys.Unit & "subject = 1").delete(),
+        lambda: ephys.Probe().drop(),
+        lambda: ephys.Session.Trial.update1({}),
+    ]
+    for change in changes:
+        with pytest.raises(LinkError, match="is read-only from here"):
+            change()
+    names: list[tuple[Callable[[], Any], str]] = [
+        (lambda: ephys.Unti, r"sees no table \w+.Unti on(?s:.*)Did you mean Unit"),
+        (lambda: ephys["#unit"], "sees no table"),
+        (lambda: ephys.Session.Trail, r"no part table 'Trail'(?s:.*)Did you mean Trial"),
+        (lambda: ephys.Psth.Trail, "no part table 'Trail'"),
+    ]
+    for wrong, message in names:
+        with pytest.raises(NotFoundError, match=message):
+            wrong()
+    assert not hasattr(ephys, "Unti") and not hasattr(ephys.Session, "Trail") and not hasattr(ephys, "unit")
+    assert contents(lab) == before
+
+
+def test_what_is_here(lab: Lab) -> None:
+    """Classes of the source's tiers, once they have been pulled: DataJoint's in every other way."""
+    labs.build(lab)
+    lab_a = labs.pipeline(lab)
+    there, here = lab_a.source[f"{lab.prefix}_ephys"], lab_a[f"{lab.prefix}_ephys"]
+    before = contents(lab)
+    assert dir(here) == [] and not hasattr(here, "Unit")
+    with pytest.raises(
+        NotFoundError, match=r"ephys\.Unit has not been pulled yet(?s:.*)pull\(source\.\w+_ephys\.Unit\)"
+    ):
+        here.Unit  # noqa: B018
+    with pytest.raises(NotFoundError, match=r"There is no table Unti (?s:.*)Did you mean Unit"):
+        here.Unti  # noqa: B018
+    assert contents(lab) == before
+    result = lab_a.pull(there.Unit & "subject = 3")
+    assert list(result.tables)[-1] == f"{there.database}.Unit" and result.tables[f"{there.database}.Unit"].pulled == 1
+    assert dir(here) == ["Probe", "Session", "Unit"]
+    subject, persons = lab_a[f"{lab.prefix}_subject"], lab_a[f"{lab.prefix}_lab"]
+    tiers = {here.Unit: dj.Imported, here.Probe: dj.Manual, persons.Kind: dj.Lookup, subject.Subject: dj.Manual}
+    for linked, tier in tiers.items():
+        assert issubclass(linked, LinkedTable) and issubclass(linked, tier) and isinstance(linked(), tier)
+        assert [kind for kind in set(tiers.values()) if issubclass(linked, kind)] == [tier]
+    assert here.Unit is here["Unit"] is here["_unit"] and here.Unit.__name__ == "Unit"
+    assert (here.Unit * subject.Subject & "name = 's3'").fetch1("wave") == [3]
+    assert len(here.Session.Event()) == 1 and here.Session.Event.master is here.Session
+    assert here.Unit.source.status()[State.SHARED] == 1
+    with pytest.raises(dj.DataJointError, match="allow_direct_insert"):
+        here.Unit.insert1({"subject": 3})
+    with pytest.raises(NotFoundError, match="Psth has not been pulled yet"):
+        here.Psth  # noqa: B018
+    # Once it is there it is used without the source, in another process as well.
+    away = labs.pipeline(lab, host="127.0.0.1:1")[here.__name__]
+    assert dir(away) == dir(here) and away.Unit.fetch1("subject") == 3 and len(away.Session.Trial()) == 2
+    with pytest.raises(NotFoundError, match=r"There is no table Unti (?s:.*)the source does not tell(?s:.*)mean Unit"):
+        away.Unti  # noqa: B018
+    with pytest.raises(UnreachableError):
+        away.Unit.source  # noqa: B018
+    # Nothing but a pull makes tables.
+    Unit = here.Unit
+    Unit.drop_quick()
+    with pytest.raises(LinkError, match=r"is not there any more(?s:.*)A pull of \w+_ephys\.Unit makes it"):
+        Unit()
