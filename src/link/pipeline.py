@@ -14,7 +14,8 @@ from .model.graph import label
 from .model.pipelines import PipelineResult
 from .namespaces import LocalSchema, SourceSchemas, Theirs, require_schema, schemas_to_show
 from .signals import final
-from .work.gather import Wanted, gather
+from .work.following import Wanted
+from .work.gather import gather
 
 
 class Pipeline:

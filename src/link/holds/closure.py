@@ -155,7 +155,7 @@ def _abandoning(holds: Holds, condition: str) -> Sql:
     return f"DELETE FROM {holds.table} WHERE {where}", args
 
 
-def unheld_parents(parent: Holds, ways: Sequence[Way], transition: Transition) -> Segment:
+def wanted_again(parent: Holds, ways: Sequence[Way], transition: Transition) -> Segment:
     """The helper rows of a group that a transition takes in hand again, and that entities in hand refer to."""
     assert transition in (REHOLD, REFETCH)
     wanted = " OR ".join(way.is_wanted for way in ways)

@@ -99,9 +99,14 @@ class Holds:
 
     # runs
 
+    @property
+    def life(self) -> tuple[int, int]:
+        """The advisory lock by which it is known that the run is alive."""
+        return self._space, self.worker
+
     def enlist(self, session: Session) -> None:
         """Mark this run as alive for as long as a session lives."""
-        session.lock((self._space, self.worker), wait=not self.multi)
+        session.lock(self.life, wait=not self.multi)
 
     def is_worked_on(self, session: Session) -> bool:
         """Whether a run is alive that has rows in hand."""
@@ -141,10 +146,11 @@ class Holds:
         others = session.query(*self.counting_others(selection))
         return counts + [Count(HelperRow(*row[:3]), int(row[3]), int(row[4])) for row in others]
 
-    def counting_rest(self, selection: Selection = ALL) -> Sql:
-        """SELECT: how many helper rows there are, and how many of them are at rest."""
+    def counting_rest(self, selection: Selection = ALL, number: int | None = None) -> Sql:
+        """SELECT: how many helper rows there are, and how many of them are at rest; behind a number, if need be."""
         resting = f"COALESCE(SUM(CASE WHEN {self.condition(AT_REST)} THEN 1 ELSE 0 END), 0)"
-        return self.saying({}, selection).selecting(f"COUNT(*), {resting}")
+        first = "" if number is None else f"{number}, "
+        return self.saying({}, selection).selecting(f"{first}COUNT(*), {resting}")
 
     def counting_others(self, selection: Selection = ALL) -> Sql:
         """SELECT: how many helper rows that are not at rest look the same."""

@@ -268,6 +268,11 @@ class MySQLSession(Session):
                 return False
         return True
 
+    def lock_free(self, names: Sequence[tuple[int, int]]) -> None:
+        if names:
+            locks = ", ".join(["GET_LOCK(%s, 0)"] * len(names))
+            self.query(f"SELECT {locks}", [_lock_name(*name) for name in names])
+
     def unlock(self, name: tuple[int, int]) -> None:
         self.query("SELECT RELEASE_LOCK(%s)", (_lock_name(*name),))
 

@@ -224,6 +224,11 @@ class PostgreSQLSession(Session):
             return True
         return bool(self.query("SELECT pg_try_advisory_lock(%s, %s)", name)[0][0])
 
+    def lock_free(self, names: Sequence[tuple[int, int]]) -> None:
+        if names:
+            locks = ", ".join(["pg_try_advisory_lock(%s, %s)"] * len(names))
+            self.query(f"SELECT {locks}", [number for name in names for number in name])
+
     def unlock(self, name: tuple[int, int]) -> None:
         self.query("SELECT pg_advisory_unlock(%s, %s)", name)
 

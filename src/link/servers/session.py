@@ -131,6 +131,10 @@ class Session(ABC):
         """Take an advisory lock that lives as long as this session."""
 
     @abstractmethod
+    def lock_free(self, names: Sequence[tuple[int, int]]) -> None:
+        """Take advisory locks that nobody else has, with one statement."""
+
+    @abstractmethod
     def unlock(self, name: tuple[int, int]) -> None:
         """Let go of an advisory lock."""
 

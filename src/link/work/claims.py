@@ -25,6 +25,10 @@ CHUNK_BYTES = 64_000_000
 FIRST_CHUNK_ROWS = 64
 
 
+class CalledOffError(Exception):
+    """Copies are to end, for something has failed elsewhere."""
+
+
 class Pace:
     """How many rows the next chunk takes. The reader sets it; who claims reads it.
 
@@ -146,23 +150,35 @@ class Held(Chunks):
     ----------
     resumed : bool
         Whether some of it was in hand of an earlier run, or has been here before.
+    number : int
+        How many entities that are.
+    over : threading.Event
+        Set when no more is to be copied.
     within : Range
         Of this range only.
     """
 
     founded = True
 
-    def __init__(self, run: Run, conflicts: str, resumed: bool, within: Range = EVERYTHING) -> None:
+    def __init__(
+        self, run: Run, conflicts: str, resumed: bool, number: int, over: threading.Event, within: Range = EVERYTHING
+    ) -> None:
         super().__init__(run, ALL, "keep" if resumed and conflicts != "replace" else conflicts)
         self.resumed = resumed
         self.within = within
+        self._number = number
+        self._over = over
 
     def __iter__(self) -> Iterator[Chunk]:
-        session, after = self.run.home, self.within.after
+        session, after, left = self.run.home, self.within.after, self._number
         while not self.stop.is_set():
+            if self._over.is_set():
+                raise CalledOffError("A copy was called off.")
             mine, size = self.holds.mine(PULLING, Range(after, self.within.upto)), self.pace.rows
-            upto = mine.key_at(session, size - 1)
-            claimed = size if upto else mine.count(session)
+            # Of a few it is known how many there are: where it is not so any more, the reader notices.
+            upto = mine.key_at(session, size - 1) if left > size else None
+            claimed = size if upto else left if left <= size else mine.count(session)
+            left -= claimed
             if claimed:
                 chunk = Chunk(after, upto or self.within.upto, claimed)
                 whole = not self.holds.has_others(session, chunk)

@@ -61,9 +61,12 @@ class Recovery:
 
     def recover(self) -> list[Count]:
         """Adopt what dead runs left, finish their deletions, settle flags; what the helper table says then."""
+        self.holds.enlist(self.run.home)
+        return self.recover_from(self.holds.survey(self.run.home))
+
+    def recover_from(self, counts: list[Count]) -> list[Count]:
+        """The same, where the run is known to be alive, from what the helper table says."""
         run, holds = self.run, self.holds
-        holds.enlist(run.home)
-        counts = holds.survey(run.home)
         self.held = sum(count.entities for count in counts)
         adopted = patiently(lambda: holds.adopt(run.home, counts, run.former))
         self.adopted = bool(adopted)

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import functools
 import logging
+import queue
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -63,7 +64,9 @@ class Run:
         self.holds = ends.holds.numbered()
         self.rows = Keyed(ends.local.dialect, ends.mapping.local.master, ends.mapping.local_key)
         self._open = contextlib.ExitStack()
-        self._spare: list[tuple[Site, Session]] = []
+        self._spare: dict[Site, queue.SimpleQueue[Session]] = {
+            s: queue.SimpleQueue() for s in (ends.source, ends.local)
+        }
 
     @property
     def number(self) -> int:
@@ -98,21 +101,21 @@ class Run:
 
     def open(self, site: Site) -> Session:
         """One more session, closed with the run; one that was lent and given back, where there is one."""
-        for n, (of, spare) in enumerate(self._spare):
-            if of is site:
-                del self._spare[n]
-                return spare
+        with contextlib.suppress(queue.Empty):
+            return self._spare[site].get_nowait()
         session = site.open()
         self._open.callback(session.close)
         return session
 
     def give_back(self, site: Site, sessions: Iterable[Session]) -> None:
         """Sessions at rest, for who opens some next: each takes many round trips."""
-        self._spare += [(site, session) for session in sessions]
+        for session in sessions:
+            self._spare[site].put(session)
 
     def beside(self, home: Session, local: Session | None = None) -> Run:
         """The same run by other sessions: what a thread asks, while another uses the run's own."""
         other = copy.copy(self)
+        other.__dict__.pop("markers", None)
         other.home, other.local = home, local or self.local
         return other
 

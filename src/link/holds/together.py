@@ -1,0 +1,51 @@
+"""What is asked of the helper tables of several groups at once: over a long wire each question takes its time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..model.ranges import Sql
+from ..model.states import REST, UNFINISHED, Count, HelperRow
+from ..servers.session import Session
+from .holds import Holds
+
+
+def enlist(session: Session, holds: Sequence[Holds]) -> None:
+    """Mark a run as alive for as long as a session lives."""
+    session.lock_free([each.life for each in holds if each.multi])
+    for each in holds:
+        if not each.multi:
+            each.enlist(session)
+
+
+def survey(session: Session, holds: Sequence[Holds]) -> list[list[Count]]:
+    """Count the helper rows of each group by what they say."""
+    if not holds:
+        return []
+    found = {int(number): (int(total), int(resting)) for number, total, resting in session.query(*surveying(holds))}
+    counts = list[list[Count]]()
+    for number, each in enumerate(holds):
+        total, resting = found[number]
+        others = session.query(*each.counting_others()) if total > resting else []
+        counts.append(
+            [Count(REST, 0, resting)] * bool(resting)
+            + [Count(HelperRow(*row[:3]), int(row[3]), int(row[4])) for row in others]
+        )
+    return counts
+
+
+def surveying(holds: Sequence[Holds]) -> Sql:
+    """SELECT: of each group how many helper rows there are, and how many of them are at rest."""
+    asked = [each.counting_rest(number=number) for number, each in enumerate(holds)]
+    return " UNION ALL ".join(sql for sql, _ in asked), tuple(arg for _, args in asked for arg in args)
+
+
+def in_other_hands(session: Session, holds: Sequence[Holds]) -> list[bool]:
+    """Of which groups others than this run have some in hand."""
+    return [bool(there) for there in session.query(*asking_for_others(holds))[0]]
+
+
+def asking_for_others(holds: Sequence[Holds]) -> Sql:
+    """SELECT: of each group whether others than this run have some in hand."""
+    asked = [each.others(UNFINISHED).selecting("1") for each in holds]
+    return "SELECT " + ", ".join(f"EXISTS ({sql})" for sql, _ in asked), tuple(arg for _, args in asked for arg in args)

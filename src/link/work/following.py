@@ -1,0 +1,240 @@
+"""Claims of a pipeline's pull: what is selected, and what it stands on; and what is let go of, as it cannot be had.
+
+Groups are taken from below: each is complete in hand when what it refers to is claimed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..holds.closure import Way, letting_go, pruning, wanted_again
+from ..model.graph import Graph, Name
+from ..model.ranges import ALL, EVERYTHING, Range, Selection, Sql
+from ..model.states import ABANDON_PULL, ASKED, HELD, PULLING, REFETCH, REHOLD, UNFLAGGED, Condition, Count
+from ..servers.keyed import Segment
+from .adopting import OTHER_CONTENT, conflict
+from .claims import CHUNK_ROWS, Claims
+from .comparing import Comparison
+from .pull import may_meet
+from .retry import patiently
+from .run import Run, Runs
+from .tally import Tally
+
+logger = logging.getLogger("link")
+
+#: Why entities are left out, in words.
+ANCESTOR_FLAGGED = "an ancestor is flagged"
+ANCESTOR_LEFT_OUT = "an ancestor is left out"
+
+
+@dataclass
+class Wanted:
+    """What a pull of a pipeline is about.
+
+    Attributes
+    ----------
+    graph : Graph
+        The source's groups, without the foreign keys that are not followed.
+    selected : mapping
+        What is selected of which groups.
+    conflicts : str
+        What becomes of what is local, not held, and not what the source has.
+    max_calls : int or None
+        At most so many new entities of what is selected.
+    suppress_errors : bool
+        Whether to go on after an entity that cannot be had.
+    transfers : int
+        Files that are copied at once.
+    display_progress : bool
+        Whether to show a progress bar.
+    """
+
+    graph: Graph
+    selected: Mapping[Name, Sequence[Selection]]
+    conflicts: str = "raise"
+    max_calls: int | None = None
+    suppress_errors: bool = False
+    transfers: int = 8
+    display_progress: bool = False
+
+
+@dataclass
+class Following:
+    """What a run takes in hand of several groups.
+
+    Attributes
+    ----------
+    runs : Runs
+        The run.
+    wanted : Wanted
+        What it is about.
+    tallies : mapping
+        Where to count, by groups.
+    counts : mapping
+        What the helper tables said once dead runs had been recovered.
+    in_hand : dict
+        How many entities the run has in hand, by groups.
+    """
+
+    runs: Runs
+    wanted: Wanted
+    tallies: Mapping[Name, Tally]
+    counts: Mapping[Name, Sequence[Count]]
+    in_hand: dict[Name, int] = field(default_factory=dict)
+    _unequal: dict[Name, bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, run in self.runs.runs.items():
+            mine = (c for c in self.counts[name] if c.row.says(PULLING) and c.worker == run.holds.worker)
+            self.in_hand[name] = sum(count.entities for count in mine)
+
+    @property
+    def names(self) -> list[Name]:
+        """The groups, parents first."""
+        return list(self.runs.runs)
+
+    def up(self, name: Name) -> list[Way]:
+        """The foreign keys of a group, with the holds."""
+        holds = {n: run.holds for n, run in self.runs.runs.items()}
+        return [Way(e, holds[name], holds[e.parent]) for e in self.wanted.graph.up(name) if e.parent in holds]
+
+    def down(self, name: Name) -> list[Way]:
+        """The foreign keys that refer to a group, with the holds."""
+        holds = {n: run.holds for n, run in self.runs.runs.items()}
+        return [Way(e, holds[e.child], holds[name]) for e in self.wanted.graph.down(name) if e.child in holds]
+
+    def may_differ(self, name: Name) -> bool:
+        """Whether there may be entities of a group that are local and not held, or the other way round."""
+        if name not in self._unequal:
+            run = self.runs[name]
+            held = sum(count.entities for count in self.counts[name] if count.row.says(HELD))
+            self._unequal[name] = may_meet(Comparison(run), ALL, held)
+        return self._unequal[name]
+
+    def has_rows_here(self, name: Name, run: Run | None = None) -> bool:
+        """Whether the local table of a group has rows, asked by a run's own sessions."""
+        run = run or self.runs[name]
+        return Segment(run.rows).key_at(run.local, 0) is not None
+
+    # claims
+
+    def hold(self, *, fresh: bool) -> None:
+        """Take in hand what is selected, and all that it stands on.
+
+        Without ``fresh`` only what is held and not local of it, and what this stands on.
+        """
+        for name in reversed(self.names):
+            self._hold_again(name)
+            for selection in self.wanted.selected.get(name, ()) if fresh else ():
+                self.in_hand[name] += self._claim(name, selection)
+            self._follow(name)
+        # What had been in hand before is met again, among what nobody holds.
+        self.let_go_below({n for n in self.names if self._says(n, ASKED)}, ANCESTOR_FLAGGED, counted=fresh)
+
+    def _says(self, name: Name, says: Condition) -> bool:
+        return any(count.row.says(says) for count in self.counts[name])
+
+    def _claim(self, name: Name, selection: Selection) -> int:
+        """Claim what nobody holds of a selection; how many that is."""
+        run, limit = self.runs[name], self._left()
+        claims = Claims(run, selection, self.wanted.conflicts, EVERYTHING, limit)
+        claims.pace.rows = claims.pace.read = CHUNK_ROWS
+        source = run.ends.source
+        claims.sessions = run.open_some(source, 0, claims.sessions_wanted)
+        claimed = sum(chunk.claimed for chunk in claims)
+        run.give_back(source, claims.sessions)
+        return claimed
+
+    def _left(self) -> int | None:
+        limit = self.wanted.max_calls
+        if limit is None:
+            return None
+        selected = [name for name in self.names if name in self.wanted.selected]
+        return max(limit - sum(self.tallies[name].result.pulled + self.in_hand[name] for name in selected), 0)
+
+    def _hold_again(self, name: Name) -> None:
+        """Take in hand again what is held and not local, and is selected, or wanted by what is in hand."""
+        run, selections = self.runs[name], self.wanted.selected.get(name, ())
+        ways = [way for way in self.down(name) if self.in_hand[way.edge.child]]
+        if not selections and not ways:
+            return
+        if self._says(name, UNFLAGGED):
+            deprecated = set(wanted_again(run.holds, ways, REHOLD).keys(run.home) if ways else ())
+            for selection in selections:
+                deprecated.update(run.holds.saying(UNFLAGGED, selection).keys(run.home))
+            self.in_hand[name] += run.apply(REHOLD, sorted(deprecated))
+        if self.may_differ(name):
+            both = Comparison(run)
+            gone = {key for selection in selections for key in both.vanished(selection)}
+            wanted = wanted_again(run.holds, ways, REFETCH).keys(run.home) if ways else []
+            present = both.present(wanted)
+            gone.update(key for key in wanted if key not in present)
+            if gone:
+                logger.warning("%s: %d shared entities are gone locally; pulling them again", run.name, len(gone))
+            self.in_hand[name] += run.apply(REFETCH, sorted(gone))
+            result = self.tallies[name].result
+            result.shared = max(result.shared - len(gone), 0)
+
+    def _follow(self, name: Name) -> None:
+        """Claim what the entities in hand refer to."""
+        ways = self.up(name)
+        for within in self._ranges(name) if ways else ():
+            for way in ways:
+                self.in_hand[way.edge.parent] += self._execute(way.claiming(within))
+
+    def _ranges(self, name: Name) -> Iterator[Range]:
+        """What is in hand of a group, in ranges that a statement does not lock for long."""
+        run, left, after = self.runs[name], self.in_hand[name], None
+        while left > 0:
+            upto = None
+            if left > CHUNK_ROWS:
+                upto = run.holds.mine(PULLING, Range(after)).key_at(run.home, CHUNK_ROWS - 1)
+            yield Range(after, upto)
+            left, after = left - CHUNK_ROWS if upto else 0, upto
+
+    def _execute(self, statement: Sql) -> int:
+        return patiently(lambda: self.runs.home.execute(*statement))
+
+    # what cannot be had
+
+    def let_go_below(self, above: Iterable[Name], why: str = ANCESTOR_LEFT_OUT, *, counted: bool = True) -> None:
+        """Let go of what depends on what some groups do not hold, or shall delete; then of what nothing needs."""
+        left_out = set(above)
+        if not left_out:
+            return
+        for name in self.names:
+            ways = [way for way in self.up(name) if way.edge.parent in left_out]
+            if ways and (number := self._execute(letting_go(self.runs[name].holds, ways))):
+                left_out.add(name)
+                self.in_hand[name] -= number
+                self.tallies[name].skip(why, number if counted else 0)
+        for name in reversed(self.names):
+            if ways := self.down(name):
+                selected = self.wanted.selected.get(name, ())
+                self.in_hand[name] -= self._execute(pruning(self.runs[name].holds, ways, selected))
+
+    def meet(self) -> None:
+        """Let go of what is local with another content, and of what depends on it, where that is not to be held.
+
+        Raises
+        ------
+        ConflictError
+            There is some, and the word is ``"raise"``.
+        """
+        word, left_out = self.wanted.conflicts, set[Name]()
+        if word not in ("raise", "skip"):
+            return
+        for name, run in self.runs.runs.items():
+            if not self.in_hand[name] or not self.has_rows_here(name) or not self.may_differ(name):
+                continue
+            both = Comparison(run)
+            differing = [key for keys in both.listed(PULLING) for key in both.unequal(sorted(both.present(keys)))]
+            if differing and word == "raise":
+                raise conflict(both, differing, "Nothing was pulled or held.")
+            if differing:
+                self.in_hand[name] -= run.apply(ABANDON_PULL, differing)
+                self.tallies[name].skip(OTHER_CONTENT, len(differing))
+                left_out.add(name)
+        self.let_go_below(left_out)
