@@ -74,8 +74,12 @@ class Edge:
 
     @property
     def is_inherited(self) -> bool:
-        """Whether the columns are the child's own key, and no other is NULL: rows need not be read to follow it."""
-        return self.through is None and not self.nullable and set(self.columns) <= set(self.table.entity_key)
+        """Whether the columns are the child's own key, and no other is NULL: rows need not be read to follow it.
+
+        Of a part they must be read: an entity need not have rows there.
+        """
+        own = self.table.name == self.child[1] and set(self.columns) <= set(self.table.entity_key)
+        return own and self.through is None and not self.nullable
 
 
 @dataclass(frozen=True)
