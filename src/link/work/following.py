@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from ..holds.closure import Way, letting_go, pruning, wanted_again
@@ -49,6 +50,10 @@ class Wanted:
         Files that are copied at once.
     display_progress : bool
         Whether to show a progress bar.
+    workers : int
+        Processes that copy at once.
+    executor : concurrent.futures.Executor or None
+        What runs them, where that is not this machine.
     """
 
     graph: Graph
@@ -58,6 +63,8 @@ class Wanted:
     suppress_errors: bool = False
     transfers: int = 8
     display_progress: bool = False
+    workers: int = 1
+    executor: Executor | None = None
 
 
 @dataclass
@@ -105,10 +112,13 @@ class Following:
         holds = {n: run.holds for n, run in self.runs.runs.items()}
         return [Way(e, holds[e.child], holds[name]) for e in self.wanted.graph.down(name) if e.child in holds]
 
-    def may_differ(self, name: Name) -> bool:
-        """Whether there may be entities of a group that are local and not held, or the other way round."""
+    def may_differ(self, name: Name, run: Run | None = None) -> bool:
+        """Whether there may be entities of a group that are local and not held, or the other way round.
+
+        Looked at once, by a run's own sessions.
+        """
         if name not in self._unequal:
-            run = self.runs[name]
+            run = run or self.runs[name]
             held = sum(count.entities for count in self.counts[name] if count.row.says(HELD))
             self._unequal[name] = may_meet(Comparison(run), ALL, held)
         return self._unequal[name]

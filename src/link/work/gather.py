@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import NoReturn
 
 from tqdm.auto import tqdm
@@ -30,16 +31,18 @@ from ..ends.ends import Ends
 from ..errors import LockedError, TransferError, UnreachableError
 from ..holds.together import enlist, in_other_hands, survey
 from ..model.graph import Name, label
-from ..model.ranges import Chunk
+from ..model.ranges import Chunk, Range, Selection
 from ..model.results import PullResult
-from ..model.states import UNFINISHED, Count
+from ..model.states import PULLING, UNFINISHED, Count
+from ..servers.keyed import Segment
 from ..servers.session import Session
 from ..signals import BusyError, OrphanError
+from . import parallel
 from .claims import CalledOffError, Held
 from .following import Following, Wanted
 from .pull import count_held, replace_outdated
 from .recovery import Recovery
-from .run import Runs, persistently
+from .run import Run, Runs, persistently
 from .tally import Tally
 from .transfer import Transfer
 
@@ -143,8 +146,23 @@ class _Gathering:
         total, shows = sum(left.values()), self.wanted.display_progress
         bar: tqdm[NoReturn] = tqdm(total=total, unit="row", disable=not shows or not total)
         busy = self._are_busy() if left else set()
+        with bar:
+            if self.wanted.workers > 1:
+                self._copy_by_turns(left, bar, resumed, busy)
+            else:
+                self._copy_together(left, bar, resumed, busy)
+
+    def _copy_by_turns(self, left: Mapping[Name, int], bar: tqdm[NoReturn], resumed: bool, busy: set[Name]) -> None:
+        """Copy one group after the other, each by several processes; no thread is at work when they are begun."""
+        for name in (name for name in self.following.names if name in left):
+            self._copy_group(name, bar, resumed, busy)
+            if self._has_lost(name):
+                self.following.let_go_below([name])
+
+    def _copy_together(self, left: dict[Name, int], bar: tqdm[NoReturn], resumed: bool, busy: set[Name]) -> None:
+        """Copy each group as soon as those that it refers to are here."""
         under_way: dict[Future[None], Name] = {}
-        with bar, ThreadPoolExecutor(AT_ONCE, "link-gatherer") as pool:
+        with ThreadPoolExecutor(AT_ONCE, "link-gatherer") as pool:
             try:
                 while left:
                     for name in [n for n in left if n not in under_way.values() and not self._stands_on(n, left)]:
@@ -171,15 +189,25 @@ class _Gathering:
         bar.set_description(label(name))
         if busy:
             self._await_others(name, run.home, busy)
-        chunks = Held(run, wanted.conflicts, resumed, self.following.in_hand[name], self.over)
-        if self.following.has_rows_here(name, run) and self.following.may_differ(name):
+        number = self.following.in_hand[name]
+        self.following.in_hand[name] = 0
+        if wanted.workers > 1 and number > 2 * parallel.FEWEST:
+            share = Share(self.runs.number, resumed, wanted.conflicts, wanted.suppress_errors, wanted.transfers)
+            work = functools.partial(copy_range, share=share)
+            tally.result.add(parallel.copy(run, work, bar, wanted.workers, wanted.executor))
+        else:
+            self._transfer(name, run, number, bar, resumed)
+        run.give_back(source, [run.home])
+        run.give_back(local, [run.local])
+
+    def _transfer(self, name: Name, run: Run, number: int, bar: tqdm[NoReturn], resumed: bool) -> None:
+        tally, wanted = self.tallies[name], self.wanted
+        chunks = Held(run, wanted.conflicts, resumed, number, self.over)
+        if self.following.has_rows_here(name, run) and self.following.may_differ(name, run):
             chunks.expecting.set()
         with run.files(wanted.transfers, tally.result, wanted.display_progress) as files:
             Transfer(run, chunks, files, tally).move(bar, wanted.suppress_errors)
             replace_outdated(run, files, tally, wanted.suppress_errors)
-        self.following.in_hand[name] = 0
-        run.give_back(source, [run.home])
-        run.give_back(local, [run.local])
 
     def _has_lost(self, name: Name) -> bool:
         """Whether entities of a group were let go of in its copy, on which others may stand."""
@@ -241,3 +269,48 @@ class _Gathering:
             recovery = self.recoveries[name]
             recovery.run.local = local
             recovery.let_go_by(source, [Chunk()] if self.wanted.conflicts in ("raise", "skip") else [])
+
+
+@dataclass(frozen=True)
+class Share:
+    """How a worker copies what a run has in hand, whose number it has; the run lives elsewhere.
+
+    Attributes
+    ----------
+    number : int
+        The run's.
+    resumed : bool
+        Whether some was in hand of an earlier run, or has been here before.
+    conflicts, suppress_errors, transfers
+        As in :class:`~link.work.following.Wanted`.
+    """
+
+    number: int
+    resumed: bool
+    conflicts: str
+    suppress_errors: bool
+    transfers: int
+
+
+def copy_range(ends: Ends, _: Selection, within: Range, share: Share) -> PullResult:
+    """Copy a range of what a run has in hand: one worker's share."""
+    tally = Tally()
+
+    def begin(former: set[int]) -> Run:
+        run = Run(ends, former)
+        run.holds = ends.holds.numbered(share.number)
+        return run
+
+    def once(run: Run) -> None:
+        resumed = share.resumed or bool(run.former)
+        number = run.holds.mine(PULLING, within).count(run.home)
+        chunks = Held(run, share.conflicts, resumed, number, threading.Event(), within)
+        if Segment(run.rows).key_at(run.local, 0) is not None:
+            chunks.expecting.set()
+        bar: tqdm[NoReturn] = tqdm(disable=True)
+        with bar, run.files(share.transfers, tally.result) as files:
+            Transfer(run, chunks, files, tally).move(bar, share.suppress_errors)
+            replace_outdated(run, files, tally, share.suppress_errors)
+
+    persistently(begin, once, lambda: tally.result.pulled)
+    return tally.result

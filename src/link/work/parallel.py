@@ -11,10 +11,10 @@ import logging
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from tqdm.auto import tqdm
 
@@ -24,9 +24,9 @@ from ..ends.ends import Ends
 from ..ends.linking import Link
 from ..errors import TransferError
 from ..host import Login
-from ..model.ranges import EVERYTHING, Range, Selection
+from ..model.ranges import ALL, EVERYTHING, Range, Selection
 from ..model.results import PullResult, RefreshResult
-from ..model.states import SHARED
+from ..model.states import PULLING, SHARED
 from ..servers.keyed import Segment
 from ..servers.sites import site_of
 from .comparing import Comparison
@@ -44,6 +44,8 @@ FEWEST = 1000
 
 
 R = TypeVar("R", PullResult, RefreshResult)
+#: What a worker does with a range of a link.
+Work = Callable[[Ends, Selection, Range], R]
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Task(Generic[R]):
     local: Login
     selection: Selection
     within: Range
-    work: Callable[[Ends, Selection, Range], R]
+    work: Work[R]
     stores: dict[str, Any] = field(repr=False)
 
 
@@ -91,6 +93,15 @@ def pull(
     )
     parts = _share_out(ends, selection, _unshared, left, work, workers, executor, display_progress)
     return _gathered(ends, started, result, parts)
+
+
+def copy(run: Run, work: Work[PullResult], bar: tqdm[NoReturn], workers: int, executor: Executor | None) -> PullResult:
+    """Copy with several workers what a run has in hand; ``work`` knows its number."""
+    result = PullResult()
+    ranges = list(_ranges(run, lambda within: run.holds.mine(PULLING, within), workers * RANGES_PER_WORKER, None))
+    for part in do_shares(run.ends, ALL, ranges, work, workers, executor, bar):
+        result.add(part)
+    return result
 
 
 def refresh(
@@ -130,7 +141,7 @@ def _share_out(
     selection: Selection,
     rows: Callable[[Run, Selection, Range], Segment],
     limit: int | None,
-    work: Callable[[Ends, Selection, Range], R],
+    work: Work[R],
     workers: int,
     executor: Executor | None,
     display_progress: bool,
@@ -138,18 +149,30 @@ def _share_out(
     """Cut rows into ranges, and let workers do them: what each of them has done, as it ends."""
     with Run(ends) as run:
         ranges = list(_ranges(run, functools.partial(rows, run, selection), workers * RANGES_PER_WORKER, limit))
+    with tqdm(total=sum(n for _, n in ranges), unit="row", desc=ends.name, disable=not display_progress) as bar:
+        yield from do_shares(ends, selection, ranges, work, workers, executor, bar)
+
+
+def do_shares(
+    ends: Ends,
+    selection: Selection,
+    ranges: Sequence[tuple[Range, int]],
+    work: Work[R],
+    workers: int,
+    executor: Executor | None,
+    bar: tqdm[NoReturn],
+) -> Iterator[R]:
+    """Let workers do ranges of so many entities each: what each of them has done, as it ends."""
     spec = replace(ends.spec, helper_schema=ends.spec.find_helper_schema())
     sites = ends.source.login, ends.local.login
     settings = ends.routes.settings
     tasks = [Task(spec, *sites, selection, within, work, settings) for within, _ in ranges]
     pool = executor or _processes(workers)
-    bar = tqdm(total=sum(n for _, n in ranges), unit="row", desc=ends.name, disable=not display_progress)
     futures = {pool.submit(do, task): n for task, (_, n) in zip(tasks, ranges, strict=True)}
     try:
-        with bar:
-            for future in as_completed(futures):
-                yield future.result()
-                bar.update(futures[future])
+        for future in as_completed(futures):
+            yield future.result()
+            bar.update(futures[future])
     except BrokenExecutor as error:
         raise TransferError(
             f"A worker of {ends.name} has died: {error}",
