@@ -11,11 +11,13 @@ from .config import LocalStore, PipelineSpec, make_pipeline_spec, require_confli
 from .ends.pipeline import Links
 from .errors import ConfigError
 from .model.graph import label
-from .model.pipelines import PipelineResult
+from .model.pipelines import PipelineResult, PipelineStatus, PipelineVerification
 from .namespaces import LocalSchema, SourceSchemas, Theirs, require_schema, schemas_to_show
 from .signals import final
 from .work.following import Wanted
 from .work.gather import gather
+from .work.status import status_of_all
+from .work.verify import Look, verify_each
 
 
 class Pipeline:
@@ -189,6 +191,56 @@ class Pipeline:
                 return PipelineResult(results, time.monotonic() - started)
 
             return links.operate(work)
+
+    def status(self, deep: bool = False) -> PipelineStatus:
+        """Count the entities of all tables that are here by state; prints as a table.
+
+        Rows that were made here in a pulled table, as by ``populate()``, are counted as Local-only, or as Unheld where
+        the source has the same key.
+
+        Parameters
+        ----------
+        deep : bool
+            Look up every key on both servers, rather than compare checksums of the keys.
+
+        Returns
+        -------
+        PipelineStatus
+            The sums, and in ``.tables`` the counts of each table.
+        """
+
+        def work() -> PipelineStatus:
+            links = self._theirs.links
+            return status_of_all(links.open(links.linked()), f"{links.spec.address.host}: entities by state", deep=deep)
+
+        with final():
+            return self._theirs.links.operate(work)
+
+    def verify(
+        self,
+        files: bool = False,
+        sample: int | None = None,
+        display_progress: bool = False,
+        transfers: int = 8,
+    ) -> PipelineVerification:
+        """Prove that the shared entities of all tables, parts included, are the same on both servers.
+
+        Rows that nobody holds are not compared: what was made here is yours. No local row refers to nothing: servers
+        see to that, and it is looked at all the same, for they can be told not to.
+
+        Parameters
+        ----------
+        files, sample, display_progress, transfers
+            As for :meth:`link.Source.verify`, of each table.
+
+        Returns
+        -------
+        PipelineVerification
+            What differs, of all tables, and in ``.tables`` of each; true when nothing does.
+        """
+        look, links = Look(files, sample, display_progress, transfers), self._theirs.links
+        with final():
+            return links.operate(lambda: verify_each(links.open(links.linked()), look))
 
 
 def _require_at_least(**least: tuple[Any, int]) -> None:

@@ -26,7 +26,7 @@ from .work.pull import pull
 from .work.refresh import Share, deletable, refresh
 from .work.repair import repair
 from .work.status import flagged, status
-from .work.verify import verify
+from .work.verify import Look, verify
 
 
 class ReadOnly(Selecting):
@@ -211,23 +211,10 @@ class Source(ReadOnly, FreeTable):
         StoreError
             A store cannot be reached: that is no difference.
         """
-        if sample is not None and not files:
-            raise ConfigError("sample= says of how many entities the files are read: verify(files=True, sample=...).")
-        for name, value in (("sample", sample), ("transfers", transfers)):
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, not {value!r}.")
+        look = Look(files, sample, display_progress, transfers)
         with final():
             selection = self._selection()
-            return self._link.operate(
-                lambda ends: verify(
-                    ends,
-                    selection,
-                    files=files,
-                    sample=sample,
-                    display_progress=display_progress,
-                    transfers=transfers,
-                )
-            )
+            return self._link.operate(lambda ends: verify(ends, selection, look))
 
     def refresh(
         self,

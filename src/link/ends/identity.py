@@ -25,6 +25,17 @@ logger = logging.getLogger("link")
 TABLE = "~link"
 
 
+def linked_in(session: Session, schema: str) -> set[str]:
+    """The linked tables of a local schema, as far as the account may know."""
+    try:
+        name = session.dialect.full_name(schema, TABLE)
+        return {str(linked) for (linked,) in session.query(f"SELECT name FROM {name}")}
+    except UnreachableError:
+        raise
+    except LinkError:
+        return set()  # there is no such table, or it is another account's
+
+
 class Identity:
     """The number of one local table, read and kept within a transaction on the local server.
 

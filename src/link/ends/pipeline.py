@@ -21,6 +21,7 @@ from ..servers.site import Site
 from ..servers.sites import site_of, source_site
 from ..signals import ChangedError
 from .ends import Ends
+from .identity import linked_in
 from .linking import Link
 from .source import SOURCE_RIGHTS
 
@@ -190,6 +191,13 @@ class Links:
         with self.connect_local().catalogue() as catalogue:
             there = {(theirs, table) for theirs, ours in self._schemas() for table in catalogue.tables(ours)}
         return [name for name in graph.order() if name in there]
+
+    def linked(self) -> list[Name]:
+        """Those of them that are linked: of others, which only have such names, nothing is known, or asked."""
+        declared = self.declared()
+        with self.connect_local().session() as session:
+            linked = {theirs: linked_in(session, ours) for theirs, ours in self._schemas()}
+        return [(schema, table) for schema, table in declared if table in linked[schema]]
 
     def forget(self) -> None:
         """Look at the tables again before they are used the next time."""

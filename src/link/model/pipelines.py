@@ -1,12 +1,18 @@
-"""What operations on whole pipelines return: the sums, and by table what the same operation returns for one."""
+"""What operations on whole pipelines return: the sums, and by table what the same operation returns for one.
+
+Tables are called ``"schema.Class"``, as the source has them; those come first to which others refer.
+"""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
-from .results import PullResult
+from .results import RESTING, PullResult, Since, Status, VerifyResult
+from .states import State
 
 
 class PipelineResult(PullResult):
@@ -15,7 +21,7 @@ class PipelineResult(PullResult):
     Parameters
     ----------
     tables : mapping of str to PullResult
-        What was done of each table of the pull, those first to which others refer.
+        What was done of each table of the pull.
     seconds : float
         Wall time.
     dry_run : bool
@@ -24,8 +30,8 @@ class PipelineResult(PullResult):
     Attributes
     ----------
     tables : dict of str to PullResult
-        The tables by ``"schema.Class"``, as the source has them. All else are the sums; what names keys names those of
-        all tables, one after the other.
+        The tables by ``"schema.Class"``. All else are the sums; what names keys names those of all tables, one after
+        the other.
     """
 
     def __init__(self, tables: Mapping[str, PullResult], seconds: float = 0.0, dry_run: bool = False) -> None:
@@ -38,6 +44,104 @@ class PipelineResult(PullResult):
         """What is printed of each table in which something happened, and of all together."""
         told = {name: repr(each) for name, each in self.tables.items() if _has_happened(each)}
         return {**told, _number(self.tables): super().__repr__()}
+
+    def __repr__(self) -> str:
+        return _as_text(self._lines())
+
+    def _repr_html_(self) -> str:
+        return _as_html(self._lines())
+
+
+class PipelineStatus(Status):
+    """Counts of entities by state over all tables, and by table: a line each where it is printed.
+
+    Parameters
+    ----------
+    tables : mapping of str to Status
+        What was counted of each table.
+    title : str
+        The pipeline.
+
+    Attributes
+    ----------
+    tables : dict of str to Status
+        The tables by ``"schema.Class"``. All else is of all of them together.
+    """
+
+    def __init__(self, tables: Mapping[str, Status], title: str) -> None:
+        counts, busy = Counter[State](), Counter[State]()
+        for each in tables.values():
+            counts.update({state: each[state] for state in State})
+            busy.update(each.in_other_hands)
+        super().__init__(counts, title, busy, _since([each.since for each in tables.values()]))
+        self.tables = dict(tables)
+        self._title = title
+
+    def _rows(self) -> list[list[str]]:
+        """What is printed: the states that there are, a line of each table, and one of all."""
+        shown = [state for state in State if self[state] or state.value in RESTING]
+        lines = [*self.tables.items(), *([(_number(self.tables), self)] if len(self.tables) != 1 else [])]
+        return [["", *(s.value for s in shown)], *([name, *(f"{one[s]:,}" for s in shown)] for name, one in lines)]
+
+    def __repr__(self) -> str:
+        rows = self._rows()
+        first, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = (
+            "  ".join([f"{name:<{first}}", *(f"{n:>{width}}" for n, width in zip(numbers, widths, strict=True))])
+            for name, *numbers in rows
+        )
+        return "\n".join([self._title, *lines, *self.remarks])
+
+    def _repr_html_(self) -> str:
+        header, *rows = self._rows()
+        remarks = "".join(f"<p>{html.escape(remark)}</p>" for remark in self.remarks)
+        return f"<p>{html.escape(self._title)}</p>{_table(['table', *header[1:]], rows)}{remarks}"
+
+
+def _since(each: Iterable[Since]) -> Since:
+    """Since when, of several tables together."""
+    some = list(each)
+
+    def outermost(choose: Callable[[list[datetime]], datetime], name: str) -> datetime | None:
+        times = [time for since in some if (time := getattr(since, name)) is not None]
+        return choose(times) if times else None
+
+    return Since(
+        outermost(min, "first_pulled"),
+        outermost(max, "last_pulled"),
+        outermost(max, "last_refreshed"),
+        outermost(min, "flagged"),
+    )
+
+
+class PipelineVerification(VerifyResult):
+    """What a verification of a pipeline found; true when everything that is here of every table is equal.
+
+    Parameters
+    ----------
+    tables : mapping of str to VerifyResult
+        What was found of each table.
+    seconds : float
+        Wall time.
+
+    Attributes
+    ----------
+    tables : dict of str to VerifyResult
+        The tables by ``"schema.Class"``, each true when what is here of it is equal. All else are the sums; what names
+        keys names those of all tables, one after the other.
+    """
+
+    def __init__(self, tables: Mapping[str, VerifyResult], seconds: float = 0.0) -> None:
+        super().__init__(seconds=seconds)
+        self.tables = dict(tables)
+        for each in self.tables.values():
+            self.add(each)
+
+    def _lines(self) -> dict[str, str]:
+        return {
+            **{name: repr(each) for name, each in self.tables.items()},
+            _number(self.tables): self._told(lambda _: ""),
+        }
 
     def __repr__(self) -> str:
         return _as_text(self._lines())

@@ -156,6 +156,10 @@ def _when(time: datetime | None) -> str:
     return f"{time:%Y-%m-%d %H:%M:%S %Z}"
 
 
+#: The states that are printed whether there are some or not.
+RESTING = (State.UNSHARED.value, State.SHARED.value)
+
+
 class Status(Mapping[str, int]):
     """Counts of entities by state; prints as a small table.
 
@@ -179,6 +183,12 @@ class Status(Mapping[str, int]):
         self._counts = {state.value: counts.get(state, 0) for state in State}
         self._title = title
 
+    @property
+    def remarks(self) -> list[str]:
+        """What is printed below the counts: since when, and what running operations have in hand."""
+        since = str(self.since)
+        return [*([since] if since else []), *_in_other_hands(self)]
+
     def __getitem__(self, state: str | State) -> int:
         return self._counts[state.value if isinstance(state, State) else state]
 
@@ -190,10 +200,8 @@ class Status(Mapping[str, int]):
 
     def __repr__(self) -> str:
         width = max(map(len, self._counts))
-        resting = (State.UNSHARED.value, State.SHARED.value)
-        lines = [f"{name:<{width}}  {n:>12,}" for name, n in self._counts.items() if n or name in resting]
-        since = str(self.since)
-        return "\n".join([self._title, *lines, *([since] if since else []), *_in_other_hands(self)])
+        lines = [f"{name:<{width}}  {n:>12,}" for name, n in self._counts.items() if n or name in RESTING]
+        return "\n".join([self._title, *lines, *self.remarks])
 
     def _repr_html_(self) -> str:
         rows = "".join(f"<tr><td>{name}</td><td>{n:,}</td></tr>" for name, n in self._counts.items())
@@ -286,19 +294,40 @@ class VerifyResult:
     def __bool__(self) -> bool:
         return not self.differing and not self.missing and not self.damaged and not self.dangling
 
+    def add(self, part: VerifyResult) -> None:
+        """Count in what was found of another table.
+
+        Parameters
+        ----------
+        part : VerifyResult
+            What was found.
+        """
+        self.compared += part.compared
+        self.differing += part.differing
+        self.missing += part.missing
+        self.not_here += part.not_here
+        self.files += part.files
+        self.file_bytes += part.file_bytes
+        self.damaged += part.damaged
+        self.dangling += part.dangling
+
     def __repr__(self) -> str:
+        return self._told(_named)
+
+    def _told(self, named: Callable[[Sequence[object]], str]) -> str:
+        """In one line; what stands behind numbers is ``named`` so."""
         words = [
             f"compared {self.compared:,}",
-            f"{len(self.differing):,} differing{_named(self.differing)}",
-            f"{len(self.missing):,} missing{_named(self.missing)}",
+            f"{len(self.differing):,} differing{named(self.differing)}",
+            f"{len(self.missing):,} missing{named(self.missing)}",
         ]
         if self.dangling:
-            words.append(f"{len(self.dangling):,} dangling{_named(self.dangling)}")
+            words.append(f"{len(self.dangling):,} dangling{named(self.dangling)}")
         if self.not_here:
             words.append(f"not compared, for they are not here: {', '.join(self.not_here)}")
         if self.files or self.damaged:
             words.append(f"files {self.files:,} ({_size(self.file_bytes)})")
-            words.append(f"{len(self.damaged):,} damaged{_named(self.damaged)}")
+            words.append(f"{len(self.damaged):,} damaged{named(self.damaged)}")
         return ", ".join([*words, f"{self.seconds:.1f} s"])
 
 

@@ -208,6 +208,9 @@ class Segment:
 
     def checksum(self, session: Session, alike: bool) -> tuple[int, int]:
         """Count and checksum of the keys."""
-        checksum = self.rows.dialect.key_checksum(self.rows.pairs, alike)
-        count, digest = session.query(*self.selecting(f"COUNT(*), {checksum}"))[0]
+        count, digest = session.query(*self.checking(alike))[0]
         return int(count), int(digest or 0)
+
+    def checking(self, alike: bool) -> Sql:
+        """SELECT count and checksum of the keys."""
+        return self.selecting(f"COUNT(*), {self.rows.dialect.key_checksum(self.rows.pairs, alike)}")

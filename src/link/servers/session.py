@@ -20,6 +20,8 @@ from .dialect import Dialect
 
 #: Rows travel in blocks of about this many bytes: a chunk of small rows in one, for each waits for its answer.
 BLOCK_BYTES = 8_000_000
+#: So many statements that each ask for one row are made one.
+ASKED_AT_ONCE = 100
 #: Seconds that the server may take to undo what an ended session has done.
 END_WITHIN = 60
 
@@ -75,6 +77,16 @@ class Session(ABC):
     @abstractmethod
     def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a statement that returns rows."""
+
+    def query_each(self, statements: Sequence[Sql]) -> list[tuple[Any, ...]]:
+        """The rows of statements that return one each, all of them alike: many are asked by one."""
+        found: dict[int, tuple[Any, ...]] = {}
+        for start in range(0, len(statements), ASKED_AT_ONCE):
+            some = list(enumerate(statements[start : start + ASKED_AT_ONCE], start))
+            union = " UNION ALL ".join(f"SELECT {n}, {sql.removeprefix('SELECT ')}" for n, (sql, _) in some)
+            rows = self.query(union, [arg for _, (_, args) in some for arg in args])
+            found |= {int(row[0]): row[1:] for row in rows}
+        return [found[n] for n in range(len(statements))]
 
     @abstractmethod
     def execute(self, sql: str, args: Sequence[Any] = ()) -> int:

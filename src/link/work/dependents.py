@@ -13,8 +13,8 @@ from typing import Any
 
 from .. import host
 from ..ends.ends import Ends
-from ..ends.identity import TABLE
-from ..errors import DefinitionError, LinkError, PrivilegeError, UnreachableError
+from ..ends.identity import linked_in
+from ..errors import DefinitionError, PrivilegeError
 from ..model.keys import as_datajoint
 from ..model.ranges import Key, Range
 from ..model.results import Dependents
@@ -97,7 +97,7 @@ class Descent:
         with self.site.in_one_session():
             names = host.dependents(self.site.connection, sorted(self._own))
         catalogue = self.site.catalogue_type(session)
-        self._linked = {schema: self._linked_in(schema) for schema in dict.fromkeys(schema for schema, _ in names)}
+        self._linked = {schema: linked_in(session, schema) for schema in dict.fromkeys(schema for schema, _ in names)}
         self.nodes = [self._node(catalogue.table(*name), n, names) for n, name in enumerate(names)]
         self._by_name = {(node.table.schema, node.table.name): node for node in self.nodes}
         self._listed = [node for node in self.nodes if node.is_listed]
@@ -109,16 +109,6 @@ class Descent:
     def _beside(self) -> str:
         """The schema beside whose tables the temporary ones are."""
         return self.links[0].mapping.local.master.schema
-
-    def _linked_in(self, schema: str) -> set[str]:
-        """The linked tables of a schema, as far as the account may know."""
-        name = self.session.dialect.full_name(schema, TABLE)
-        try:
-            return {str(linked) for (linked,) in self.session.query(f"SELECT name FROM {name}")}
-        except UnreachableError:
-            raise
-        except LinkError:
-            return set()  # there is no such table, or it is another account's
 
     def _node(self, table: Table, number: int, names: Sequence[tuple[str, str]]) -> Node:
         beside = [name for schema, name in names if schema == table.schema]

@@ -9,47 +9,84 @@ import heapq
 import logging
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from ..ends.ends import Ends
-from ..errors import PrivilegeError
+from ..errors import ConfigError, PrivilegeError
 from ..files.checking import ENTITIES, Checker
+from ..model.graph import Name, label
 from ..model.keys import as_dict
+from ..model.pipelines import PipelineVerification
 from ..model.ranges import ALL, Key, Selection
 from ..model.results import Dangling, VerifyResult
 from ..model.states import SHARED
 from ..servers.keyed import Keyed, Segment
 from .comparing import Comparison, Looked
 from .differences import differences
-from .run import Run
+from .run import Run, Runs
 
 logger = logging.getLogger("link")
 
 
 def verify(
     ends: Ends,
-    selection: Selection = ALL,
-    *,
-    files: bool = False,
-    sample: int | None = None,
-    display_progress: bool = False,
-    transfers: int = 8,
+    selection: Selection,
+    look: Look,
 ) -> VerifyResult:
     """Compare the selected shared entities; see :meth:`link.Source.verify`."""
-    started, result = time.monotonic(), VerifyResult()
     with Run(ends) as run:
-        both = Comparison(run)
-        result.not_here = list(run.mapping.not_here)
-        for looked in differences(both, selection):
-            _tell(both, looked, result)
-        if not selection:
-            result.dangling = _dangling(run)
-        if files:
-            with Checker(run.mapping, ends.routes, run.name, transfers, result, display_progress) as checker:
-                for keys in _having_files(both, checker, selection, sample):
-                    _check_files(both, checker, keys, result)
+        return _verify(run, selection, look)
+
+
+def verify_each(ends: Mapping[Name, Ends], look: Look) -> PipelineVerification:
+    """Compare all shared entities of several links; see :meth:`link.Pipeline.verify`."""
+    started = time.monotonic()
+    if not ends:
+        return PipelineVerification({})
+    with Runs(ends) as runs:
+        found = {label(name): _verify(run, ALL, look) for name, run in runs.runs.items()}
+    return PipelineVerification(found, time.monotonic() - started)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How files are looked at; see :meth:`link.Source.verify`.
+
+    Raises
+    ------
+    ConfigError
+        An argument makes no sense.
+    """
+
+    files: bool = False
+    sample: int | None = None
+    display_progress: bool = False
+    transfers: int = 8
+
+    def __post_init__(self) -> None:
+        if self.sample is not None and not self.files:
+            raise ConfigError("sample= says of how many entities the files are read: verify(files=True, sample=...).")
+        for name, value in (("sample", self.sample), ("transfers", self.transfers)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, not {value!r}.")
+
+
+def _verify(run: Run, selection: Selection, look: Look) -> VerifyResult:
+    """Compare the selected shared entities of one link."""
+    started, result, both = time.monotonic(), VerifyResult(), Comparison(run)
+    result.not_here = list(run.mapping.not_here)
+    for looked in differences(both, selection):
+        _tell(both, looked, result)
+    if not selection:
+        result.dangling = _dangling(run)
+    if look.files:
+        routes = run.ends.routes
+        with Checker(run.mapping, routes, run.name, look.transfers, result, look.display_progress) as checker:
+            for keys in _having_files(both, checker, selection, look.sample):
+                _check_files(both, checker, keys, result)
     result.seconds = time.monotonic() - started
-    logger.info("%s: %r", ends.name, result)
+    logger.info("%s: %r", run.name, result)
     return result
 
 

@@ -1,0 +1,125 @@
+"""What a whole pipeline is: `status`, `verify`, `repair` and `refresh` over all its tables, on real servers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from diamond import TABLES, Entity, Servers, ancestors, made
+from lab import Lab
+from recorder import Statement
+
+from link import ConfigError, State
+
+
+@pytest.fixture
+def diamond(lab: Lab) -> Iterator[Servers]:
+    """The diamond, filled at the source; nothing of it is here."""
+    with ExitStack() as stack:
+        yield filled(lab, stack)
+
+
+def filled(lab: Lab, stack: ExitStack) -> Servers:
+    world = Servers(lab, stack)
+    world.put(False, made())
+    return world
+
+
+def table(world: Servers, letter: str) -> Any:
+    """A table of the source as a selection."""
+    return getattr(world.lab_a.source[world.theirs[TABLES[letter].schema]], letter)
+
+
+def label(world: Servers, letter: str) -> str:
+    """The table as results name it."""
+    return f"{world.theirs[TABLES[letter].schema]}.{letter}"
+
+
+def here(world: Servers, letter: str, part: str = "") -> str:
+    """The full name of a local table, or of a part."""
+    name = f"{TABLES[letter].name}__{part}" if part else TABLES[letter].name
+    return f"{world.ours[TABLES[letter].schema]}.{name}"
+
+
+def counted(world: Servers) -> dict[str, dict[str, int]]:
+    """The states that there are in each table, by its letter, as the test itself looks them up."""
+    found = {letter: Counter[str]() for letter in TABLES}
+    for (letter, _), state in world.states().items():
+        assert state
+        found[letter][state.value] += 1
+    return {letter: dict(states) for letter, states in found.items()}
+
+
+def told(world: Servers, status: Any) -> dict[str, dict[str, int]]:
+    """The same, as a status tells it."""
+    return {letter: {s: n for s, n in status.tables[label(world, letter)].items() if n} for letter in TABLES}
+
+
+# status
+
+
+def test_status_of_each_table(diamond: Servers, statements: list[Statement]) -> None:
+    """At rest; then with whatever people do to local tables by plain SQL or plain classes, and what the source asks."""
+    world, lab_a = diamond, diamond.lab_a
+    assert lab_a.status().tables == {} and not lab_a.verify().tables
+    assert not world.helpers()  # nothing is created for that
+    lab_a.pull(table(world, "D") & "a = 0")
+    lab_a.status()
+    statements.clear()
+    status = lab_a.status()
+    alone = len(statements)
+    assert told(world, status) == counted(world)
+    assert status[State.SHARED] == len(ancestors(made(), [("D", (0, b, d)) for b in range(2) for d in range(2)]))
+    assert sum(status.values()) == len(made()) and repr(status).splitlines()[-2].startswith("4 tables ")
+    # All that is at rest is counted by the same statements.
+    asked = [s.sql for s in statements if s.sql.startswith("SELECT 0, ")]
+    assert len(asked) == 5 and all(sql.count(" UNION ALL ") == len(TABLES) - 1 for sql in asked)
+    assert not [s for s in statements[:alone] if "COUNT(*)" in s.sql and s.sql not in asked]
+
+    world.take(True, [("D", (0, 1, 1))])
+    world.put(True, {("D", (0, 1, 9)): Entity((None, "made here")), ("B", (1, 0)): Entity(("other",))})
+    world.put(True, {("D", (1, 0, 0)): Entity((None, "here as well"))})
+    world.flag(("C", (0,)))
+    for deep in (False, True):
+        status = lab_a.status(deep=deep)
+        assert told(world, status) == counted(world)
+    states = {state: number for state, number in status.items() if number}
+    assert states == {"Unshared": 19, "Unheld": 2, "Shared": 9, "Tainted": 1, "Vanished": 1, "Local-only": 1}
+    assert "Vanished" in status._repr_html_() and "flagged since" in repr(status)
+
+
+# verify
+
+
+def test_verify_each_table(diamond: Servers) -> None:
+    """What differs is told by table; rows made here are nobody's to compare; nothing dangles unseen."""
+    world, lab_a = diamond, diamond.lab_a
+    lab_a.pull(table(world, "D"))
+    world.put(True, {("D", (0, 1, 9)): Entity((None, "made here"))})
+    result = lab_a.verify()
+    assert result and result.compared == len(ancestors(made(), [name for name in made() if name[0] == "D"]))
+    assert all(result.tables.values()) and next(iter(result.tables)) == label(world, "A")
+
+    world.sql(world.there, f"UPDATE {world.theirs['first']}.b__piece SET size = 99 WHERE a = 1 AND b = 1 AND piece = 1")
+    world.sql(world.here, f"UPDATE {here(world, 'C')} SET note = 'mine' WHERE c = 2")
+    world.take(True, [("D", (2, 0, 0))])
+    off, on = ("foreign_key_checks = 0", "foreign_key_checks = 1")
+    if world.lab.local_kind == "postgresql":
+        off, on = (f"session_replication_role = {role}" for role in ("replica", "DEFAULT"))
+    world.sql(world.here, f"SET {off}", f"DELETE FROM {here(world, 'C')} WHERE c = 3", f"SET {on}")
+    result = lab_a.verify()
+    by_letter = {letter: result.tables[label(world, letter)] for letter in TABLES}
+    assert not result and {letter for letter, each in by_letter.items() if each} == {"A"}
+    assert by_letter["B"].differing == [{"a": 1, "b": 1}]
+    assert (by_letter["C"].differing, by_letter["C"].missing) == ([{"c": 2}], [{"c": 3}])
+    assert by_letter["D"].missing == [{"a": 2, "b": 0, "d": 0}]
+    lost = [name[1] for name, entity in made().items() if name[0] == "D" and entity.row[0] == 3]
+    assert sorted(tuple(found.key.values()) for found in by_letter["D"].dangling) == sorted(lost)
+    assert {found.parent for found in result.dangling} == {here(world, "C")}
+    lines = repr(result).splitlines()
+    assert len(lines) == 5 and "2 differing, 2 missing" in lines[-1] and "{'a': 1, 'b': 1}" in lines[1]
+    with pytest.raises(ConfigError, match="sample="):
+        lab_a.verify(sample=3)
