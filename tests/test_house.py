@@ -36,6 +36,7 @@ FLOORS = (
         "link.selections",
         "link.view",
         "link.api",
+        "link.drawing",
         "link.namespaces",
         "link.choosing",
         "link.pipeline",

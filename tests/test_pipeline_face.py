@@ -200,3 +200,23 @@ def test_what_is_here(lab: Lab) -> None:
     Unit.drop_quick()
     with pytest.raises(LinkError, match=r"is not there any more(?s:.*)A pull of \w+_ephys\.Unit makes it"):
         Unit()
+
+
+def test_diagram(lab: Lab) -> None:
+    """DataJoint's, of all schemas; and with a line of text at some tables."""
+    labs.build(lab)
+    lab_a = labs.pipeline(lab)
+    diagram, ephys = lab_a.diagram(), f"{lab.prefix}_ephys"
+    assert isinstance(diagram, dj.Diagram) and len(diagram.nodes_to_show) == 12
+    shown = diagram.make_mermaid()
+    assert f'subgraph {ephys}["{ephys}"]' in shown and f"{ephys}_Unit([Unit]):::imported" in shown
+    assert '"' + ephys + '.Unit"' in diagram.make_dot().to_string()
+    texts = {(ephys, "_unit"): "3 new", (ephys, "session"): "5 new"}
+    some = lab_a._theirs.drawing(texts)
+    assert len(some.nodes_to_show) == 4
+    assert f"{ephys}_Unit([Unit<br/>3 new])" in some.make_mermaid()
+    drawn = some.make_dot().to_string()
+    assert "Unit<br/>3 new" in drawn and "<u>Session</u><br/>5 new" in drawn
+    with pytest.raises(LinkError, match=r"graphviz(?s:.*)make_mermaid"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", "")
+        some.svg_string()

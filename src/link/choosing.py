@@ -16,7 +16,15 @@ from .model.graph import Edge, Name, Outside
 from .model.ranges import ALL, Selection
 from .model.schema import Table
 from .namespaces import LocalSchema, SourceTable, Theirs
-from .queries import Occurrence, UnfollowedError, diagram_connection, occurrences, restricted_tables, schema_and_table
+from .queries import (
+    Occurrence,
+    UnfollowedError,
+    diagram_connection,
+    is_diagram,
+    occurrences,
+    restricted_tables,
+    schema_and_table,
+)
 from .selections import require_matched
 
 #: Of each group that is chosen from: conditions, one of which is to be true.
@@ -60,7 +68,7 @@ def _chosen(theirs: Theirs, selection: Any) -> Iterator[tuple[Name, Selection]]:
         selection = selection()
     if isinstance(selection, QueryExpression):
         yield from _of_query(theirs, selection)
-    elif isinstance(selection, dj.Diagram):
+    elif is_diagram(selection):
         tables = restricted_tables(selection)
         if not tables:
             raise ConfigError(
@@ -141,7 +149,7 @@ def _require_theirs(theirs: Theirs, selection: Any) -> None:
             f"{named} is what is here; what is to be pulled is selected at the source.",
             f"Write source.{named} of the pipeline, restricted by the source's attributes.",
         )
-    if isinstance(selection, dj.Diagram):
+    if is_diagram(selection):
         connection = diagram_connection(selection)
     elif isinstance(selection, QueryExpression) or (
         isinstance(selection, type) and issubclass(selection, QueryExpression)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -106,7 +106,39 @@ class Theirs:
 
     def context(self) -> dict[str, Any]:
         """The schemas as DataJoint looks for classes in."""
-        return {schema: SourceSchema(self, schema) for schema in {schema for schema, _ in self.graph().groups}}
+        return {schema: SourceSchema(self, schema) for schema in sorted({name[0] for name in self.graph().groups})}
+
+    def drawing(self, texts: Mapping[Name, str] | None = None) -> dj.Diagram:
+        """A diagram of all groups; or of some, each with a line of text.
+
+        Raises
+        ------
+        CycleError
+            Tables stand on one another in a circle, with which DataJoint cannot work.
+        NotFoundError
+            There are no tables.
+        """
+        from .drawing import Drawing
+
+        graph, connection = self.graph(), self.links.connect_source().connection
+        if not graph.groups:
+            raise NotFoundError("There are no tables in the schemas of this pipeline.", "Are their names right?")
+        chosen = graph.groups if texts is None else texts
+        tables = [table for name in chosen for table in graph.groups[name].tables]
+        shown = {host.full_name(connection, table.schema, table.name) for table in tables}
+        with self.without_circles():
+            return Drawing(self.context(), shown, {label(name): text for name, text in (texts or {}).items()})
+
+    @contextlib.contextmanager
+    def without_circles(self) -> Iterator[None]:
+        """Tell of the circle in which tables stand on one another, where DataJoint says no more than that it fails."""
+        try:
+            yield
+        except LinkError:
+            raise
+        except Exception:
+            self.graph().order()
+            raise
 
 
 def _require_fit(links: Links, graph: Graph) -> None:
@@ -198,7 +230,8 @@ class SourceTable(ReadOnly, FreeTable, metaclass=SourceMeta):
     def describe(self, context: Any = None, printout: bool = False) -> str:
         """The definition of the table, which names the source's tables by their schemas and classes."""
         named = self._theirs.context() if context is None else context
-        return str(super().describe(context=named, printout=printout))  # type: ignore[no-untyped-call]
+        with self._theirs.without_circles():
+            return str(super().describe(context=named, printout=printout))  # type: ignore[no-untyped-call]
 
     def __repr__(self) -> str:
         return str(super(FreeTable, self).__repr__())  # type: ignore[no-untyped-call]

@@ -6,6 +6,8 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
+import datajoint as dj
+
 from .choosing import chosen, keys_to_cut
 from .config import LocalStore, PipelineSpec, make_pipeline_spec, require_conflicts
 from .ends.pipeline import Links
@@ -108,6 +110,22 @@ class Pipeline:
         spec = self._spec
         pairs = ", ".join(theirs if theirs == ours else f"{theirs} as {ours}" for theirs, ours in spec.schemas)
         return f"<pipeline of {spec.address.host}: {pairs}; held in {spec.helper_schema} there>"
+
+    def diagram(self) -> dj.Diagram:
+        """The source's tables and their foreign keys, as far as the link user sees them.
+
+        Returns
+        -------
+        datajoint.Diagram
+            Drawn in a notebook; ``make_mermaid()`` and ``save()`` are DataJoint's.
+
+        Raises
+        ------
+        CycleError
+            Tables stand on one another in a circle.
+        """
+        with final():
+            return self._theirs.drawing()
 
     def pull(
         self,

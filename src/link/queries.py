@@ -8,6 +8,7 @@ in the result, whatever has been joined, renamed, restricted, limited or counted
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -142,6 +143,12 @@ def _paired(query: Any, columns: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 # diagrams
+
+
+def is_diagram(given: Any) -> bool:
+    """Whether something is a diagram; the libraries that draw them are slow to import, and loaded by who makes one."""
+    drawing = sys.modules.get("datajoint.diagram")
+    return drawing is not None and isinstance(given, drawing.Diagram)
 
 
 def diagram_connection(diagram: Any) -> Any:
