@@ -206,10 +206,7 @@ def pipeline(lab: Lab, **changes: Any) -> Pipeline:
     return Pipeline(host, options.pop("schemas"), options.pop("helper_schema"), **options)
 
 
-def everything(lab: Lab, of: Pipeline) -> Any:
-    """What pulls all tables of a pipeline."""
-    from functools import partial
-    from types import SimpleNamespace
-
+def everything(lab: Lab, of: Pipeline) -> list[Any]:
+    """What selects all tables of a pipeline."""
     source: Any = of.source
-    return SimpleNamespace(pull=partial(of.pull, *(source[f"{lab.prefix}_{name}"] for name in SCHEMAS)))
+    return [source[f"{lab.prefix}_{name}"] for name in SCHEMAS]

@@ -29,6 +29,8 @@ Every message says what happened, where (server, table, key) and what to do abou
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from datajoint import DataJointError
 
 
@@ -51,6 +53,27 @@ class LinkError(DataJointError):
     def __reduce__(self) -> tuple[type[LinkError], tuple[str, str | None]]:
         # So that an error of a worker process arrives as it was.
         return type(self), (self.what, self.hint)
+
+
+def told_together(attempts: Iterable[Callable[[], None]]) -> None:
+    """Make several attempts, and raise all that is wrong as one error; a server that is away is told at once."""
+    errors = list[LinkError]()
+    for attempt in attempts:
+        try:
+            attempt()
+        except UnreachableError:
+            raise
+        except LinkError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        kinds = {type(error) for error in errors}
+        kind = kinds.pop() if len(kinds) == 1 else DefinitionError
+        whats, hints = (
+            list(dict.fromkeys(filter(None, told))) for told in zip(*((e.what, e.hint) for e in errors), strict=True)
+        )
+        raise kind("\n".join(whats), "\n  → ".join(hints) or None) from errors[0]
 
 
 class ConfigError(LinkError):

@@ -24,14 +24,14 @@ ALTER TABLE `held`.`unit_outbound` COMMENT='Rows held by Lab B [datajoint-link]'
 CREATE TABLE `here`.`~link` (name VARCHAR(64) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY, number CHAR(16) CHARACTER
     SET ascii NOT NULL, place VARCHAR(2000) CHARACTER
-    SET utf8mb4 NOT NULL, tie VARCHAR(2000) CHARACTER
+    SET utf8mb4 NOT NULL, tie TEXT CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin NULL) ENGINE=InnoDB ROW_FORMAT=DYNAMIC;
 
 -- let it hold ties
 SET SESSION lock_wait_timeout = 3;
 
 -- let it hold ties
-ALTER TABLE `here`.`~link` ADD COLUMN tie VARCHAR(2000) CHARACTER
+ALTER TABLE `here`.`~link` ADD COLUMN tie TEXT CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin NULL;
 
 -- create the table with edits

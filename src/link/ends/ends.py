@@ -16,7 +16,7 @@ from ..model.schema import Table
 from ..servers.dialect import plain
 from ..servers.session import Session
 from ..servers.site import Site
-from .local import another_heading, other_parts, unfit
+from .complaints import another_heading, other_parts, unfit
 
 logger = logging.getLogger("link")
 

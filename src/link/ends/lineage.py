@@ -6,7 +6,9 @@ The origin of an attribute is found along the source's foreign keys, as far as t
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as Map
 
 from .. import host
 from ..config import LinkSpec
@@ -21,21 +23,53 @@ from ..servers.site import Site
 logger = logging.getLogger("link")
 
 
-def record_lineage(source: Site, local: Site, mapping: Mapping) -> None:
-    """Tell DataJoint where the attributes of local tables come from, so that linked tables join with one another."""
-    pairs = [(pair.there, pair.here) for pair in mapping.tables]
-    pairs += [(mapping.source.master, part) for part in mapping.own_parts]
-    with source.catalogue() as catalogue:
-        entries = [
-            # Two labs may well have schemas of one name: the server is part of the origin, however it was reached.
-            (here.name, name, f"{source.facts.name}/{origin}")
-            for there, here in pairs
-            for name, origin in origins(catalogue, there, here.names).items()
-        ]
-    with local.turn, local.in_our_words():
+def record_lineage(source: Site, local: Site, made: Sequence[tuple[LinkSpec, Mapping]]) -> None:
+    """Tell DataJoint where the attributes of local tables come from, so that linked tables join with one another.
+
+    Parameters
+    ----------
+    source, local : Site
+        Both ends.
+    made : sequence of tuple
+        The tables of links, of those first to whose others refer.
+    """
+    with local.turn, local.in_our_words(), source.catalogue() as catalogue:
         if not local.in_transaction():
             local.revive()  # it has rested while the tables were found and made
-        host.record_lineage(local.connection, mapping.local.master.schema, entries)
+        referred = {k.schema for spec, m in made if spec.mirror for t in m.local.tables for k in t.foreign_keys}
+        known = dict[str, str]()
+        for schema in sorted(referred):
+            known |= host.recorded_lineage(local.connection, schema)
+        entries = defaultdict[str, list[tuple[str, str, str]]](list)
+        for spec, mapping in made:
+            pairs = [(pair.there, pair.here) for pair in mapping.tables]
+            pairs += [(mapping.source.master, part) for part in mapping.own_parts]
+            for there, here in pairs:
+                # Two labs may well have schemas of one name: the server is part of the origin, however it was reached.
+                found = {n: f"{source.facts.name}/{o}" for n, o in origins(catalogue, there, here.names).items()}
+                if spec.mirror:
+                    found = _local_origins(there, here, found, known)
+                    known |= {f"{here.schema}.{here.name}.{name}": origin for name, origin in found.items()}
+                entries[here.schema] += [(here.name, name, origin) for name, origin in found.items()]
+        for schema, told in entries.items():
+            host.record_lineage(local.connection, schema, told)
+
+
+def _local_origins(there: Table, here: Table, elsewhere: Map[str, str], known: Map[str, str]) -> dict[str, str]:
+    """Where attributes of a local table come from that is what the source's is: as if it had been declared here.
+
+    From the local tables that it refers to, therefore; and from the source only along foreign keys that are not here.
+    """
+    cut = {column for key in there.foreign_keys for column in key.columns}
+    found = dict[str, str]()
+    for name, origin in elsewhere.items():
+        key = next((key for key in here.foreign_keys if name in key.columns), None)
+        if key:
+            parent = f"{key.schema}.{key.table}.{key.referred[key.columns.index(name)]}"
+            found[name] = known.get(parent, parent)
+        else:
+            found[name] = origin if name in cut else f"{here.schema}.{here.name}.{name}"
+    return found
 
 
 def renew_lineage(source: Site, session: Session, catalogue: Catalogue, spec: LinkSpec, names: Sequence[str]) -> None:

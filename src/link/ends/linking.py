@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import threading
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import datajoint as dj
 
 from .. import host
 from ..config import LinkSpec, credentials
-from ..errors import ConfigError, LinkError
+from ..errors import ConfigError, LinkError, told_together
 from ..files.columns import relabelled
 from ..files.routes import Routes
 from ..holds.helper import provide_helper
 from ..holds.parts import holds_of
 from ..model.backends import BACKENDS
 from ..model.readers import Reader
-from ..model.schema import Column, Group, part_names
+from ..model.schema import Column, Group, Table, part_names
 from ..model.states import HELD
 from ..servers.rights import LINEAGE
+from ..servers.session import Session
 from ..servers.site import Site
 from ..servers.sites import site_of, source_site
 from ..signals import ChangedError
 from .browsing import read_heading
+from .declaration import Order
 from .edits import Edits
 from .ends import Ends, masters_of
-from .local import declare
+from .local import Made, declare
 from .source import find_source, require_readable, require_types
 
 logger = logging.getLogger("link")
@@ -140,18 +143,16 @@ class Link:
         LinkError
             Whatever does not fit. Nothing has been changed then on either server.
         """
-        with self._lock:
-            if self._ends is None:
-                self._ends = self._open()
-            return self._ends
+        return open_together([self])[0]
 
     def take_over(self) -> Ends:
         """Open, and let the helper table serve the local table whatever it has served before, at this place."""
         with self._lock:
-            self._ends = self._open(take_over=True)
-            return self._ends
+            self._ends = None
+            return open_together([self], take_over=True)[0]
 
-    def _open(self, take_over: bool = False) -> Ends:
+    def _ask(self) -> _Asked:
+        """What is to be found, checked and created at both ends; asks, and changes nothing."""
         spec, local = self.spec, self.connect_local()
         if spec.for_legacy and not BACKENDS[host.backend(local.connection)].has_legacy:
             raise ConfigError(
@@ -165,31 +166,33 @@ class Link:
         for site in (source, local):
             site.require_fit()
         group, unlinkable = self._linkable(self.find_source(), routes)
-        mapping, helper, was_at = declare(
-            source,
-            local,
+        order = Order(
             spec,
             group,
             functools.partial(relabelled, local_names=routes.local_names),
             functools.partial(provide_helper, source, local, spec, group.master, self.find_origins),
-            take_over,
         )
-        mapping = replace(mapping, unlinkable=unlinkable)
+        return _Asked(order, routes, unlinkable)
+
+    def _keep(self, asked: _Asked, made: Made[Table], there: Session, here: Session) -> Ends:
+        """Keep what has been found and made, with what the tables are now."""
+        spec, source, local, routes = self.spec, self.connect_source(), self.connect_local(), asked.routes
+        mapping = replace(made.mapping, unlinkable=asked.unlinkable)
         routes.require_named(Group(mapping.tables[0].there, tuple(pair.there for pair in mapping.tables[1:])))
-        holds = holds_of(source.dialect, mapping.source.master, helper, spec.layout)
-        with source.session() as there, local.session() as here:
-            outlines = (
-                source.catalogue_type(there).outline(masters_of(spec, group.master, local=False)),
-                local.catalogue_type(here).outline(masters_of(spec, group.master, local=True)),
-            )
-            held = holds.saying(HELD).count(there) if mapping.new else 0
+        holds = holds_of(source.dialect, mapping.source.master, made.other, spec.layout)
+        outlines = (
+            source.catalogue_type(there).outline(masters_of(spec, mapping.source.master, local=False)),
+            local.catalogue_type(here).outline(masters_of(spec, mapping.source.master, local=True)),
+        )
+        held = holds.saying(HELD).count(there) if mapping.new else 0
         if held:
             logger.warning(
                 "%s: the local table %s.%s was not there and has been made anew, empty; %d entities are held at the "
                 "source: pull() fetches them again, repair(vanished='release', dry_run=False) lets them go",
                 *(spec.class_name, spec.local_schema, spec.table_name, held),
             )
-        return Ends(spec, source, local, mapping, holds, routes, helper, outlines, was_at)
+        self._ends = Ends(spec, source, local, mapping, holds, routes, made.other, outlines, made.was_at)
+        return self._ends
 
     def _linkable(self, group: Group, routes: Routes) -> tuple[Group, tuple[str, ...]]:
         """The source's tables without columns that cannot be linked, and these.
@@ -230,3 +233,57 @@ class Link:
             logger.info("%s: %s", self.spec.class_name, change.what)
             self.forget()
         return operation(self.open())
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a link asks for at both ends.
+
+    Attributes
+    ----------
+    order : Order
+        The local tables, and meanwhile the helper table.
+    routes : Routes
+        Where files go.
+    unlinkable : tuple of str
+        Columns of the source, with their tables, that cannot be linked.
+    """
+
+    order: Order[Table]
+    routes: Routes
+    unlinkable: tuple[str, ...]
+
+
+def open_together(links: Sequence[Link], take_over: bool = False) -> list[Ends]:
+    """Both ends of links that go from one server to one other; what is missing is created, all of it or nothing.
+
+    Parameters
+    ----------
+    links : sequence of Link
+        Those first whose local tables others refer to.
+    take_over : bool
+        Whether the helper tables serve the local tables whatever they have served before.
+
+    Raises
+    ------
+    LinkError
+        All that does not fit. Nothing has been changed then on either server.
+    """
+    with contextlib.ExitStack() as stack:
+        for link in sorted(links, key=id):
+            stack.enter_context(link._lock)
+        closed = [link for link in links if link._ends is None]
+        if closed:
+            asked = dict[int, _Asked]()
+
+            def ask(link: Link) -> None:
+                asked[id(link)] = link._ask()
+
+            told_together(functools.partial(ask, link) for link in closed)
+            source, local = closed[0].connect_source(), closed[0].connect_local()
+            known = [table for link in links if link._ends for table in link._ends.mapping.local.tables]
+            made = declare(source, local, [asked[id(link)].order for link in closed], known, take_over)
+            with source.session() as there, local.session() as here:
+                for link, tables in zip(closed, made, strict=True):
+                    link._keep(asked[id(link)], tables, there, here)
+        return [link._ends for link in links if link._ends]

@@ -22,7 +22,7 @@ from ..servers.sites import site_of, source_site
 from ..signals import ChangedError
 from .ends import Ends
 from .identity import linked_in
-from .linking import Link
+from .linking import Link, open_together
 from .source import SOURCE_RIGHTS
 
 T = TypeVar("T")
@@ -177,13 +177,12 @@ class Links:
         order = graph.order(chosen)
         self.require_known(graph, chosen)
         keys = frozenset((each.table.schema, each.table.name, each.key.columns) for each in cut)
-        opened = dict[Name, Ends]()
-        for name in order:
-            link = self.link(name)
-            if link.spec.mirror and link.spec.mirror != Mirror(self._schemas(), keys):
-                link.respecify(replace(link.spec, mirror=Mirror(self._schemas(), keys)))
-            opened[name] = link.open()
-        return opened
+        mirror = Mirror(self._schemas(), keys)
+        links = [self.link(name) for name in order]
+        for link in links:
+            if link.spec.mirror != mirror:
+                link.respecify(replace(link.spec, mirror=mirror))
+        return dict(zip(order, open_together(links), strict=True))
 
     def declared(self) -> list[Name]:
         """The groups of the source whose local tables are there."""

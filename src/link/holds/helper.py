@@ -31,6 +31,7 @@ from ..servers.session import Session, lock_number
 from ..servers.site import Site
 from .guests import welcome_guests
 from .serving import Served, require_one
+from .undoing import Undoing
 
 logger = logging.getLogger("link")
 
@@ -108,6 +109,8 @@ class _Provider:
         failed = f"Cannot create the helper table {self.schema}.{self.name} at the source"
         # Links may well be used for the first time at once: the others wait, and find the schema and its types there.
         self.session.lock((lock_number(self.schema), 0), wait=True)
+        undoing = Undoing(self.source, self.catalogue, self.schema, [self.name, *self.parts], self._columns)
+        self.serves.undo = undoing.undo
         # What was let go of by another helper table is known there by the number that it had.
         self.serves.get_number(anew=self.serves.tie is None)
         self.serves.told = True
@@ -127,14 +130,17 @@ class _Provider:
                 self.serves.told = False
                 raise DefinitionError(f"{failed}: {error.what}") from error
 
+    @property
+    def _columns(self) -> HelperColumns:
+        return {**self.layout.labels, **self.layout.hidden}
+
     def _creating(self, source: Table) -> Iterator[str]:
         define = self.source.definitions
         if not self.catalogue.has_schema(self.schema):
             yield define.create_schema(self.schema)
         there = self.catalogue.tables(self.schema)
         if self.name not in there:
-            columns: HelperColumns = {**self.layout.labels, **self.layout.hidden}
-            yield from define.create_helper(source, self.schema, self.name, columns, self._comment_over(""))
+            yield from define.create_helper(source, self.schema, self.name, self._columns, self._comment_over(""))
             if self.layout.times:
                 yield from define.note_flags(self.schema, self.name, source.primary_key)
         for part in self.parts:

@@ -40,6 +40,8 @@ class Served:
         Whether the source may have been told of its number.
     complaint : LinkError or None
         Why the link shall not begin: raised where the helper table would have to be created.
+    undo : callable or None
+        Takes back a helper table that has been created for it.
     """
 
     number: str | None
@@ -52,6 +54,7 @@ class Served:
     may_be_copy: bool = False
     told: bool = False
     complaint: LinkError | None = None
+    undo: Callable[[], None] | None = None
 
     def is_meant_by(self, told: Told) -> bool:
         """Whether a comment is about this table, or about none.

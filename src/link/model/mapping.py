@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping as Map
 from dataclasses import dataclass, replace
 
 from .kinds import Kind, marker, with_marker
@@ -166,6 +167,34 @@ def mirrored(source: Group, mirror: Mirror) -> Group:
         )
 
     return source.map(mirror_table)
+
+
+def refitted(table: Table, known: Map[tuple[str, str], Table]) -> Table:
+    """A table to be declared whose columns that refer to known tables are of the types that they refer to.
+
+    Servers demand it, and each has types of its own: with names, as of enums on PostgreSQL, and character sets.
+    """
+    referred = {
+        column: known[key.schema, key.table][name]
+        for key in table.foreign_keys
+        if (key.schema, key.table) in known
+        for column, name in zip(key.columns, key.referred, strict=True)
+    }
+
+    def refit(column: Column) -> Column:
+        parent = referred.get(column.name)
+        if parent is None:
+            return column
+        return replace(
+            column,
+            type=parent.type,
+            kind=parent.kind,
+            charset=parent.charset,
+            collation=parent.collation,
+            enum_type=parent.enum_type,
+        )
+
+    return replace(table, columns=tuple(map(refit, table.columns)))
 
 
 def _plain(column: Column) -> Column:

@@ -63,6 +63,10 @@ class Definitions(ABC):
     def create_helper(self, source: Table, schema: str, name: str, columns: HelperColumns, comment: str) -> list[str]:
         """The statements that create the helper table of a source table, which has these columns beside the key."""
 
+    def drop_helper(self, schema: str, name: str, columns: HelperColumns) -> list[str]:
+        """The statements that drop a helper table, or a part of one, with what was made for it; each may be refused."""
+        return [f"DROP TABLE {self.dialect.full_name(schema, name)}"]
+
     @abstractmethod
     def create_helper_part(self, source: Table, schema: str, name: str, helper: str) -> list[str]:
         """The statements that create a part table of a helper table, with nothing but the key."""

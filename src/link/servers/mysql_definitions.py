@@ -22,7 +22,7 @@ _KEY_BYTES = 3072
 _CHARACTER = {None: 1, "ascii": 1, "latin1": 1, "utf8": 3, "utf8mb3": 3}
 #: In the rows that a server may still have for its default an index takes 767 bytes.
 _STORED = "ENGINE=InnoDB ROW_FORMAT=DYNAMIC"
-_TIE = "tie VARCHAR(2000) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL"
+_TIE = "tie TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL"
 
 
 class MySQLDefinitions(Definitions):

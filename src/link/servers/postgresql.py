@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from ..model.kinds import Kind
 from ..model.ranges import Key, Sql
 from ..model.schema import Column, Table
 from . import mysql_types, postgresql_types
-from .dialect import DIGEST, LONG_VALUE, PARTITION, Dialect, linkable_kind, may_be_long
+from .dialect import DIGEST, LONG_VALUE, PARTITION, Dialect, linkable_kind, may_be_long, plain
 from .session import Form
 
 #: Encodings in which several strings of bytes are one character, and which put one character for another.
@@ -57,6 +58,17 @@ class PostgreSQL(Dialect):
     def type_of(self, column: Column) -> str:
         """The type of a column as a cast names it."""
         return column.enum_type.replace("%", "%%") if column.enum_type else column.type
+
+    def owned(self, table: Table) -> Table:
+        """A table to be declared, whose enums are of types in its own schema."""
+        schema = plain(self.quote(table.schema))
+        return replace(
+            table,
+            columns=tuple(
+                replace(c, enum_type=f"{schema}.{c.enum_type.rpartition('.')[2]}") if c.enum_type else c
+                for c in table.columns
+            ),
+        )
 
     # keys
 

@@ -15,6 +15,7 @@ from ..model.schema import Column, ForeignKey, Index, Table, listed_indexes, par
 from . import mysql_types, postgresql_types
 from .catalogue import Catalogue, Fact
 from .dialect import Dialect, linkable_kind, plain
+from .postgresql import PostgreSQL
 from .postgresql_session import PostgreSQLSession
 from .rights import MemberRights
 
@@ -136,6 +137,7 @@ class PostgreSQLCatalogue(Catalogue):
     """The catalogue of a PostgreSQL database."""
 
     session: PostgreSQLSession
+    dialect: PostgreSQL
 
     shows_all_keys = True
     facts: ClassVar[Mapping[str, Fact]] = {
@@ -242,7 +244,7 @@ class PostgreSQLCatalogue(Catalogue):
 
     def localized(self, table: Table, source: Dialect) -> Table:
         if self.dialect.alike(source):
-            return table
+            return self.dialect.owned(table)
         columns = tuple(self._from_elsewhere(table, column) for column in table.columns)
         return _indexable(replace(table, columns=columns))
 

@@ -24,7 +24,7 @@ class PostgreSQLDefinitions(Definitions):
     def create_table(self, table: Table) -> list[str]:
         name = self.dialect.name_of(table)
         lines = [
-            *(self._column(table.schema, column) for column in table.columns),
+            *(self._column(column) for column in table.columns),
             self.primary_key(table),
             *map(self.foreign_key, table.foreign_keys),
         ]
@@ -51,7 +51,7 @@ class PostgreSQLDefinitions(Definitions):
         retyped = [column for column in changed if column.type != table[column.name].type]
         grown = [column for column in retyped if self._is_same_enum(column, table[column.name])]
         actions = [
-            *(f"ADD COLUMN {self._column(table.schema, column)}" for column in added),
+            *(f"ADD COLUMN {self._column(column)}" for column in added),
             *(action for c in retyped if c not in grown for action in self._change_type(table, c)),
             *(
                 f"ALTER COLUMN {quote(column.name)} DROP NOT NULL"
@@ -75,7 +75,7 @@ class PostgreSQLDefinitions(Definitions):
 
     def _change_type(self, table: Table, column: Column) -> list[str]:
         alter = f"ALTER COLUMN {self.dialect.quote(column.name)}"
-        kind = self._type(table.schema, replace(column, auto_increment=False))
+        kind = self._type(replace(column, auto_increment=False))
         # A default, and an enum, do not become another type by themselves.
         former = table[column.name].default is not None
         using = f" USING {self.dialect.quote(column.name)}::text::{kind}" if column.enum_type else ""
@@ -86,7 +86,7 @@ class PostgreSQLDefinitions(Definitions):
         ]
 
     def _add_labels(self, table: Table, column: Column) -> list[str]:
-        name = f"{self.dialect.quote(table.schema)}.{_own_name(str(column.enum_type))}".replace("%", "%%")
+        name = self.dialect.type_of(table[column.name])
         labels, former = linkable_kind(column).labels, linkable_kind(table[column.name]).labels
         text = self.dialect.text
         return [
@@ -108,9 +108,10 @@ class PostgreSQLDefinitions(Definitions):
         return f"ALTER TABLE {self.dialect.name_of(helper)} {', '.join([*former, f'ADD {self.hold(source)}'])}"
 
     def _enums(self, table: Table) -> list[str]:
-        schema = self.dialect.quote(table.schema)
-        labels = {_own_name(c.enum_type): linkable_kind(c).labels for c in table.columns if c.enum_type}
-        return [self._create_enum(f"{schema}.{name}", of_type) for name, of_type in labels.items()]
+        # Columns of a foreign key are of the type that they refer to, which is there: in another schema, it may be.
+        own = f"{plain(self.dialect.quote(table.schema))}."
+        labels = {self.dialect.type_of(c): linkable_kind(c).labels for c in table.columns if c.enum_type}
+        return [self._create_enum(name, of_type) for name, of_type in labels.items() if plain(name).startswith(own)]
 
     def _indexes(self, table: Table) -> list[str]:
         indexes = [index for index in table.indexes if not index.unfit]
@@ -122,16 +123,16 @@ class PostgreSQLDefinitions(Definitions):
         name = self.dialect.name_of(table)
         return [f"CREATE {'UNIQUE ' * i.unique}INDEX ON {name} ({self.listed(i.columns)})" for i in indexes]
 
-    def _column(self, schema: str, column: Column) -> str:
-        words = [self.dialect.quote(column.name), self._type(schema, column) + self._collate(column)]
+    def _column(self, column: Column) -> str:
+        words = [self.dialect.quote(column.name), self._type(column) + self._collate(column)]
         words.append("NULL" if column.nullable else "NOT NULL")
         if column.default is not None:
             words.append("DEFAULT " + column.default.replace("%", "%%"))
         return " ".join(words)
 
-    def _type(self, schema: str, column: Column) -> str:
+    def _type(self, column: Column) -> str:
         if column.enum_type:
-            return f"{self.dialect.quote(schema)}.{_own_name(column.enum_type)}".replace("%", "%%")
+            return self.dialect.type_of(column)
         if column.auto_increment:
             counting = {"smallint": "smallserial", "integer": "serial", "bigint": "bigserial"}
             return counting.get(column.type, column.type)
@@ -147,6 +148,15 @@ class PostgreSQLDefinitions(Definitions):
             # Room on each page for its rows' second version: finishing a pull need not touch the index then.
             f"{made} WITH (fillfactor = 50)",
             f"COMMENT ON TABLE {self.dialect.full_name(schema, name)} IS {self.dialect.text(comment)}",
+        ]
+
+    def drop_helper(self, schema: str, name: str, columns: HelperColumns) -> list[str]:
+        kinds = dict.fromkeys(labels for labels in columns.values() if labels)
+        return [
+            *super().drop_helper(schema, name, columns),
+            f"DROP FUNCTION IF EXISTS {self._since(schema, name)}()",
+            # Those that another helper table uses stay.
+            *(f"DROP TYPE IF EXISTS {self._helper_enum(schema, labels)}" for labels in kinds),
         ]
 
     def create_helper_part(self, source: Table, schema: str, name: str, helper: str) -> list[str]:
@@ -219,7 +229,7 @@ class PostgreSQLDefinitions(Definitions):
         # A trigger before the change would have every statement of the link's lock each row first. It is the owner who
         # notes it: others may change nothing but the flag. And no flag shall be refused for the sake of its time.
         table, quote = self.dialect.full_name(schema, name), self.dialect.quote
-        function = self.dialect.full_name(schema, f"link_since_{zlib.crc32(name.encode()):08x}")
+        function = self._since(schema, name)
         flag, new = quote(LINK.columns["is_flagged"]), ", ".join(f"NEW.{quote(column)}" for column in key)
         noted = f"UPDATE {table} SET {quote(FLAGGED)} = now() WHERE ({self.listed(key)}) = ({new})"
         body = f"BEGIN {noted}; RETURN NULL; EXCEPTION WHEN OTHERS THEN RETURN NULL; END"
@@ -233,6 +243,9 @@ class PostgreSQLDefinitions(Definitions):
                 f"WHEN (OLD.{flag} IS DISTINCT FROM NEW.{flag}) EXECUTE FUNCTION {function}()",
             )
         ]
+
+    def _since(self, schema: str, name: str) -> str:
+        return self.dialect.full_name(schema, f"link_since_{zlib.crc32(name.encode()):08x}")
 
     def rename_columns(self, schema: str, name: str, columns: Mapping[str, str]) -> list[str]:
         table, quote = self.dialect.full_name(schema, name), self.dialect.quote
