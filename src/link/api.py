@@ -24,8 +24,8 @@ from .model.schema import part_class, part_of_class
 from .selections import Selecting, selection_of
 from .signals import final
 from .view import Source
-from .work.deletion import delete, tell_of_holds
-from .work.ending import drop
+from .work.deletion import Target, delete, tell_of_holds
+from .work.ending import Counts, drop
 
 logger = logging.getLogger("link")
 
@@ -342,7 +342,8 @@ class LinkedTable(Editing, Selecting, UserTable, metaclass=LinkedMeta):
     def delete(self, transaction: bool = True, prompt: bool | None = None, part_integrity: str = "enforce") -> int:
         """Delete local rows and what depends on them locally, and release them at the source.
 
-        Entities that the source has flagged become deprecated there: it can delete them then.
+        Entities that the source has flagged become deprecated there: it can delete them then. What is held for rows of
+        other linked tables that depend on these is released as well, wherever their sources are; they are told first.
 
         Parameters
         ----------
@@ -362,32 +363,24 @@ class LinkedTable(Editing, Selecting, UserTable, metaclass=LinkedMeta):
         ------
         UnreachableError
             The source cannot be told; nothing was deleted.
+        LinkError
+            Rows of another linked table would be deleted, too, whose class is not known here.
         TransactionError
             Called inside an open transaction.
         """
         prompt = host.safemode(self.connection) if prompt is None else prompt
-        own: Any = super(LinkedTable, LinkedTable)
 
-        def execute(keys: Iterable[dict[str, Any]]) -> int:
-            seeds = [host.seed(table) for table in self._deletable(keys)]
-            if prompt:
-                for name, count in host.cascade_counts(seeds, part_integrity).items():
-                    dj.logger.info(f"{name} ({count} tuples)")
-            # Of a deletion inside a transaction DataJoint says that it is completed before anybody has agreed.
-            with host.muted(lambda: True, "Delete completed"):
-                return sum(
-                    int(own.delete(seed, transaction=False, prompt=False, part_integrity=part_integrity))
-                    for seed in seeds
-                )
+        def going(keys: Iterable[dict[str, Any]]) -> Iterator[host.Alone]:
+            return (host.Cascade(table, part_integrity) for table in self._deletable(keys))
 
         with final():
-            return self._link.operate(lambda ends: delete(ends, self._selection(), execute, prompt))
+            return self._link.operate(lambda ends: delete([Target(ends, self._selection(), going)], prompt))
 
     def drop(self, prompt: bool | None = None, part_integrity: str = "enforce") -> None:
         """Drop the local table, its parts and what depends on them locally, and release the holds at the source.
 
-        Entities that the source has flagged become deprecated there. ``drop_quick``, and a drop of the schema, leave
-        the holds as they are.
+        Entities that the source has flagged become deprecated there. Of other linked tables that are dropped with it
+        what is held is released as well. ``drop_quick``, and a drop of the schema, leave the holds as they are.
 
         Parameters
         ----------
@@ -412,13 +405,13 @@ class LinkedTable(Editing, Selecting, UserTable, metaclass=LinkedMeta):
             tables = host.tables_to_drop(self, part_integrity)
         asks = host.safemode(self.connection) if prompt is None else prompt
 
-        def confirm(unflagged: int, flagged: int) -> bool:
+        def confirm(counts: Counts) -> bool:
             if not asks:
                 return True
             with ends.local.in_one_session():
                 for table in reversed(tables):
                     dj.logger.info(f"{table.full_table_name} ({len(table)} tuples)")
-            tell_of_holds(ends, unflagged, flagged)
+            tell_of_holds(counts)
             return bool(host.user_choice("Proceed?", default="no") == "yes")
 
         def execute() -> None:
@@ -427,7 +420,7 @@ class LinkedTable(Editing, Selecting, UserTable, metaclass=LinkedMeta):
                     table.drop_quick()
 
         try:
-            if drop(ends, confirm, execute) and asks:
+            if drop(ends, [table.full_table_name for table in tables], confirm, execute) and asks:
                 dj.logger.info("Tables dropped, holds released.")
         finally:
             self._look_again()
@@ -456,13 +449,12 @@ class LinkedTable(Editing, Selecting, UserTable, metaclass=LinkedMeta):
         get_count : bool
             Return the number of rows deleted.
         """
-        own: Any = super(LinkedTable, LinkedTable)
 
-        def execute(keys: Iterable[dict[str, Any]]) -> int:
-            return sum(int(own.delete_quick(table, True)) for table in self._deletable(keys))
+        def going(keys: Iterable[dict[str, Any]]) -> Iterator[host.Alone]:
+            return map(host.Alone, self._deletable(keys))
 
         with final():
-            count = self._link.operate(lambda ends: delete(ends, self._selection(), execute, prompt=False))
+            count = self._link.operate(lambda ends: delete([Target(ends, self._selection(), going)], prompt=False))
         return count if get_count else None
 
     @property

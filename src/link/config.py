@@ -324,6 +324,12 @@ class PipelineSpec:
         named = dict(self.schemas).get(schema)
         return named if named is not None or self.prefix is None else self.prefix + schema
 
+    def there(self, schema: str) -> str | None:
+        """The source's schema for a local one, if that can be one of these."""
+        named = {ours: theirs for theirs, ours in self.schemas}.get(schema)
+        is_other = named is None and self.prefix and schema.startswith(self.prefix)
+        return schema.removeprefix(self.prefix or "") if is_other else named
+
 
 def make_pipeline_spec(
     host: str,

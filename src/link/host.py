@@ -21,11 +21,12 @@ from typing import Any, cast
 
 import datajoint as dj
 import networkx
+from datajoint import instance
 from datajoint.builtin_codecs import AttachCodec, BlobCodec, FilepathCodec, HashCodec, NpyCodec, SchemaCodec
 from datajoint.codecs import Codec, is_codec_registered, lookup_codec, resolve_dtype
 from datajoint.declare import CORE_TYPE_PATTERNS
 from datajoint.dependencies import extract_master
-from datajoint.errors import AccessError, DataJointError, LostConnectionError, ThreadSafetyError
+from datajoint.errors import AccessError, DataJointError, IntegrityError, LostConnectionError, ThreadSafetyError
 from datajoint.expression import Aggregation, QueryExpression
 from datajoint.hash_registry import build_hash_path, get_store_backend
 from datajoint.heading import Heading
@@ -133,6 +134,11 @@ def login(connection: dj.Connection) -> Login:
         info["ssl_input"],
         backend(connection),
     )
+
+
+def own_connection() -> dj.Connection | None:
+    """DataJoint's own connection, if there is one by now."""
+    return instance._singleton_connection
 
 
 def connection_of(given: Any) -> dj.Connection:
@@ -261,12 +267,12 @@ def path_in(backend: StorageBackend, path: str) -> str:
 
 
 @contextlib.contextmanager
-def muted(is_muted: Callable[[], bool], message: str | None = None) -> Iterator[None]:
-    """Let DataJoint not say something, or anything, in this thread while something is true."""
+def muted(is_muted: Callable[[], bool]) -> Iterator[None]:
+    """Let DataJoint not say anything in this thread while something is true."""
     thread = threading.get_ident()
 
     def is_said(record: logging.LogRecord) -> bool:
-        return record.thread != thread or message not in (None, record.msg) or not is_muted()
+        return record.thread != thread or not is_muted()
 
     dj.logger.addFilter(is_said)
     try:
@@ -365,13 +371,78 @@ def record_lineage(connection: dj.Connection, schema: str, entries: Sequence[tup
 # deletions
 
 
-def cascade_counts(seeds: Iterable[Any], part_integrity: str) -> dict[str, int]:
-    """How many rows of which tables DataJoint would delete, for rows of a table."""
-    counts: dict[str, int] = {}
-    for seed in seeds:
-        for table in dj.Diagram.cascade(seed, part_integrity=part_integrity):
-            counts[table.full_table_name] = counts.get(table.full_table_name, 0) + len(table)
-    return counts
+class Alone:
+    """Rows of a table that go without others, as by DataJoint's ``delete_quick``.
+
+    Attributes
+    ----------
+    tables : list
+        The tables, each restricted to the rows that go; what depends on others stands behind them.
+    """
+
+    def __init__(self, table: Any) -> None:
+        self.tables: list[Any] = [table]
+
+    def delete(self) -> dict[str, int]:
+        """Delete these rows within the open transaction, what depends on others first; how many of which table."""
+        return {table.full_table_name: self._delete(table) for table in reversed(self.tables)}
+
+    def _delete(self, table: Any) -> int:
+        delete: Any = dj.Table.delete_quick
+        return int(delete(table, get_count=True))
+
+
+class Cascade(Alone):
+    """Rows of a table with all that depend on them, as DataJoint's ``delete`` finds and deletes them."""
+
+    def __init__(self, table: Any, part_integrity: str) -> None:
+        self.tables = list(dj.Diagram.cascade(seed(table), part_integrity=part_integrity))
+        self._enforced = part_integrity == "enforce"
+
+    def delete(self) -> dict[str, int]:
+        """Delete these rows within the open transaction, what depends on others first; how many of which table.
+
+        Raises
+        ------
+        BlockedError
+            Rows that stay depend on them.
+        DataJointError
+            Rows of a part would be deleted without their master.
+        """
+        try:
+            counts = super().delete()
+        except IntegrityError as error:
+            connection = self.tables[0].connection
+            found = connection.adapter.parse_foreign_key_error(error.args[0])
+            child = found and str(found["child"])
+            raise BlockedError(child, [table.full_table_name for table in self.tables]) from None
+        for name, count in counts.items():
+            dj.logger.info(f"Deleting {count} rows from {name}")
+            master = extract_master(name)
+            if self._enforced and count and master and not counts.get(master):
+                raise DataJointError(
+                    f"Attempt to delete part table {name} before its master {master}. Delete from the master first, "
+                    "or use part_integrity='ignore' or 'cascade'."
+                )
+        return counts
+
+
+class BlockedError(DataJointError):
+    """Rows depend on what is to be deleted, and are not deleted with it.
+
+    Attributes
+    ----------
+    is_news : bool
+        Whether they are of a table whose rows were: they must have come meanwhile.
+    """
+
+    def __init__(self, child: str | None, tables: Sequence[str]) -> None:
+        super().__init__(
+            f"Delete blocked by table {child} in an unloaded schema. Activate all dependent schemas before deleting."
+            if child
+            else "Delete blocked by FK in unloaded/inaccessible schema."
+        )
+        self.is_news = child is not None and any(name.endswith(child) for name in tables)
 
 
 def tables_to_drop(table: Any, part_integrity: str) -> list[Any]:
@@ -411,10 +482,10 @@ def dependents(connection: Any, tables: Iterable[tuple[str, str]]) -> list[tuple
         # By name, whatever characters are in it.
         found |= {master for name in found if (master := name.rpartition("__")[0] + name[-1]) in graph}
         found = found.union(*(networkx.descendants(graph, name) for name in found))
-    return [_parted(name) for name in graph.topo_sort() if name in found]
+    return [parted(name) for name in graph.topo_sort() if name in found]
 
 
-def _parted(full_name: str) -> tuple[str, str]:
+def parted(full_name: str) -> tuple[str, str]:
     """Schema and table of a quoted full name."""
     quote = full_name[0]
     schema, table = full_name[1:-1].split(f"{quote}.{quote}")
@@ -448,9 +519,14 @@ def attempt(connection: dj.Connection, statement: str) -> bool:
 # queries
 
 
+def where(expression: Any) -> str:
+    """The restriction of a query as SQL, with the word WHERE; empty where there is none."""
+    return str(expression.where_clause()).strip()
+
+
 def where_clause(expression: Any) -> str:
     """The restriction of a query as SQL, without the word WHERE; empty where there is none."""
-    return str(expression.where_clause()).strip().removeprefix("WHERE")
+    return where(expression).removeprefix("WHERE")
 
 
 def is_restricted_table(expression: Any) -> bool:

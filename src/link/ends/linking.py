@@ -32,6 +32,7 @@ from .browsing import read_heading
 from .declaration import Order
 from .edits import Edits
 from .ends import Ends, masters_of
+from .loaded import enter, is_at
 from .local import Made, declare
 from .source import find_source, require_readable, require_types
 
@@ -65,6 +66,14 @@ class Link:
         self._are_guessed = False
         self._ends: Ends | None = None
         self._edits: Edits | None = None
+        enter(self)
+
+    def serving(self, local: Site, schema: str, table: str, is_linked: bool) -> Link | None:
+        """This link, if a table on a server is its local table; connects to no other server."""
+        named = self.spec.local_schema, self.spec.table_name
+        if (schema, table) != (tuple(map(str.lower, named)) if local.facts.small_letters else named):
+            return None
+        return self if is_at(self._given if self._given is not None else self._connection, local) else None
 
     def connect_here(self) -> dj.Connection:
         """DataJoint's connection to the local server."""

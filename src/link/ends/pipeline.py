@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -12,7 +13,7 @@ import datajoint as dj
 
 from .. import host
 from ..config import LinkSpec, PipelineSpec, credentials
-from ..errors import NotFoundError, PrivilegeError
+from ..errors import LinkError, NotFoundError, PrivilegeError
 from ..model.graph import Edge, Graph, Name, Outside, class_of, graph_of, label
 from ..model.mapping import Mirror
 from ..model.schema import Table, nearest
@@ -23,6 +24,7 @@ from ..signals import ChangedError
 from .ends import Ends
 from .identity import linked_in
 from .linking import Link, open_together
+from .loaded import enter, is_at
 from .source import SOURCE_RIGHTS
 
 T = TypeVar("T")
@@ -53,6 +55,19 @@ class Links:
         self._source: Site | None = None
         self._graph: Graph | None = None
         self._links: dict[Name, Link] = {}
+        enter(self)
+
+    def serving(self, local: Site, schema: str, table: str, is_linked: bool) -> Link | None:
+        """The link of a local table on a server, if it is of one of the groups; may have to ask the source for that."""
+        theirs = self.spec.there(schema)
+        if theirs is None or not is_at(self._given, local):
+            return None
+        if is_linked or (theirs, table) in self._links:
+            return self.link((theirs, table))
+        with contextlib.suppress(LinkError):
+            if (theirs, table) in self.find_graph().groups:
+                return self.link((theirs, table))
+        return None
 
     def connect_here(self) -> dj.Connection:
         """DataJoint's connection to the local server."""

@@ -1,9 +1,10 @@
-"""Deleting local rows of a linked table, with the helper table kept true.
+"""Deleting local rows of linked tables, with the helper tables kept true.
 
-The order is DataJoint's own, with the source's part in between: preview, delete within a transaction, one prompt;
-then the helper rows are marked (process DELETE), the local transaction commits, and the holds are released, or
-deprecated where the source had asked. Nothing is marked before the user has confirmed, and nothing commits locally
-before it is marked.
+The order is DataJoint's own, with the source's part in between: delete within a transaction, preview, one prompt; then
+the helper rows are marked (process DELETE), the local transaction commits, and the holds are released, or deprecated
+where the source had asked. Nothing is marked before the user has confirmed, and nothing commits locally before it is
+marked. That goes for every linked table of which rows are deleted, whichever the deletion began with: those that depend
+on others are marked before these, for what is marked a dead run's successor deletes.
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import datajoint as dj
 
+from .. import host
 from ..ends.ends import Ends
 from ..errors import LinkError, TransferError, UnreachableError
-from ..host import user_choice
 from ..model.ranges import Key, Selection
 from ..model.states import ASKED, CANCEL_DELETE, DELETING, START_DELETE
+from ..servers.keyed import batches
+from ..signals import BusyError
 from .comparing import Comparison
+from .reach import Reach, Reached
 from .recovery import Recovery
 from .retry import patiently
 from .run import Run, persistently
@@ -36,159 +42,243 @@ class _Outcome:
     said = "nothing was deleted"
 
 
-def delete(ends: Ends, selection: Selection, execute: Callable[[Iterable[dict[str, Any]]], int], prompt: bool) -> int:
-    """Delete what ``execute`` deletes of the selected local rows, and tell the source.
+class _UnequalError(BusyError):
+    """Other rows were deleted than had been read."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Rows of a linked table that are to be deleted.
+
+    Attributes
+    ----------
+    ends : Ends
+        Both ends of its link.
+    rows : Selection or sequence of tuple
+        Of the local table.
+    going : callable
+        What DataJoint deletes for them, piece by piece; it is given their keys.
+    """
+
+    ends: Ends
+    rows: Selection | Sequence[Key]
+    going: Callable[[Iterable[dict[str, Any]]], Iterator[host.Alone]]
+
+
+@dataclass
+class _Gone:
+    """What has been deleted within the open transaction: entities of the targets, and rows of all tables."""
+
+    entities: int = 0
+    rows: Counter[str] = field(default_factory=Counter)
+
+
+def delete(targets: Sequence[Target], prompt: bool) -> int:
+    """Delete local rows of linked tables, with what depends on them, and tell the sources.
 
     Parameters
     ----------
-    selection : Selection
-        Rows of the local table.
-    execute : callable
-        Deletes within the open transaction and returns the number of rows; it is given their keys.
+    targets : sequence of Target
+        Of tables by one local connection; those on which others depend before them.
     prompt : bool
         Ask before anything is kept.
 
     Returns
     -------
     int
-        Number of local rows deleted; 0 when the user declined.
+        Number of entities of the targets that were deleted; 0 when the user declined.
     """
-    ends.require_no_transaction("delete of")
-    ends.require_home("delete of")
-    outcome = _Outcome()
+    name, outcome = ", ".join(target.ends.name for target in targets), _Outcome()
+    for target in targets:
+        target.ends.require_no_transaction("delete of")
     try:
-        count = _delete(ends, selection, execute, prompt, outcome)
+        count = _delete(targets, prompt, outcome)
     except KeyboardInterrupt:
-        logger.warning("%s: interrupted; %s", ends.name, outcome.said)
+        logger.warning("%s: interrupted; %s", name, outcome.said)
         raise
     if count:
-        logger.info("%s: deleted %d entities here, and the source knows", ends.name, count)
+        logger.info("%s: deleted %d entities here, and the source knows", name, count)
         if prompt:
             dj_logger.info("Delete committed.")
     return count
 
 
-def _delete(
-    ends: Ends,
-    selection: Selection,
-    execute: Callable[[Iterable[dict[str, Any]]], int],
-    prompt: bool,
-    outcome: _Outcome,
-) -> int:
-    connection = ends.local.connection
-    with Run(ends) as run:
-        recovery = Recovery(run)
-        recovery.recover()
-        with ends.local.in_one_session():
-            # Others may pull and delete here at the same time, and have the same rows locked.
-            keys = patiently(lambda: _delete_here(ends, run, selection, execute))
+def _delete(targets: Sequence[Target], prompt: bool, outcome: _Outcome) -> int:
+    with Reach("delete of", [target.ends for target in targets]) as reach:
+        connection = reach.local.connection
+        with reach.local.in_one_session():
+            gone = _delete_patiently(reach, targets)
             try:
-                if not _is_confirmed(run, keys, prompt):
+                if not _is_confirmed(reach, gone, prompt):
                     connection.cancel_transaction()
                     if prompt:
-                        dj_logger.warning("Delete cancelled" if keys else "Nothing to delete.")
+                        dj_logger.warning("Delete cancelled" if gone.entities else "Nothing to delete.")
                     return 0
-                _mark(run, keys)
+                _mark(reach)
             except BaseException:
-                _roll_back(ends)
+                _roll_back(reach)
                 raise
-            _commit(run, connection, keys, outcome)
-        _release(ends, recovery, keys)
-    return len(keys)
+            _commit(reach, gone, outcome)
+        _release(reach)
+    return gone.entities
 
 
-def _is_confirmed(run: Run, keys: list[Key], prompt: bool) -> bool:
+def _is_confirmed(reach: Reach, gone: _Gone, prompt: bool) -> bool:
     """Whether there is something to delete, and the user wants it, who is told what becomes of the holds."""
-    if not keys or not prompt:
-        return bool(keys)
-    held = len(run.holds.helper.existing(run.home, keys))
-    asked = len(run.holds.existing(run.home, keys, ASKED))
-    tell_of_holds(run.ends, held - asked, asked)
-    return str(user_choice("Commit deletes?", default="no")) == "yes"
+    if not gone.entities or not prompt:
+        return bool(gone.entities)
+    for name in reach.sorted([name for name, count in gone.rows.items() if count]):
+        dj_logger.info(f"{name} ({gone.rows[name]} tuples)")
+    tell_of_holds([(reached.run.ends, *_count(reached)) for reached in reach])
+    return str(host.user_choice("Commit deletes?", default="no")) == "yes"
 
 
-def tell_of_holds(ends: Ends, released: int, deprecated: int) -> None:
-    """Tell who is to be asked what becomes of the holds."""
-    dj_logger.info(f"{released:,} holds at {ends.source.address} will be released")
-    if deprecated:
-        dj_logger.info(f"{deprecated:,} flagged there will become deprecated: the source can delete them then")
+def _count(reached: Reached) -> tuple[int, int]:
+    """How many of the entities that go are held: unflagged ones, and flagged ones."""
+    run = reached.run
+    held = len(run.holds.helper.existing(run.home, reached.keys))
+    asked = len(run.holds.existing(run.home, reached.keys, ASKED))
+    return held - asked, asked
 
 
-def _mark(run: Run, keys: list[Key]) -> None:
+def tell_of_holds(counts: Iterable[tuple[Ends, int, int]]) -> None:
+    """Tell who is to be asked what becomes of the holds: how many, by source, are released and deprecated."""
+    released, deprecated = Counter[str](), Counter[str]()
+    for ends, unflagged, flagged in counts:
+        released[ends.source.address] += unflagged
+        deprecated[ends.source.address] += flagged
+    for address, number in released.items():
+        dj_logger.info(f"{number:,} holds at {address} will be released")
+        if deprecated[address]:
+            dj_logger.info(
+                f"{deprecated[address]:,} flagged there will become deprecated: the source can delete them then"
+            )
+
+
+def _mark(reach: Reach) -> None:
     try:
-        run.apply(START_DELETE, keys)
+        for reached in reach:
+            reached.run.apply(START_DELETE, reached.keys)
     except BaseException:
         # Nothing is deleted here, and what is marked already would be by the next operation. Others may be locked.
-        with contextlib.suppress(LinkError):
-            marked = set(run.holds.mine(DELETING).keys(run.home))
-            run.apply(CANCEL_DELETE, [key for key in keys if key in marked])
+        for reached in reach:
+            with contextlib.suppress(LinkError):
+                run = reached.run
+                marked = set(run.holds.mine(DELETING).keys(run.home))
+                run.apply(CANCEL_DELETE, [key for key in reached.keys if key in marked])
         raise
 
 
-def _delete_here(
-    ends: Ends, run: Run, selection: Selection, execute: Callable[[Iterable[dict[str, Any]]], int]
-) -> list[Key]:
-    """Delete locally, in a transaction that is left open; the keys of what is deleted."""
-    where = f" WHERE {selection.condition}" if selection else ""
-    reading = run.rows.dialect.stable_read(f"SELECT {run.rows.selected} FROM {run.rows.name}{where}")
-    ends.local.connection.start_transaction()
+def _delete_patiently(reach: Reach, targets: Sequence[Target]) -> _Gone:
+    """Delete locally; others may pull and delete here at the same time, and have the same rows locked."""
     try:
-        with ends.local.in_our_words(), ends.local.ended_with_us():
-            keys = _read_keys(ends.local.connection, reading)
-            count = execute(map(run.as_dict, keys))
-        if count != len(keys):
-            raise TransferError(
-                f"DataJoint deleted {count} of the {len(keys)} selected rows of {ends.name}; "
-                "nothing was changed on either server.",
-                "Does a trigger or a rule there change what is deleted? Or select the rows in another way.",
-            )
-    except BaseException:
-        _roll_back(ends)
+        return patiently(lambda: _delete_here(reach, targets))
+    except _UnequalError as error:
+        raise TransferError(
+            f"{error.what} Nothing was changed on either server.",
+            "Does a trigger or a rule there change what is deleted? Or select the rows in another way.",
+        ) from error
+
+
+def _delete_here(reach: Reach, targets: Sequence[Target]) -> _Gone:
+    """Delete locally, in a transaction that is left open."""
+    gone = _Gone()
+    reach.begin()
+    try:
+        with reach.local.in_our_words(), reach.local.ended_with_us():
+            for target in targets:
+                _delete_target(reach, target, gone)
+    except host.BlockedError as error:
+        _roll_back(reach)
+        if error.is_news:
+            raise BusyError(f"Rows have come that depend on what is to be deleted: {error}") from error
         raise
-    return keys
+    except BaseException:
+        _roll_back(reach)
+        raise
+    return gone
 
 
-def _roll_back(ends: Ends) -> None:
+def _delete_target(reach: Reach, target: Target, gone: _Gone) -> None:
+    root = reach.of(target.ends)
+    keys = _read_keys(reach, root, target.rows)
+    count = 0
+    for piece in target.going(map(root.run.as_dict, keys)):
+        # Those on which others depend are read, and locked, before them.
+        found = reach.find(piece.tables, root)
+        deleted = piece.delete()
+        for table, entities in found.items():
+            if deleted[table] != len(entities):
+                raise _UnequalError(f"DataJoint deleted {deleted[table]} rows of {table} where {len(entities)} depend.")
+        reach.add(found)
+        gone.rows.update(deleted)
+        count += deleted[root.name]
+    if count != len(keys):
+        raise TransferError(
+            f"DataJoint deleted {count} of the {len(keys)} selected rows of {root.run.name}; "
+            "nothing was changed on either server.",
+            "Does a trigger or a rule there change what is deleted? Or select the rows in another way.",
+        )
+    root.keys += keys
+    gone.entities += count
+
+
+def _read_keys(reach: Reach, root: Reached, rows: Selection | Sequence[Key]) -> list[Key]:
+    """The keys of the selected rows that are there."""
+    if isinstance(rows, Selection):
+        where = f" WHERE {rows.condition}" if rows else ""
+        return reach.read(root, (f"FROM {root.run.rows.name}{where}", ()))
+    return [key for batch in batches(rows) for key in reach.read(root, root.run.rows.rows_of(batch))]
+
+
+def _roll_back(reach: Reach) -> None:
     with contextlib.suppress(Exception):
-        ends.local.connection.cancel_transaction()
+        reach.local.connection.cancel_transaction()
     with contextlib.suppress(Exception):
-        ends.local.revive()  # a connection that was lost has rolled back
+        reach.local.revive()  # a connection that was lost has rolled back
 
 
-def _read_keys(connection: dj.Connection, statements: Sequence[str]) -> list[Key]:
-    *before, select = statements
-    for statement in before:
-        connection.query(statement)
-    return [tuple(row) for row in connection.query(select)]
-
-
-def _commit(run: Run, connection: dj.Connection, keys: list[Key], outcome: _Outcome) -> None:
-    deleted = f"{len(keys):,} entities were deleted here, and the next operation tells the source"
+def _commit(reach: Reach, gone: _Gone, outcome: _Outcome) -> None:
+    deleted = f"{gone.entities:,} entities were deleted here, and the next operation tells the source"
     try:
         outcome.said = "whether rows were deleted here the next operation finds out, and tells the source"
-        connection.commit_transaction()
+        reach.local.connection.commit_transaction()
         outcome.said = deleted
     except BaseException:
         # Only if it certainly did not commit: a hold too many is harmless, one too few is not.
-        if Comparison(run).present(keys) == set(keys):
-            run.apply(CANCEL_DELETE, keys)
+        if all(Comparison(reached.run).present(reached.keys) == set(reached.keys) for reached in reach):
+            for reached in reach:
+                reached.run.apply(CANCEL_DELETE, reached.keys)
             outcome.said = _Outcome.said
         else:
             outcome.said = deleted
         raise
 
 
-def _release(ends: Ends, recovery: Recovery, keys: list[Key]) -> None:
-    run = recovery.run
-    try:
-        recovery.release(keys)
-    except UnreachableError as error:
-        logger.warning("%s: %s The rows are deleted here; trying again to tell the source.", run.name, error.what)
+def _release(reach: Reach) -> None:
+    errors = []
+    for reached in reach:
         try:
-            former = [run.holds.worker]
-            persistently(functools.partial(Run, ends), lambda again: Recovery(again).recover(), former=former)
-        except UnreachableError as still:
-            raise UnreachableError(
-                f"{len(keys)} entities of {run.name} were deleted here, but the source could not be told: {still.what}",
-                "They are held there until the next operation on this link, which tells it.",
-            ) from still
+            reached.recovery.release(reached.keys)
+        except UnreachableError as error:
+            try:
+                _release_again(reached, error)
+            except UnreachableError as still:
+                errors.append(still)  # others may be at another source
+    if errors:
+        raise errors[0]
+
+
+def _release_again(reached: Reached, error: UnreachableError) -> None:
+    """Let a new run tell the source what this one could not."""
+    run = reached.run
+    logger.warning("%s: %s The rows are deleted here; trying again to tell the source.", run.name, error.what)
+    begin = functools.partial(Run, run.ends)
+    try:
+        persistently(begin, lambda again: Recovery(again).recover(), former=[run.holds.worker])
+    except UnreachableError as still:
+        raise UnreachableError(
+            f"{len(reached.keys)} entities of {run.name} were deleted here, but the source could not be told: "
+            f"{still.what}",
+            "They are held there until the next operation on this link, which tells it.",
+        ) from still

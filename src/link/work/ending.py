@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..ends.ends import Ends
 from ..ends.identity import Identity
@@ -31,6 +31,7 @@ from ..model.states import (
     Transition,
 )
 from .comparing import Comparison
+from .reach import Reach
 from .recovery import Recovery
 from .retry import patiently
 from .run import Run
@@ -39,6 +40,8 @@ logger = logging.getLogger("link")
 
 #: Asked with how many holds are released, and how many entities become deprecated.
 Confirm = Callable[[int, int], bool]
+#: Of each link as many.
+Counts = Sequence[tuple[Ends, int, int]]
 
 
 def release(ends: Ends, selection: Selection, confirm: Confirm) -> int:
@@ -59,32 +62,51 @@ def release(ends: Ends, selection: Selection, confirm: Confirm) -> int:
     return let_go
 
 
-def drop(ends: Ends, confirm: Confirm, execute: Callable[[], None]) -> bool:
-    """Let ``execute`` drop the local tables, and release what was held for them; whether that was confirmed."""
+def drop(ends: Ends, tables: Sequence[str], confirm: Callable[[Counts], bool], execute: Callable[[], None]) -> bool:
+    """Let ``execute`` drop local tables, and release what was held for them; whether that was confirmed.
+
+    Parameters
+    ----------
+    ends : Ends
+        Of the table that is to be dropped.
+    tables : sequence of str
+        All tables that go with it, by their full names: linked ones among them are let go of likewise.
+    confirm : callable
+        Asked with how many holds are released, and how many entities become deprecated, of each link.
+    execute : callable
+        Drops the tables.
+    """
     ends.require_no_transaction("drop of")
-    ends.require_home("drop of")
-    with Run(ends) as run:
-        Recovery(run).recover()
-        if not confirm(*_count(run, ALL)):
+    with Reach("drop of", [ends], with_empty=True) as reach:
+        reach.require(tables)
+        going = [reached for reached in reach if reached.name in tables]
+        if not confirm([(reached.run.ends, *_count(reached.run, ALL)) for reached in going]):
             return False
-        _mark_all(run)
+        for reached in going:
+            _mark_all(reached.run)
         try:
             execute()
         except BaseException:
-            master = ends.mapping.local.master
-            if master.name in ends.local.catalogue_type(run.local).tables(master.schema):
-                patiently(functools.partial(run.holds.apply, run.home, CANCEL_DELETE, EVERYTHING))
+            for run in (reached.run for reached in going):
+                master = run.mapping.local.master
+                if master.name in run.ends.local.catalogue_type(run.local).tables(master.schema):
+                    patiently(functools.partial(run.holds.apply, run.home, CANCEL_DELETE, EVERYTHING))
             raise
-        try:
-            # With what another run may have pulled meanwhile.
-            _mark_all(run)
-            _release_all(run)
-        except UnreachableError as error:
-            raise UnreachableError(
-                f"The local tables of {ends.name} are dropped, but the source could not be told: {error.what}",
-                "Its rows are held there until the class is used the next time, which tells it.",
-            ) from error
+        for reached in going:
+            _release_dropped(reached.run)
     return True
+
+
+def _release_dropped(run: Run) -> None:
+    try:
+        # With what another run may have pulled meanwhile.
+        _mark_all(run)
+        _release_all(run)
+    except UnreachableError as error:
+        raise UnreachableError(
+            f"The local tables of {run.name} are dropped, but the source could not be told: {error.what}",
+            "Its rows are held there until the class is used the next time, which tells it.",
+        ) from error
 
 
 def _count(run: Run, selection: Selection) -> tuple[int, int]:

@@ -243,12 +243,24 @@ class Runs:
 
     def _share(self, first: Run) -> None:
         self.home, self.local = first.home, first.local
+        first.holds = first.ends.holds.numbered(self.number)
         for run in self.runs.values():
-            run.holds = run.ends.holds.numbered(self.number)
-            run.home, run.local, run._open, run._spare = first.home, first.local, first._open, first._spare
-            for local in (False, True):
-                if run is not first:
-                    run.require_unchanged(self.local if local else self.home, local)
+            if run is not first:
+                self._begin(run)
+
+    def _begin(self, run: Run) -> None:
+        first = self._first
+        run.holds = run.ends.holds.numbered(self.number)
+        run.home, run.local, run._open, run._spare = first.home, first.local, first._open, first._spare
+        for local in (False, True):
+            run.require_unchanged(self.local if local else self.home, local)
+
+    def join(self, name: Name, ends: Ends) -> Run:
+        """The run of one more link on the same servers."""
+        run = Run(ends)
+        self._begin(run)
+        self.runs[name] = run
+        return run
 
     def __exit__(self, *_: object) -> None:
         self._first.__exit__()

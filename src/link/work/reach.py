@@ -1,0 +1,238 @@
+"""The linked tables that a deletion reaches: those it begins with, and those whose rows depend on theirs.
+
+What goes there is held as well, by another link or at another source. So each of them has a run of its own, and what it
+was left by dead ones is finished before anything is locked here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import host
+from ..ends.ends import Ends
+from ..ends.identity import linked_in
+from ..ends.loaded import serving
+from ..errors import LinkError
+from ..model.ranges import Key, Sql
+from ..servers.site import Site
+from ..signals import ChangedError
+from .recovery import Recovery
+from .run import Run, Runs
+
+logger = logging.getLogger("link")
+
+
+@dataclass(eq=False)
+class Reached:
+    """One linked table that a deletion reaches.
+
+    Attributes
+    ----------
+    name : str
+        Its quoted full name here.
+    run : Run
+        Of its link.
+    recovery : Recovery
+        Of that run; it has been done.
+    keys : list of tuple
+        The entities that go.
+    """
+
+    name: str
+    run: Run
+    recovery: Recovery
+    keys: list[Key] = field(default_factory=list)
+
+
+class Reach:
+    """All linked tables that a deletion can reach, each with a run; use it as a context manager.
+
+    Parameters
+    ----------
+    what : str
+        The operation, for messages.
+    roots : sequence of Ends
+        The tables that it begins with, all by one local connection.
+    with_empty : bool
+        Whether tables without rows matter.
+
+    Raises
+    ------
+    LinkError
+        One of the roots cannot be worked with. Of other tables that is raised once rows of theirs would go.
+    """
+
+    def __init__(self, what: str, roots: Sequence[Ends], with_empty: bool = False) -> None:
+        self._what = what
+        self._roots = roots
+        self._with_empty = with_empty
+        self.local = roots[0].local
+        self._reached: dict[str, Reached] = {}
+        self._refused: dict[str, LinkError] = {}
+        self._order: list[str] = []
+        self._open = contextlib.ExitStack()
+        self._runs: list[tuple[Site, Site, Runs]] = []
+        self._is_begun = False
+
+    def __enter__(self) -> Reach:
+        try:
+            for ends in self._roots:
+                ends.require_home(self._what)
+                self._add(ends)
+            self._find_below()
+        except BaseException:
+            self._open.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def _add(self, ends: Ends) -> Reached:
+        name, run = self._name(*_local(ends)), self._begun(ends)
+        self._reached[name] = Reached(name, run, Recovery(run))
+        return self._reached[name]
+
+    def _begun(self, ends: Ends) -> Run:
+        """A run of a link; those on the same servers share their sessions."""
+        master = ends.mapping.source.master
+        name = master.schema, master.name
+        for site, local, runs in self._runs:
+            if (site, local) == (ends.source, ends.local) and name not in runs.runs:
+                return runs.join(name, ends)
+        runs = self._open.enter_context(Runs({name: ends}))
+        self._runs.append((ends.source, ends.local, runs))
+        return runs[name]
+
+    def _name(self, schema: str, table: str) -> str:
+        return host.full_name(self.local.connection, schema, table)
+
+    def _find_below(self) -> None:
+        roots = {_local(ends) for ends in self._roots}
+        tables = [(table.schema, table.name) for ends in self._roots for table in ends.mapping.local.tables]
+        with self.local.in_one_session():
+            for schema in {schema for schema, _ in roots}:
+                host.know_schema(self.local.connection, schema)
+            names = host.dependents(self.local.connection, tables)
+        session = next(iter(self._reached.values())).run.local
+        below = dict.fromkeys(schema for schema, _ in names if len(names) > len(tables))
+        linked = {(schema, table) for schema in below for table in linked_in(session, schema)}
+        names += [name for name in roots if name not in names]
+        self._order = [self._name(*name) for name in names]
+        # What depends on others is recovered before them: they could not be deleted.
+        for name in reversed(names):
+            if name in roots:
+                self._reached[self._name(*name)].recovery.recover()
+            else:
+                self._reach(*name, name in linked)
+
+    def _reach(self, schema: str, table: str, is_linked: bool) -> None:
+        name, error = self._name(schema, table), None
+        links = list(serving(self.local, schema, table, is_linked))
+        if not links and not is_linked:
+            return
+        session = next(iter(self._reached.values())).run.local
+        if not self._with_empty and not session.query(f"SELECT 1 FROM {name} LIMIT 1"):
+            self._refused[name] = ChangedError(f"{schema}.{table} was empty, and has rows by now.")
+            return
+        for link in links:
+            try:
+                link.operate(self._begin)
+                return
+            except LinkError as failed:
+                error = error or failed
+        self._refused[name] = error or LinkError(
+            f"{schema}.{table} on {self.local.address} is a linked table, too, and its link is not known in this "
+            "process.",
+            "Import its class, or make its Pipeline, and run the same again; or delete these rows before, by its "
+            "class. If that link has ended, these rows are your own: delete them before, by DataJoint alone.",
+        )
+
+    def _begin(self, ends: Ends) -> None:
+        ends.require_home(self._what)
+        name = self._name(*_local(ends))
+        try:
+            self._add(ends).recovery.recover()
+        except BaseException:
+            self._reached.pop(name, None)
+            raise
+
+    def __iter__(self) -> Iterator[Reached]:
+        """The tables, those before that depend on others."""
+        for name in reversed(self._order):
+            if name in self._reached:
+                yield self._reached[name]
+
+    def sorted(self, names: Sequence[str]) -> list[str]:
+        """Some tables by their full names; what depends on others stands behind them."""
+        places = {name: place for place, name in enumerate(self._order)}
+        return sorted(names, key=lambda name: places.get(name, len(places)))
+
+    def of(self, ends: Ends) -> Reached:
+        """One of the roots."""
+        return self._reached[self._name(*_local(ends))]
+
+    # within a transaction on DataJoint's own connection
+
+    def begin(self) -> None:
+        """Begin a transaction that nothing has been read in."""
+        self.local.connection.start_transaction()
+        self._is_begun = True
+        for reached in self._reached.values():
+            reached.keys = []
+
+    def read(self, reached: Reached, rows: Sql) -> list[Key]:
+        """The keys of local rows, FROM ... onward, that a deletion after it finds the very same."""
+        from_onward, args = rows
+        *before, select = self.local.dialect.stable_read(f"SELECT {reached.run.rows.selected} {from_onward}")
+        if self._is_begun:
+            for statement in before:
+                self.local.connection.query(statement)
+        self._is_begun = False
+        return [tuple(row) for row in self.local.connection.query(select, args)]
+
+    def find(self, tables: Sequence[Any], root: Reached) -> dict[str, list[Key]]:
+        """Of some restricted tables of DataJoint's, the entities of linked ones that go with a root's; by full names.
+
+        Raises
+        ------
+        LinkError
+            There are some for which nobody could be told.
+        """
+        found = {}
+        for table in tables:
+            name = table.full_table_name
+            if reached := self._reached.get(name):
+                if reached is not root:
+                    found[name] = self.read(reached, (f"FROM {name} {host.where(table)}", ()))
+            elif (error := self._refused.get(name)) and (number := len(table)):
+                raise _with_them(error, f"{number:,} rows of {name} would be deleted, too")
+        return found
+
+    def add(self, found: dict[str, list[Key]]) -> None:
+        """Count in the entities that have been deleted."""
+        for name, keys in found.items():
+            self._reached[name].keys += keys
+
+    def require(self, names: Sequence[str]) -> None:
+        """Raise LinkError for tables, by full names, that are linked and for which nobody could be told."""
+        for name in names:
+            if error := self._refused.get(name):
+                raise _with_them(error, f"{name} would be dropped, too")
+
+
+def _local(ends: Ends) -> tuple[str, str]:
+    master = ends.mapping.local.master
+    return master.schema, master.name
+
+
+def _with_them(error: LinkError, what: str) -> LinkError:
+    return type(error)(
+        f"{what}, and what is held for its rows at their source could not be released: {error.what} Nothing was "
+        "changed.",
+        error.hint,
+    )

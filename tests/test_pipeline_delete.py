@@ -1,0 +1,233 @@
+"""Deleting rows of a pipeline: all that depends on them goes, and every hold of it, at whatever source it is."""
+
+from __future__ import annotations
+
+import builtins
+import gc
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import datajoint as dj
+import pytest
+from lab import Lab
+from linking import linked
+
+from link import LinkError, Pipeline, State
+
+REST = ("NONE", "FALSE", "FALSE")
+#: The tables of `declare`, parents first.
+TABLES = ("subject", "session", "__rate", "pair")
+#: What of them depends on the first subject: entities, in the order of TABLES.
+BELOW = (1, 3, 3, 2)
+
+
+class Asked:
+    """Answers prompts, and remembers what had been said before each."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+        self.answer, self.before = "", list[list[str]]()
+        self._caplog = caplog
+
+    def about(self, action: Callable[[], Any], answer: str) -> Any:
+        """What comes of something that asks."""
+        self.answer = answer
+        self._caplog.clear()
+        with self._caplog.at_level(logging.INFO, "datajoint"):
+            return action()
+
+    def __call__(self, prompt: str = "") -> str:
+        self.before.append(list(self._caplog.messages))
+        return self.answer
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Asked:
+    answering = Asked(caplog)
+    monkeypatch.setattr(builtins, "input", answering)
+    monkeypatch.setattr(dj.logger, "propagate", True)
+    return answering
+
+
+def declare(lab: Lab, subjects: int = 4, sessions: int = 3) -> None:
+    """Four subjects with three sessions each, their trials and rates, and pairs of neighbours, of all tiers."""
+
+    class Subject(dj.Manual):
+        definition = "subject: int32\n---\nname: varchar(20)"
+
+    class Session(dj.Manual):
+        definition = "-> Subject\nsession: int32"
+
+        class Trial(dj.Part):
+            definition = "-> master\ntrial: int32"
+
+    class Rate(dj.Computed):
+        definition = "-> Session\n---\ntotal: float64"
+
+        class Bin(dj.Part):
+            definition = "-> master\n-> Session.Trial"
+
+        def make(self, key: Any, **_: Any) -> None:
+            new: Any = self
+            new.insert1({**key, "total": 0.5})
+
+    class Pair(dj.Manual):
+        definition = "pair: int32\n---\n-> Subject\n-> [nullable] Subject.proj(mate='subject')"
+
+    schema: Any = lab.source.Schema(lab.source_schema)
+    context = {"Subject": schema(Subject)}
+    context["Session"] = schema(Session, context=context)
+    rate, pair = schema(Rate, context=context), schema(Pair, context=context)
+    numbers = [{"subject": n, "session": s} for n in range(subjects) for s in range(sessions)]
+    trials = [{**each, "trial": t} for each in numbers for t in range(2)]
+    context["Subject"].insert({"subject": n, "name": f"{n}% mouse"} for n in range(subjects))
+    context["Session"].insert(numbers)
+    context["Session"].Trial.insert(trials)
+    rate.insert(({**each, "total": each["session"] / 7} for each in numbers), allow_direct_insert=True)
+    rate.Bin.insert(trials, allow_direct_insert=True)
+    pair.insert({"pair": n, "subject": n, "mate": n - 1 if n else None} for n in range(subjects))
+    grant(lab)
+
+
+def grant(lab: Lab) -> None:
+    """Let the link user have the documented rights, by schema."""
+    if lab.kind == "postgresql":
+        lab.source_server.sql(
+            f"GRANT SELECT, REFERENCES ON ALL TABLES IN SCHEMA {lab.source_schema} TO {lab.link_user}"
+        )
+        return
+    theirs, helper = (name.replace("_", "\\_") for name in (lab.source_schema, lab.helper_schema))
+    lab.source_server.sql(f"GRANT SELECT, REFERENCES ON `{theirs}`.* TO {lab.link_user}@'%'")
+    lab.source_server.sql(f"GRANT ALL PRIVILEGES ON `{helper}`.* TO {lab.link_user}@'%'")
+
+
+def pipeline(lab: Lab, **options: Any) -> Any:
+    address = f"{lab.source_server.host}:{lab.source_server.port}"
+    given: dict[str, Any] = {"connection": lab.local, "use_tls": False} | options
+    schemas = {lab.source_schema: given.pop("local_schema", lab.local_schema)}
+    return Pipeline(given.pop("host", address), schemas, lab.helper_schema, **given)
+
+
+def pulled(lab: Lab) -> tuple[Any, Any]:
+    """The pipeline, all of which is here, and its local schema."""
+    declare(lab)
+    lab_a = pipeline(lab)
+    lab_a.pull(lab_a.source[lab.source_schema])
+    return lab_a, lab_a[lab.source_schema]
+
+
+def name(lab: Lab, table: str, schema: str | None = None) -> str:
+    quote = '"' if (lab.kind if schema != lab.local_schema else lab.local_kind) == "postgresql" else "`"
+    return f"{quote}{schema or lab.local_schema}{quote}.{quote}{table}{quote}"
+
+
+def local(lab: Lab) -> dict[str, int]:
+    """How many rows the local tables have."""
+    tables = (*TABLES, "session__trial", "__rate__bin")
+    return {
+        table: lab.local_server.sql(f"SELECT COUNT(*) FROM {name(lab, table, lab.local_schema)}")[0][0]
+        for table in tables
+    }
+
+
+def held(lab: Lab) -> dict[str, list[Any]]:
+    """What the helper rows of each table say."""
+    return {
+        table: sorted(
+            lab.source_server.sql(
+                f"SELECT process, is_flagged, is_deprecated FROM {name(lab, helper(lab, table), lab.helper_schema)}"
+            )
+        )
+        for table in TABLES
+    }
+
+
+def helper(lab: Lab, table: str) -> str:
+    return f"{lab.source_schema}_{table.strip('_')}_outbound"
+
+
+def numbers(found: dict[str, list[Any]]) -> tuple[int, ...]:
+    return tuple(len(rows) for rows in found.values())
+
+
+def flag(lab: Lab, table: str, where: str, flagged: str = "TRUE") -> None:
+    helper_table = name(lab, helper(lab, table), lab.helper_schema)
+    lab.source_server.sql(f"UPDATE {helper_table} SET is_flagged = '{flagged}' WHERE {where}")
+
+
+@pytest.mark.parametrize("restriction", ["subject = 0", "name = '0% mouse'", {"subject": 0}, "by another"])
+def test_every_hold_goes(lab: Lab, restriction: Any, asked: Asked) -> None:
+    """One preview and one prompt over all tables; declined, nothing is marked; then nothing else is released."""
+    lab_a, ours = pulled(lab)
+    before = local(lab), held(lab)
+    assert numbers(before[1]) == (4, 12, 12, 4)
+    doomed = ours.Subject & (ours.Pair & "pair = 0" if restriction == "by another" else restriction)
+    assert asked.about(lambda: doomed.delete(prompt=True), "no") == 0
+    assert (local(lab), held(lab)) == before
+    said = asked.before[0]
+    counts = {"subject": 1, "session": 3, "session__trial": 6, "__rate": 3, "__rate__bin": 6, "pair": 2}
+    previewed = [f"{name(lab, table, lab.local_schema)} ({count} tuples)" for table, count in counts.items()]
+    assert sorted(line for line in said if line.endswith("tuples)")) == sorted(previewed)
+    assert said[-1] == f"9 holds at {lab.source_server.host}:{lab.source_server.port} will be released"
+    assert asked.about(lambda: doomed.delete(prompt=True), "yes") == 1
+    assert len(asked.before) == 2
+    assert numbers(held(lab)) == tuple(n - gone for n, gone in zip((4, 12, 12, 4), BELOW, strict=True))
+    assert all(row == REST for rows in held(lab).values() for row in rows)
+    assert local(lab) == {table: before[0][table] - count for table, count in counts.items()}
+    # What is gone can be pulled again.
+    result = lab_a.pull(lab_a.source[lab.source_schema])
+    assert result.pulled == 9 and (local(lab), held(lab)) == before
+
+
+def links(lab: Lab) -> tuple[Any, Any]:
+    """Two tables, each linked by itself; by hand one refers to the other here."""
+    declare(lab)
+    options: dict[str, Any] = {"connection": lab.local, "helper_schema": lab.helper_schema}
+    Subject = linked(lab, "Subject", helper_table="subjects", **options)
+    Session = linked(lab, "Session", helper_table="sessions", **options)
+    assert (Subject.source.pull().pulled, Session.source.pull().pulled) == (4, 12)
+    refers = f"FOREIGN KEY (subject) REFERENCES {Subject.full_table_name} (subject)"
+    lab.local_server.sql(f"ALTER TABLE {Session.full_table_name} ADD {refers}")
+    return Subject, Session
+
+
+def count(lab: Lab, helper_table: str) -> int:
+    return int(lab.source_server.sql(f"SELECT COUNT(*) FROM {name(lab, helper_table, lab.helper_schema)}")[0][0])
+
+
+def test_tables_that_are_linked_one_by_one(lab: Lab) -> None:
+    """What depends on the rows of one is let go of by the other's link; nothing is deleted where that is not known."""
+    Subject, Session = links(lab)
+    assert (Subject & "subject < 2").delete(prompt=False) == 2
+    assert (count(lab, "subjects"), count(lab, "sessions")) == (2, 6)
+    assert Session.source.status()[State.SHARED] == 6
+    del Session
+    gc.collect()
+    with pytest.raises(LinkError, match=r"3 rows of .*session.* would be deleted, too.*not known in this process"):
+        (Subject & "subject = 2").delete(prompt=False)
+    with pytest.raises(LinkError, match=r"session.* would be dropped, too"):
+        Subject.drop(prompt=False)
+    assert (count(lab, "subjects"), count(lab, "sessions"), len(Subject())) == (2, 6, 2)
+    # Rows on which nothing depends go all the same.
+    session = name(lab, "session", lab.local_schema)
+    lab.local_server.sql(f"DELETE FROM {name(lab, 'session__trial', lab.local_schema)} WHERE subject = 2")
+    lab.local_server.sql(f"DELETE FROM {session} WHERE subject = 2")
+    assert (Subject & "subject = 2").delete(prompt=False) == 1
+    Session = linked(lab, "Session", helper_table="sessions", helper_schema=lab.helper_schema, connection=lab.local)
+    assert Session.source.status()[State.VANISHED] == 3
+    assert (Subject & "subject = 3").delete(prompt=False) == 1
+    assert (count(lab, "subjects"), count(lab, "sessions")) == (0, 3)
+
+
+def test_a_drop(lab: Lab) -> None:
+    """All tables that go with it are let go of at the source, those also that are not local any more."""
+    Subject, Session = links(lab)
+    lab.source_server.sql(
+        f"UPDATE {name(lab, 'sessions', lab.helper_schema)} SET is_flagged = 'TRUE' WHERE session = 1"
+    )
+    lab.local_server.sql(f"DELETE FROM {name(lab, 'session__trial', lab.local_schema)}")
+    lab.local_server.sql(f"DELETE FROM {Session.full_table_name}")
+    Subject.drop(prompt=False)
+    assert (count(lab, "subjects"), count(lab, "sessions")) == (0, 4)
+    assert Session.source.status()[State.DEPRECATED] == 4
+    assert Subject.source.pull().pulled == 4
