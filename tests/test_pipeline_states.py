@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from diamond import TABLES, Entity, Servers, ancestors, made
+from diamond import DEAD, TABLES, Entity, Servers, ancestors, made
 from lab import Lab
 from recorder import Statement
 
 from link import ConfigError, State
+from link.model.states import HelperRow
 
 
 @pytest.fixture
@@ -123,3 +124,48 @@ def test_verify_each_table(diamond: Servers) -> None:
     assert len(lines) == 5 and "2 differing, 2 missing" in lines[-1] and "{'a': 1, 'b': 1}" in lines[1]
     with pytest.raises(ConfigError, match="sample="):
         lab_a.verify(sample=3)
+
+
+# repair
+
+
+@pytest.mark.parametrize("vanished", ["refetch", "release"])
+def test_repair_of_each_table(diamond: Servers, vanished: Any) -> None:
+    """What dead runs had in hand, what is gone here, what lost its hold, over several tables at once."""
+    world, lab_a = diamond, diamond.lab_a
+    lab_a.pull(table(world, "D") & "a = 0")
+    at_first = set(world.local_names())
+    world.hold({("D", (3, 1, 1)): HelperRow("PULL", "FALSE", "FALSE")})  # and nothing that it stands on
+    d = world.helpers()["D"]
+    deleting = f"UPDATE {d} SET process = 'DELETE', _worker = {DEAD} WHERE a = 0 AND b = 0 AND d = 0"
+    world.sql(world.there, deleting, f"DELETE FROM {d} WHERE a = 0 AND b = 0 AND d = 1")
+    gone = {("D", (0, 1, 0)), ("D", (0, 1, 1)), ("B", (0, 1))}
+    world.take(True, gone)
+    # Made here: what nobody else has, and what the source has otherwise; what this stands on is as the source has it.
+    made_here = {("D", (0, 0, 9)): Entity((None, "made here")), ("D", (1, 0, 0)): Entity((None, "here as well"))}
+    world.put(True, {("B", (1, 0)): made()["B", (1, 0)], **made_here})
+    before = world.states()
+    kept = world.local_entities()
+
+    planned = lab_a.repair(vanished=vanished)
+    assert world.states() == before and repr(planned).startswith("repair would:")
+    doing = {s: n for s, (n, _) in planned.actions.items()}
+    assert doing == {State.ACTIVATED_PULL: 1, State.RECEIVED_DELETE: 1, State.VANISHED: 3, State.UNHELD: 2}
+    assert planned.tables[label(world, "B")].actions[State.VANISHED][0] == 1
+    done = lab_a.repair(dry_run=False, vanished=vanished)
+    assert done.actions == planned.actions and repr(done).startswith("repair did:") and "<td>" in done._repr_html_()
+
+    there = {
+        ("D", (3, 1, 1)),
+        ("B", (1, 0)),
+        *(at_first - {("D", (0, 0, 0))} - (gone if vanished == "release" else set())),
+    }
+    expected = ancestors(made(), there) | set(made_here)
+    here = world.local_entities()
+    assert set(here) == expected and {name: here[name] for name in made_here} == made_here
+    world.check_safety(made_here)
+    assert set(world.helper_rows()) == expected - set(made_here)
+    assert {row.process for row in world.helper_rows().values()} == {"NONE"}
+    assert all(here[name] == kept[name] for name in set(kept) & set(here))
+    assert repr(lab_a.repair()) == "nothing to repair"
+    assert lab_a.verify()

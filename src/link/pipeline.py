@@ -13,11 +13,12 @@ from .config import LocalStore, PipelineSpec, make_pipeline_spec, require_confli
 from .ends.pipeline import Links
 from .errors import ConfigError
 from .model.graph import label
-from .model.pipelines import PipelineResult, PipelineStatus, PipelineVerification
+from .model.pipelines import PipelineRepair, PipelineResult, PipelineStatus, PipelineVerification
 from .namespaces import LocalSchema, SourceSchemas, Theirs, require_schema, schemas_to_show
 from .signals import final
 from .work.following import Wanted
 from .work.gather import gather
+from .work.repair import repair_each
 from .work.status import status_of_all
 from .work.verify import Look, verify_each
 
@@ -259,6 +260,34 @@ class Pipeline:
         look, links = Look(files, sample, display_progress, transfers), self._theirs.links
         with final():
             return links.operate(lambda: verify_each(links.open(links.linked()), look))
+
+    def repair(self, dry_run: bool = True, vanished: Literal["refetch", "release"] = "refetch") -> PipelineRepair:
+        """Bring to rest every entity of every table that is not: what an interrupted run, or a hand, has left behind.
+
+        What is held again, or fetched again, is followed upward: what it stands on is held, and here, before it. Rows
+        of computed and imported tables that nobody holds, and that are not what the source has, are left alone: they
+        may well have been made here.
+
+        Parameters
+        ----------
+        dry_run : bool
+            Only say what would be done about how many entities of each table.
+        vanished : {'refetch', 'release'}
+            What to do about entities that are held and not local: fetch them again, or release their holds.
+
+        Returns
+        -------
+        PipelineRepair
+            What was done, or would be, of all tables, and in ``.tables`` of each.
+        """
+        links = self._theirs.links
+
+        def work() -> PipelineRepair:
+            ends, title = links.open(links.linked()), f"{links.spec.address.host}: entities by state"
+            return repair_each(ends, self._theirs.graph(), title, dry_run=dry_run, vanished=vanished)
+
+        with final():
+            return links.operate(work)
 
 
 def _require_at_least(**least: tuple[Any, int]) -> None:

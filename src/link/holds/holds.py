@@ -146,11 +146,10 @@ class Holds:
         others = session.query(*self.counting_others(selection))
         return counts + [Count(HelperRow(*row[:3]), int(row[3]), int(row[4])) for row in others]
 
-    def counting_rest(self, selection: Selection = ALL, number: int | None = None) -> Sql:
-        """SELECT: how many helper rows there are, and how many of them are at rest; behind a number, if need be."""
+    def counting_rest(self, selection: Selection = ALL) -> Sql:
+        """SELECT: how many helper rows there are, and how many of them are at rest."""
         resting = f"COALESCE(SUM(CASE WHEN {self.condition(AT_REST)} THEN 1 ELSE 0 END), 0)"
-        first = "" if number is None else f"{number}, "
-        return self.saying({}, selection).selecting(f"{first}COUNT(*), {resting}")
+        return self.saying({}, selection).selecting(f"COUNT(*), {resting}")
 
     def counting_others(self, selection: Selection = ALL) -> Sql:
         """SELECT: how many helper rows that are not at rest look the same."""

@@ -20,24 +20,15 @@ def enlist(session: Session, holds: Sequence[Holds]) -> None:
 
 def survey(session: Session, holds: Sequence[Holds]) -> list[list[Count]]:
     """Count the helper rows of each group by what they say."""
-    if not holds:
-        return []
-    found = {int(number): (int(total), int(resting)) for number, total, resting in session.query(*surveying(holds))}
     counts = list[list[Count]]()
-    for number, each in enumerate(holds):
-        total, resting = found[number]
+    found = session.query_each([each.counting_rest() for each in holds])
+    for each, (total, resting) in zip(holds, found, strict=True):
         others = session.query(*each.counting_others()) if total > resting else []
         counts.append(
-            [Count(REST, 0, resting)] * bool(resting)
+            [Count(REST, 0, int(resting))] * bool(resting)
             + [Count(HelperRow(*row[:3]), int(row[3]), int(row[4])) for row in others]
         )
     return counts
-
-
-def surveying(holds: Sequence[Holds]) -> Sql:
-    """SELECT: of each group how many helper rows there are, and how many of them are at rest."""
-    asked = [each.counting_rest(number=number) for number, each in enumerate(holds)]
-    return " UNION ALL ".join(sql for sql, _ in asked), tuple(arg for _, args in asked for arg in args)
 
 
 def in_other_hands(session: Session, holds: Sequence[Holds]) -> list[bool]:

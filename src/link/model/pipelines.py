@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from .results import RESTING, PullResult, Since, Status, VerifyResult
+from .results import RESTING, PullResult, RepairResult, Since, Status, VerifyResult, busy_line
 from .states import State
 
 
@@ -150,6 +150,57 @@ class PipelineVerification(VerifyResult):
         return _as_html(self._lines())
 
 
+class PipelineRepair(RepairResult):
+    """What a repair of a pipeline did, or with ``dry_run`` would do: the sums over all tables, and the same of each.
+
+    Parameters
+    ----------
+    tables : mapping of str to RepairResult
+        What was done about each table.
+    dry_run : bool
+        Whether nothing was changed.
+    title : str
+        What the counts are called.
+
+    Attributes
+    ----------
+    tables : dict of str to RepairResult
+        The tables by ``"schema.Class"``. All else is of all of them together.
+    """
+
+    tables: dict[str, RepairResult]
+
+    def __init__(self, tables: Mapping[str, RepairResult], dry_run: bool, title: str) -> None:
+        actions: dict[State, tuple[int, str]] = {}
+        for each in tables.values():
+            for state, (number, action) in each.actions.items():
+                actions[state] = actions.get(state, (0, ""))[0] + number, action
+        pulled = {name: each.pulled for name, each in tables.items() if each.pulled}
+        before = PipelineStatus({name: each.before for name, each in tables.items()}, title)
+        super().__init__(actions, dry_run, before, PipelineResult(pulled) if pulled else None)
+        object.__setattr__(self, "tables", dict(tables))
+
+    def _lines(self) -> dict[str, str]:
+        """What is printed of each table about which there is something to be done."""
+        return {
+            f"  {name}": ", ".join(f"{n:,} {state.value}: {action}" for state, (n, action) in each.actions.items())
+            for name, each in self.tables.items()
+            if each.actions
+        }
+
+    @property
+    def _title(self) -> str:
+        return f"repair {'would' if self.dry_run else 'did'}:" if self.actions else "nothing to repair"
+
+    def __repr__(self) -> str:
+        lines = [_as_text(lines)] if (lines := self._lines()) else []
+        return "\n".join([self._title, *lines, *busy_line(self.before)])
+
+    def _repr_html_(self) -> str:
+        busy = "".join(f"<p>{line}</p>" for line in busy_line(self.before))
+        return f"<p>{self._title}</p>{_as_html(self._lines())}{busy}"
+
+
 def _has_happened(result: PullResult) -> bool:
     """Whether a pull has done, or left undone, anything in a table."""
     counted = result.pulled, result.adopted, result.differing, result.replaced, result.errors
@@ -161,7 +212,7 @@ def _number(tables: Mapping[str, Any]) -> str:
 
 
 def _as_text(lines: Mapping[str, str]) -> str:
-    width = max(map(len, lines))
+    width = max(map(len, lines), default=0)
     return "\n".join(f"{name:<{width}}  {text}" for name, text in lines.items())
 
 

@@ -187,7 +187,7 @@ class Status(Mapping[str, int]):
     def remarks(self) -> list[str]:
         """What is printed below the counts: since when, and what running operations have in hand."""
         since = str(self.since)
-        return [*([since] if since else []), *_in_other_hands(self)]
+        return [*([since] if since else []), *busy_line(self)]
 
     def __getitem__(self, state: str | State) -> int:
         return self._counts[state.value if isinstance(state, State) else state]
@@ -521,7 +521,7 @@ class RepairResult:
     pulled: PullResult | None = None
 
     def __repr__(self) -> str:
-        busy = _in_other_hands(self.before)
+        busy = busy_line(self.before)
         if not self.actions:
             return "\n".join(["nothing to repair", *busy])
         verb = "would" if self.dry_run else "did"
@@ -529,7 +529,7 @@ class RepairResult:
         return "\n".join([f"repair {verb}:", *lines, *busy])
 
 
-def _in_other_hands(status: Status) -> list[str]:
+def busy_line(status: Status) -> list[str]:
     """A line about what running operations have in hand, if they have."""
     number = sum(status.in_other_hands.values())
     return [f"in other hands: {number:,}, of pulls or deletions that are running"] if number else []

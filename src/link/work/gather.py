@@ -20,7 +20,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import NoReturn
@@ -54,7 +54,7 @@ TRIES = 10
 AT_ONCE = 4
 
 
-def gather(ends: Mapping[Name, Ends], wanted: Wanted) -> dict[Name, PullResult]:
+def gather(ends: Mapping[Name, Ends], wanted: Wanted, former: Iterable[int] = ()) -> dict[Name, PullResult]:
     """Pull what is selected, and all that it stands on; what was done, by groups.
 
     Parameters
@@ -63,6 +63,8 @@ def gather(ends: Mapping[Name, Ends], wanted: Wanted) -> dict[Name, PullResult]:
         Both ends of all groups, parents first.
     wanted : Wanted
         What to pull.
+    former : iterable of int
+        Numbers of runs that have ended, whatever the server still believes: what they have in hand is finished.
     """
     started = time.monotonic()
     for each in ends.values():
@@ -90,7 +92,7 @@ def gather(ends: Mapping[Name, Ends], wanted: Wanted) -> dict[Name, PullResult]:
         return sum(tally.result.pulled for tally in tallies.values())
 
     try:
-        persistently(functools.partial(Runs, ends), once, done)
+        persistently(functools.partial(Runs, ends), once, done, former)
     except (UnreachableError, LockedError, BusyError):
         if done():
             logger.warning("stopped after %d entities. The next pull goes on from there.", done())

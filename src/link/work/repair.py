@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from ..ends.ends import Ends
-from ..model.ranges import ALL, Selection
-from ..model.results import RepairResult
-from ..model.states import CANCEL_DELETE, LET_GO, TABLE, State
+from ..model.graph import Graph, Name, label
+from ..model.pipelines import PipelineRepair
+from ..model.ranges import ALL, Key, Selection
+from ..model.results import RepairResult, Status
+from ..model.schema import tier
+from ..model.states import CANCEL_DELETE, LET_GO, REFETCH, REHOLD, TABLE, UNFLAGGED, State
 from .comparing import Comparison
+from .dependents import MADE
+from .following import Wanted
+from .gather import gather
 from .pull import pull
 from .recovery import Recovery
 from .retry import patiently
-from .run import Run
-from .status import status
+from .run import Run, Runs
+from .status import count, count_each
 
 logger = logging.getLogger("link")
 
@@ -31,10 +38,9 @@ def repair(
     vanished: Literal["refetch", "release"] = "refetch",
 ) -> RepairResult:
     """Bring every selected entity to rest; see :meth:`link.Source.repair`."""
-    before = status(ends, selection, deep=True)
-    done = ACTIONS if vanished == "refetch" else {**ACTIONS, State.VANISHED: "release its hold"}
-    at_rest = {state: before[state] - before.in_other_hands.get(state, 0) for state in done}
-    actions = {state: (at_rest[state], text) for state, text in done.items() if at_rest[state] > 0}
+    with Run(ends) as run:
+        before = count(run, selection, deep=True)
+        actions = _actions(run, before, vanished)
     if dry_run:
         return RepairResult(actions, dry_run, before)
     ends.require_no_transaction("repair of")
@@ -44,9 +50,7 @@ def repair(
         recovery.recover()  # also where nothing else is to be done: the source may have to be told of a deletion
         if not actions:
             return RepairResult(actions, dry_run, before)
-        released = {State.VANISHED} if vanished == "release" else set[State]()
-        copies = actions.keys() - {State.RECEIVED_DELETE, State.ACTIVATED_DELETE, *released}
-        if copies:
+        if _copies(actions, vanished):
             ends.require_fit()
         if vanished == "release":
             _let_go(recovery, selection)
@@ -56,6 +60,65 @@ def repair(
     # What is held now and not finished is compared, copied and finished by a pull of nothing new.
     pulled = pull(ends, selection, conflicts="keep", fresh=False, former=[run.holds.worker])
     return RepairResult(actions, dry_run, before, pulled)
+
+
+def repair_each(
+    ends: Mapping[Name, Ends],
+    graph: Graph,
+    title: str,
+    *,
+    dry_run: bool = True,
+    vanished: Literal["refetch", "release"] = "refetch",
+) -> PipelineRepair:
+    """Bring every entity of several tables to rest, parents first; see :meth:`link.Pipeline.repair`."""
+    if not ends:
+        return PipelineRepair({}, dry_run, title)
+    if not dry_run:
+        for each in ends.values():
+            each.require_no_transaction("repair of")
+            each.require_home("repair of")
+    with Runs(ends) as runs:
+        counted = dict(zip(ends, count_each(list(runs.runs.values()), deep=True), strict=True))
+        actions = {name: _actions(runs[name], counted[name], vanished) for name in ends}
+        copies = any(_copies(some, vanished) for some in actions.values())
+        if not dry_run:
+            for each in ends.values() if copies else ():
+                each.require_fit()
+            _mend(runs, vanished)
+    # What is held now and not finished is followed upward, copied from above, and finished by a pull of nothing new.
+    pulled = gather(ends, Wanted(graph, {}, "keep"), [runs.number]) if copies and not dry_run else {}
+    found = {n: RepairResult(actions[n], dry_run, counted[n], pulled.get(n)) for n in ends}
+    return PipelineRepair({label(n): each for n, each in found.items()}, dry_run, title)
+
+
+def _actions(run: Run, before: Status, vanished: str) -> dict[State, tuple[int, str]]:
+    """What is to be done about how many entities of each state, but for those that others have in hand."""
+    done = ACTIONS if vanished == "refetch" else {**ACTIONS, State.VANISHED: "release its hold"}
+    numbers = {state: before[state] - before.in_other_hands.get(state, 0) for state in done}
+    if numbers[State.UNHELD] and _is_made_here(run):
+        numbers[State.UNHELD] = sum(map(len, _unheld(run)))
+    return {state: (numbers[state], text) for state, text in done.items() if numbers[state] > 0}
+
+
+def _copies(actions: Mapping[State, tuple[int, str]], vanished: str) -> bool:
+    """Whether something is to be copied, or compared."""
+    released = {State.VANISHED} if vanished == "release" else set[State]()
+    return bool(actions.keys() - {State.RECEIVED_DELETE, State.ACTIVATED_DELETE, *released})
+
+
+def _mend(runs: Runs, vanished: str) -> None:
+    """Take in hand what is to be copied, and let go of the rest: what stands on others first."""
+    recoveries = {name: Recovery(run) for name, run in reversed(runs.runs.items())}
+    for recovery in recoveries.values():
+        recovery.recover()
+    for recovery in recoveries.values():
+        if vanished == "release":
+            _let_go(recovery, ALL)
+        else:
+            run = recovery.run
+            run.apply(REHOLD, run.holds.saying(UNFLAGGED).keys(run.home))
+            run.apply(REFETCH, recovery.both.vanished())
+        _hold_unheld(recovery.run, ALL)
 
 
 def _let_go(recovery: Recovery, selection: Selection) -> None:
@@ -71,5 +134,24 @@ def _let_go(recovery: Recovery, selection: Selection) -> None:
 
 def _hold_unheld(run: Run, selection: Selection) -> None:
     """Hold again what is local, at the source, and not held."""
-    for keys in Comparison(run).unheld():
+    for keys in _unheld(run):
         patiently(functools.partial(run.holds.claim_keys, run.home, selection, keys))
+
+
+def _unheld(run: Run) -> Iterator[list[Key]]:
+    """The local keys without a helper row, some at a time, but for what was made here.
+
+    A row of a computed table that is not what the source has may well be what ``populate()`` has made here.
+    """
+    both = Comparison(run)
+    for keys in both.unheld():
+        if _is_made_here(run):
+            there = sorted(run.holds.rows.existing(run.home, keys))
+            different = set(both.unequal(there))
+            keys = [key for key in there if key not in different]
+        yield keys
+
+
+def _is_made_here(run: Run) -> bool:
+    """Whether rows of the local table can be made here, other than by hand."""
+    return tier(run.mapping.local.master.name) in MADE
