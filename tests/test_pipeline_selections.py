@@ -10,7 +10,7 @@ import labs
 import pytest
 from lab import Lab
 
-from link import ConfigError, LinkError
+from link import ConfigError, LinkError, PrivilegeError
 from link.choosing import chosen, keys_to_cut, left_out
 
 
@@ -289,3 +289,17 @@ def test_what_is_left_out_and_cut(world: World) -> None:
     for wrong in ("Session.used", [4], [f"{schema}.Session.sued"], [f"{schema}.Session.start"]):
         with pytest.raises(ConfigError, match="cut="):
             keys_to_cut(theirs, wrong)
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_without_references(world: World) -> None:
+    """DataJoint sees no primary keys then: conditions on a table's own attributes are followed, and nothing else."""
+    lab = world.lab
+    for name in labs.SCHEMAS:
+        lab.source_server.sql(f"REVOKE REFERENCES ON ALL TABLES IN SCHEMA {lab.prefix}_{name} FROM {lab.link_user}")
+    assert world.keys(world.Unit & "subject = 3", world.Subject & {"name": "s5"}) == {"Subject": [5], "Unit": unit(3)}
+    assert world.keys(world.Session.Event & "seen_by = 'eve' AND subject < 4") == {"Session": [(1, 0), (3, 0)]}
+    assert world.keys(world.Tag, world.schema("lab"))["Kind"] == ["mutant", "wild"]
+    for query in (world.Unit * world.Subject, world.Unit & dj.Top(2), world.Subject.proj(who="name")):
+        with pytest.raises(PrivilegeError, match=r"REFERENCES(?s:.*)GRANT REFERENCES ON"):
+            world.keys(query)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import host
-from ..errors import LinkError
+from ..errors import LinkError, PrivilegeError
 from ..files import legacy
 from ..files.objects import ObjectError, inspect_attachment
 from ..model.kinds import marker
@@ -54,7 +54,7 @@ def read_heading(site: Site, table: Table) -> tuple[host.Heading, bool]:
     """
     is_guessed = False
     with site.turn, site.in_our_words():
-        heading = host.load_heading(host.free_table(site.connection, table.schema, table.name))
+        heading = _load(site, table)
     show(heading, table)
     if not host.has_lineage(heading):
         with site.catalogue() as catalogue:
@@ -63,6 +63,18 @@ def read_heading(site: Site, table: Table) -> tuple[host.Heading, bool]:
             is_written = any(host.is_core_type(marker(column.comment)) for column in table.columns)
             is_guessed = is_written and not are_seen(catalogue, table)
     return heading, is_guessed
+
+
+def _load(site: Site, table: Table) -> host.Heading:
+    try:
+        return host.load_heading(host.free_table(site.connection, table.schema, table.name))
+    except LinkError:
+        raise
+    except host.DataJointError as error:
+        raise PrivilegeError(
+            f"DataJoint sees no columns of {table.schema}.{table.name} on {site.address} as {site.user!r}.",
+            site.grant_hint(("SELECT", "REFERENCES"), table.schema, table.name),
+        ) from error
 
 
 def show(heading: host.Heading, table: Table) -> None:

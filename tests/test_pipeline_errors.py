@@ -1,0 +1,167 @@
+"""What a `Pipeline` cannot do: each error says what to do, and nothing has been changed on either server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import labs
+import pytest
+from lab import Lab
+from linking import contents
+
+from link import (
+    ConfigError,
+    CredentialsError,
+    CycleError,
+    LinkError,
+    LoginError,
+    NotFoundError,
+    PrivilegeError,
+    TransactionError,
+    UnreachableError,
+)
+
+
+@contextmanager
+def refused(lab: Lab, kind: type[LinkError], message: str) -> Iterator[Any]:
+    """An error in our words, after which both servers are as before."""
+    before = contents(lab)
+    with pytest.raises(kind, match=message) as caught:
+        yield caught
+    assert lab.link_password not in str(caught.value)
+    assert contents(lab) == before
+
+
+def ddl(lab: Lab, *statements: str) -> None:
+    """Statements of the source's administrator, in which names are in double quotes and {name} is a schema."""
+    for statement in statements:
+        named = statement.format(**{name: f"{lab.prefix}_{name}" for name in labs.SCHEMAS})
+        lab.source_server.sql(named if lab.kind == "postgresql" else named.replace('"', "`"))
+
+
+def test_bad_input(lab: Lab) -> None:
+    labs.build(lab)
+    lab_a = labs.pipeline(lab)
+    Unit = lab_a.source[f"{lab.prefix}_ephys"].Unit
+    wrong: list[tuple[Callable[[], Any], str]] = [
+        (lambda: lab_a.pull(), "Nothing is selected"),
+        (lambda: lab_a.pull("ephys.Unit"), "selects nothing of the source"),
+        (lambda: lab_a.pull(Unit, transfers=0), "transfers must be at least 1"),
+        (lambda: lab_a.pull(Unit, max_calls=-1), "max_calls must be at least 0"),
+        (lambda: lab_a.pull(Unit, max_calls="3"), "max_calls must be at least 0"),  # type: ignore[arg-type]
+        (lambda: lab_a.pull(Unit, conflicts="ask"), "conflicts='ask' is not known"),  # type: ignore[arg-type]
+        (lambda: lab_a.pull(Unit, cut="ephys.Unit"), "no attribute of a foreign key"),
+        (lambda: lab_a.pull(Unit, cut=[f"{lab.prefix}_ephys.Unit.wave"]), "no attribute of a foreign key"),
+        (lambda: lab_a.pull(Unit & {"subjct": 1}), "would select everything"),
+    ]
+    for call, message in wrong:
+        with refused(lab, ConfigError, message):
+            call()
+    for codecs, error in (
+        ({"Unti.wave": "bytes"}, r"there is no \w+_ephys.Unti(?s:.*)Unit"),
+        ({"Unit.wvae": "bytes"}, r"wvae(?s:.*)It has"),
+    ):
+        given = {f"{lab.prefix}_ephys.{column}": word for column, word in codecs.items()}
+        with refused(lab, ConfigError, error):
+            mistaken = labs.pipeline(lab, codecs=given)
+            mistaken.pull(mistaken.source[f"{lab.prefix}_ephys"].Unit)
+    with lab.local.connection.transaction, pytest.raises(TransactionError):
+        lab_a.pull(Unit)
+
+
+def test_who_cannot_connect(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    labs.build(lab)
+    schema = f"{lab.prefix}_ephys"
+    with refused(lab, UnreachableError, "127.0.0.1:1"):
+        labs.pipeline(lab, host="127.0.0.1:1").source[schema].Unit.fetch()
+    monkeypatch.setenv("LINK_PASS", "another")
+    with refused(lab, LoginError, lab.link_user):
+        labs.pipeline(lab).source[schema].Unit()
+    assert dir(labs.pipeline(lab).source[schema]) == []
+    monkeypatch.delenv("LINK_PASS")
+    with refused(lab, CredentialsError, "LINK_PASS"):
+        labs.pipeline(lab).pull(labs.pipeline(lab).source[schema].Unit)
+
+
+def test_schemas_that_are_not_named(lab: Lab) -> None:
+    """Their tables are needed, where something refers to them; a prefix names them."""
+    labs.build(lab)
+    lab_schema, subject, ephys = (f"{lab.prefix}_{name}" for name in labs.SCHEMAS)
+    some = labs.pipeline(lab, schemas={subject: f"{subject}_ours", ephys: f"{ephys}_ours"})
+    with refused(lab, NotFoundError, rf"{subject}\.Subject\.kind -> (?s:.*)schemas=: {lab_schema}(?s:.*)cut="):
+        some.pull(some.source[ephys].Unit)
+    with refused(lab, NotFoundError, f"no schema '{lab_schema}'"):
+        some[lab_schema]
+    behind = labs.pipeline(lab, schemas=[ephys], prefix=f"{lab.prefix}_our_")
+    assert (
+        behind.source[lab_schema].Person().describe()
+        and behind[lab_schema].database == f"{lab.prefix}_our_{lab_schema}"
+    )
+    with refused(lab, NotFoundError, "no schema 'nowhere'"):
+        behind["nowhere"]
+    elsewhere = labs.pipeline(lab, schemas=["nowhere", ephys])
+    with refused(lab, NotFoundError, "sees no schema 'nowhere'"):
+        elsewhere.source[ephys].Unit()
+    both = labs.pipeline(lab, schemas={ephys: f"{lab.prefix}_our_{lab_schema}"}, prefix=f"{lab.prefix}_our_")
+    with refused(lab, ConfigError, "would have the tables of two of the source's"):
+        both.source[ephys].Unit()
+
+
+def test_rights_that_are_missing(lab: Lab) -> None:
+    """All that lead to tables which the account does not see, at once; and the right to hold."""
+    labs.declare(lab.source, lab.prefix)
+    by_table = {"lab": ["#kind"], "subject": ["subject"], "ephys": ["session", "session__trial", "session__event"]}
+    for name, tables in by_table.items():
+        if lab.kind == "postgresql":
+            ddl(lab, f'GRANT USAGE ON SCHEMA "{{{name}}}" TO {lab.link_user}')
+        for table in tables:
+            ddl(lab, f'GRANT SELECT, REFERENCES ON "{{{name}}}"."{table}" TO {lab._account(lab.link_user)}')
+    lab_a = labs.pipeline(lab)
+    with refused(lab, PrivilegeError, r"GRANT SELECT, REFERENCES ON \S+probe\S* TO") as caught:
+        lab_a.pull(lab_a.source[f"{lab.prefix}_ephys"].Session)
+    assert lab.kind == "postgresql" or re.search(r"ON `\w+_lab`.`person` TO(?s:.*)cut=\[", str(caught.value))
+    # PostgreSQL shows tables that may not be read.
+    kind, message = (
+        (PrivilegeError, "unit") if lab.kind == "postgresql" else (NotFoundError, r"sees no table \w+\.Unit")
+    )
+    with refused(lab, kind, message):
+        lab_a.source[f"{lab.prefix}_ephys"].Unit.to_dicts()
+
+
+def test_circles(lab: Lab) -> None:
+    """The path, and what opens it, in whatever DataJoint trips over."""
+    labs.declare(lab.source, lab.prefix)
+    labs.grant(lab, *(f"{lab.prefix}_{name}" for name in labs.SCHEMAS))
+    kind = "integer" if lab.kind == "postgresql" else "int"
+    ddl(
+        lab,
+        f'ALTER TABLE "{{subject}}"."subject" ADD COLUMN "parent" {kind} NULL',
+        'ALTER TABLE "{subject}"."subject" ADD FOREIGN KEY ("parent") REFERENCES "{subject}"."subject" ("subject")',
+    )
+    lab_a = labs.pipeline(lab)
+    subject = lab_a.source[f"{lab.prefix}_subject"]
+    named = rf"in a circle(?s:.*){lab.prefix}_subject\.Subject -> {lab.prefix}_subject\.Subject(?s:.*)cut="
+    for call in (lambda: lab_a.pull(subject.Subject), lab_a.diagram, lambda: subject.Pair().describe()):
+        with refused(lab, CycleError, named):
+            call()
+    assert len(subject.Subject & "subject = 1") == 0
+    ddl(
+        lab,
+        f'ALTER TABLE "{{ephys}}"."session__trial" ADD COLUMN "rate_of" {kind} NULL',
+        f'CREATE TABLE "{{ephys}}"."rate" ("rate" {kind} PRIMARY KEY, "subject" {kind} NOT NULL, '
+        f'"session" smallint NOT NULL)',
+        'ALTER TABLE "{ephys}"."rate" ADD FOREIGN KEY ("subject", "session") '
+        'REFERENCES "{ephys}"."session" ("subject", "session")',
+        'ALTER TABLE "{ephys}"."session__trial" ADD FOREIGN KEY ("rate_of") REFERENCES "{ephys}"."rate" ("rate")',
+    )
+    labs.grant(lab, f"{lab.prefix}_ephys")
+    again = labs.pipeline(lab)
+    path = (
+        r"in a circle(?s:.*)ephys\.(Rate -> \w+\.Session -> \w+\.Rate|Session -> \w+\.Rate -> \w+\.Session)(?s:.*)cut="
+    )
+    ephys = again.source[f"{lab.prefix}_ephys"]
+    with refused(lab, CycleError, path):
+        again.pull(ephys.Rate, cut=[f"{lab.prefix}_subject.Subject.parent"])
