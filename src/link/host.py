@@ -352,11 +352,6 @@ def is_core_type(marker: str) -> bool:
     return marker != "uuid" and any(pattern.match(marker) for pattern in CORE_TYPE_PATTERNS.values())
 
 
-def lineage_of(heading: Any) -> dict[str, str]:
-    """Where the attributes of a table come from, of those that come from somewhere: ``schema.table.attribute``."""
-    return {name: a.lineage for name, a in heading.attributes.items() if a.lineage}
-
-
 def recorded_lineage(connection: dj.Connection, schema: str) -> dict[str, str]:
     """What is written down in a schema of where attributes, as ``schema.table.attribute``, come from."""
     return dict(get_schema_lineages(connection, schema))

@@ -93,7 +93,7 @@ class Theirs:
             group = self.group(name)
             if (name[0], table) not in self._headings:
                 found = next(each for each in group.tables if each.name == table)
-                self._headings[name[0], table], _ = read_heading(self.links.connect_source(), found)
+                self._headings[name[0], table] = read_heading(self.links.connect_source(), found)
             return self._headings[name[0], table]
 
     def class_at_source(self, name: Name) -> Any:

@@ -11,7 +11,7 @@ from ..files.objects import ObjectError, inspect_attachment
 from ..model.kinds import marker
 from ..model.schema import Column, Table
 from ..servers.site import Site
-from .lineage import are_seen, origins
+from .lineage import origins
 
 # DataJoint finds codecs by their names; with a blank in it, theirs is no name that a table or an adapter can have.
 
@@ -47,22 +47,16 @@ class AttachmentCodec(host.AttachCodec):
             ) from error
 
 
-def read_heading(site: Site, table: Table) -> tuple[host.Heading, bool]:
-    """DataJoint's heading of a source table, which tells where each attribute comes from; and whether that is guessed.
-
-    The account may not see what DataJoint has written down of it, nor the tables that the key's attributes come from.
-    """
-    is_guessed = False
+def read_heading(site: Site, table: Table) -> host.Heading:
+    """DataJoint's heading of a source table, which tells where each attribute comes from."""
     with site.turn, site.in_our_words():
         heading = _load(site, table)
     show(heading, table)
     if not host.has_lineage(heading):
+        # The account does not see what DataJoint has written down of it.
         with site.catalogue() as catalogue:
             host.set_lineage(heading, origins(catalogue, table, table.names))
-            # DataJoint 2 has written it down.
-            is_written = any(host.is_core_type(marker(column.comment)) for column in table.columns)
-            is_guessed = is_written and not are_seen(catalogue, table)
-    return heading, is_guessed
+    return heading
 
 
 def _load(site: Site, table: Table) -> host.Heading:

@@ -13,6 +13,7 @@ from collections.abc import Mapping as Map
 from .. import host
 from ..config import LinkSpec
 from ..errors import LinkError, PrivilegeError, UnreachableError
+from ..model.kinds import marker
 from ..model.mapping import Mapping
 from ..model.schema import ForeignKey, Table
 from ..servers.catalogue import Catalogue
@@ -116,9 +117,17 @@ def origins(catalogue: Catalogue, table: Table, names: Iterable[str]) -> dict[st
     }
 
 
-def are_seen(catalogue: Catalogue, table: Table) -> bool:
-    """Whether the account sees the tables that the attributes of a table's key come from; else they are guessed."""
-    return all(origin.columns for origin, _ in _origins(catalogue, table, table.primary_key).values())
+def find_origins(catalogue: Catalogue, table: Table) -> tuple[dict[str, str], bool]:
+    """Where the attributes of a source table come from, and whether that is guessed.
+
+    The account may not see what DataJoint has written down of it, nor the tables that the key's attributes come from.
+    """
+    if (told := catalogue.origins(table.schema)) is not None:
+        return dict(told.get(table.name, {})), False
+    # DataJoint 2 has written it down.
+    is_written = any(host.is_core_type(marker(column.comment)) for column in table.columns)
+    are_seen = all(origin.columns for origin, _ in _origins(catalogue, table, table.primary_key).values())
+    return origins(catalogue, table, table.names), is_written and not are_seen
 
 
 def _origins(catalogue: Catalogue, table: Table, names: Iterable[str]) -> dict[str, tuple[Table, str]]:

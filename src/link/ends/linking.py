@@ -23,6 +23,7 @@ from ..model.backends import BACKENDS
 from ..model.readers import Reader
 from ..model.schema import Column, Group, Table, part_names
 from ..model.states import HELD
+from ..servers.catalogue import Catalogue
 from ..servers.rights import LINEAGE
 from ..servers.session import Session
 from ..servers.site import Site
@@ -32,6 +33,7 @@ from .browsing import read_heading
 from .declaration import Order
 from .edits import Edits
 from .ends import Ends, masters_of
+from .lineage import find_origins
 from .loaded import enter, is_at
 from .local import Made, declare
 from .source import find_source, require_readable, require_types
@@ -63,7 +65,6 @@ class Link:
         self._source: Site | None = None
         self._group: Group | None = None
         self._heading: host.Heading | None = None
-        self._are_guessed = False
         self._ends: Ends | None = None
         self._edits: Edits | None = None
         enter(self)
@@ -100,25 +101,34 @@ class Link:
                     self._source = source_site(self.spec.address, credentials(), self.spec.use_tls, backend)
             return self._source
 
-    def find_source(self) -> Group:
-        """The source's tables, checked for the rights that a link needs; asks the source only, and changes nothing."""
+    def find_source(self, catalogue: Catalogue | None = None) -> Group:
+        """The source's tables, checked for the rights that a link needs; asks the source only, and changes nothing.
+
+        It is asked through a session of its own, unless a catalogue of it is given.
+        """
         with self._lock:
             if self._group is None:
-                self._group = find_source(self.connect_source(), self.spec)
+                site = self.connect_source()
+                with contextlib.nullcontext(catalogue) if catalogue else site.catalogue() as asked:
+                    self._group = find_source(site, self.spec, asked)
             return self._group
 
     def read_heading(self) -> host.Heading:
         """DataJoint's heading of the source table, which tells where each attribute comes from."""
         with self._lock:
             if self._heading is None:
-                self._heading, self._are_guessed = read_heading(self.connect_source(), self.find_source().master)
+                self._heading = read_heading(self.connect_source(), self.find_source().master)
             return self._heading
 
-    def find_origins(self) -> dict[str, str]:
-        """Where the attributes of the source table come from, of those that come from somewhere."""
-        found, site = host.lineage_of(self.read_heading()), self.connect_source()
-        schema = self.spec.source_schema
-        if self._are_guessed and site.is_news((schema, LINEAGE)):
+    def find_origins(self, catalogue: Catalogue | None = None) -> dict[str, str]:
+        """Where the attributes of the source table come from, of those that come from somewhere.
+
+        The source is asked through a session of its own, unless a catalogue of it is given.
+        """
+        master, site, schema = self.find_source(catalogue).master, self.connect_source(), self.spec.source_schema
+        with contextlib.nullcontext(catalogue) if catalogue else site.catalogue() as asked:
+            found, is_guessed = find_origins(asked, master)
+        if is_guessed and site.is_news((schema, LINEAGE)):
             logger.warning(
                 "%s: the link user %r does not see which tables the key's attributes come from. %s",
                 *(self.spec.class_name, site.user, site.grant_hint(["SELECT"], schema, LINEAGE)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from .. import host
 from ..config import LinkSpec
 from ..errors import DefinitionError, NotFoundError, PrivilegeError
 from ..holds.helper import check_key, require_rights
@@ -15,6 +14,7 @@ from ..model.readers import Reader
 from ..model.schema import Group, Table, find_master, nearest, part_class, part_names, part_of_class, with_master_keys
 from ..servers.catalogue import Catalogue
 from ..servers.dialect import PARTITION
+from ..servers.rights import LINEAGE
 from ..servers.site import Site
 
 logger = logging.getLogger("link")
@@ -23,7 +23,7 @@ SOURCE_RIGHTS = ("SELECT", "REFERENCES")
 SURPLUS_RIGHTS = ("INSERT", "UPDATE", "DELETE")
 
 
-def find_source(site: Site, spec: LinkSpec) -> Group:
+def find_source(site: Site, spec: LinkSpec, catalogue: Catalogue) -> Group:
     """The source's tables as DataJoint 2 would have declared them, checked for the rights that a link needs.
 
     Raises
@@ -37,16 +37,15 @@ def find_source(site: Site, spec: LinkSpec) -> Group:
     ConfigError
         ``codecs=`` does not fit them.
     """
-    with site.catalogue() as catalogue:
-        tables = _named(site, spec, catalogue)
-        modern = modernized(Group(tables[0], tuple(tables[1:])), spec.codecs, not spec.for_legacy)
-        for table in tables:
-            require_rights(site, catalogue, table, SOURCE_RIGHTS)
-            _warn_of_surplus(site, spec, catalogue, table)
-            _require_no_obstacle(site, catalogue, table, held=table is tables[0])
-        for tracking in () if spec.for_legacy else modern.tracking:
-            require_rights(site, catalogue, tracking, ("SELECT",))
-    _require_heading(site, tables[0])
+    tables = _named(site, spec, catalogue)
+    modern = modernized(Group(tables[0], tuple(tables[1:])), spec.codecs, not spec.for_legacy)
+    for table in tables:
+        require_rights(site, catalogue, table, SOURCE_RIGHTS)
+        _warn_of_surplus(site, spec, catalogue, table)
+        _require_no_obstacle(site, catalogue, table, held=table is tables[0])
+    for tracking in () if spec.for_legacy else modern.tracking:
+        require_rights(site, catalogue, tracking, ("SELECT",))
+    _require_heading(site, catalogue, tables[0])
     check_key(tables[0], spec.layout)
     group = with_master_keys(modern.group.master, modern.group.parts)
     _require_parts(site, spec, group)
@@ -138,16 +137,15 @@ def _warn_of_surplus(site: Site, spec: LinkSpec, catalogue: Catalogue, table: Ta
         )
 
 
-def _require_heading(site: Site, table: Table) -> None:
+def _require_heading(site: Site, catalogue: Catalogue, table: Table) -> None:
     """DataJoint reads the schema's ``~lineage`` wherever it sees it, as with a right on the whole schema."""
     try:
-        with site.turn, site.in_our_words():
-            host.load_heading(host.free_table(site.connection, table.schema, table.name))
-    except host.AccessError as error:
+        catalogue.origins(table.schema)
+    except PrivilegeError as error:
         raise PrivilegeError(
             f"DataJoint cannot read {table.schema}.{table.name} on the source server {site.address} as "
-            f"{site.user!r}: {error}",
-            site.grant_hint(["SELECT"], table.schema, "~lineage"),
+            f"{site.user!r}: {error.what}",
+            site.grant_hint(["SELECT"], table.schema, LINEAGE),
         ) from error
 
 

@@ -10,7 +10,9 @@ refused by its foreign key.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 from .. import host
 from ..errors import PrivilegeError
@@ -18,128 +20,189 @@ from ..model.layouts import Layout
 from ..model.schema import Table, part_name
 from ..servers.catalogue import Catalogue
 from ..servers.rights import LINEAGE, MemberRights, member_rights_on
-from ..servers.session import Session, lock_number
+from ..servers.session import lock_number
 from ..servers.site import Site
 from ..signals import BusyError
 
 logger = logging.getLogger("link")
 
 
-def welcome_guests(
-    site: Site, session: Session, source: Table, helper: Table, layout: Layout, origins: Callable[[], Mapping[str, str]]
-) -> None:
+@dataclass(frozen=True)
+class Beside:
+    """A helper table beside its source table.
+
+    Attributes
+    ----------
+    source, helper : Table
+        Both of them.
+    layout : Layout
+        Where the helper table says what.
+    origins : mapping
+        Where the attributes of the source table come from, as ``schema.table.attribute``.
+    """
+
+    source: Table
+    helper: Table
+    layout: Layout
+    origins: Mapping[str, str]
+
+    @cached_property
+    def parts(self) -> Mapping[str, str]:
+        """The names of the helper table's parts, by what they say."""
+        return {said: part_name(self.helper.name, suffix) for said, suffix in self.layout.parts.items()}
+
+    @property
+    def tables(self) -> Sequence[str]:
+        """The names of the helper table and its parts."""
+        return (self.helper.name, *self.parts.values())
+
+    @property
+    def rights(self) -> MemberRights:
+        """What guests get in the helper schema."""
+        return member_rights_on(self.helper.name, self.parts, self.layout.columns)
+
+    @property
+    def entries(self) -> list[tuple[str, str, str]]:
+        """What is to be written down of where attributes come from: table, attribute, origin."""
+        known = [(a, self.origins[a]) for a in self.source.primary_key if a in self.origins]
+        return [(table, attribute, origin) for table in self.tables for attribute, origin in known]
+
+
+def welcome_guests(site: Site, catalogue: Catalogue, beside: Sequence[Beside]) -> None:
     """Let the source's own users delete what nobody holds; say once what an administrator must do for it.
 
     Parameters
     ----------
     site : Site
         The source server.
-    session : Session
-        A session there.
-    source, helper : Table
-        The source table and its helper table.
-    layout : Layout
-        Where the helper table says what.
-    origins : callable
-        Where the attributes of the source table come from, as ``schema.table.attribute``.
+    catalogue : Catalogue
+        Its catalogue, by whose session it is done.
+    beside : sequence of Beside
+        Helper tables beside their source tables.
     """
-    guests = _Guests(site, session, source, helper, layout)
-    guests.record_origins(origins())
-    guests.let_in()
+    for schema in dict.fromkeys(each.helper.schema for each in beside):
+        guests = _Guests(site, catalogue, schema, [each for each in beside if each.helper.schema == schema])
+        guests.record_origins()
+        guests.let_in()
 
 
 class _Guests:
-    """The users of a source beside one helper table."""
+    """The users of a source beside the helper tables of one schema."""
 
-    def __init__(self, site: Site, session: Session, source: Table, helper: Table, layout: Layout) -> None:
-        self.site, self.session, self.source, self.helper = site, session, source, helper
-        self.catalogue: Catalogue = site.catalogue_type(session)
-        self.name = f"{helper.schema}.{helper.name}"
-        self.parts = {said: part_name(helper.name, suffix) for said, suffix in layout.parts.items()}
-        self.rights = member_rights_on(helper.name, self.parts, layout.columns)
-        #: The column by which it is known which helper rows may go.
-        self.deprecated = layout.columns.get("is_deprecated")
+    def __init__(self, site: Site, catalogue: Catalogue, schema: str, beside: Sequence[Beside]) -> None:
+        self.site, self.catalogue, self.session = site, catalogue, catalogue.session
+        self.schema, self.beside = schema, beside
 
     # where attributes come from
 
-    def record_origins(self, origins: Mapping[str, str]) -> None:
-        """Write down where the attributes of the helper table come from, where that is not written down."""
-        tables = (self.helper.name, *self.parts.values())
-        entries = [(table, a, origins[a]) for table in tables for a in self.source.primary_key if a in origins]
-        schema, connection = self.helper.schema, self.site.connection
+    def record_origins(self) -> None:
+        """Write down where the attributes of the helper tables come from, where that is not written down."""
         try:
-            with self.site.turn, self.site.in_our_words():
-                if not host.in_transaction(connection):
-                    self.site.revive()
-                there = host.recorded_lineage(connection, schema)
-                missing = [entry for entry in entries if there.get(f"{schema}.{entry[0]}.{entry[1]}") != entry[2]]
-                # It would be ended, as by any definition of a table.
-                if missing and not host.in_transaction(connection):
-                    self._lock()
-                    host.record_lineage(connection, schema, missing)
+            there = self.catalogue.origins(self.schema) or {}
+            entries = [entry for each in self.beside for entry in each.entries]
+            missing = [entry for entry in entries if there.get(entry[0], {}).get(entry[1]) != entry[2]]
+            if missing:
+                self._write(missing)
         except (PrivilegeError, host.AccessError):
             self._tell(
-                f"who sees {self.name} cannot delete from {self.source.schema}.{self.source.name} with DataJoint, but "
-                f"by the primary key: the link user {self.site.user!r} may not write in {schema}.{LINEAGE} where the "
-                "attributes come from",
-                self.site.rights.on_lineage(schema, self.site.facts.account),
+                f"who sees {_listed(each.helper for each in self.beside)} cannot delete from "
+                f"{_listed(each.source for each in self.beside)} with DataJoint, but by the primary key: the link user "
+                f"{self.site.user!r} may not write in {self.schema}.{LINEAGE} where the attributes come from",
+                self.site.rights.on_lineage(self.schema, self.site.facts.account),
             )
+
+    def _write(self, entries: Sequence[tuple[str, str, str]]) -> None:
+        connection = self.site.connection
+        with self.site.turn, self.site.in_our_words():
+            if not host.in_transaction(connection):
+                self.site.revive()
+            # It would be ended, as by any definition of a table.
+            if not host.in_transaction(connection):
+                self._lock()
+                host.record_lineage(connection, self.schema, entries)
+                self.catalogue.renew(self.schema)
 
     # who may delete
 
     def let_in(self) -> None:
-        """Let whoever may delete from the source table look at the helper table, and delete there what is deprecated.
+        """Let whoever may delete from a source table look at its helper table, and delete there what is deprecated.
 
         The server keeps all other helper rows from them: as the owner of the table has told it, once. An administrator
         who has switched that off again is not overruled.
         """
         if not self.catalogue.shows_all_keys:
             return
-        left_out, kept = self._left_out(), self.catalogue.has_policies(self.helper)
-        if not left_out and kept:
+        closed = self._closed(self._left_out())
+        if not closed:
             return
         try:
             self._lock()
-            with self.session.transaction():
-                if not self.catalogue.has_policies(self.helper):
-                    self._keep_rows()
-            with self.session.transaction():
-                for guest in left_out:
-                    for rights in self.site.rights.of_member(self.helper.schema, self._rights()):
-                        self.session.execute(f"GRANT {rights} TO {self.site.dialect.quote(guest)}")
+            self.catalogue.renew(self.schema)
+            self._open(closed)
         except BusyError as error:
-            logger.info("%s: its rows are kept from the source's users at the next use: %s", self.name, error.what)
-        except PrivilegeError:
-            pass  # it is told who is left out
-        if left_out := self._left_out():
-            self._tell(
-                f"{', '.join(left_out)} may delete from {self.source.schema}.{self.source.name}, but DataJoint refuses "
-                f"them even what nobody holds: they may not look at {self.name}, and the link user {self.site.user!r} "
-                "cannot let them, as not all of it is his own",
-                self.site.rights.owning(self.helper.schema, [*self._rights()], self.site.facts.account),
+            logger.info(
+                "%s: rows are kept from the source's users at the next use: %s",
+                *(_listed(each.helper for each in closed), error.what),
             )
+        for each, guests in zip(self.beside, self._left_out(), strict=True):
+            if guests:
+                self._tell(
+                    f"{', '.join(guests)} may delete from {_listed([each.source])}, but DataJoint refuses them even "
+                    f"what nobody holds: they may not look at {_listed([each.helper])}, and the link user "
+                    f"{self.site.user!r} cannot let them, as not all of it is his own",
+                    self.site.rights.owning(self.schema, [*self._rights(each)], self.site.facts.account),
+                )
 
-    def _keep_rows(self) -> None:
-        define, schema = self.site.definitions, self.helper.schema
-        for name in (self.helper.name, *self.parts.values()):
-            may_go = define.deprecated(self.deprecated) if self.deprecated else define.owning(self.source)
-            if name == self.parts.get("is_flagged"):
+    def _closed(self, left_out: Sequence[Sequence[str]]) -> list[Beside]:
+        """The helper tables that do not let in everybody, or keep no rows."""
+        pairs = zip(self.beside, left_out, strict=True)
+        return [each for each, guests in pairs if guests or not self.catalogue.has_policies(each.helper)]
+
+    def _open(self, closed: Sequence[Beside]) -> None:
+        unkept = [each for each in closed if not self.catalogue.has_policies(each.helper)]
+        kept = [each for each in closed if each not in unkept] + self._attempt(unkept, self._keeping)
+        left_out = {each.helper.name: guests for each, guests in zip(self.beside, self._left_out(), strict=True)}
+        self._attempt(kept, lambda each: self._granting(each, left_out[each.helper.name]))
+
+    def _attempt(self, some: list[Beside], statements: Callable[[Beside], Iterable[str]]) -> list[Beside]:
+        """Run statements for helper tables, for all at once if that may be; of those for which it might, which."""
+        try:
+            with self.session.transaction():
+                self.session.execute_all([statement for each in some for statement in statements(each)])
+        except PrivilegeError:  # it is told who is left out
+            return [done for each in some for done in self._attempt([each], statements)] if len(some) > 1 else []
+        return some
+
+    def _keeping(self, each: Beside) -> Iterator[str]:
+        define, said = self.site.definitions, each.layout.columns.get("is_deprecated")
+        for name in each.tables:
+            # By which it is known which helper rows may go.
+            may_go = define.deprecated(said) if said else define.owning(each.source)
+            if name == each.parts.get("is_flagged"):
                 may_go = "true"  # a request that is taken back
-            for statement in define.keep_rows(schema, name, may_go):
-                self.session.execute(statement)
+            yield from define.keep_rows(self.schema, name, may_go)
 
-    def _left_out(self) -> list[str]:
-        return self.catalogue.guests(self.source, self.helper.schema, self._rights())
+    def _granting(self, each: Beside, guests: Sequence[str]) -> Iterator[str]:
+        for guest in guests:
+            for rights in self.site.rights.of_member(self.schema, self._rights(each)):
+                yield f"GRANT {rights} TO {self.site.dialect.quote(guest)}"
 
-    def _rights(self) -> MemberRights:
+    def _left_out(self) -> list[list[str]]:
+        return self.catalogue.guests(self.schema, [(each.source, self._rights(each)) for each in self.beside])
+
+    def _rights(self, each: Beside) -> MemberRights:
         """What guests get on those tables that are there."""
-        there = self.catalogue.tables(self.helper.schema)
-        return {name: rights for name, rights in self.rights.items() if name in there}
+        there = self.catalogue.tables(self.schema)
+        return {name: rights for name, rights in each.rights.items() if name in there}
 
     def _lock(self) -> None:
         # Links may well be used for the first time at once.
-        self.session.lock((lock_number(self.helper.schema), 0), wait=True)
+        self.session.lock((lock_number(self.schema), 0), wait=True)
 
     def _tell(self, what: str, remedy: str) -> None:
-        if self.site.is_news((self.name, what)):
+        if self.site.is_news((self.schema, what)):
             logger.warning("At the source %s: %s. As administrator there: %s", self.site.address, what, remedy)
+
+
+def _listed(tables: Iterable[Table]) -> str:
+    return ", ".join(f"{table.schema}.{table.name}" for table in tables)

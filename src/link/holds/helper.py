@@ -29,7 +29,7 @@ from ..servers.catalogue import Catalogue
 from ..servers.dialect import plain
 from ..servers.session import Session, lock_number
 from ..servers.site import Site
-from .guests import welcome_guests
+from .guests import Beside, welcome_guests
 from .serving import Served, require_one
 from .undoing import Undoing
 
@@ -65,7 +65,7 @@ def provide_helper(
     """
     with source.session() as session:
         helper = _Provider(source, local, spec, session, serves).provide(table)
-        welcome_guests(source, session, table, helper, spec.layout, origins)
+        welcome_guests(source, source.catalogue_type(session), [Beside(table, helper, spec.layout, origins())])
         return helper
 
 

@@ -12,7 +12,7 @@ from ..errors import LinkError, UnreachableError
 from ..model.kinds import counts, is_null
 from ..model.schema import Column, Table
 from .dialect import Dialect
-from .rights import MemberRights
+from .rights import LINEAGE, MemberRights
 from .session import Session
 
 #: Rows that tell one thing of one table.
@@ -69,6 +69,7 @@ class Catalogue(ABC):
         self._relations: dict[str, dict[str, str]] = {}
         self._facts: dict[tuple[str, str], dict[str, Told]] = {}
         self._tables: dict[tuple[str, str], Table] = {}
+        self._origins: dict[str, dict[str, dict[str, str]]] = {}
 
     # reading many at once
 
@@ -86,6 +87,9 @@ class Catalogue(ABC):
         self._read_tables([(schema, None) for schema in unread], {(schema, name) for schema, name, _ in found})
         for schema in unread:
             self._relations[schema] = {name: what for of, name, what in found if of == schema}
+        self._origins |= self._asked_origins(
+            [s for s in unread if self._tells_origins(s) and self._may_read_origins(s)]
+        )
 
     def read_tables(self, tables: Sequence[tuple[str, str]]) -> None:
         """Read all of some tables, each named with its schema, with one statement for each fact."""
@@ -125,9 +129,17 @@ class Catalogue(ABC):
         """Take what was read of a schema for nothing: something in it is to be changed."""
         self._schemas = None
         self._relations.pop(schema, None)
+        self._origins.pop(schema, None)
         for known in (self._facts, self._tables):
             for table in [table for table in known if table[0] == schema]:
                 del known[table]
+
+    def renew(self, schema: str) -> None:
+        """Forget what was read of a schema, and read it again if that was all of it."""
+        was_read = schema in self._relations
+        self.forget(schema)
+        if was_read:
+            self.read([schema])
 
     # what is there
 
@@ -173,6 +185,37 @@ class Catalogue(ABC):
         """Whether a table may have a primary key or a foreign key, as far as the account may know."""
         return bool(table.primary_key or table.foreign_keys)
 
+    # where attributes come from
+
+    def origins(self, schema: str) -> Mapping[str, Mapping[str, str]] | None:
+        """Where attributes of tables come from, as DataJoint has written it down; None where it sees nothing of that.
+
+        By table and attribute, of those that come from somewhere.
+
+        Raises
+        ------
+        PrivilegeError
+            DataJoint sees that it is written down, and may not read it.
+        """
+        if not self._tells_origins(schema):
+            return None
+        return self._origins[schema] if schema in self._origins else self._asked_origins([schema])[schema]
+
+    def _tells_origins(self, schema: str) -> bool:
+        """Whether DataJoint sees that it is written down in a schema where attributes come from."""
+        return LINEAGE in self.relations(schema)
+
+    def _may_read_origins(self, schema: str) -> bool:
+        return not self.missing_rights(Table(schema, LINEAGE, "", (), ()), ["SELECT"])
+
+    def _asked_origins(self, schemas: Sequence[str]) -> dict[str, dict[str, dict[str, str]]]:
+        found: dict[str, dict[str, dict[str, str]]] = {schema: {} for schema in schemas}
+        select = "SELECT %s, table_name, attribute_name, lineage FROM"
+        asked = " UNION ALL ".join(f"{select} {self.dialect.full_name(schema, LINEAGE)}" for schema in schemas)
+        for schema, table, attribute, origin in self.session.query(asked, schemas) if schemas else ():
+            found[schema].setdefault(table, {})[attribute] = origin
+        return found
+
     @abstractmethod
     def outline(self, masters: Sequence[tuple[str, str]]) -> frozenset[tuple[Any, ...]]:
         """What tables, each named with its schema, and their part tables are, comments too: the same while they are.
@@ -196,10 +239,10 @@ class Catalogue(ABC):
         """The accounts, without their hosts, that may insert into one of some tables by a right on just that."""
         raise NotImplementedError
 
-    def guests(self, source: Table, schema: str, rights: MemberRights) -> list[str]:
-        """The accounts that may delete from a source table, and lack a right on tables of the helper schema.
+    def guests(self, schema: str, asked: Sequence[tuple[Table, MemberRights]]) -> list[list[str]]:
+        """Of each source table, the accounts that may delete from it, and lack a right on tables of a helper schema.
 
-        Only where foreign keys are shown to all.
+        Only where foreign keys are shown to all. Read with one statement.
         """
         raise NotImplementedError
 

@@ -17,7 +17,7 @@ from .catalogue import Catalogue, Fact
 from .dialect import Dialect, linkable_kind, plain
 from .postgresql import PostgreSQL
 from .postgresql_session import PostgreSQLSession
-from .rights import MemberRights
+from .rights import LINEAGE, MemberRights
 
 #: What fits in a B-tree, less what is beside the values.
 _INDEXED_BYTES = 2600
@@ -100,17 +100,18 @@ _RIGHTS = (
     "ARRAY(SELECT r FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'REFERENCES']) r "
     "WHERE has_table_privilege(c.oid, r))",
 )
-#: Who may delete from a table, as its access list says, and lacks something of what is asked.
+#: Who may delete from some tables, as their access lists say, and lacks something of what is asked for each.
 _GUESTS = (
-    "WITH asked(name, what, col) AS (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[])), "
-    "guest AS (SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'public' ELSE pg_get_userbyid(a.grantee) END AS name "
-    "FROM pg_class c, aclexplode(COALESCE(c.relacl, acldefault('r', c.relowner))) a "
-    f"WHERE c.oid = {_OID} AND a.privilege_type = 'DELETE') "
-    "SELECT guest.name FROM guest, pg_namespace n WHERE n.nspname = %s AND (NOT "
+    "WITH asked(number, name, what, col) AS (SELECT * FROM unnest(%s::int[], %s::text[], %s::text[], %s::text[])), "
+    "guest AS (SELECT DISTINCT u.number, CASE a.grantee WHEN 0 THEN 'public' ELSE pg_get_userbyid(a.grantee) END AS "
+    "name FROM unnest(%s::int[], %s::text[], %s::text[]) u(number, place, name) "
+    "JOIN pg_namespace n ON n.nspname = u.place JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = u.name, "
+    "aclexplode(COALESCE(c.relacl, acldefault('r', c.relowner))) a WHERE a.privilege_type = 'DELETE') "
+    "SELECT guest.number, guest.name FROM guest, pg_namespace n WHERE n.nspname = %s AND (NOT "
     "has_schema_privilege(guest.name, n.oid, 'USAGE') OR EXISTS (SELECT 1 FROM asked JOIN pg_class c "
-    "ON c.relname = asked.name AND c.relnamespace = n.oid WHERE NOT CASE WHEN col = '' "
+    "ON c.relname = asked.name AND c.relnamespace = n.oid WHERE asked.number = guest.number AND NOT CASE WHEN col = '' "
     "THEN has_table_privilege(guest.name, c.oid, what) ELSE has_column_privilege(guest.name, c.oid, col, what) END)) "
-    "ORDER BY guest.name"
+    "ORDER BY 1, 2"
 )
 _OUTLINE = (
     "SELECT n.nspname, c.relname, (SELECT string_agg(concat_ws(' ', a.attname, "
@@ -214,11 +215,21 @@ class PostgreSQLCatalogue(Catalogue):
         missing = [right for right in rights if right not in held]
         return missing if usable else ["USAGE", *missing]
 
-    def guests(self, source: Table, schema: str, rights: MemberRights) -> list[str]:
-        asked = [(name, *right) for name, some in rights.items() for right in some]
-        columns = [list(column) for column in zip(*asked, strict=True)]
-        rows = self.session.query(_GUESTS, (*columns, source.schema, source.name, schema))
-        return [str(name) for (name,) in rows]
+    def _tells_origins(self, schema: str) -> bool:
+        # Everybody is shown all tables, but to DataJoint those of which one has some right.
+        if not super()._tells_origins(schema):
+            return False
+        _, held = self._rows("rights", schema, LINEAGE)[0]
+        return bool(held)
+
+    def guests(self, schema: str, asked: Sequence[tuple[Table, MemberRights]]) -> list[list[str]]:
+        found: list[list[str]] = [[] for _ in asked]
+        rights = [(n, name, *right) for n, (_, of) in enumerate(asked) for name, some in of.items() for right in some]
+        sources = [(n, source.schema, source.name) for n, (source, _) in enumerate(asked)]
+        columns = [list(column) for rows in (rights, sources) for column in zip(*rows, strict=True)]
+        for number, name in self.session.query(_GUESTS, (*columns, schema)):
+            found[number].append(str(name))
+        return found
 
     def has_policies(self, table: Table) -> bool:
         return bool(self._rows("table", table.schema, table.name)[0][5])

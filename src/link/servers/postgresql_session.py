@@ -136,6 +136,10 @@ class PostgreSQLSession(Session):
             self._run(cursor, sql, args)
             return max(int(cursor.rowcount), 0)
 
+    def execute_all(self, statements: Sequence[str]) -> None:
+        if statements:
+            self.execute("; ".join(statements))
+
     def _run(self, cursor: Any, sql: str, args: Sequence[Any]) -> None:
         try:
             cursor.execute(sql, tuple(args)) if args else cursor.execute(plain(sql))

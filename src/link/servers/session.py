@@ -92,6 +92,11 @@ class Session(ABC):
     def execute(self, sql: str, args: Sequence[Any] = ()) -> int:
         """Run a statement that returns none; the number of rows it changed."""
 
+    def execute_all(self, statements: Sequence[str]) -> None:
+        """Run statements one after the other; in one round trip, where a server takes several at once."""
+        for statement in statements:
+            self.execute(statement)
+
     @abstractmethod
     def stream(self, table: Table, source: Sql, form: Form, emit: Callable[[Block], None]) -> int:
         """Render the rows of ``table`` that ``source`` (FROM ... onward) yields; the number of rows."""
