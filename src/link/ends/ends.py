@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,11 +67,6 @@ class Ends:
     def name(self) -> str:
         """What messages call the link."""
         return self.spec.class_name
-
-    def outline(self, session: Session, *, local: bool) -> frozenset[Any]:
-        """What the tables at one end are now."""
-        masters = masters_of(self.spec, self.mapping.source.master, local=local)
-        return (self.local if local else self.source).catalogue_type(session).outline(masters)
 
     def require_held(self, session: Session) -> None:
         """Raise HelperMismatchError where what the helper table holds is not the source table any more."""
@@ -154,3 +150,11 @@ class Ends:
                 f"If it was moved, renamed or restored, say so once: {self.name}.source.moved(). If the other one is "
                 "still used with this link, name another helper table here.",
             )
+
+
+def outlines(ends: Sequence[Ends], session: Session, *, local: bool) -> list[frozenset[Any]]:
+    """What the tables of links between the same servers are now at one end; read with one statement."""
+    if not ends:
+        return []
+    catalogue = (ends[0].local if local else ends[0].source).catalogue_type(session)
+    return catalogue.outlines([masters_of(each.spec, each.mapping.source.master, local=local) for each in ends])

@@ -223,6 +223,22 @@ class Catalogue(ABC):
         Read with one statement.
         """
 
+    def outlines(self, groups: Sequence[Sequence[tuple[str, str]]]) -> list[frozenset[tuple[Any, ...]]]:
+        """The outlines of several lists of tables; read with one statement."""
+        rows = self.outline([master for masters in groups for master in masters])
+        found = [set[tuple[Any, ...]]() for _ in groups]
+        homes = defaultdict[tuple[str, str], list[set[tuple[Any, ...]]]](list)
+        for masters, home in zip(groups, found, strict=True):
+            for master in masters:
+                homes[master].append(home)
+        for row in rows:
+            schema, table = (each.decode() if isinstance(each, bytes) else str(each) for each in row[:2])
+            ends = [i for i in range(1, len(table)) if table[i : i + 2] == "__"]
+            named = [home for end in (*ends, len(table)) for home in homes[schema, table[:end]]]
+            for home in named or found:  # a server may write the name otherwise
+                home.add(row)
+        return list(map(frozenset, found))
+
     def lost(self, table: Table, columns: Sequence[Column]) -> list[str]:
         """What columns would lose where they have to be declared anew to be changed: each with the words for it."""
         return []

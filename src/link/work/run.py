@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
-from ..ends.ends import Ends
+from ..ends.ends import Ends, outlines
 from ..errors import ConnectionLimitError, DefinitionError, TransferError, UnreachableError
 from ..files.copies import Files
 from ..files.objects import ObjectError
@@ -85,12 +85,12 @@ class Run:
     def _open_unchanged(self, local: bool) -> Session:
         """A session on a server whose tables are what they were."""
         session = self.open(self.ends.local if local else self.ends.source)
-        self.require_unchanged(session, local)
+        require_unchanged([self], session, local)
         return session
 
-    def require_unchanged(self, session: Session, local: bool) -> None:
+    def require_like(self, outline: frozenset[Any], session: Session, local: bool) -> None:
         """Raise ChangedError where tables at one end are not what they were when they were looked at."""
-        if self.ends.outline(session, local=local) != self.ends.outlines[local]:
+        if outline != self.ends.outlines[local]:
             what = f"The tables of {self.name} on {session.address} are not what they were any more."
             if self.former:
                 raise DefinitionError(f"{what} They were changed in the middle of it.", "Run the same again.")
@@ -203,6 +203,12 @@ class Run:
         return as_dict(self.mapping.source.master.key_columns, key)
 
 
+def require_unchanged(runs: Sequence[Run], session: Session, local: bool) -> None:
+    """Raise ChangedError where tables of some runs at one end are not what they were; they are read at once."""
+    for run, outline in zip(runs, outlines([run.ends for run in runs], session, local=local), strict=True):
+        run.require_like(outline, session, local)
+
+
 class Runs:
     """One run over the links of a pipeline: one number, and sessions that are shared; use it as a context manager.
 
@@ -244,21 +250,20 @@ class Runs:
     def _share(self, first: Run) -> None:
         self.home, self.local = first.home, first.local
         first.holds = first.ends.holds.numbered(self.number)
-        for run in self.runs.values():
-            if run is not first:
-                self._begin(run)
+        self._begin([run for run in self.runs.values() if run is not first])
 
-    def _begin(self, run: Run) -> None:
+    def _begin(self, runs: Sequence[Run]) -> None:
         first = self._first
-        run.holds = run.ends.holds.numbered(self.number)
-        run.home, run.local, run._open, run._spare = first.home, first.local, first._open, first._spare
-        for local in (False, True):
-            run.require_unchanged(self.local if local else self.home, local)
+        for run in runs:
+            run.holds = run.ends.holds.numbered(self.number)
+            run.home, run.local, run._open, run._spare = first.home, first.local, first._open, first._spare
+        for local, session in enumerate((self.home, self.local)):
+            require_unchanged(runs, session, bool(local))
 
     def join(self, name: Name, ends: Ends) -> Run:
         """The run of one more link on the same servers."""
         run = Run(ends)
-        self._begin(run)
+        self._begin([run])
         self.runs[name] = run
         return run
 
