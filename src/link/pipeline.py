@@ -8,19 +8,30 @@ from typing import Any, Literal
 
 import datajoint as dj
 
-from .choosing import chosen, keys_to_cut
+from .choosing import chosen, keys_to_cut, left_out, require_limits, require_lookups
 from .config import LocalStore, PipelineSpec, make_pipeline_spec, require_conflicts
 from .ends.pipeline import Links
 from .errors import ConfigError
 from .model.graph import label
 from .model.pipelines import PipelineRepair, PipelineResult, PipelineStatus, PipelineVerification
+from .model.plans import Plan
 from .namespaces import LocalSchema, SourceSchemas, Theirs, require_schema, schemas_to_show
 from .signals import final
 from .work.following import Wanted
 from .work.gather import gather
+from .work.plan import Request, make_plan
 from .work.repair import repair_each
 from .work.status import status_of_all
 from .work.verify import Look, verify_each
+
+#: What a pull does unless it is told.
+_OPTIONS: dict[str, Any] = {
+    "display_progress": False,
+    "max_calls": None,
+    "suppress_errors": False,
+    "transfers": 8,
+    "conflicts": "raise",
+}
 
 
 class Pipeline:
@@ -112,8 +123,13 @@ class Pipeline:
         pairs = ", ".join(theirs if theirs == ours else f"{theirs} as {ours}" for theirs, ours in spec.schemas)
         return f"<pipeline of {spec.address.host}: {pairs}; held in {spec.helper_schema} there>"
 
-    def diagram(self) -> dj.Diagram:
+    def diagram(self, plan: Plan | None = None) -> dj.Diagram:
         """The source's tables and their foreign keys, as far as the link user sees them.
+
+        Parameters
+        ----------
+        plan : Plan, optional
+            Only its tables, with what is new of each.
 
         Returns
         -------
@@ -126,7 +142,81 @@ class Pipeline:
             Tables stand on one another in a circle.
         """
         with final():
-            return self._theirs.drawing()
+            if plan is None:
+                return self._theirs.drawing()
+            graph = self._theirs.graph()
+            return self._theirs.drawing({graph.find(each.name): each.told for each in plan.tables})
+
+    def plan(
+        self,
+        *selections: Any,
+        descendants: bool = False,
+        leave_out: Collection[Any] = (),
+        cut: Collection[str] = (),
+        lookups: Literal["referenced", "whole"] = "referenced",
+        max_rows: float | None = None,
+        max_bytes: float | None = None,
+    ) -> Plan:
+        """What a pull of the same would bring; needs SELECT only, and changes nothing at either end.
+
+        Parameters
+        ----------
+        *selections
+            As for :meth:`pull`.
+        descendants : bool
+            Select all as well that was derived from what is selected.
+        leave_out : collection
+            Tables of which nothing is wanted: classes, or ``"schema.Class"``. Foreign keys to them are cut.
+        cut : collection of str
+            Foreign keys that are not to be followed: ``"schema.Class.attribute"``, or
+            ``"schema.Class.Part.attribute"``. Their columns stay, as plain ones.
+        lookups : {'referenced', 'whole'}
+            Whether the rows of lookup tables are wanted to which others refer, or the lookup tables of the plan whole.
+        max_rows, max_bytes : float, optional
+            Limits: to new rows, part rows too; to their bytes, files too. The plan says if it is over them, its
+            :meth:`Plan.pull` raises LimitError.
+
+        Returns
+        -------
+        Plan
+            Prints as a table, with a reason for each.
+
+        Raises
+        ------
+        ConfigError
+            A selection cannot be followed.
+        CycleError
+            Tables stand on one another in a circle.
+        PrivilegeError
+            The account may not read what the plan is about; all missing grants are told.
+        LinkError
+            A server cannot be reached.
+        """
+        require_limits({"max_rows": max_rows, "max_bytes": max_bytes})
+        with final():
+            request = self._request(selections, descendants, leave_out, cut, lookups)
+            return self._plan(request, (max_rows, max_bytes))
+
+    def _request(
+        self,
+        selections: Sequence[Any],
+        descendants: bool,
+        leave_out: Collection[Any],
+        cut: Collection[str],
+        lookups: str,
+    ) -> Request:
+        require_lookups(lookups)
+        theirs = self._theirs
+        keys, out = keys_to_cut(theirs, cut), left_out(theirs, leave_out)
+        return Request(chosen(theirs, selections), descendants, out, keys, lookups == "whole")
+
+    def _plan(self, request: Request, limits: tuple[float | None, float | None]) -> Plan:
+        def pull(**options: Any) -> PipelineResult:
+            return self._pull(request, limits, **{**_OPTIONS, **options})
+
+        links, spec = self._theirs.links, self._spec
+        counted = links.operate(lambda: make_plan(links, request))
+        return Plan(counted, spec.address.host, spec.helper_schema, limits, pull, self.diagram)
 
     def pull(
         self,
@@ -136,7 +226,12 @@ class Pipeline:
         suppress_errors: bool = False,
         transfers: int = 8,
         conflicts: Literal["raise", "keep", "skip", "replace"] = "raise",
+        descendants: bool = False,
+        leave_out: Collection[Any] = (),
         cut: Collection[str] = (),
+        lookups: Literal["referenced", "whole"] = "referenced",
+        max_rows: float | None = None,
+        max_bytes: float | None = None,
     ) -> PipelineResult:
         """Copy what is selected, with all that it stands on, to the local tables, and hold it at the source.
 
@@ -163,9 +258,8 @@ class Pipeline:
             What becomes of entities that are local, not held, and not what the source has: ``'raise'`` is an error
             before anything is held; ``'keep'`` holds them as they are; ``'skip'`` leaves them, and what stands on
             them, alone; ``'replace'`` brings them to the source's content.
-        cut : collection of str
-            Foreign keys that are not to be followed: ``"schema.Class.attribute"``, or
-            ``"schema.Class.Part.attribute"``. Their columns stay, as plain ones.
+        descendants, leave_out, cut, lookups, max_rows, max_bytes
+            As for :meth:`plan`.
 
         Returns
         -------
@@ -180,6 +274,8 @@ class Pipeline:
             Tables stand on one another in a circle.
         ConflictError
             With ``conflicts="raise"`` there are such entities. Nothing was pulled.
+        LimitError
+            There is more than ``max_rows`` or ``max_bytes`` allow. Nothing was pulled or held.
         TransferError
             The local server does not take an entity; what was pulled stays.
         TransactionError
@@ -187,29 +283,51 @@ class Pipeline:
         LinkError
             A server cannot be reached, a right is missing, tables do not fit.
         """
+        require_limits({"max_rows": max_rows, "max_bytes": max_bytes})
+        with final():
+            return self._pull(
+                self._request(selections, descendants, leave_out, cut, lookups),
+                (max_rows, max_bytes),
+                display_progress=display_progress,
+                max_calls=max_calls,
+                suppress_errors=suppress_errors,
+                transfers=transfers,
+                conflicts=conflicts,
+            )
+
+    def _pull(
+        self,
+        request: Request,
+        limits: tuple[float | None, float | None],
+        *,
+        display_progress: bool,
+        max_calls: int | None,
+        suppress_errors: bool,
+        transfers: int,
+        conflicts: str,
+    ) -> PipelineResult:
         _require_at_least(transfers=(transfers, 1), max_calls=(max_calls, 0))
         require_conflicts(conflicts)
-        started = time.monotonic()
-        with final():
-            graph, links = self._theirs.graph(), self._theirs.links
-            keys = keys_to_cut(self._theirs, cut)
-            selected = chosen(self._theirs, selections)
+        started, links = time.monotonic(), self._theirs.links
 
-            def work() -> PipelineResult:
-                ends = links.open(selected, keys)
-                wanted = Wanted(
-                    graph.without(keys),
-                    selected,
-                    conflicts,
-                    max_calls,
-                    suppress_errors,
-                    transfers,
-                    display_progress,
-                )
-                results = {label(name): result for name, result in gather(ends, wanted).items()}
-                return PipelineResult(results, time.monotonic() - started)
+        def work() -> PipelineResult:
+            sets = request.sets(links)
+            if limits != (None, None):
+                self._plan(request, limits).require_within_limits()
+            ends = links.open(sets.chosen_names, [*request.cut, *sets.left])
+            wanted = Wanted(
+                sets.graph,
+                {name: [sets.selected(name)] for name in sets.names if name in sets.chosen_names},
+                conflicts,
+                max_calls,
+                suppress_errors,
+                transfers,
+                display_progress,
+            )
+            results = {label(name): result for name, result in gather(ends, wanted).items()}
+            return PipelineResult(results, time.monotonic() - started)
 
-            return links.operate(work)
+        return links.operate(work)
 
     def status(self, deep: bool = False) -> PipelineStatus:
         """Count the entities of all tables that are here by state; prints as a table.

@@ -150,3 +150,15 @@ class Identity:
             take_over=take_over,
             may_be_copy=self.place != self.here,
         )
+
+
+def read_ties(local: Site, session: Session, schema: str) -> dict[str, Tie]:
+    """Where the rows of the tables of a local schema are from, and what holds them, as far as that was noted."""
+    try:
+        rows = session.query(f"SELECT * FROM {local.dialect.full_name(schema, TABLE)}")
+    except UnreachableError:
+        raise
+    except LinkError:  # it may be another account's
+        return {}
+    read = {str(name): Tie.read(tie[0]) if tie else None for name, _, _, *tie in rows}
+    return {name: tie for name, tie in read.items() if tie}

@@ -17,12 +17,13 @@ from ..errors import LinkError, NotFoundError, PrivilegeError
 from ..model.graph import Edge, Graph, Name, Outside, class_of, graph_of, label
 from ..model.mapping import Mirror
 from ..model.schema import Table, nearest
+from ..model.served import Tie
 from ..servers.catalogue import Catalogue
 from ..servers.site import Site
 from ..servers.sites import site_of, source_site
 from ..signals import ChangedError
 from .ends import Ends
-from .identity import linked_in
+from .identity import TABLE, linked_in, read_ties
 from .linking import Link, open_together
 from .loaded import enter, is_at
 from .source import SOURCE_RIGHTS
@@ -212,6 +213,40 @@ class Links:
         with self.connect_local().session() as session:
             linked = {theirs: linked_in(session, ours) for theirs, ours in self._schemas()}
         return [(schema, table) for schema, table in declared if table in linked[schema]]
+
+    def find_helpers(self, catalogue: Catalogue, names: Iterable[Name]) -> dict[Name, Table]:
+        """The helper tables of those groups that have one; asks both servers, and changes nothing.
+
+        Parameters
+        ----------
+        catalogue : Catalogue
+            Of the source.
+        names : iterable of Name
+            The groups.
+        """
+        source, found = self.connect_source(), dict[Name, Table]()
+        ties = self._read_ties()
+        for name in names:
+            spec = self.link(name).spec
+            tie = ties.get((spec.local_schema, spec.table_name))
+            is_noted = tie is not None and (tie.server, tie.table) == (source.facts.name, name)
+            place = tie.helper if tie and is_noted else (spec.helper_schema, spec.helper_table)
+            catalogue.read([place[0]])
+            if place[1] in catalogue.tables(place[0]):
+                helper = catalogue.table(*place)
+                if any((key.schema, key.table) == name for key in helper.foreign_keys):
+                    found[name] = helper
+        return found
+
+    def _read_ties(self) -> dict[tuple[str, str], Tie]:
+        """What was noted beside the local tables."""
+        local, found = self.connect_local(), dict[tuple[str, str], Tie]()
+        with local.session() as session:
+            catalogue = local.catalogue_type(session)
+            for _, ours in self._schemas():
+                if TABLE in catalogue.relations(ours):
+                    found |= {(ours, name): tie for name, tie in read_ties(local, session, ours).items()}
+        return found
 
     def forget(self) -> None:
         """Look at the tables again before they are used the next time."""

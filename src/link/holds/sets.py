@@ -52,13 +52,20 @@ class Sets:
 
     def __post_init__(self) -> None:
         out = set(self.leave_out)
-        self.graph = self.graph.without([e for e in self.graph.edges if not out.isdisjoint((e.child, e.parent))])
+        #: The foreign keys of groups that are left out, and to them.
+        self.left = [edge for edge in self.graph.edges if not out.isdisjoint((edge.child, edge.parent))]
+        self.graph = self.graph.without(self.left)
 
     @functools.cached_property
     def selected_names(self) -> set[Name]:
         """The groups of which rows may be selected."""
         chosen = set(self.selections) - set(self.leave_out)
         return self.graph.descendants(chosen) if self.descendants else chosen
+
+    @property
+    def chosen_names(self) -> set[Name]:
+        """The groups of which :meth:`selected` tells anything: those, and the lookup tables that are wanted whole."""
+        return self.selected_names | self.whole_names
 
     @functools.cached_property
     def names(self) -> list[Name]:

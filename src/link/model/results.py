@@ -101,8 +101,8 @@ class PullResult:
         if self.errors:
             words.append(f"refused {len(self.errors):,}")
         if not self.dry_run:
-            files = [f"files {self.files:,} ({_size(self.file_bytes)})"] * bool(self.files)
-            words += [f"part rows {self.part_rows:,}", _size(self.bytes), *files, f"{self.seconds:.1f} s"]
+            files = [f"files {self.files:,} ({size(self.file_bytes)})"] * bool(self.files)
+            words += [f"part rows {self.part_rows:,}", size(self.bytes), *files, f"{self.seconds:.1f} s"]
         return ", ".join(words)
 
 
@@ -112,7 +112,8 @@ def count_in(counts: dict[str, int], more: Mapping[str, int]) -> None:
         counts[what] = counts.get(what, 0) + number
 
 
-def _size(number: float) -> str:
+def size(number: float) -> str:
+    """A number of bytes, as people read it."""
     for unit in ("bytes", "kB", "MB"):
         if number < 1000:
             return f"{number:,.0f} {unit}"
@@ -326,7 +327,7 @@ class VerifyResult:
         if self.not_here:
             words.append(f"not compared, for they are not here: {', '.join(self.not_here)}")
         if self.files or self.damaged:
-            words.append(f"files {self.files:,} ({_size(self.file_bytes)})")
+            words.append(f"files {self.files:,} ({size(self.file_bytes)})")
             words.append(f"{len(self.damaged):,} damaged{named(self.damaged)}")
         return ", ".join([*words, f"{self.seconds:.1f} s"])
 
@@ -496,7 +497,7 @@ class RefreshResult:
         words += [f"refused {len(self.refused):,}"] * bool(self.refused)
         words += [f"skipped {count:,} ({reason})" for reason, count in self.skipped.items() if count]
         words += [f"deleted {sum(self.deleted.values()):,} dependent rows"] * bool(self.deleted)
-        words += [f"files {self.files:,} ({_size(self.file_bytes)})"] * bool(self.files)
+        words += [f"files {self.files:,} ({size(self.file_bytes)})"] * bool(self.files)
         return ", ".join([*words, f"{self.seconds:.1f} s"])
 
 

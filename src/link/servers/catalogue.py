@@ -251,6 +251,17 @@ class Catalogue(ABC):
     def missing_rights(self, table: Table, rights: Sequence[str]) -> list[str]:
         """Those of the rights that the account lacks on a table, in words for :class:`~link.servers.rights.Rights`."""
 
+    @abstractmethod
+    def may_create(self, schema: str, names: Sequence[str]) -> bool:
+        """Whether the account may create and use tables of some names in a schema, and it, if it is not there."""
+
+    def large_rows(self, tables: Sequence[Table]) -> dict[Table, float]:
+        """About how large rows are in those tables where it would take long to look at some, as statistics have it.
+
+        None, where a row's size is known without reading it.
+        """
+        return {}
+
     def writers(self, schema: str, names: Sequence[str]) -> list[str]:
         """The accounts, without their hosts, that may insert into one of some tables by a right on just that."""
         raise NotImplementedError

@@ -58,6 +58,8 @@ class MySQL(Dialect):
     exact_collation: ClassVar[str] = "utf8mb4_0900_bin"
     #: JSON is a LONGTEXT with a check, and nothing but the check tells it from one.
     json_as_text: ClassVar[bool] = False
+    #: Whether the catalogue tells of a table's size what was so a day ago.
+    keeps_statistics: ClassVar[bool] = True
     #: Whether text may have halves of characters, which are no UTF-8.
     halves: ClassVar[bool] = False
 
@@ -401,6 +403,7 @@ class MariaDB(MySQL):
     exact_json = True
     exact_collation = "utf8mb4_nopad_bin"
     json_as_text = True
+    keeps_statistics = False
     unseen = (*MySQL.unseen, "json")
     halves = True
     signed_zero = False

@@ -25,6 +25,8 @@ _DEFAULT = re.compile(
     rb"^  `((?:[^`]|``)+)` (?:[^'\n]|'(?:[^'\\]|''|\\.)*')*? DEFAULT (?:0x([0-9A-F]+)|'((?:[^'\\]|''|\\.)*)')",
     re.MULTILINE | re.DOTALL,
 )
+#: Bytes of a row that is large: InnoDB reads all of a value to tell how long it is.
+LARGE = 50_000
 #: A right on some columns, in a line of SHOW GRANTS.
 _ON_COLUMNS = re.compile(r"[A-Z ]+ \((?:`(?:[^`]|``)*`(?:, ?)?)+\)")
 #: A default that is a text, of which the catalogue may tell another one in some character sets.
@@ -226,6 +228,24 @@ class MySQLCatalogue(Catalogue):
     def missing_rights(self, table: Table, rights: Sequence[str]) -> list[str]:
         held = _held(self._grants, table, self._literal_grants)
         return [right for right in rights if not {right, "ALL PRIVILEGES"} & held]
+
+    def may_create(self, schema: str, names: Sequence[str]) -> bool:
+        if not self.has_schema(schema) and self.missing_rights(Table(schema, "", "", (), ()), ["CREATE"]):
+            return False
+        rights = ("CREATE", "SELECT", "INSERT", "UPDATE", "DELETE")
+        return not any(self.missing_rights(Table(schema, name, "", (), ()), rights) for name in names)
+
+    def large_rows(self, tables: Sequence[Table]) -> dict[Table, float]:
+        if self.dialect.keeps_statistics:
+            self.session.execute("SET SESSION information_schema_stats_expiry = 0")
+        schemas = sorted({table.schema for table in tables})
+        rows = self.session.query(
+            "SELECT TABLE_SCHEMA, TABLE_NAME, AVG_ROW_LENGTH FROM information_schema.TABLES "
+            f"WHERE TABLE_SCHEMA IN ({', '.join(['%s'] * len(schemas))}) AND AVG_ROW_LENGTH > {LARGE}",
+            schemas,
+        )
+        known = {(schema, name): float(size) for schema, name, size in rows}
+        return {t: known[t.schema, t.name] for t in tables if (t.schema, t.name) in known}
 
     def held_on_columns(self, table: Table, rights: Sequence[str]) -> list[str]:
         on_table = f" ON {plain(self.dialect.name_of(table))} TO "

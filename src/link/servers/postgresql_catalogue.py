@@ -237,6 +237,14 @@ class PostgreSQLCatalogue(Catalogue):
     def hides_rows(self, table: Table) -> bool:
         return bool(self._rows("table", table.schema, table.name)[0][4])
 
+    def may_create(self, schema: str, names: Sequence[str]) -> bool:
+        if not self.has_schema(schema):
+            return bool(self.session.query("SELECT has_database_privilege(current_database(), 'CREATE')")[0][0])
+        rights = self.session.query(
+            "SELECT has_schema_privilege(%s, r) FROM unnest(ARRAY['USAGE', 'CREATE']) AS r", (schema,)
+        )
+        return all(may for (may,) in rights)
+
     def held_on_columns(self, table: Table, rights: Sequence[str]) -> list[str]:
         asked = [right for right in rights if right in ("SELECT", "INSERT", "UPDATE", "REFERENCES")]
         rows = self.session.query(

@@ -1,0 +1,252 @@
+"""What a pull of a pipeline would bring: asked of the source, with nothing but SELECT, and of what is here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..ends.pipeline import Links
+from ..ends.source import SOURCE_RIGHTS
+from ..errors import PrivilegeError
+from ..files.columns import file_columns
+from ..holds.asking import Answer, Question, asking_flags
+from ..holds.expressions import Expressions, Known, reading
+from ..holds.helper import HELPER_RIGHTS, check_key
+from ..holds.holds import Holds
+from ..holds.parts import holds_of
+from ..holds.sets import Sets
+from ..model.graph import Edge, Name, Outside, label
+from ..model.legacy import modernized
+from ..model.plans import Counted, Cut, PlanTable
+from ..model.ranges import Key, Selection
+from ..model.schema import Table
+from ..servers.catalogue import Catalogue
+from ..servers.session import Session
+from ..servers.site import Site
+
+logger = logging.getLogger("link")
+
+#: So many rows of each table are looked at to know how large they are.
+SAMPLE = 1000
+#: A set that names so many others, all told, is read ahead, unless it has too many keys to be told anew.
+HEAVY, MOST_KEYS = 12, 100_000
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a plan, or a pull, is about.
+
+    Attributes
+    ----------
+    selections : mapping
+        What is selected of which groups.
+    descendants : bool
+        Whether all that is derived from it is selected as well.
+    leave_out : collection of Name
+        Groups of which nothing is wanted.
+    cut : sequence
+        Foreign keys that are not followed.
+    whole : bool
+        Whether lookup tables are wanted whole.
+    """
+
+    selections: Mapping[Name, Sequence[Selection]]
+    descendants: bool = False
+    leave_out: Collection[Name] = ()
+    cut: Sequence[Edge | Outside] = ()
+    whole: bool = False
+
+    def sets(self, links: Links, flagged: Mapping[Name, Holds] | None = None) -> Sets:
+        """The sets of it at the source; asks for the source's tables, where they are not known."""
+        return Sets(
+            links.connect_source().dialect,
+            links.find_graph().without(self.cut),
+            self.selections,
+            self.descendants,
+            self.leave_out,
+            self.whole,
+            flagged or {},
+        )
+
+
+@dataclass
+class _Planning:
+    """One plan, made through one session at the source."""
+
+    links: Links
+    request: Request
+    session: Session
+    missing: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.site: Site = self.links.connect_source()
+        self.catalogue: Catalogue = self.site.catalogue_type(self.session)
+        self.sets = self.request.sets(self.links)
+
+    def plan(self) -> Counted:
+        """Find it all."""
+        names = self.sets.names
+        self.links.require_known(self.sets.graph, names)
+        for name in names:
+            check_key(self.sets.master(name), self.links.link(name).spec.layout)
+        self.catalogue.read(sorted({name[0] for name in names}))
+        self._require_select(names)
+        held = self._find_holds(names)
+        with self.session.transaction(snapshot=True):
+            answers = self._ask(held)
+        return Counted(
+            tables=[self._table(name, answers[name]) for name in names],
+            missing=self.missing,
+            cut=self._cut(),
+            left_out=sum(answer.left_out for answer in answers.values()),
+        )
+
+    # rights
+
+    def _require_select(self, names: Iterable[Name]) -> None:
+        """Note what rights are missing; raise PrivilegeError, with all of them, where nothing can be counted so."""
+        unreadable = list[str]()
+        for name in names:
+            for table in self.sets.graph.groups[name].tables:
+                if lacking := self.catalogue.missing_rights(table, SOURCE_RIGHTS):
+                    self._grant(self.site.rights.on_table(lacking, table.schema, table.name, self.site.facts.account))
+                if set(lacking) - {"REFERENCES"}:
+                    unreadable.append(f"{table.schema}.{table.name}")
+        if unreadable:
+            raise PrivilegeError(
+                f"The link user {self.site.user!r} may not read {', '.join(unreadable)} on {self.site.address}: what a "
+                "pull of this would bring cannot be told.",
+                f"{self.site.rights.granter} {self.site.address}: {' '.join(self.missing)}"
+                f"{self.site.role_hint(self.catalogue.idle_roles())}",
+            )
+
+    def _grant(self, statement: str) -> None:
+        self.missing += [statement] * (statement not in self.missing)
+
+    # what is held
+
+    def _find_holds(self, names: Iterable[Name]) -> dict[Name, Holds]:
+        """The holds of the groups that have a helper table."""
+        schema, account = self.links.spec.helper_schema, self.site.facts.account
+        found, wanted = dict[Name, Holds](), list[str]()
+        there = self.links.find_helpers(self.catalogue, names)
+        for name in names:
+            link = self.links.link(name)
+            if name not in there:
+                wanted.append(link.spec.helper_table)
+                continue
+            helper = there[name]
+            if lacking := self.catalogue.missing_rights(helper, HELPER_RIGHTS):
+                self._grant(self.site.rights.on_table(lacking, helper.schema, helper.name, account))
+            if "SELECT" not in lacking:
+                found[name] = holds_of(self.site.dialect, self.sets.master(name), helper, link.spec.layout)
+        if wanted and not self.catalogue.may_create(schema, wanted):
+            self._grant(self.site.rights.on_schema(schema, account))
+        return found
+
+    # what there is
+
+    def _ask(self, held: Mapping[Name, Holds]) -> dict[Name, Answer]:
+        if held:
+            rows = self.session.query(*asking_flags(held))
+            names = list(held)
+            self.sets = self.request.sets(
+                self.links, {names[int(n)]: held[names[int(n)]] for n, asked in rows if asked}
+            )
+        tables = [table for name in self.sets.names for table in self.sets.graph.groups[name].tables]
+        large = self.catalogue.large_rows(tables)
+        samples = {table: SAMPLE for table in tables if table not in large}
+        files = self._files()
+        question = Question(self.sets, held, samples, files)
+        most = self.sets.dialect.most_sets
+        if most is not None and question.weight > most:
+            question = Question(self.sets, held, samples, files, read_ahead(self.session, self.sets))
+        rows = [row for statement in question.statements for row in self.session.query(*statement)]
+        return question.read(rows, large)
+
+    def _files(self) -> dict[Table, list[str]]:
+        """Of each table the columns whose values name objects, as far as these can be looked at."""
+        found = dict[Table, list[str]]()
+        for name in self.sets.names:
+            group = self.sets.graph.groups[name]
+            modern = modernized(group, self.links.link(name).spec.codecs)
+            hidden = set[tuple[str, str]]()
+            for tracking in modern.tracking:
+                if lacking := self.catalogue.missing_rights(tracking, ("SELECT",)):
+                    place = tracking.schema, tracking.name
+                    self._grant(self.site.rights.on_table(lacking, *place, self.site.facts.account))
+                    hidden.add(place)
+            for table, declared in zip(group.tables, modern.group.tables, strict=True):
+                columns = [each.column for each in file_columns(declared)]
+                seen = [c for c in columns if not c.tracked or (c.tracked.schema, c.tracked.table) not in hidden]
+                found[table] = [self.site.dialect.field(table, column) for column in seen]
+        return found
+
+    # what is said of it
+
+    def _table(self, name: Name, answer: Answer) -> PlanTable:
+        group, sizes = self.sets.graph.groups[name], answer.sizes
+        here = self.links.link(name).spec
+        return PlanTable(
+            name=label(name),
+            source=f"{name[0]}.{name[1]}",
+            local=f"{here.local_schema}.{here.table_name}",
+            entities=answer.entities,
+            new=answer.new,
+            part_rows=sum(sizes[part.name].rows for part in group.parts),
+            bytes=round(sum(size.rows * size.row_bytes for size in sizes.values())),
+            files=sum(size.files for size in sizes.values()),
+            file_bytes=sum(size.file_bytes for size in sizes.values()),
+            reason=self.sets.reason(name),
+            keys=tuple(dict.fromkeys(edge.place for edge in self._because_of(name))),
+        )
+
+    def _because_of(self, name: Name) -> list[Edge]:
+        """The foreign keys by which entities of a group are needed."""
+        sets = self.sets
+        if name in sets.selections or name in sets.whole_names:
+            return []
+        if name in sets.selected_names:
+            return [edge for edge in sets.graph.up(name) if edge.parent in sets.selected_names]
+        return [edge for edge in sets.graph.down(name) if edge.child in sets.known]
+
+    def _cut(self) -> list[Cut]:
+        """The foreign keys of the plan's tables that are not followed, and why."""
+        graph, out, names = self.links.find_graph(), set(self.request.leave_out), self.sets.known
+        asked = [each for each in self.request.cut if each.child in names]
+        found = [Cut(each.place, self._why_outside(each) if isinstance(each, Outside) else "") for each in asked]
+        left = [edge for edge in graph.edges if edge.child in names and edge.parent in out and edge not in asked]
+        return [*found, *(Cut(edge.place, f"{label(edge.parent)} is left out") for edge in left)]
+
+    def _why_outside(self, outside: Outside) -> str:
+        named = self.links.spec.here(outside.key.schema) is not None
+        return f"{outside.key.schema}.{outside.key.table} is not {'granted' if named else 'in a schema that is named'}"
+
+
+def make_plan(links: Links, request: Request) -> Counted:
+    """What a pull would bring. Changes nothing at either end.
+
+    Raises
+    ------
+    PrivilegeError
+        The account may not read all that the plan is about.
+    LinkError
+        Whatever else does not fit.
+    """
+    with links.connect_source().session() as session:
+        return _Planning(links, request, session).plan()
+
+
+def read_ahead(session: Session, sets: Sets) -> Known:
+    """The keys of sets that a server would have to write out too often, as far as they are not too many."""
+    known, selected = Known(), [name for name in sets.names if name in sets.selected_names]
+    for read, names in ((known.selected, selected), (known.needed, sets.names[::-1])):
+        for name in names:
+            some = Expressions(sets, known)
+            found = some.selected(name) if read is known.selected else some.needed(name)
+            if some.weight(found) > HEAVY:
+                keys: list[Key] = session.query(*reading(some, found, name, MOST_KEYS + 1))
+                if len(keys) <= MOST_KEYS:
+                    read[name] = keys
+    return known

@@ -1,0 +1,95 @@
+"""Plans: what a pull would bring, and what the pull then does; with SELECT alone, and without a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import closures
+import pytest
+import tricky
+from lab import Lab
+from test_closures import grant
+
+from link import Pipeline
+
+#: Selections by name: classes of the tricky pipeline, with conditions, and options.
+CASES: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
+    "half of a key": ({"report.Twin": "twin = 3"}, {}),
+    "nothing": ({"subject.Session": "subject = 99"}, {}),
+    "several": ({"report.Site": "params is not null", "subject.Pair": "pair < 3"}, {}),
+    "derived": ({"subject.Subject": "subject = 1"}, {"descendants": True}),
+    "left out": ({"subject.Subject": "subject < 3"}, {"descendants": True, "leave_out": ["ephys.Clustering"]}),
+    "whole lookups": ({"subject.Session": "subject = 1"}, {"lookups": "whole"}),
+}
+
+
+SCHEMAS = "SELECT schema_name FROM information_schema.schemata"
+
+
+def _all_of(contents: closures.Contents) -> list[Any]:
+    rows = {table: sorted(map(repr, rows)) for table, rows in contents.rows.items()}
+    return [rows, contents.keys, sorted(map(repr, contents.references))]
+
+
+class World:
+    """The tricky pipeline at a source, and a `Pipeline` on it."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.names = tricky.declare(lab)
+        self.schemas = list(self.names.values())
+        self.here = {schema: f"{schema}_here" for schema in self.schemas}
+        server = lab.source_server
+        options: dict[str, Any] = {"connection": lab.local, "backend": server.backend, "use_tls": False}
+        self.pipeline = Pipeline(f"{server.host}:{server.port}", self.here, lab.helper_schema, **options)
+
+    def table(self, place: str) -> Any:
+        schema, name = place.split(".")
+        return getattr(self.pipeline.source[self.names[schema]], name)
+
+    def asked(self, case: str) -> tuple[list[Any], dict[str, Any]]:
+        chosen, options = CASES[case]
+        left = [f"{self.names[place.split('.')[0]]}.{place.split('.')[1]}" for place in options.get("leave_out", ())]
+        return [self.table(t) & where for t, where in chosen.items()], options | ({"leave_out": left} if left else {})
+
+    def trace(self) -> Any:
+        """All that there is at both ends."""
+        names = [*self.schemas, self.lab.helper_schema]
+        return [
+            _all_of(closures.read(server, schemas)) + sorted(server.sql(SCHEMAS))
+            for server, schemas in ((self.lab.source_server, names), (self.lab.local_server, list(self.here.values())))
+        ]
+
+
+@pytest.fixture
+def world(lab: Lab) -> Iterator[World]:
+    made = World(lab)
+    yield made
+
+
+def test_a_plan_is_what_the_pull_does(world: World) -> None:
+    """Of every table; also where some of it is here already; and a plan leaves no trace."""
+    grant(world.lab, world.schemas)
+    for case in CASES:
+        selections, options = world.asked(case)
+        before = world.trace()
+        plan = world.pipeline.plan(*selections, **options)
+        assert world.trace() == before
+        assert not plan.missing and not plan.conflicts, plan
+        assert "conflicts: none" in repr(plan) and "<table>" in plan._repr_html_()
+        result = world.pipeline.pull(*selections, **options)
+        told = {table.name: (table.new, table.part_rows) for table in plan.tables}
+        assert told == {name: (each.pulled, each.part_rows) for name, each in result.tables.items()}, case
+        assert (plan.rows, bool(plan)) == (result.pulled + result.part_rows, bool(result.pulled))
+        again = world.pipeline.plan(*selections, **options)
+        assert not again and [table.entities for table in again.tables] == [table.entities for table in plan.tables]
+
+
+def test_a_plan_is_drawn_and_tabled(world: World) -> None:
+    grant(world.lab, world.schemas)
+    plan = world.pipeline.plan(world.table("report.Psth"))
+    assert "2 new of 2" in plan.diagram().make_mermaid()
+    table = plan.to_pandas()
+    assert list(table.columns[:8]) == ["name", "source", "local", "entities", "new", "part_rows", "bytes", "files"]
+    assert len(table) == len(plan.tables) and table["new"].sum() == plan.new
