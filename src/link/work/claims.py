@@ -192,15 +192,24 @@ class Held(Chunks):
 
 
 class Claims(Chunks):
-    """What nobody holds of a range, claimed chunk by chunk; at most so many entities, where there is a limit."""
+    """What nobody holds of a range, claimed chunk by chunk; at most so many entities, where there is a limit.
+
+    ``claimers`` is how many sessions claim at a time, where that is not what is best beside copies.
+    """
 
     def __init__(
-        self, run: Run, selection: Selection, conflicts: str, within: Range = EVERYTHING, limit: int | None = None
+        self,
+        run: Run,
+        selection: Selection,
+        conflicts: str,
+        within: Range = EVERYTHING,
+        limit: int | None = None,
+        claimers: int | None = None,
     ) -> None:
         super().__init__(run, selection, conflicts)
         self.within = within
         self.limit = limit
-        claimers = run.ends.source.dialect.claimers
+        claimers = claimers or run.ends.source.dialect.claimers
         self._turns = threading.Semaphore(claimers)
         # One session more than may claim, which is the run's own: it looks where the next chunk ends.
         self._wanted = claimers if limit is None else 0

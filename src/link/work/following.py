@@ -5,9 +5,10 @@ Groups are taken from below: each is complete in hand when what it refers to is 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from ..holds.closure import Way, letting_go, pruning, wanted_again
@@ -15,16 +16,19 @@ from ..model.graph import Graph, Name
 from ..model.ranges import ALL, EVERYTHING, Range, Selection, Sql
 from ..model.states import ABANDON_PULL, ASKED, HELD, PULLING, REFETCH, REHOLD, UNFLAGGED, Condition, Count
 from ..servers.keyed import Segment
+from ..servers.session import Session
 from .adopting import OTHER_CONTENT, conflict
 from .claims import CHUNK_ROWS, Claims
 from .comparing import Comparison
 from .pull import may_meet
-from .retry import patiently
+from .retry import Idle, patiently
 from .run import Run, Runs
 from .tally import Tally
 
 logger = logging.getLogger("link")
 
+#: Sessions that claim at a time: nothing is copied meanwhile.
+CLAIMERS = 2
 #: Why entities are left out, in words.
 ANCESTOR_FLAGGED = "an ancestor is flagged"
 ANCESTOR_LEFT_OUT = "an ancestor is left out"
@@ -148,14 +152,19 @@ class Following:
 
     def _claim(self, name: Name, selection: Selection) -> int:
         """Claim what nobody holds of a selection; how many that is."""
-        run, limit = self.runs[name], self._left()
-        claims = Claims(run, selection, self.wanted.conflicts, EVERYTHING, limit)
+        run = self.runs[name]
+        claims = Claims(run, selection, self.wanted.conflicts, EVERYTHING, self._left(), CLAIMERS)
         claims.pace.rows = claims.pace.read = CHUNK_ROWS
-        source = run.ends.source
-        claims.sessions = run.open_some(source, 0, claims.sessions_wanted)
-        claimed = sum(chunk.claimed for chunk in claims)
-        run.give_back(source, claims.sessions)
-        return claimed
+        with self._sessions(claims.sessions_wanted) as claims.sessions:
+            return sum(chunk.claimed for chunk in claims)
+
+    @contextlib.contextmanager
+    def _sessions(self, number: int) -> Iterator[list[Session]]:
+        """Some sessions at the source beside the run's own, as far as there is room for them."""
+        first = self.runs[self.names[0]]
+        sessions = first.open_some(first.ends.source, 0, number) if number else []
+        yield sessions
+        first.give_back(first.ends.source, sessions)
 
     def _left(self) -> int | None:
         limit = self.wanted.max_calls
@@ -190,9 +199,20 @@ class Following:
     def _follow(self, name: Name) -> None:
         """Claim what the entities in hand refer to."""
         ways = self.up(name)
-        for within in self._ranges(name) if ways else ():
-            for way in ways:
-                self.in_hand[way.edge.parent] += self._execute(way.claiming(within))
+        if not ways or not self.in_hand[name]:
+            return
+        ranges = list(self._ranges(name))
+        with self._sessions(CLAIMERS - 1 if len(ranges) > 1 else 0) as sessions:
+            idle = Idle([self.runs.home, *sessions])
+
+            def follow(within: Range) -> list[int]:
+                with idle.borrow() as session:
+                    return [self._execute(way.claiming(within), session) for way in ways]
+
+            with ThreadPoolExecutor(1 + len(sessions), "link-follower") as pool:
+                for claimed in pool.map(follow, ranges):
+                    for way, number in zip(ways, claimed, strict=True):
+                        self.in_hand[way.edge.parent] += number
 
     def _ranges(self, name: Name) -> Iterator[Range]:
         """What is in hand of a group, in ranges that a statement does not lock for long."""
@@ -204,8 +224,8 @@ class Following:
             yield Range(after, upto)
             left, after = left - CHUNK_ROWS if upto else 0, upto
 
-    def _execute(self, statement: Sql) -> int:
-        return patiently(lambda: self.runs.home.execute(*statement))
+    def _execute(self, statement: Sql, session: Session | None = None) -> int:
+        return patiently(lambda: (session or self.runs.home).execute(*statement))
 
     # what cannot be had
 
