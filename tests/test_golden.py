@@ -17,16 +17,18 @@ import pytest
 from dj_link.layout import DJ_LINK
 from link.ends.edits import is_noted, noting
 from link.holds.asking import Question, asking_flags
+from link.holds.closure import Way, letting_go, pruning, wanted_again
 from link.holds.expressions import Expressions, Known, needing, reading
 from link.holds.parts import holds_of
 from link.holds.sets import Sets
-from link.model.graph import graph_of
+from link.holds.together import asking_for_others
+from link.model.graph import Graph, graph_of
 from link.model.kinds import Kind
 from link.model.layouts import LINK, TIMES, WORKER, Layout
 from link.model.mapping import local_group
 from link.model.ranges import ALL, Chunk, Range, Selection, Sql
 from link.model.schema import Column, Content, ForeignKey, Group, Index, Table, Tracked, part_name
-from link.model.states import FLAGGED, PULLING, SHARED, TRANSITIONS, UNFLAGGED, UNSETTLED
+from link.model.states import FLAGGED, PULLING, REFETCH, SHARED, TRANSITIONS, UNFLAGGED, UNSETTLED
 from link.servers.definitions import Definitions
 from link.servers.dialect import Dialect
 from link.servers.keyed import Keyed, Segment
@@ -104,6 +106,7 @@ def statements(dialect: Dialect, define: Definitions) -> Iterator[tuple[str, str
     yield from defining(define, tables)
     for name, layout in LAYOUTS.items():
         yield from holding(f"{name}: ", dialect, tables, layout)
+    yield from following(dialect, tables)
     yield from planning(dialect, tables)
     yield from comparing(dialect, tables)
     yield from refreshing(define, tables)
@@ -177,7 +180,7 @@ def holding(layout_name: str, dialect: Dialect, tables: Group, layout: Layout) -
                 yield f"{layout_name}transition {transition.edge}, {what}", sql
 
 
-def planning(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]]:
+def pipeline(dialect: Dialect, tables: Group) -> Graph:
     """A unit, what is computed of it, with a part that refers to another unit, and a table that names a spike only."""
     column, unit, spike = columns(dialect), tables.master, replace(tables.parts[0], primary_key=("spike",))
     key, to_unit = unit.primary_key, ForeignKey(unit.primary_key, "lab", unit.name, unit.primary_key)
@@ -195,7 +198,32 @@ def planning(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]]
         *("lab", "note", "", (column["n"], replace(column["n"], name="spike", nullable=True)), ("n",)),
         (ForeignKey(("spike",), "lab", spike.name, ("spike",)),),
     )
-    graph = graph_of([unit, spike, rate, beside, note])
+    return graph_of([unit, spike, rate, beside, note])
+
+
+def following(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]]:
+    graph = pipeline(dialect, tables)
+    holds = {}
+    for name, each in graph.groups.items():
+        held = helper(each, LINK)
+        holds[name] = holds_of(dialect, each.master, replace(held, name=f"{name[1].strip('_#')}_outbound"), LINK)
+        holds[name] = holds[name].numbered(4711)
+    yield "ask for what others have in hand", asking_for_others(list(holds.values()))
+    ways = [Way(edge, holds[edge.child], holds[edge.parent]) for edge in graph.edges]
+    for way in ways:
+        yield (
+            f"hold what is referred to: {way.edge.place[4:]}",
+            way.claiming(Range((1, "a")[: len(way.child.rows.key)])),
+        )
+        yield "let go of what depends on what is not held", letting_go(way.child, [way])
+        yield "take in hand again what is needed", wanted_again(way.parent, [way], REFETCH).selecting("COUNT(*)")
+    parent = next(way.parent for way in ways if way.edge.parent[1] == tables.master.name)
+    down = [way for way in ways if way.parent is parent]
+    yield "let go of what nothing needs", pruning(parent, down, [SELECTION])
+
+
+def planning(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]]:
+    graph, unit = pipeline(dialect, tables), tables.master
     names = ("lab", unit.name), ("lab", "__rate"), ("lab", "note")
     held = {names[0]: holds_of(dialect, unit, helper(tables, LINK), LINK)}
     yield "is anything flagged", asking_flags(held)

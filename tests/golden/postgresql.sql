@@ -801,6 +801,109 @@ DELETE
     FROM "held"."unit_outbound__deletion_requested" "~part"
     WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") THEN TRUE END;
 
+-- ask for what others have in hand
+SELECT EXISTS (SELECT 1
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound".process IN ('PULL', 'DELETE') AND "held"."unit_outbound"._worker <> 4711), EXISTS (SELECT 1
+    FROM "held"."rate_outbound"
+    WHERE "held"."rate_outbound".process IN ('PULL', 'DELETE') AND "held"."rate_outbound"._worker <> 4711), EXISTS (SELECT 1
+    FROM "held"."note_outbound"
+    WHERE "held"."note_outbound".process IN ('PULL', 'DELETE') AND "held"."note_outbound"._worker <> 4711);
+
+-- hold what is referred to: Rate.n: (1, 'a')
+INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled")
+    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 4711, CURRENT_TIMESTAMP
+    FROM (SELECT DISTINCT "held"."rate_outbound"."n" AS "n", "held"."rate_outbound"."name" AS "name"
+    FROM "held"."rate_outbound"
+    WHERE "held"."rate_outbound".process = 'PULL' AND "held"."rate_outbound"._worker = 4711 AND ("held"."rate_outbound"."n", "held"."rate_outbound"."name", "held"."rate_outbound"."bin") > ((%s)::integer, (%s)::character varying(20), (%s)::integer)) "~referred" JOIN "lab"."#unit" ON "lab"."#unit"."n" = "~referred"."n" AND "lab"."#unit"."name" = "~referred"."name"
+    WHERE NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound" "~held"
+    WHERE "~referred"."n" = "~held"."n" AND "~referred"."name" = "~held"."name")
+    ON CONFLICT DO NOTHING;
+
+-- let go of what depends on what is not held
+DELETE
+    FROM "held"."rate_outbound"
+    WHERE "held"."rate_outbound".process = 'PULL' AND "held"."rate_outbound"._worker = 4711 AND "held"."rate_outbound".is_flagged = 'FALSE' AND (NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound" "~held"
+    WHERE "~held"."n" = "held"."rate_outbound"."n" AND "~held"."name" = "held"."rate_outbound"."name" AND CASE WHEN "~held".is_flagged = 'FALSE' THEN TRUE END));
+
+-- take in hand again what is needed
+SELECT COUNT(*)
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND (EXISTS (SELECT 1
+    FROM "held"."rate_outbound"
+    WHERE "held"."unit_outbound"."n" = "held"."rate_outbound"."n" AND "held"."unit_outbound"."name" = "held"."rate_outbound"."name" AND "held"."rate_outbound".process = 'PULL' AND "held"."rate_outbound"._worker = 4711));
+
+-- hold what is referred to: Rate.Beside.of_n: (1, 'a')
+INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled")
+    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 4711, CURRENT_TIMESTAMP
+    FROM (SELECT DISTINCT "lab"."__rate__beside"."of_n" AS "n", "lab"."__rate__beside"."of_name" AS "name"
+    FROM "held"."rate_outbound" JOIN "lab"."__rate__beside" ON "lab"."__rate__beside"."n" = "held"."rate_outbound"."n" AND "lab"."__rate__beside"."name" = "held"."rate_outbound"."name" AND "lab"."__rate__beside"."bin" = "held"."rate_outbound"."bin"
+    WHERE "held"."rate_outbound".process = 'PULL' AND "held"."rate_outbound"._worker = 4711 AND ("held"."rate_outbound"."n", "held"."rate_outbound"."name", "held"."rate_outbound"."bin") > ((%s)::integer, (%s)::character varying(20), (%s)::integer) AND "lab"."__rate__beside"."of_n" IS NOT NULL AND "lab"."__rate__beside"."of_name" IS NOT NULL) "~referred" JOIN "lab"."#unit" ON "lab"."#unit"."n" = "~referred"."n" AND "lab"."#unit"."name" = "~referred"."name"
+    WHERE NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound" "~held"
+    WHERE "~referred"."n" = "~held"."n" AND "~referred"."name" = "~held"."name")
+    ON CONFLICT DO NOTHING;
+
+-- let go of what depends on what is not held
+DELETE
+    FROM "held"."rate_outbound"
+    WHERE "held"."rate_outbound".process = 'PULL' AND "held"."rate_outbound"._worker = 4711 AND "held"."rate_outbound".is_flagged = 'FALSE' AND (EXISTS (SELECT 1
+    FROM "lab"."__rate__beside"
+    WHERE "lab"."__rate__beside"."n" = "held"."rate_outbound"."n" AND "lab"."__rate__beside"."name" = "held"."rate_outbound"."name" AND "lab"."__rate__beside"."bin" = "held"."rate_outbound"."bin" AND "lab"."__rate__beside"."of_n" IS NOT NULL AND "lab"."__rate__beside"."of_name" IS NOT NULL
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound" "~held"
+    WHERE "~held"."n" = "lab"."__rate__beside"."of_n" AND "~held"."name" = "lab"."__rate__beside"."of_name" AND CASE WHEN "~held".is_flagged = 'FALSE' THEN TRUE END)));
+
+-- take in hand again what is needed
+SELECT COUNT(*)
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND (EXISTS (SELECT 1
+    FROM "held"."rate_outbound" JOIN "lab"."__rate__beside" ON "lab"."__rate__beside"."n" = "held"."rate_outbound"."n" AND "lab"."__rate__beside"."name" = "held"."rate_outbound"."name" AND "lab"."__rate__beside"."bin" = "held"."rate_outbound"."bin"
+    WHERE "held"."unit_outbound"."n" = "lab"."__rate__beside"."of_n" AND "held"."unit_outbound"."name" = "lab"."__rate__beside"."of_name" AND "lab"."__rate__beside"."of_n" IS NOT NULL AND "lab"."__rate__beside"."of_name" IS NOT NULL AND "held"."rate_outbound".process = 'PULL' AND "held"."rate_outbound"._worker = 4711));
+
+-- hold what is referred to: Note.spike: (1,)
+INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled")
+    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 4711, CURRENT_TIMESTAMP
+    FROM (SELECT DISTINCT "lab"."#unit__spike"."n" AS "n", "lab"."#unit__spike"."name" AS "name"
+    FROM "held"."note_outbound" JOIN ("lab"."note" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."spike" = "lab"."note"."spike") ON "lab"."note"."n" = "held"."note_outbound"."n"
+    WHERE "held"."note_outbound".process = 'PULL' AND "held"."note_outbound"._worker = 4711 AND ("held"."note_outbound"."n") > ((%s)::integer) AND "lab"."note"."spike" IS NOT NULL) "~referred" JOIN "lab"."#unit" ON "lab"."#unit"."n" = "~referred"."n" AND "lab"."#unit"."name" = "~referred"."name"
+    WHERE NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound" "~held"
+    WHERE "~referred"."n" = "~held"."n" AND "~referred"."name" = "~held"."name")
+    ON CONFLICT DO NOTHING;
+
+-- let go of what depends on what is not held
+DELETE
+    FROM "held"."note_outbound"
+    WHERE "held"."note_outbound".process = 'PULL' AND "held"."note_outbound"._worker = 4711 AND "held"."note_outbound".is_flagged = 'FALSE' AND (EXISTS (SELECT 1
+    FROM ("lab"."note" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."spike" = "lab"."note"."spike")
+    WHERE "lab"."note"."n" = "held"."note_outbound"."n" AND "lab"."note"."spike" IS NOT NULL
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound" "~held"
+    WHERE "~held"."n" = "lab"."#unit__spike"."n" AND "~held"."name" = "lab"."#unit__spike"."name" AND CASE WHEN "~held".is_flagged = 'FALSE' THEN TRUE END)));
+
+-- take in hand again what is needed
+SELECT COUNT(*)
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND (EXISTS (SELECT 1
+    FROM "held"."note_outbound" JOIN ("lab"."note" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."spike" = "lab"."note"."spike") ON "lab"."note"."n" = "held"."note_outbound"."n"
+    WHERE "held"."unit_outbound"."n" = "lab"."#unit__spike"."n" AND "held"."unit_outbound"."name" = "lab"."#unit__spike"."name" AND "lab"."note"."spike" IS NOT NULL AND "held"."note_outbound".process = 'PULL' AND "held"."note_outbound"._worker = 4711));
+
+-- let go of what nothing needs
+DELETE
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound".process = 'PULL' AND "held"."unit_outbound"._worker = 4711 AND "held"."unit_outbound".is_flagged = 'FALSE' AND NOT (EXISTS (SELECT 1
+    FROM "held"."rate_outbound"
+    WHERE "held"."unit_outbound"."n" = "held"."rate_outbound"."n" AND "held"."unit_outbound"."name" = "held"."rate_outbound"."name") OR EXISTS (SELECT 1
+    FROM "held"."rate_outbound" JOIN "lab"."__rate__beside" ON "lab"."__rate__beside"."n" = "held"."rate_outbound"."n" AND "lab"."__rate__beside"."name" = "held"."rate_outbound"."name" AND "lab"."__rate__beside"."bin" = "held"."rate_outbound"."bin"
+    WHERE "held"."unit_outbound"."n" = "lab"."__rate__beside"."of_n" AND "held"."unit_outbound"."name" = "lab"."__rate__beside"."of_name" AND "lab"."__rate__beside"."of_n" IS NOT NULL AND "lab"."__rate__beside"."of_name" IS NOT NULL) OR EXISTS (SELECT 1
+    FROM "held"."note_outbound" JOIN ("lab"."note" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."spike" = "lab"."note"."spike") ON "lab"."note"."n" = "held"."note_outbound"."n"
+    WHERE "held"."unit_outbound"."n" = "lab"."#unit__spike"."n" AND "held"."unit_outbound"."name" = "lab"."#unit__spike"."name" AND "lab"."note"."spike" IS NOT NULL) OR EXISTS (SELECT 1
+    FROM "lab"."#unit"
+    WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3)));
+
 -- is anything flagged
 SELECT 0, EXISTS (SELECT 1
     FROM "held"."unit_outbound"
