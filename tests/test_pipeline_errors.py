@@ -50,6 +50,12 @@ def test_bad_input(lab: Lab) -> None:
         (lambda: lab_a.pull(), "Nothing is selected"),
         (lambda: lab_a.pull("ephys.Unit"), "selects nothing of the source"),
         (lambda: lab_a.pull(Unit, transfers=0), "transfers must be at least 1"),
+        (lambda: lab_a.pull(Unit, processes=0), "processes must be at least 1"),
+        (lambda: lab_a.pull(Unit, lookups="some"), "lookups='some' is not known"),  # type: ignore[arg-type]
+        (lambda: lab_a.pull(Unit, max_rows=-1), "max_rows= must be a number of at least 0"),
+        (lambda: lab_a.plan(Unit, max_bytes="1 GB"), "max_bytes= must be a number"),  # type: ignore[arg-type]
+        (lambda: lab_a.plan(Unit, leave_out=[Unit & "subject = 1"]), "leave_out= takes classes"),
+        (lambda: lab_a.plan(), "Nothing is selected"),
         (lambda: lab_a.pull(Unit, max_calls=-1), "max_calls must be at least 0"),
         (lambda: lab_a.pull(Unit, max_calls="3"), "max_calls must be at least 0"),  # type: ignore[arg-type]
         (lambda: lab_a.pull(Unit, conflicts="ask"), "conflicts='ask' is not known"),  # type: ignore[arg-type]
@@ -165,3 +171,24 @@ def test_circles(lab: Lab) -> None:
     ephys = again.source[f"{lab.prefix}_ephys"]
     with refused(lab, CycleError, path):
         again.pull(ephys.Rate, cut=[f"{lab.prefix}_subject.Subject.parent"])
+
+
+def test_what_the_administrator_has_to_grant(lab: Lab) -> None:
+    """A plan needs SELECT alone; what is printed with it is SQL, after which it can be pulled."""
+    labs.build(lab)
+    for name in labs.SCHEMAS:
+        schema = f"{lab.prefix}_{name}"
+        tables = f"ALL TABLES IN SCHEMA {schema}" if lab.kind == "postgresql" else f"`{schema}`.*".replace("_", r"\_")
+        lab.source_server.sql(f"REVOKE REFERENCES ON {tables} FROM {lab._account(lab.link_user)}")
+    lab_a = labs.pipeline(lab, helper_schema=f"{lab.prefix}_other")
+    before = contents(lab)
+    plan = lab_a.plan(lab_a.source[f"{lab.prefix}_subject"].Subject & "subject < 3")
+    granted = lab_a.grants(plan)
+    assert "REFERENCES" in granted and f"{lab.prefix}_other" in granted.replace("\\", "")
+    assert contents(lab) == before
+    with pytest.raises(LinkError):
+        plan.pull()
+    for statement in granted.splitlines():
+        lab.source_server.sql(statement.rstrip(";"))
+    assert plan.pull().tables[f"{lab.prefix}_subject.Subject"].pulled == 3
+    assert lab_a.grants(lab_a.plan(lab_a.source[f"{lab.prefix}_subject"].Subject & "subject < 3")) == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import rlcompleter
 from collections.abc import Callable
 from typing import Any
 
@@ -188,6 +189,12 @@ def test_what_is_here(lab: Lab) -> None:
         here.Unit.insert1({"subject": 3})
     with pytest.raises(NotFoundError, match="Psth has not been pulled yet"):
         here.Psth  # noqa: B018
+    assert len(dj.Diagram(here).nodes_to_show) == 6 and len((dj.Diagram(here.Unit) - 9).nodes_to_show) == 8
+    complete = rlcompleter.Completer({"lab_a": lab_a}).attr_matches
+    for start, full in ((f"lab_a.source.{there.database}.U", "nit("), (f"lab_a.{there.database}.Session.E", "vent(")):
+        (completed,) = complete(start)
+        assert completed.startswith(start + full)
+    assert f"lab_a.{there.database}" in complete(f"lab_a.{lab.prefix}") and "lab_a.pull(" in complete("lab_a.p")
     # Once it is there it is used without the source, in another process as well.
     away = labs.pipeline(lab, host="127.0.0.1:1")[here.__name__]
     assert dir(away) == dir(here) and away.Unit.fetch1("subject") == 3 and len(away.Session.Trial()) == 2
@@ -202,6 +209,22 @@ def test_what_is_here(lab: Lab) -> None:
         Unit()
 
 
+def test_what_is_new_at_the_source(lab: Lab) -> None:
+    """A table that was not there when the pipeline was first looked at is there for the next pull, and by name."""
+    made = labs.build(lab)
+    lab_a, ephys = labs.pipeline(lab), f"{lab.prefix}_ephys"
+    there = lab_a.source[ephys]
+    lab_a.pull(there.Session & "subject = 1")
+
+    body = {"definition": "-> Session\nlate: int16"}
+    table: Any = lab.source.Schema(ephys)(type("Late", (dj.Manual,), body), context={"Session": made["Session"]})
+    table.insert({"subject": n, "session": 0, "late": 5} for n in (1, 2))
+    labs.grant(lab, ephys)
+    assert lab_a.pull(there.Session & "subject = 1", descendants=True).tables[f"{ephys}.Late"].pulled == 1
+    assert lab_a[ephys].Late.to_dicts() == [{"subject": 1, "session": 0, "late": 5}]
+    assert len(there.Late()) == 2 and "Late" in dir(there)
+
+
 def test_diagram(lab: Lab) -> None:
     """DataJoint's, of all schemas; and with a line of text at some tables."""
     labs.build(lab)
@@ -211,6 +234,8 @@ def test_diagram(lab: Lab) -> None:
     shown = diagram.make_mermaid()
     assert f'subgraph {ephys}["{ephys}"]' in shown and f"{ephys}_Unit([Unit]):::imported" in shown
     assert '"' + ephys + '.Unit"' in diagram.make_dot().to_string()
+    plan = lab_a.plan(lab_a.source[ephys].Unit & "subject < 3")
+    assert len(plan.diagram().nodes_to_show) == 9 and "Unit<br/>3 new of 3" in lab_a.diagram(plan).make_mermaid()
     texts = {(ephys, "_unit"): "3 new", (ephys, "session"): "5 new"}
     some = lab_a._theirs.drawing(texts)
     assert len(some.nodes_to_show) == 4

@@ -58,6 +58,11 @@ class Theirs:
         self._groups: dict[Name, Group] = {}
         self._headings: dict[Name, host.Heading] = {}
         self._classes: dict[Name, Any] = {}
+        self._schemas: dict[str, SourceSchema] = {}
+
+    def schema(self, name: str) -> SourceSchema:
+        """A schema of the source."""
+        return self._schemas.setdefault(name, SourceSchema(self, name))
 
     def graph(self) -> Graph:
         """The graph of the source; DataJoint knows all of its schemas from then on."""
@@ -106,7 +111,7 @@ class Theirs:
 
     def context(self) -> dict[str, Any]:
         """The schemas as DataJoint looks for classes in."""
-        return {schema: SourceSchema(self, schema) for schema in sorted({name[0] for name in self.graph().groups})}
+        return {schema: self.schema(schema) for schema in sorted({name[0] for name in self.graph().groups})}
 
     def drawing(self, texts: Mapping[Name, str] | None = None) -> dj.Diagram:
         """A diagram of all groups; or of some, each with a line of text.
@@ -337,12 +342,11 @@ class SourceSchemas:
 
     def __init__(self, theirs: Theirs) -> None:
         self._theirs = theirs
-        self._schemas: dict[str, SourceSchema] = {}
 
     def __getitem__(self, name: str) -> SourceSchema:
         with final():
             require_schema(self._theirs, name)
-        return self._schemas.setdefault(name, SourceSchema(self._theirs, name))
+        return self._theirs.schema(name)
 
     __iter__ = None
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Executor
 from typing import Any, Literal
 
 import datajoint as dj
@@ -31,6 +33,8 @@ _OPTIONS: dict[str, Any] = {
     "suppress_errors": False,
     "transfers": 8,
     "conflicts": "raise",
+    "processes": 1,
+    "executor": None,
 }
 
 
@@ -207,6 +211,7 @@ class Pipeline:
     ) -> Request:
         require_lookups(lookups)
         theirs = self._theirs
+        theirs.links.look_again()
         keys, out = keys_to_cut(theirs, cut), left_out(theirs, leave_out)
         return Request(chosen(theirs, selections), descendants, out, keys, lookups == "whole")
 
@@ -232,6 +237,8 @@ class Pipeline:
         lookups: Literal["referenced", "whole"] = "referenced",
         max_rows: float | None = None,
         max_bytes: float | None = None,
+        processes: int = 1,
+        executor: Executor | None = None,
     ) -> PipelineResult:
         """Copy what is selected, with all that it stands on, to the local tables, and hold it at the source.
 
@@ -260,6 +267,11 @@ class Pipeline:
             them, alone; ``'replace'`` brings them to the source's content.
         descendants, leave_out, cut, lookups, max_rows, max_bytes
             As for :meth:`plan`.
+        processes : int
+            Copy with so many worker processes.
+        executor : concurrent.futures.Executor, optional
+            Run the workers on this instead, as on a cluster: they need this package, and must reach both servers.
+            ``processes`` says how many tasks it runs at once (default: the number of cores here).
 
         Returns
         -------
@@ -293,6 +305,8 @@ class Pipeline:
                 suppress_errors=suppress_errors,
                 transfers=transfers,
                 conflicts=conflicts,
+                processes=processes,
+                executor=executor,
             )
 
     def _pull(
@@ -305,8 +319,10 @@ class Pipeline:
         suppress_errors: bool,
         transfers: int,
         conflicts: str,
+        processes: int,
+        executor: Executor | None,
     ) -> PipelineResult:
-        _require_at_least(transfers=(transfers, 1), max_calls=(max_calls, 0))
+        _require_at_least(transfers=(transfers, 1), processes=(processes, 1), max_calls=(max_calls, 0))
         require_conflicts(conflicts)
         started, links = time.monotonic(), self._theirs.links
 
@@ -323,11 +339,28 @@ class Pipeline:
                 suppress_errors,
                 transfers,
                 display_progress,
+                processes if processes > 1 or executor is None else os.cpu_count() or 1,
+                executor,
             )
             results = {label(name): result for name, result in gather(ends, wanted).items()}
             return PipelineResult(results, time.monotonic() - started)
 
         return links.operate(work)
+
+    def grants(self, plan: Plan) -> str:
+        """What the administrator of the source has to grant before a plan can be pulled, as SQL.
+
+        Parameters
+        ----------
+        plan : Plan
+            Of this pipeline.
+
+        Returns
+        -------
+        str
+            A statement a line; empty where nothing is missing.
+        """
+        return "\n".join(plan.missing)
 
     def status(self, deep: bool = False) -> PipelineStatus:
         """Count the entities of all tables that are here by state; prints as a table.

@@ -248,6 +248,17 @@ class Links:
                     found |= {(ours, name): tie for name, tie in read_ties(local, session, ours).items()}
         return found
 
+    def look_again(self) -> Graph:
+        """The source's groups as they are now: there may be new ones, which stand on what was there before."""
+        with self._lock:
+            if (known := self._graph) is not None:
+                found = self._read_graph()
+                if (found.groups, found.outside) == (known.groups, known.outside):
+                    return known
+                self.forget()
+                self._graph = found
+            return self.find_graph()
+
     def forget(self) -> None:
         """Look at the tables again before they are used the next time."""
         with self._lock:
