@@ -16,7 +16,7 @@ from lab import Lab
 from pipelines import contents, count_held, declare, everything, flag, granted, helper_rows, sessions, states, units
 from recorder import Statement
 
-from link import State, api, host
+from link import State, host
 from link.errors import TransactionError, TransferError
 from link.work import comparing, deletion, retry
 
@@ -345,7 +345,7 @@ def test_percent_signs(lab: Lab) -> None:
 
 def test_by_what_is_deleted_along(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Restricted by dependents, parts and the table itself, which select nothing any more once some rows are gone."""
-    monkeypatch.setattr(api, "KEYS_AT_ONCE", 2)
+    monkeypatch.setattr(deletion, "KEYS_AT_ONCE", 2)
     Session, Rate, Comment = with_dependents(lab)
     assert (Session & (Comment & "session = 0")).delete(prompt=False) == 1
     assert (Session & (Rate & "session % 2 = 1" & "session < 6")).delete(prompt=False) == 3

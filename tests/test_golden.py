@@ -253,7 +253,7 @@ def comparing(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]
         yield "bucket of a key", f"SELECT {dialect.bucket(pairs, 256)}"
     yield "look up keys", rows.rows_of(KEYS)
     yield "delete keys", rows.deletion(KEYS)
-    for sql in dialect.stable_read(f"SELECT {rows.selected} FROM {rows.name}"):
+    for sql in (*dialect.stable, dialect.stable_read(f"SELECT {rows.selected} FROM {rows.name}")):
         yield "read what is deleted next", sql
     if isinstance(dialect, MySQL):
         tracked = Tracked("lab", "~external_raw", "blob", "raw")

@@ -11,7 +11,8 @@ from typing import Any
 import datajoint as dj
 import pytest
 from lab import Lab
-from linking import linked
+from linking import admin, linked
+from test_guests import REFUSALS, member
 
 from link import LinkError, Pipeline, State
 
@@ -231,3 +232,64 @@ def test_a_drop(lab: Lab) -> None:
     assert (count(lab, "subjects"), count(lab, "sessions")) == (0, 4)
     assert Session.source.status()[State.DEPRECATED] == 4
     assert Subject.source.pull().pulled == 4
+
+
+def test_flagged(lab: Lab, asked: Asked) -> None:
+    """What is flagged, and what depends on it, is listed by table, and deleted with one prompt over all tables."""
+    lab_a, ours = pulled(lab)
+    assert lab_a.flagged == {} and not lab_a.flagged.dependents and "nothing" in repr(lab_a.flagged)
+    assert asked.about(lambda: lab_a.delete_flagged(prompt=True), "yes") == 0 and asked.before == []
+    flag(lab, "subject", "subject IN (0, 3)")
+    flag(lab, "session", "subject = 0 AND session > 0")
+    flagged, schema = lab_a.flagged, lab.source_schema
+    assert flagged == {
+        f"{schema}.Subject": [{"subject": 0}, {"subject": 3}],
+        f"{schema}.Session": [{"subject": 0, "session": 1}, {"subject": 0, "session": 2}],
+    }
+    assert f"{schema}.Session  2 ({{'subject': 0" in repr(flagged) and "<td>2 (" in flagged._repr_html_()
+    assert {table: len(rows) for table, rows in flagged.dependents.items()} == {
+        name(lab, "session", lab.local_schema): 4,
+        name(lab, "__rate", lab.local_schema): 6,
+        name(lab, "pair", lab.local_schema): 3,
+    }
+    assert len(ours.Session & flagged.dependents[ours.Session]) == 4
+    before = local(lab), held(lab)
+    assert asked.about(lambda: lab_a.delete_flagged(prompt=True), "no") == 0
+    assert (local(lab), held(lab)) == before and len(asked.before) == 1
+    address = f"{lab.source_server.host}:{lab.source_server.port}"
+    assert asked.before[0][-2:] == [
+        f"13 holds at {address} will be released",
+        "4 flagged there will become deprecated: the source can delete them then",
+    ]
+    lab.local.config.safemode = True
+    assert asked.about(lab_a.delete_flagged, "yes") == 4 and len(asked.before) == 2
+    gone = {"subject": 2, "session": 6, "session__trial": 12, "__rate": 6, "__rate__bin": 12, "pair": 3}
+    assert local(lab) == {table: number - gone[table] for table, number in before[0].items()}
+    deprecated = ("NONE", "TRUE", "TRUE")
+    assert held(lab) == {
+        "subject": [REST] * 2 + [deprecated] * 2,
+        "session": [REST] * 6 + [deprecated] * 2,
+        "__rate": [REST] * 6,
+        "pair": [REST],
+    }
+    assert lab_a.flagged == {}
+
+
+@pytest.mark.parametrize("who", ["administrator", "member"])
+def test_the_source_can_delete_what_was_flagged(lab: Lab, who: str) -> None:
+    """With its children: all holds below are let go of. Before that it is refused to who has the documented rights."""
+    declare(lab)
+    instance = lab.source if who == "administrator" else member(lab)
+    lab_a = pipeline(lab)
+    lab_a.pull(lab_a.source[lab.source_schema])
+    theirs = instance.Schema(lab.source_schema, create_schema=False, create_tables=False)
+    subject = theirs.get_table("subject")
+    flag(lab, "subject", "subject = 0")
+    if who == "member":
+        with pytest.raises(REFUSALS):
+            (subject & "subject = 0").delete(prompt=False)
+    assert lab_a.delete_flagged(prompt=False) == 1
+    admin(lab, f'DELETE FROM "{{helper}}"."{helper(lab, "subject")}" WHERE is_deprecated = \'TRUE\'')
+    assert (subject & "name LIKE '0_ mouse'").delete(prompt=False) == 1
+    assert numbers(held(lab)) == (3, 9, 9, 2)
+    assert lab_a.verify()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,13 +23,10 @@ from .model.schema import part_class, part_of_class
 from .selections import Selecting, selection_of
 from .signals import final
 from .view import Source
-from .work.deletion import Target, delete, tell_of_holds
+from .work.deletion import Target, batched, delete, tell_of_holds
 from .work.ending import Counts, drop
 
 logger = logging.getLogger("link")
-
-#: Keys of rows that DataJoint deletes by one statement, where it cannot do so by the conditions.
-KEYS_AT_ONCE = 1000
 
 
 def link(
@@ -473,6 +469,5 @@ class LinkedTable(Editing, Selecting, UserTable, metaclass=LinkedMeta):
         if not host.is_limited(self) and not host.has_subquery(self):
             yield self
             return
-        remaining = iter(keys)
-        while batch := list(itertools.islice(remaining, KEYS_AT_ONCE)):
+        for batch in batched(keys):
             yield type(self)() & batch

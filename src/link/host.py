@@ -514,14 +514,9 @@ def attempt(connection: dj.Connection, statement: str) -> bool:
 # queries
 
 
-def where(expression: Any) -> str:
-    """The restriction of a query as SQL, with the word WHERE; empty where there is none."""
-    return str(expression.where_clause()).strip()
-
-
 def where_clause(expression: Any) -> str:
     """The restriction of a query as SQL, without the word WHERE; empty where there is none."""
-    return where(expression).removeprefix("WHERE")
+    return str(expression.where_clause()).strip().removeprefix("WHERE")
 
 
 def is_restricted_table(expression: Any) -> bool:

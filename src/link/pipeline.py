@@ -10,20 +10,22 @@ from typing import Any, Literal
 
 import datajoint as dj
 
+from . import host
 from .choosing import chosen, keys_to_cut, left_out, require_limits, require_lookups
 from .config import LocalStore, PipelineSpec, make_pipeline_spec, require_conflicts
 from .ends.pipeline import Links
 from .errors import ConfigError
 from .model.graph import label
-from .model.pipelines import PipelineRepair, PipelineResult, PipelineStatus, PipelineVerification
+from .model.pipelines import Flagged, PipelineRepair, PipelineResult, PipelineStatus, PipelineVerification
 from .model.plans import Plan
 from .namespaces import LocalSchema, SourceSchemas, Theirs, require_schema, schemas_to_show
 from .signals import final
+from .work.deletion import delete_flagged
 from .work.following import Wanted
 from .work.gather import gather
 from .work.plan import Request, make_plan
 from .work.repair import repair_each
-from .work.status import status_of_all
+from .work.status import flagged_of_all, status_of_all
 from .work.verify import Look, verify_each
 
 #: What a pull does unless it is told.
@@ -385,6 +387,48 @@ class Pipeline:
 
         with final():
             return self._theirs.links.operate(work)
+
+    @property
+    def flagged(self) -> Flagged:
+        """The primary keys that the source wants deleted and that are local, by ``"schema.Class"``.
+
+        Its ``dependents`` tell what else would be deleted here with them, by table.
+        """
+        links = self._theirs.links
+        with final():
+            return links.operate(lambda: flagged_of_all(links.open(links.linked())))
+
+    def delete_flagged(self, prompt: bool | None = None, part_integrity: str = "enforce") -> int:
+        """Delete here what the source wants deleted, with all that depends on it.
+
+        What was flagged becomes deprecated at the source, which can delete it then; the holds of what depends on it are
+        released.
+
+        Parameters
+        ----------
+        prompt : bool, optional
+            Show what will be deleted and ask, once for all tables. Default: ``dj.config['safemode']``.
+        part_integrity : {'enforce', 'ignore', 'cascade'}
+            As for DataJoint's ``delete``.
+
+        Returns
+        -------
+        int
+            Number of flagged entities deleted here, those that depend on them not counted; 0 when the user declined.
+
+        Raises
+        ------
+        UnreachableError
+            The source cannot be told; nothing was deleted.
+        LinkError
+            Rows of another linked table would be deleted, too, whose link is not known here.
+        TransactionError
+            Called inside an open transaction.
+        """
+        links = self._theirs.links
+        with final():
+            asks = host.safemode(links.connect_here()) if prompt is None else prompt
+            return links.operate(lambda: delete_flagged(links.open(links.linked()), part_integrity, asks))
 
     def verify(
         self,

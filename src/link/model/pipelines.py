@@ -7,11 +7,21 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from .results import RESTING, PullResult, RepairResult, Since, Status, VerifyResult, busy_line
+from .results import (
+    RESTING,
+    Dependents,
+    PullResult,
+    RepairResult,
+    Since,
+    Status,
+    VerifyResult,
+    busy_line,
+    first_of,
+)
 from .states import State
 
 
@@ -199,6 +209,48 @@ class PipelineRepair(RepairResult):
     def _repr_html_(self) -> str:
         busy = "".join(f"<p>{line}</p>" for line in busy_line(self.before))
         return f"<p>{self._title}</p>{_as_html(self._lines())}{busy}"
+
+
+class Flagged(Mapping[str, list[dict[str, Any]]]):
+    """The primary keys of what the source wants deleted and that is local, of each table that has some.
+
+    A mapping by ``"schema.Class"``, as the source has the tables, those first to which others refer.
+
+    Parameters
+    ----------
+    keys : mapping of str to list of dict
+        The keys, of all tables.
+    dependents : Dependents
+        What depends on these.
+
+    Attributes
+    ----------
+    dependents : Dependents
+        What else would be deleted here with these entities, by the full names of local tables; part rows, which go with
+        their masters, are not counted.
+    """
+
+    def __init__(self, keys: Mapping[str, list[dict[str, Any]]], dependents: Dependents) -> None:
+        self._keys = {name: some for name, some in keys.items() if some}
+        self.dependents = dependents
+
+    def __getitem__(self, name: str) -> list[dict[str, Any]]:
+        return self._keys[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def _lines(self) -> dict[str, str]:
+        return {name: f"{len(keys):,}{first_of(keys)}" for name, keys in self.items()}
+
+    def __repr__(self) -> str:
+        return _as_text(self._lines()) if self else "nothing is flagged"
+
+    def _repr_html_(self) -> str:
+        return _as_html(self._lines()) if self else "nothing is flagged"
 
 
 def _has_happened(result: PullResult) -> bool:

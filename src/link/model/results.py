@@ -121,7 +121,7 @@ def size(number: float) -> str:
     return f"{number:,.1f} GB"
 
 
-def _named(keys: Sequence[object]) -> str:
+def first_of(keys: Sequence[object]) -> str:
     """The first of some keys, in parentheses."""
     more = [f"and {len(keys) - _SHOWN:,} more"] * (len(keys) > _SHOWN)
     return f" ({', '.join([*map(str, keys[:_SHOWN]), *more])})" if keys else ""
@@ -313,7 +313,7 @@ class VerifyResult:
         self.dangling += part.dangling
 
     def __repr__(self) -> str:
-        return self._told(_named)
+        return self._told(first_of)
 
     def _told(self, named: Callable[[Sequence[object]], str]) -> str:
         """In one line; what stands behind numbers is ``named`` so."""
@@ -366,10 +366,11 @@ class DependentRows:
 
 
 class Dependents(Mapping[Any, DependentRows]):
-    """Local rows that depend on entities which were refreshed, by table: those first that ``populate()`` makes anew.
+    """Local rows that depend on some entities, by table.
 
     It takes a class or the full name of a table, and has for it what restricts that table to these rows. It is looked
-    up when it is first asked. Rows of linked tables are not told: what they are is up to their sources.
+    up when it is first asked. Of refreshed entities those come first that ``populate()`` makes anew, and rows of linked
+    tables are not told: what they are is up to their sources.
     """
 
     def __init__(
@@ -416,8 +417,8 @@ class Dependents(Mapping[Any, DependentRows]):
 
 def _elsewhere(*_: str) -> Any:
     raise LinkError(
-        "What depends on refreshed entities is looked up where they were refreshed, and this result comes from there.",
-        "Ask for it in that process; or restrict the dependent tables by .keys, as far as they have its attributes.",
+        "What depends on entities is looked up where the result was made that tells of them, and it comes from there.",
+        "Ask for it in that process; or restrict the dependent tables by the keys, as far as they have its attributes.",
     )
 
 

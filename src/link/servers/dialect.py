@@ -54,6 +54,8 @@ class Dialect(ABC):
     #: Lists what a schema, its one argument, has: names, and what is no table with rows of its own, in words.
     relations: ClassVar[str]
     begin_snapshot: ClassVar[tuple[str, ...]]
+    #: What a transaction with stable reads begins with.
+    stable: ClassVar[tuple[str, ...]] = ()
     #: A block is loaded by one statement that takes all of its rows or none.
     loads_whole: ClassVar[bool] = False
     #: Sessions that claim at once: the check of the foreign key is what takes the time.
@@ -195,11 +197,8 @@ class Dialect(ABC):
         return condition
 
     @abstractmethod
-    def stable_read(self, select: str) -> tuple[str, ...]:
-        """A read, within a transaction just begun, of rows that a DELETE after it finds the very same.
-
-        Of several statements, the last returns the rows.
-        """
+    def stable_read(self, select: str) -> str:
+        """A read, within a transaction that began with `stable`, of rows that a DELETE after it finds the very same."""
 
     @abstractmethod
     def locking_count(self, rows: str) -> str:

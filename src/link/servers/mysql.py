@@ -220,10 +220,10 @@ class MySQL(Dialect):
     def delete_listed(self, table: str, key_list: str, on: str, where: str) -> str:
         return f"DELETE {table} FROM {key_list} STRAIGHT_JOIN {table} ON {on} WHERE {where}"
 
-    def stable_read(self, select: str) -> tuple[str, ...]:
+    def stable_read(self, select: str) -> str:
         # Locks the gaps as well: nobody adds rows meanwhile. It runs in a session of the user's: a limit that is said
         # goes before the session's own.
-        return (f"{select} LIMIT {NO_LIMIT} FOR UPDATE",)
+        return f"{select} LIMIT {NO_LIMIT} FOR UPDATE"
 
     def locking_count(self, rows: str) -> str:
         return f"SELECT COUNT(*) FROM {rows} FOR UPDATE"

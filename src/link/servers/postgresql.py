@@ -33,6 +33,8 @@ class PostgreSQL(Dialect):
         "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
         "WHERE n.nspname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY c.relname"
     )
+    # One snapshot for reads and DELETE: what others change meanwhile makes it fail, what they add it does not see.
+    stable = ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",)
     begin_snapshot = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
 
     def language_from(self, source: Dialect) -> Literal["values", "copy", "binary"]:
@@ -133,9 +135,8 @@ class PostgreSQL(Dialect):
         # Taken to be true of every other row. A guess of one row would compare each with all keys of the list.
         return f"CASE WHEN {condition} THEN TRUE END"
 
-    def stable_read(self, select: str) -> tuple[str, ...]:
-        # One snapshot for both: what others change meanwhile makes the DELETE fail, what they add it does not see.
-        return "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", select
+    def stable_read(self, select: str) -> str:
+        return select
 
     def locking_count(self, rows: str) -> str:
         # Others may refer to the rows all the same.

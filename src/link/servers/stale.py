@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..model.ranges import Key, Sql
-from ..model.schema import ForeignKey, Table
+from ..model.schema import Column, ForeignKey, Table
 from .definitions import Definitions
 from .keyed import Keyed
 
@@ -61,6 +61,10 @@ class Stale:
         """INSERT of the keys of rows that have these keys, by columns of the table that tell them."""
         item, args = rows.rows_of(keys)
         return self._insertion(item), args
+
+    def striking_out(self, key: Sequence[Column], keys: Sequence[Key]) -> Sql:
+        """DELETE of keys, by these columns of the table, which are its primary key in some order."""
+        return Keyed(self.dialect, self._listed, key).deletion(keys)
 
     def following(self, parent: Stale, fk: ForeignKey) -> str:
         """INSERT of the keys of the rows that refer to rows whose keys are listed."""

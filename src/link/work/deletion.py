@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,18 +23,22 @@ import datajoint as dj
 from .. import host
 from ..ends.ends import Ends
 from ..errors import LinkError, TransferError, UnreachableError
+from ..model.graph import Name
 from ..model.ranges import Key, Selection
 from ..model.states import ASKED, CANCEL_DELETE, DELETING, START_DELETE
-from ..servers.keyed import batches
 from ..signals import BusyError
 from .comparing import Comparison
 from .reach import Reach, Reached
 from .recovery import Recovery
 from .retry import patiently
 from .run import Run, persistently
+from .status import find_flagged
 
 logger = logging.getLogger("link")
 dj_logger = dj.logger
+
+#: Keys of rows that DataJoint deletes by one statement, where it cannot do so by the conditions.
+KEYS_AT_ONCE = 1000
 
 
 class _Outcome:
@@ -101,6 +106,31 @@ def delete(targets: Sequence[Target], prompt: bool) -> int:
         if prompt:
             dj_logger.info("Delete committed.")
     return count
+
+
+def delete_flagged(ends: Mapping[Name, Ends], part_integrity: str, prompt: bool) -> int:
+    """Delete what the source wants deleted, of several links; see :meth:`link.Pipeline.delete_flagged`."""
+    targets = [_flagged(ends[name], keys, part_integrity) for name, keys in find_flagged(ends).items()]
+    if not targets and prompt:
+        dj_logger.warning("Nothing to delete.")
+    return delete(targets, prompt) if targets else 0
+
+
+def _flagged(ends: Ends, keys: Sequence[Key], part_integrity: str) -> Target:
+    master, connection = ends.mapping.local.master, ends.local.connection
+
+    def going(keys: Iterable[dict[str, Any]]) -> Iterator[host.Alone]:
+        table = host.free_table(connection, master.schema, master.name)
+        return (host.Cascade(table & batch, part_integrity) for batch in batched(keys))
+
+    return Target(ends, keys, going)
+
+
+def batched(keys: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Keys, so many at a time as DataJoint deletes by one condition."""
+    remaining = iter(keys)
+    while batch := list(itertools.islice(remaining, KEYS_AT_ONCE)):
+        yield batch
 
 
 def _delete(targets: Sequence[Target], prompt: bool, outcome: _Outcome) -> int:
@@ -183,11 +213,12 @@ def _delete_patiently(reach: Reach, targets: Sequence[Target]) -> _Gone:
 def _delete_here(reach: Reach, targets: Sequence[Target]) -> _Gone:
     """Delete locally, in a transaction that is left open."""
     gone = _Gone()
-    reach.begin()
     try:
         with reach.local.in_our_words(), reach.local.ended_with_us():
+            reach.begin()
             for target in targets:
                 _delete_target(reach, target, gone)
+        gone.entities = sum(_count_of(reach, target) for target in targets)
     except host.BlockedError as error:
         _roll_back(reach)
         if error.is_news:
@@ -200,19 +231,14 @@ def _delete_here(reach: Reach, targets: Sequence[Target]) -> _Gone:
 
 
 def _delete_target(reach: Reach, target: Target, gone: _Gone) -> None:
-    root = reach.of(target.ends)
-    keys = _read_keys(reach, root, target.rows)
-    count = 0
-    for piece in target.going(map(root.run.as_dict, keys)):
-        # Those on which others depend are read, and locked, before them.
-        found = reach.find(piece.tables, root)
-        deleted = piece.delete()
-        for table, entities in found.items():
-            if deleted[table] != len(entities):
-                raise _UnequalError(f"DataJoint deleted {deleted[table]} rows of {table} where {len(entities)} depend.")
-        reach.add(found)
-        gone.rows.update(deleted)
-        count += deleted[root.name]
+    root, rows = reach.of(target.ends), target.rows
+    if not isinstance(rows, Selection):
+        # Some may have gone with another target; others that are not here any more are not found.
+        left = sorted(set(rows).difference(root.keys))
+        _delete_pieces(reach, target, left, None, gone)
+        return
+    keys = _read_keys(reach, root, rows)
+    count = _delete_pieces(reach, target, keys, root, gone)
     if count != len(keys):
         raise TransferError(
             f"DataJoint deleted {count} of the {len(keys)} selected rows of {root.run.name}; "
@@ -220,15 +246,32 @@ def _delete_target(reach: Reach, target: Target, gone: _Gone) -> None:
             "Does a trigger or a rule there change what is deleted? Or select the rows in another way.",
         )
     root.keys += keys
-    gone.entities += count
 
 
-def _read_keys(reach: Reach, root: Reached, rows: Selection | Sequence[Key]) -> list[Key]:
-    """The keys of the selected rows that are there."""
-    if isinstance(rows, Selection):
-        where = f" WHERE {rows.condition}" if rows else ""
-        return reach.read(root, (f"FROM {root.run.rows.name}{where}", ()))
-    return [key for batch in batches(rows) for key in reach.read(root, root.run.rows.rows_of(batch))]
+def _delete_pieces(reach: Reach, target: Target, keys: list[Key], known: Reached | None, gone: _Gone) -> int:
+    """Delete entities piece by piece; how many rows of their table, of which the keys may be known, have gone."""
+    root, count = reach.of(target.ends), 0
+    for piece in target.going(map(root.run.as_dict, keys)):
+        # Those on which others depend are read, and locked, before them.
+        found = reach.find(piece.tables, known)
+        deleted = piece.delete()
+        for table, entities in found.items():
+            if deleted[table] != len(entities):
+                raise _UnequalError(f"DataJoint deleted {deleted[table]} rows of {table} where {len(entities)} depend.")
+        reach.add(found)
+        gone.rows.update(deleted)
+        count += deleted[root.name]
+    return count
+
+
+def _count_of(reach: Reach, target: Target) -> int:
+    """How many of a target's entities have been deleted, be it with those of another target."""
+    keys = reach.of(target.ends).keys
+    return len(keys) if isinstance(target.rows, Selection) else len(set(target.rows).intersection(keys))
+
+
+def _read_keys(reach: Reach, root: Reached, selection: Selection) -> list[Key]:
+    return reach.read(root, selection.condition)
 
 
 def _roll_back(reach: Reach) -> None:

@@ -182,6 +182,18 @@ class Descent:
     def _count(self, node: Node) -> int:
         return int(self.session.query(node.stale.counting)[0][0])
 
+    def strike_out(self, *seeds: Sequence[Key]) -> None:
+        """List no more the entities that rows were sought for, of each link some."""
+        for ends, keys in zip(self.links, seeds, strict=True):
+            own = ends.mapping.local.master
+            stale = self._by_name[own.schema, own.name].stale
+            for batch in batches(keys):
+                self.session.execute(*stale.striking_out(ends.mapping.local_key, batch))
+
+    def entities(self) -> dict[str, int]:
+        """How many rows of each table are listed, linked ones included, by full names; parts go with their masters."""
+        return {node.name: self._count(node) for node in self._listed if node.master is None}
+
     def counts(self) -> dict[str, int]:
         """How many rows of each table are listed, by full names: those first that can be made anew."""
         shown = [node for node in self._listed if not node.is_linked]
@@ -213,14 +225,24 @@ class Descent:
         return {name: gone[name] for name in reversed(gone) if gone[name]}
 
 
-def dependents_of(found: Sequence[tuple[Ends, Sequence[Key]]]) -> Dependents:
-    """What depends here on some entities of each of some links, looked up when it is asked."""
+def dependents_of(found: Sequence[tuple[Ends, Sequence[Key]]], is_all: bool = False) -> Dependents:
+    """What depends here on some entities of each of some links, looked up when it is asked.
+
+    Parameters
+    ----------
+    found : sequence of tuple
+        Both ends of each link, and the entities.
+    is_all : bool
+        Entities of linked tables as well, and no part rows: what would be deleted with these.
+    """
 
     def look() -> tuple[Session, Descent]:
         session = found[0][0].local.open()
         try:
             descent = Descent([ends for ends, _ in found], session)
             descent.find(*(keys for _, keys in found))
+            if is_all:
+                descent.strike_out(*(keys for _, keys in found))
         except BaseException:
             session.close()
             raise
@@ -231,7 +253,8 @@ def dependents_of(found: Sequence[tuple[Ends, Sequence[Key]]]) -> Dependents:
             session, descent = look()
             with closing(session):
                 tiers = {node.name: node.tier for node in descent.nodes}
-                return {name: (tiers[name], number) for name, number in descent.counts().items()}
+                counts = descent.entities() if is_all else descent.counts()
+                return {name: (tiers[name], number) for name, number in counts.items()}
 
     def read(name: str) -> Iterator[dict[str, Any]]:
         with final():

@@ -17,7 +17,7 @@ from ..ends.ends import Ends
 from ..ends.identity import linked_in
 from ..ends.loaded import serving
 from ..errors import LinkError
-from ..model.ranges import Key, Sql
+from ..model.ranges import Key
 from ..servers.site import Site
 from ..signals import ChangedError
 from .recovery import Recovery
@@ -76,7 +76,6 @@ class Reach:
         self._order: list[str] = []
         self._open = contextlib.ExitStack()
         self._runs: list[tuple[Site, Site, Runs]] = []
-        self._is_begun = False
 
     def __enter__(self) -> Reach:
         try:
@@ -179,24 +178,24 @@ class Reach:
     # within a transaction on DataJoint's own connection
 
     def begin(self) -> None:
-        """Begin a transaction that nothing has been read in."""
+        """Begin a transaction whose reads are stable."""
         self.local.connection.start_transaction()
-        self._is_begun = True
+        for statement in self.local.dialect.stable:
+            self.local.connection.query(statement)
         for reached in self._reached.values():
             reached.keys = []
 
-    def read(self, reached: Reached, rows: Sql) -> list[Key]:
-        """The keys of local rows, FROM ... onward, that a deletion after it finds the very same."""
-        from_onward, args = rows
-        *before, select = self.local.dialect.stable_read(f"SELECT {reached.run.rows.selected} {from_onward}")
-        if self._is_begun:
-            for statement in before:
-                self.local.connection.query(statement)
-        self._is_begun = False
-        return [tuple(row) for row in self.local.connection.query(select, args)]
+    def read(self, reached: Reached, condition: str) -> list[Key]:
+        """The keys of local rows for which a condition is true, that a deletion after it finds the very same."""
+        run = reached.run
+        where = f" WHERE {condition}" if condition else ""
+        select = self.local.dialect.stable_read(f"SELECT {run.rows.selected} FROM {run.rows.name}{where}")
+        return [tuple(row) for row in self.local.connection.query(select)]
 
-    def find(self, tables: Sequence[Any], root: Reached) -> dict[str, list[Key]]:
-        """Of some restricted tables of DataJoint's, the entities of linked ones that go with a root's; by full names.
+    def find(self, tables: Sequence[Any], known: Reached | None) -> dict[str, list[Key]]:
+        """Of some restricted tables of DataJoint's, the entities of linked ones; by full names.
+
+        Those of one of them may be ``known``.
 
         Raises
         ------
@@ -207,8 +206,8 @@ class Reach:
         for table in tables:
             name = table.full_table_name
             if reached := self._reached.get(name):
-                if reached is not root:
-                    found[name] = self.read(reached, (f"FROM {name} {host.where(table)}", ()))
+                if reached is not known:
+                    found[name] = self.read(reached, host.where_clause(table))
             elif (error := self._refused.get(name)) and (number := len(table)):
                 raise _with_them(error, f"{number:,} rows of {name} would be deleted, too")
         return found

@@ -9,12 +9,14 @@ from typing import Any
 
 from ..ends.ends import Ends
 from ..model.graph import Name, label
-from ..model.pipelines import PipelineStatus
-from ..model.ranges import ALL, Selection
-from ..model.results import Since, Status
-from ..model.states import AT_REST, DEPRECATED, HELD, UNFINISHED, Count, State, state_of
+from ..model.keys import as_dict
+from ..model.pipelines import Flagged, PipelineStatus
+from ..model.ranges import ALL, Key, Selection
+from ..model.results import Dependents, Since, Status
+from ..model.states import AT_REST, DEPRECATED, FLAGGED, HELD, UNFINISHED, Count, State, state_of
 from ..servers.keyed import Segment
 from .comparing import Comparison
+from .dependents import dependents_of
 from .run import Run, Runs
 
 
@@ -119,6 +121,28 @@ def flagged(ends: Ends, selection: Selection = ALL) -> list[dict[str, Any]]:
     """The primary keys of a selection that the source wants deleted and that are local."""
     with Run(ends) as run:
         return [run.as_dict(key) for key in Comparison(run).flagged(selection)]
+
+
+def flagged_of_all(ends: Mapping[Name, Ends]) -> Flagged:
+    """What the source wants deleted and that is local, of several links; see :attr:`link.Pipeline.flagged`."""
+    keys = find_flagged(ends)
+    of_links = [(ends[name], some) for name, some in keys.items()]
+    columns = {name: ends[name].mapping.source.master.key_columns for name in keys}
+    return Flagged(
+        {label(name): [as_dict(columns[name], key) for key in some] for name, some in keys.items()},
+        dependents_of(of_links, is_all=True) if keys else Dependents(dict, lambda _: iter(())),
+    )
+
+
+def find_flagged(ends: Mapping[Name, Ends]) -> dict[Name, list[Key]]:
+    """The keys of several links that the source wants deleted and that are local, of those that have some."""
+    if not ends:
+        return {}
+    with Runs(ends) as runs:
+        waiting = runs.home.query_each([run.holds.saying(FLAGGED).selecting("COUNT(*)") for run in runs.runs.values()])
+        some = [name for name, (number,) in zip(runs.runs, waiting, strict=True) if number]
+        found = {name: Comparison(runs[name]).flagged() for name in some}
+    return {name: keys for name, keys in found.items() if keys}
 
 
 def _as_time(seconds: float | None) -> datetime | None:
