@@ -5,8 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import datajoint as dj
+import pytest
 from lab import Lab
-from labs import build, everything, local_schemas, pipeline
+from labs import build, declare, everything, grant, local_schemas, pipeline
+from linking import contents, linked
+
+from link import ConfigError, HelperMismatchError, LocalMismatchError, Pipeline, PrivilegeError
+from link.servers.sites import site_of
 
 
 def schemas(lab: Lab, local: bool) -> list[str]:
@@ -41,6 +47,8 @@ def tables(lab: Lab, local: bool) -> dict[str, Any]:
     instance: Any = lab.local if local else lab.source
     found = {}
     for schema in schemas(lab, local):
+        if schema not in dj.list_schemas(connection=instance.connection):
+            continue
         for name in instance.Schema(schema, create_schema=False, create_tables=False).list_tables():
             table = instance.FreeTable(f"{schema}.{name}")
             found[theirs(lab, table.full_table_name)] = table
@@ -74,3 +82,220 @@ def test_the_local_pipeline_is_the_source_s(lab: Lab) -> None:
     assert described(lab, True) == described(lab, False)
     assert lineage(lab, True) == lineage(lab, False)
     assert {n: len(t) for n, t in tables(lab, True).items()} == {n: len(t) for n, t in tables(lab, False).items()}
+
+
+# --- cuts
+
+
+def place(lab: Lab, where: str) -> str:
+    """A foreign key, as `cut=` names it."""
+    return f"{lab.prefix}_{where}"
+
+
+def source_of(lab: Lab, of: Pipeline, name: str) -> Any:
+    """A table of the source, as `schema.Class`."""
+    schema, _, table = name.partition(".")
+    source: Any = of.source
+    return getattr(source[f"{lab.prefix}_{schema}"], table)
+
+
+def keys_of(lab: Lab, table: str) -> set[tuple[str, ...]]:
+    """The columns of the foreign keys of a local table, as `schema.table`."""
+    schema, _, name = table.partition(".")
+    with site_of(lab.local.connection).catalogue() as catalogue:
+        return {key.columns for key in catalogue.table(f"{lab.prefix}_our_{schema}", name).foreign_keys}
+
+
+def test_a_cut_holds_without_being_said_again(lab: Lab) -> None:
+    build(lab)
+    lab_a = pipeline(lab)
+    subject = source_of(lab, lab_a, "subject.Subject")
+    with pytest.raises(ConfigError, match=r"Did you mean '\w+_subject.Subject.keeper'"):
+        lab_a.pull(subject & "subject = 1", cut=[place(lab, "subject.Subject.keepr")])
+    lab_a.pull(subject & "subject = 1", cut=[place(lab, "subject.Subject.keeper")])
+    assert keys_of(lab, "subject.subject") == {("kind",)}
+    assert lab.local.Schema(f"{lab.prefix}_our_lab").list_tables() == ["#kind"]
+    # A plain attribute, from where it was: it joins with what else comes from there.
+    described_here = described(lab, True)[f"{lab.prefix}_subject.subject"]
+    assert re.search(r"keeper=null +: varchar\(20\)", described_here)
+    origin = lineage(lab, True)[f"{lab.prefix}_subject.subject.keeper"]
+    assert origin and origin.endswith(f"/{lab.prefix}_lab.person.person")
+    for of in (lab_a, pipeline(lab)):
+        of.pull(source_of(lab, of, "ephys.Session") & "subject = 2")
+        assert keys_of(lab, "subject.subject") == {("kind",)}
+        assert of.verify()
+    # A part's foreign key to the cut table is followed all the same.
+    assert lab.local.Schema(f"{lab.prefix}_our_lab").list_tables() == ["#kind", "person"]
+    assert keys_of(lab, "ephys.session__event") == {("subject", "session", "trial"), ("seen_by",)}
+
+
+def test_a_cut_of_what_is_here_is_refused_with_the_way(lab: Lab) -> None:
+    build(lab)
+    lab_a = pipeline(lab)
+    subject, cut = source_of(lab, lab_a, "subject.Subject"), [place(lab, "subject.Subject.keeper")]
+    lab_a.pull(subject & "subject = 1")
+    before = contents(lab)
+    with pytest.raises(LocalMismatchError, match="shall not be followed") as refused:
+        lab_a.pull(subject & "subject = 2", cut=cut)
+    assert contents(lab) == before
+    statement = re.search(r"ALTER TABLE [^;]*", str(refused.value.hint))
+    assert statement
+    lab.local_server.sql(statement[0])
+    lab_a.pull(subject & "subject = 2", cut=cut)
+    assert len(subject & "subject < 3" & "subject > 0") == len(lab_a[f"{lab.prefix}_subject"].Subject()) == 2
+    assert keys_of(lab, "subject.subject") == {("kind",)}
+
+
+def test_a_new_foreign_key_at_the_source_is_named(lab: Lab) -> None:
+    made = build(lab)
+    lab_a = pipeline(lab)
+    subject = source_of(lab, lab_a, "subject.Subject")
+    lab_a.pull(subject & "subject = 1")
+    lab.source_server.sql(f"CREATE TABLE {lab.prefix}_lab.day (born date PRIMARY KEY)")
+    grant(lab, f"{lab.prefix}_lab")
+    lab.source_server.sql(
+        f"ALTER TABLE {made['Subject'].full_table_name} ADD FOREIGN KEY (born) REFERENCES {lab.prefix}_lab.day (born)"
+    )
+    lab_a = pipeline(lab)
+    before = contents(lab)
+    with pytest.raises(LocalMismatchError, match="has got foreign keys that the local table") as refused:
+        lab_a.pull(source_of(lab, lab_a, "subject.Subject") & "subject = 2")
+    assert f"{lab.prefix}_subject.Subject.born -> {lab.prefix}_lab.day" in str(refused.value)
+    assert contents(lab) == before
+    lab_a.pull(source_of(lab, lab_a, "lab.Day"))
+    statement = re.search(r"ALTER TABLE [^;]*", str(refused.value.hint))
+    assert statement
+    lab.local_server.sql(statement[0])
+    lab_a.pull(source_of(lab, lab_a, "subject.Subject") & "subject = 2")
+    assert keys_of(lab, "subject.subject") == {("kind",), ("keeper",), ("born",)}
+
+
+# --- what is there already
+
+
+def test_tables_of_the_same_code_are_adopted(lab: Lab) -> None:
+    """The lab runs the same element code: its lookups are equal, and its own rows stay."""
+    build(lab)
+    ours = declare(lab.local, f"{lab.prefix}_our")
+    ours["Person"].insert1({"person": "zoe", "born": None})
+    before = described(lab, True), lineage(lab, True)
+    lab_a = pipeline(lab)
+    result = lab_a.pull(source_of(lab, lab_a, "ephys.Psth"))
+    assert (described(lab, True), lineage(lab, True)) == before
+    assert result.tables[f"{lab.prefix}_lab.Kind"].adopted == 2
+    assert len(ours["Psth"]()) == 6 and len(ours["Person"]()) == 3
+    assert edges(lab, True) == edges(lab, False)
+
+
+@pytest.mark.parametrize("nullable", [True, False])
+def test_a_local_foreign_key_that_the_source_lacks(lab: Lab, nullable: bool) -> None:
+    build(lab)
+    ours = declare(lab.local, f"{lab.prefix}_our")
+    column, table = ("weight", "Subject") if nullable else ("depth", "Probe")
+    target = ours[table] if nullable else ours[table].Electrode
+    kind = {"weight": "real" if lab.kind == "postgresql" else "float", "depth": "double precision"}[column]
+    lab.local_server.sql(f"CREATE TABLE {lab.prefix}_our_lab.step ({column} {kind} PRIMARY KEY)")
+    refers = f"FOREIGN KEY ({column}) REFERENCES {lab.prefix}_our_lab.step ({column})"
+    lab.local_server.sql(f"ALTER TABLE {target.full_table_name} ADD {refers}")
+    lab_a = pipeline(lab)
+    if nullable:
+        # Rows that refer to what is not here are refused one by one, by the server.
+        lab.source_server.sql(f"UPDATE {lab.prefix}_subject.subject SET weight = NULL WHERE subject = 1")
+        assert lab_a.pull(source_of(lab, lab_a, "subject.Subject") & "subject = 1").pulled
+        return
+    before = contents(lab)
+    with pytest.raises(LocalMismatchError, match="which the source's has not"):
+        lab_a.pull(source_of(lab, lab_a, "ephys.Probe"))
+    assert contents(lab) == before
+
+
+def test_a_table_that_the_lab_has_without_a_foreign_key(lab: Lab) -> None:
+    """It is taken as it is: the foreign key is not followed."""
+    build(lab)
+    ours = declare(lab.local, f"{lab.prefix}_our")
+    with site_of(lab.local.connection).catalogue() as catalogue:
+        table = catalogue.table(f"{lab.prefix}_our_subject", "subject")
+    key = next(key for key in table.foreign_keys if key.columns == ("keeper",))
+    lab.local_server.sql(site_of(lab.local.connection).definitions.drop_foreign_key(table, key))
+    for of in (pipeline(lab), pipeline(lab)):
+        of.pull(source_of(lab, of, "subject.Subject") & "subject = 1")
+    assert len(ours["Subject"]()) == 1 and not len(ours["Person"]())
+
+
+# --- with `@link`
+
+
+def test_what_link_has_made_is_adopted_where_it_is_the_same(lab: Lab) -> None:
+    build(lab)
+    lab_a = pipeline(lab)
+    person = linked_here(lab, "lab", "Person")
+    assert person.source.pull().pulled == 3
+    result = lab_a.pull(source_of(lab, lab_a, "subject.Subject"))
+    assert result.tables[f"{lab.prefix}_lab.Person"].pulled == 0
+    assert lab_a.status().tables[f"{lab.prefix}_lab.Person"]["Shared"] == 3
+    # One helper table, whatever it is named.
+    assert helpers(lab) == {"person_by_link", *(f"{lab.prefix}_{n}_outbound" for n in ("lab_kind", "subject_subject"))}
+
+
+def test_what_link_has_made_otherwise_is_refused(lab: Lab) -> None:
+    build(lab)
+    lab_a = pipeline(lab)
+    for name, rows, why in (("Subject", 8, "made by @link, without foreign keys"), ("Unit", 8, "both are one class")):
+        schema = "subject" if name == "Subject" else "ephys"
+        table = linked_here(lab, schema, name)
+        assert table.source.pull().pulled == rows
+        before = contents(lab)
+        with pytest.raises(LocalMismatchError, match=why) as refused:
+            lab_a.pull(source_of(lab, lab_a, f"{schema}.{name}"))
+        assert "another local schema" in str(refused.value) and "release()" in str(refused.value)
+        assert contents(lab) == before
+        table.drop(prompt=False)
+    assert lab_a.pull(source_of(lab, lab_a, "ephys.Unit")).tables[f"{lab.prefix}_ephys.Unit"].pulled == 8
+
+
+def test_link_finds_what_a_pipeline_has_made(lab: Lab) -> None:
+    """Whatever its tier, and by its helper table: another one is refused, by the name of the one in use."""
+    build(lab)
+    lab_a = pipeline(lab)
+    lab_a.pull(source_of(lab, lab_a, "ephys.Unit") & "subject = 1")
+    before = contents(lab)
+    with pytest.raises(HelperMismatchError, match="has one helper table") as refused:
+        linked_here(lab, "ephys", "Unit").source.status()
+    name = f"{lab.prefix}_ephys_unit_outbound"
+    assert f"{lab.helper_schema}.{name}" in str(refused.value)
+    assert contents(lab) == before
+    unit = linked_here(lab, "ephys", "Unit", name)
+    assert unit.full_table_name == lab_a[f"{lab.prefix}_ephys"].Unit.full_table_name
+    assert unit.source.status()["Shared"] == len(unit()) == 1
+    (unit & "subject = 1").delete(prompt=False)
+    assert lab_a.status().tables[f"{lab.prefix}_ephys.Unit"]["Shared"] == 0
+    assert helpers(lab) == before_names(before, lab)
+
+
+def linked_here(lab: Lab, schema: str, name: str, helper: str | None = None) -> Any:
+    """The class of `@link` into the local schema of the pipeline."""
+    lab.source_schema, lab.helper_table = f"{lab.prefix}_{schema}", helper or f"{name.lower()}_by_link"
+    return linked(lab, name, local_schema=f"{lab.prefix}_our_{schema}")
+
+
+def helpers(lab: Lab) -> set[str]:
+    """The helper tables at the source."""
+    return before_names(contents(lab), lab)
+
+
+def before_names(found: dict[tuple[int, str, str], Any], lab: Lab) -> set[str]:
+    names = {table for _, schema, table in found if schema == lab.helper_schema and table[:4] != "type"}
+    return names - {"", "~lineage"}
+
+
+# --- all or nothing
+
+
+def test_what_was_made_goes_where_something_cannot_be_made(lab: Lab) -> None:
+    """A local schema in which nothing may be made, for the last tables of all; a helper table that cannot be."""
+    build(lab)
+    lab_a = pipeline(lab, helper_schema=f"{lab.prefix}_nowhere" if lab.kind == "postgresql" else "elsewhere")
+    before = contents(lab)
+    with pytest.raises(PrivilegeError, match="Cannot create the helper table"):
+        lab_a.pull(*everything(lab, lab_a))
+    assert contents(lab) == before

@@ -201,7 +201,7 @@ class LinkedMeta(TableMeta):
     @property
     def full_table_name(cls) -> str:
         """The local table's quoted full name."""
-        return host.full_name(cls.connection, cls._link.spec.local_schema, cls.table_name)
+        return host.full_name(cls.connection, cls._link.spec.local_schema, cls._link.find_name())
 
     def _declare(cls) -> None:
         """Make the local tables, which are not there."""

@@ -214,7 +214,7 @@ def left_out(theirs: Theirs, leave_out: Any) -> set[Name]:
 
 
 def keys_to_cut(theirs: Theirs, cut: Any) -> list[Edge | Outside]:
-    """The foreign keys that ``cut=`` names."""
+    """The foreign keys that are not followed: those that ``cut=`` names, and those that local tables lack."""
     found = list[Edge | Outside]()
     for place in _several(cut):
         if not isinstance(place, str) or place.count(".") < 2:
@@ -223,7 +223,7 @@ def keys_to_cut(theirs: Theirs, cut: Any) -> list[Edge | Outside]:
                 'It is "schema.Class.attribute", or "schema.Class.Part.attribute".',
             )
         found += theirs.graph().find_key(place)
-    return list(dict.fromkeys(found))
+    return theirs.links.find_cut(list(dict.fromkeys(found)))
 
 
 def _several(given: Any) -> Collection[Any]:

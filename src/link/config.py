@@ -218,7 +218,12 @@ class LinkSpec:
     @property
     def table_name(self) -> str:
         """The local table's name; at the source the same behind the prefix of its tier."""
-        return self.local_table or from_camel_case(self.class_name)
+        return self.local_table or self.class_table
+
+    @property
+    def class_table(self) -> str:
+        """The name of a table of the class, behind the prefix of its tier."""
+        return from_camel_case(self.class_name)
 
     def find_helper_schema(self) -> str:
         """The schema of the helper table; asked for when it is first needed."""

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from ..config import LinkSpec
-from ..errors import DefinitionError, LinkError, LocalMismatchError, NotFoundError, PrivilegeError, UnreachableError
+from ..errors import (
+    DefinitionError,
+    LinkError,
+    LocalMismatchError,
+    NotFoundError,
+    PrivilegeError,
+    UnreachableError,
+    told_together,
+)
 from ..holds.helper import require_names
 from ..holds.serving import Served
 from ..model.kinds import is_null
-from ..model.mapping import Differences, Mapping, compare, keys_of, local_group, mirrored, paired, refitted
+from ..model.mapping import (
+    Differences,
+    Mapping,
+    compare,
+    keys_of,
+    local_group,
+    mirrored,
+    paired,
+    refitted,
+    same_key,
+)
 from ..model.readers import Reader
 from ..model.schema import Group, Table, part_name, part_names
+from ..model.served import Tie
 from ..servers.catalogue import Catalogue
+from ..servers.dialect import plain
 from ..servers.rights import LINEAGE
 from ..servers.session import Session
 from ..servers.site import Site
@@ -136,6 +157,8 @@ class Declaration(Generic[T]):
         self.missing = [table for table in wanted.missing if table not in self.lacking]
         self._require_creation(self.missing)
         self.found = [self._compare(table) for table in wanted.tables if table not in wanted.missing]
+        if self.spec.mirror:
+            told_together(functools.partial(self._require_no_other_keys, different) for different in self.found)
         there = tuple(part_names(wanted.group.master.name, wanted.there))
         surplus = tuple(name for name in there if name not in {table.name for table in wanted.tables})
         # A copy without any key is no part table.
@@ -182,13 +205,20 @@ class Declaration(Generic[T]):
         serves.complaint = self.complaint
         if self.wanted.group.master in self.missing:
             serves.tie = None  # whatever the rows were from that it had
+        former = serves.tie
         try:
             self.made = self.order.meanwhile(serves)
             if serves.tie:
-                self.identity.bind(serves.tie)
+                self.identity.bind(replace(serves.tie, keys=self._known_keys(former)))
         finally:
             if self.identity.made:
                 created.append(self.identity.made)
+
+    def _known_keys(self, former: Tie | None) -> tuple[tuple[str, tuple[str, ...]], ...] | None:
+        """The foreign keys to be noted with a table: of one that a pipeline has made those of the source."""
+        if not self.spec.mirror:
+            return former.keys if former else None
+        return tuple(sorted({(table.name, key.columns) for table in self.group.tables for key in table.foreign_keys}))
 
     def read_back(self) -> None:
         """Read what was created, for what has a name of its own on this server: the types of enums on PostgreSQL."""
@@ -287,6 +317,21 @@ class Declaration(Generic[T]):
             unsound=tuple(c for c in different.shared.columns if not takes(c, table[c.name].charset)),
             obstacle=self.catalogue.obstacle(found, held=False),
         )
+
+    def _require_no_other_keys(self, different: Differences) -> None:
+        """Refuse a local table with a foreign key that the source's has not, and that every row would have to obey."""
+        found, expected = different.found, different.expected.foreign_keys
+        for key in found.foreign_keys:
+            if not any(same_key(key, wanted) for wanted in expected) and not any(
+                found[c].nullable for c in key.columns
+            ):
+                drop = plain(self.local.definitions.drop_foreign_key(found, key))
+                raise LocalMismatchError(
+                    f"The local table {found.schema}.{found.name} on {self.local.address} has a foreign key "
+                    f"({', '.join(key.columns)}) to {key.schema}.{key.table}, which the source's has not: it would "
+                    "refuse rows of the source.",
+                    f"Pull into another local schema, or do without it: {drop}",
+                )
 
     def _require_unmoved(self, table: Table, made: Differences) -> Differences:
         """Refuse a table that has just been made with a column that changes with every UPDATE, which was not asked for.

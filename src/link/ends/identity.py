@@ -25,15 +25,16 @@ logger = logging.getLogger("link")
 TABLE = "~link"
 
 
-def linked_in(session: Session, schema: str) -> set[str]:
-    """The linked tables of a local schema, as far as the account may know."""
+def linked_in(session: Session, schema: str) -> dict[str, Tie | None]:
+    """The linked tables of a local schema, as far as the account may know, and where their rows are from, if noted."""
     try:
-        name = session.dialect.full_name(schema, TABLE)
-        return {str(linked) for (linked,) in session.query(f"SELECT name FROM {name}")}
+        rows = session.query(f"SELECT * FROM {session.dialect.full_name(schema, TABLE)}")
     except UnreachableError:
         raise
     except LinkError:
-        return set()  # there is no such table, or it is another account's
+        return {}  # there is no such table, or it is another account's
+    # Earlier versions have noted no ties.
+    return {str(name): Tie.read(tie[0]) if tie else None for name, _, _, *tie in rows}
 
 
 class Identity:
@@ -104,7 +105,7 @@ class Identity:
 
     def bind(self, tie: Tie) -> None:
         """Note where the rows of the table are from, as far as the account may: of a copy nothing is noted."""
-        if self.number is None or tie == self.tie or self.place != self.here:
+        if self.number is None or str(tie) == str(self.tie) or self.place != self.here:
             return
         note = functools.partial(self._bind, tie)
         if not self._attempt(note) and self._attempt(self._let_hold_ties):
@@ -150,15 +151,3 @@ class Identity:
             take_over=take_over,
             may_be_copy=self.place != self.here,
         )
-
-
-def read_ties(local: Site, session: Session, schema: str) -> dict[str, Tie]:
-    """Where the rows of the tables of a local schema are from, and what holds them, as far as that was noted."""
-    try:
-        rows = session.query(f"SELECT * FROM {local.dialect.full_name(schema, TABLE)}")
-    except UnreachableError:
-        raise
-    except LinkError:  # it may be another account's
-        return {}
-    read = {str(name): Tie.read(tie[0]) if tie else None for name, _, _, *tie in rows}
-    return {name: tie for name, tie in read.items() if tie}

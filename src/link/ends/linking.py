@@ -21,7 +21,7 @@ from ..holds.helper import provide_helper
 from ..holds.parts import holds_of
 from ..model.backends import BACKENDS
 from ..model.readers import Reader
-from ..model.schema import Column, Group, Table, part_names
+from ..model.schema import TIER_PREFIXES, Column, Group, Table, part_names
 from ..model.states import HELD
 from ..servers.catalogue import Catalogue
 from ..servers.rights import LINEAGE
@@ -33,6 +33,7 @@ from .browsing import read_heading
 from .declaration import Order
 from .edits import Edits
 from .ends import Ends, masters_of
+from .identity import linked_in
 from .lineage import find_origins
 from .loaded import enter, is_at
 from .local import Made, declare
@@ -67,11 +68,15 @@ class Link:
         self._heading: host.Heading | None = None
         self._ends: Ends | None = None
         self._edits: Edits | None = None
+        self._is_any_tier = spec.local_table is None
+        self._has_looked = False
         enter(self)
 
     def serving(self, local: Site, schema: str, table: str, is_linked: bool) -> Link | None:
         """This link, if a table on a server is its local table; connects to no other server."""
         named = self.spec.local_schema, self.spec.table_name
+        if self._is_any_tier and is_linked and table in (prefix + self.spec.class_table for prefix in TIER_PREFIXES):
+            named = self.spec.local_schema, table
         if (schema, table) != (tuple(map(str.lower, named)) if local.facts.small_letters else named):
             return None
         return self if is_at(self._given if self._given is not None else self._connection, local) else None
@@ -135,17 +140,39 @@ class Link:
             )
         return found
 
+    def find_name(self) -> str:
+        """The local table's name, of whatever tier; asks the local server, where it has not been asked."""
+        if self._is_any_tier and not self._has_looked:
+            self._local_tables()
+        return self.spec.table_name
+
     def is_declared(self) -> bool:
         """Whether the local table is there; asks the local server only."""
-        return self.spec.table_name in self._local_tables()
+        tables = self._local_tables()
+        return self.spec.table_name in tables
 
     def local_parts(self) -> list[str]:
         """The names of the local part tables; asks the local server only."""
-        return part_names(self.spec.table_name, self._local_tables())
+        tables = self._local_tables()
+        return part_names(self.spec.table_name, tables)
 
     def _local_tables(self) -> list[str]:
-        with self.connect_local().catalogue() as catalogue:
-            return catalogue.tables(self.spec.local_schema)
+        with self.connect_local().session() as session:
+            tables = self.connect_local().catalogue_type(session).tables(self.spec.local_schema)
+            if self._is_any_tier:
+                self._find_tier(tables, session)
+                self._has_looked = True
+        return tables
+
+    def _find_tier(self, tables: Sequence[str], session: Session) -> None:
+        """Be about the linked table that a pipeline has made for the same class, which is of the source's tier."""
+        schema, stem = self.spec.local_schema, self.spec.class_table
+        others = [prefix + stem for prefix in TIER_PREFIXES if prefix and prefix + stem in tables]
+        linked = linked_in(session, schema) if others and stem not in tables else {}
+        name = next((other for other in others if other in linked), None)
+        if name != self.spec.local_table:
+            with self._lock:
+                self.spec = replace(self.spec, local_table=name)
 
     def keep_edits(self) -> Edits:
         """The notes on what is edited here; asks the local server only, once they are used."""
@@ -172,6 +199,8 @@ class Link:
 
     def _ask(self) -> _Asked:
         """What is to be found, checked and created at both ends; asks, and changes nothing."""
+        if self._is_any_tier:
+            self._local_tables()
         spec, local = self.spec, self.connect_local()
         if spec.for_legacy and not BACKENDS[host.backend(local.connection)].has_legacy:
             raise ConfigError(
@@ -195,7 +224,9 @@ class Link:
 
     def _keep(self, asked: _Asked, made: Made[Table], there: Session, here: Session) -> Ends:
         """Keep what has been found and made, with what the tables are now."""
-        spec, source, local, routes = self.spec, self.connect_source(), self.connect_local(), asked.routes
+        # It is whichever holds the rows of the local table.
+        spec = self.spec = replace(self.spec, helper_table=made.other.name)
+        source, local, routes = self.connect_source(), self.connect_local(), asked.routes
         mapping = replace(made.mapping, unlinkable=asked.unlinkable)
         routes.require_named(Group(mapping.tables[0].there, tuple(pair.there for pair in mapping.tables[1:])))
         holds = holds_of(source.dialect, mapping.source.master, made.other, spec.layout)

@@ -22,8 +22,9 @@ from ..servers.catalogue import Catalogue
 from ..servers.site import Site
 from ..servers.sites import site_of, source_site
 from ..signals import ChangedError
+from .cuts import Cuts
 from .ends import Ends
-from .identity import TABLE, linked_in, read_ties
+from .identity import TABLE, linked_in
 from .linking import Link, open_together
 from .loaded import enter, is_at
 from .source import SOURCE_RIGHTS
@@ -180,6 +181,20 @@ class Links:
         schemas = sorted({outside.key.schema for outside in unseen})
         return NotFoundError(told, f"Name their schemas in schemas=: {', '.join(schemas)}. {cut}")
 
+    def find_cut(self, said: Collection[Edge | Outside]) -> list[Edge | Outside]:
+        """The foreign keys that are not followed: those that are said, and those that local tables were made without.
+
+        Raises
+        ------
+        LocalMismatchError
+            A local table has one that is said.
+        """
+        graph = self.find_graph()
+        with self.connect_local().session() as session:
+            cuts = Cuts(self.connect_local(), session, graph, dict(self._schemas()))
+            cuts.require_open(said)
+        return list(dict.fromkeys([*said, *cuts.standing]))
+
     def open(self, names: Iterable[Name], cut: Collection[Edge | Outside] = ()) -> dict[Name, Ends]:
         """Both ends of some groups and of all that they stand on, parents first; created where they are missing.
 
@@ -188,9 +203,15 @@ class Links:
         LinkError
             Whatever does not fit.
         """
-        graph = self.find_graph().without(cut)
-        chosen = graph.ancestors(names)
-        order = graph.order(chosen)
+        whole, said = self.find_graph(), frozenset(key for key in cut if not key.is_standing)
+        with self.connect_local().session() as session:
+            cuts = Cuts(self.connect_local(), session, whole, dict(self._schemas()))
+            cut = {*said, *cuts.standing}
+            graph = whole.without(cut)
+            chosen = graph.ancestors(names)
+            order = graph.order(chosen)
+            cuts.require_open([key for key in said if key.child in chosen])
+            cuts.require_fit(order, said)
         self.require_known(graph, chosen)
         keys = frozenset((each.table.schema, each.table.name, each.key.columns) for each in cut)
         mirror = Mirror(self._schemas(), keys)
@@ -245,7 +266,7 @@ class Links:
             catalogue = local.catalogue_type(session)
             for _, ours in self._schemas():
                 if TABLE in catalogue.relations(ours):
-                    found |= {(ours, name): tie for name, tie in read_ties(local, session, ours).items()}
+                    found |= {(ours, name): tie for name, tie in linked_in(session, ours).items() if tie}
         return found
 
     def look_again(self) -> Graph:

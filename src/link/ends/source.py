@@ -67,23 +67,23 @@ def _named(site: Site, spec: LinkSpec, catalogue: Catalogue) -> list[Table]:
     relations = catalogue.relations(spec.source_schema)
     names = [name for name, what in relations.items() if not what]
     master = (
-        find_master(spec.class_name, spec.table_name, names)
+        find_master(spec.class_name, spec.class_table, names)
         if spec.source_table is None
         else next((name for name in names if name == spec.source_table), None)
     )
     if master is None:
-        if other := find_master(spec.class_name, spec.table_name, list(relations)):
+        if other := find_master(spec.class_name, spec.class_table, list(relations)):
             raise DefinitionError(
                 f"{spec.source_schema}.{other} on the source server {site.address} is {relations[other]}: it has no "
                 "rows of its own that could be held.",
                 "Link the table that has them.",
             )
         raise NotFoundError(
-            f"The link user {site.user!r} sees no table {spec.table_name!r} (class {spec.class_name}) in the "
+            f"The link user {site.user!r} sees no table {spec.class_table!r} (class {spec.class_name}) in the "
             f"schema {spec.source_schema} on the source server {site.address}.",
-            nearest(spec.table_name, [name.lstrip("#_") for name in names])
+            nearest(spec.class_table, [name.lstrip("#_") for name in names])
             + " "
-            + site.grant_hint(SOURCE_RIGHTS, spec.source_schema, spec.table_name)
+            + site.grant_hint(SOURCE_RIGHTS, spec.source_schema, spec.class_table)
             + site.role_hint(catalogue.idle_roles()),
         )
     parts = part_names(master, relations)

@@ -30,7 +30,7 @@ from ..servers.dialect import plain
 from ..servers.session import Session, lock_number
 from ..servers.site import Site
 from .guests import Beside, welcome_guests
-from .serving import Served, require_one
+from .serving import Served, other_helper, require_one
 from .undoing import Undoing
 
 logger = logging.getLogger("link")
@@ -80,8 +80,11 @@ class _Provider:
         self.local = local
 
     def provide(self, source: Table) -> Table:
-        is_there = {self.name, *self.parts} <= set(self.catalogue.tables(self.schema))
         tie = Tie(self.source.facts.name, (source.schema, source.name), (self.schema, self.name))
+        if self.spec.mirror and (other := other_helper(self.catalogue, self.serves, tie)) and other[0] == self.schema:
+            # A pipeline names none: whatever serves its tables does.
+            tie, self.name = replace(tie, helper=other), other[1]
+        is_there = {self.name, *self.parts} <= set(self.catalogue.tables(self.schema))
         require_one(self.source, self.local, self.spec, self.catalogue, self.serves, tie)
         if not is_there:
             if self.serves.complaint:

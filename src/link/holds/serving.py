@@ -121,7 +121,7 @@ def require_one(source: Site, local: Site, spec: LinkSpec, catalogue: Catalogue,
     if serves.take_over or noted == tie:
         return
     table = f"{spec.local_schema}.{spec.table_name} on {local.address}"
-    if other := _other_helper(catalogue, serves, tie):
+    if other := other_helper(catalogue, serves, tie):
         raise HelperMismatchError(
             f"The rows of the local table {table} are held by the helper table {'.'.join(other)} on the source server "
             f"{source.address}: a local table has one helper table.",
@@ -141,7 +141,7 @@ def require_one(source: Site, local: Site, spec: LinkSpec, catalogue: Catalogue,
     )
 
 
-def _other_helper(catalogue: Catalogue, serves: Served, tie: Tie) -> tuple[str, str] | None:
+def other_helper(catalogue: Catalogue, serves: Served, tie: Tie) -> tuple[str, str] | None:
     """Another helper table of the source table that serves the local one, if there is one."""
     noted, (schema, name) = serves.tie, tie.helper
     if noted is not None:

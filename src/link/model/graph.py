@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from graphlib import CycleError as _Cycle
 from graphlib import TopologicalSorter
 
@@ -47,6 +47,8 @@ class Edge:
         The columns that hold the parent's master key, in the order of that key: of ``table``, or of ``through``.
     through : Table or None
         The part referred to, where it is to be joined: the foreign key does not name its master's key.
+    is_standing : bool
+        Of one that is cut, whether that is because the local table has been made without it, and not by word.
     """
 
     child: Name
@@ -55,6 +57,7 @@ class Edge:
     key: ForeignKey
     columns: tuple[str, ...]
     through: Table | None = None
+    is_standing: bool = field(default=False, compare=False)
 
     @property
     def place(self) -> str:
@@ -89,6 +92,7 @@ class Outside:
     child: Name
     table: Table
     key: ForeignKey
+    is_standing: bool = field(default=False, compare=False)
 
     @property
     def place(self) -> str:

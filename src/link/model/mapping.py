@@ -169,6 +169,12 @@ def mirrored(source: Group, mirror: Mirror) -> Group:
     return source.map(mirror_table)
 
 
+def same_key(one: ForeignKey, other: ForeignKey) -> bool:
+    """Whether two foreign keys refer to the same by the same columns, in whatever order they say it."""
+    pairs = [set(zip(key.columns, key.referred, strict=True)) for key in (one, other)]
+    return (one.schema, one.table) == (other.schema, other.table) and pairs[0] == pairs[1]
+
+
 def refitted(table: Table, known: Map[tuple[str, str], Table]) -> Table:
     """A table to be declared whose columns that refer to known tables are of the types that they refer to.
 

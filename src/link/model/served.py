@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .layouts import Layout
 from .schema import part_name
@@ -56,22 +56,26 @@ class Tie:
         The source server, as origins of attributes name it.
     table, helper : tuple of str
         The schemas and names of the source's master table and of the helper table.
+    keys : tuple or None
+        Of a pipeline's table the foreign keys that the source's tables had when it was last used: tables and columns.
     """
 
     server: str
     table: tuple[str, str]
     helper: tuple[str, str]
+    keys: tuple[tuple[str, tuple[str, ...]], ...] | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        return json.dumps([self.server, *self.table, *self.helper])
+        return json.dumps([self.server, *self.table, *self.helper, *([] if self.keys is None else [self.keys])])
 
     @classmethod
     def read(cls, text: str | None) -> Tie | None:
         """What was kept, if anything was."""
         if not text:
             return None
-        server, schema, name, helper_schema, helper = json.loads(text)
-        return cls(server, (schema, name), (helper_schema, helper))
+        server, schema, name, helper_schema, helper, *keys = json.loads(text)
+        known = tuple((table, tuple(columns)) for table, columns in keys[0]) if keys else None
+        return cls(server, (schema, name), (helper_schema, helper), known)
 
 
 @dataclass(frozen=True)

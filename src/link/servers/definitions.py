@@ -159,6 +159,14 @@ class Definitions(ABC):
             f"({self.listed(fk.referred)}) ON UPDATE {on_update} ON DELETE {on_delete}"
         )
 
+    def add_foreign_key(self, table: Table, fk: ForeignKey) -> str:
+        """The statement that gives a local table a foreign key."""
+        return f"ALTER TABLE {self.dialect.name_of(table)} ADD {self.foreign_key(fk)}"
+
+    @abstractmethod
+    def drop_foreign_key(self, table: Table, fk: ForeignKey) -> str:
+        """The statement that takes a foreign key, of which the name is known, from a table."""
+
     def hold(self, source: Table) -> str:
         """The line of CREATE TABLE with the foreign key that holds the source's rows."""
         key = ForeignKey(source.primary_key, source.schema, source.name, source.primary_key)

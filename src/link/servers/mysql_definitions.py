@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..errors import DefinitionError
 from ..model.layouts import FLAGGED, HelperColumns
-from ..model.schema import Column, Index, Table
+from ..model.schema import Column, ForeignKey, Index, Table
 from . import mysql_types
 from .definitions import Definitions
 from .dialect import linkable_kind
@@ -62,6 +62,9 @@ class MySQLDefinitions(Definitions):
             f"DROP TEMPORARY TABLE IF EXISTS {name}",
             f"CREATE TEMPORARY TABLE {name} ({key}) ENGINE=InnoDB {self._like(table)}",
         ]
+
+    def drop_foreign_key(self, table: Table, fk: ForeignKey) -> str:
+        return f"ALTER TABLE {self.dialect.name_of(table)} DROP FOREIGN KEY {self.dialect.quote(fk.name)}"
 
     def refer(self, helper: Table, source: Table) -> str:
         former = [f"DROP FOREIGN KEY {self.dialect.quote(fk.name)}" for fk in helper.foreign_keys]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..model.layouts import FLAGGED, LINK, HelperColumns
-from ..model.schema import Column, Index, Table
+from ..model.schema import Column, ForeignKey, Index, Table
 from .definitions import Definitions
 from .dialect import linkable_kind, plain
 from .postgresql import PostgreSQL
@@ -102,6 +102,9 @@ class PostgreSQLDefinitions(Definitions):
             f"CREATE TEMPORARY TABLE {self.dialect.quote(staging.name)} AS {self._like(table)}",
             f"ALTER TABLE {name} ADD {self.primary_key(staging)}",
         ]
+
+    def drop_foreign_key(self, table: Table, fk: ForeignKey) -> str:
+        return f"ALTER TABLE {self.dialect.name_of(table)} DROP CONSTRAINT {self.dialect.quote(fk.name)}"
 
     def refer(self, helper: Table, source: Table) -> str:
         former = [f"DROP CONSTRAINT {self.dialect.quote(fk.name)}" for fk in helper.foreign_keys]
