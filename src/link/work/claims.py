@@ -156,15 +156,23 @@ class Held(Chunks):
         Set when no more is to be copied.
     within : Range
         Of this range only.
+    founded : bool
+        Whether what it refers to has been brought here.
     """
 
-    founded = True
-
     def __init__(
-        self, run: Run, conflicts: str, resumed: bool, number: int, over: threading.Event, within: Range = EVERYTHING
+        self,
+        run: Run,
+        conflicts: str,
+        resumed: bool,
+        number: int,
+        over: threading.Event,
+        within: Range = EVERYTHING,
+        *,
+        founded: bool,
     ) -> None:
         super().__init__(run, ALL, "keep" if resumed and conflicts != "replace" else conflicts)
-        self.resumed = resumed
+        self.resumed, self.founded = resumed, founded
         self.within = within
         self._number = number
         self._over = over

@@ -6,6 +6,7 @@ Groups are taken from below: each is complete in hand when what it refers to is 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -13,9 +14,9 @@ from dataclasses import dataclass, field
 
 from ..holds.closure import Way, letting_go, pruning, wanted_again
 from ..model.graph import Graph, Name
-from ..model.ranges import ALL, EVERYTHING, Range, Selection, Sql
+from ..model.ranges import ALL, EVERYTHING, Key, Range, Selection, Sql
 from ..model.states import ABANDON_PULL, ASKED, HELD, PULLING, REFETCH, REHOLD, UNFLAGGED, Condition, Count
-from ..servers.keyed import Segment
+from ..servers.keyed import Segment, batches
 from ..servers.session import Session
 from .adopting import OTHER_CONTENT, conflict
 from .claims import CHUNK_ROWS, Claims
@@ -94,6 +95,7 @@ class Following:
     tallies: Mapping[Name, Tally]
     counts: Mapping[Name, Sequence[Count]]
     in_hand: dict[Name, int] = field(default_factory=dict)
+    _earlier: dict[Name, set[Key]] = field(default_factory=dict)
     _unequal: dict[Name, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -132,6 +134,21 @@ class Following:
         run = run or self.runs[name]
         return Segment(run.rows).key_at(run.local, 0) is not None
 
+    def _let_go_of_all(self) -> None:
+        """Let go of all that has been claimed, of which nothing has been copied yet."""
+        for name, run in self.runs.runs.items():
+            earlier = self._earlier.get(name)
+            claimed = sorted(self._mine(name) - earlier) if earlier else EVERYTHING
+            patiently(functools.partial(run.holds.apply, run.home, ABANDON_PULL, claimed))
+
+    def _may_meet(self, name: Name) -> bool:
+        """Whether something in hand may be local."""
+        return self.has_rows_here(name) and self.may_differ(name)
+
+    def _mine(self, name: Name) -> set[Key]:
+        run = self.runs[name]
+        return set(run.holds.mine(PULLING).keys(run.home))
+
     # claims
 
     def hold(self, *, fresh: bool) -> None:
@@ -139,6 +156,7 @@ class Following:
 
         Without ``fresh`` only what is held and not local of it, and what this stands on.
         """
+        self._earlier = {n: self._mine(n) for n in self.names if not fresh and self.in_hand[n] and self._may_meet(n)}
         for name in reversed(self.names):
             self._hold_again(name)
             for selection in self.wanted.selected.get(name, ()) if fresh else ():
@@ -248,6 +266,8 @@ class Following:
     def meet(self) -> None:
         """Let go of what is local with another content, and of what depends on it, where that is not to be held.
 
+        What an earlier run had in hand it may have copied, before it was edited at the source: that stays.
+
         Raises
         ------
         ConflictError
@@ -257,12 +277,15 @@ class Following:
         if word not in ("raise", "skip"):
             return
         for name, run in self.runs.runs.items():
-            if not self.in_hand[name] or not self.has_rows_here(name) or not self.may_differ(name):
+            if not self.in_hand[name] or not self._may_meet(name):
                 continue
-            both = Comparison(run)
-            differing = [key for keys in both.listed(PULLING) for key in both.unequal(sorted(both.present(keys)))]
+            both, earlier = Comparison(run), self._earlier.get(name, set())
+            present = [sorted(both.present(keys) - earlier) for keys in batches(sorted(self._mine(name)))]
+            differing = [key for keys in present for key in both.unequal(keys)]
             if differing and word == "raise":
-                raise conflict(both, differing, "Nothing was pulled or held.")
+                error = conflict(both, differing, "Nothing was pulled or held.")
+                self._let_go_of_all()
+                raise error
             if differing:
                 self.in_hand[name] -= run.apply(ABANDON_PULL, differing)
                 self.tallies[name].skip(OTHER_CONTENT, len(differing))

@@ -50,6 +50,8 @@ logger = logging.getLogger("link")
 
 #: So many times what somebody has just taken away is looked for again.
 TRIES = 10
+#: After so many it is not taken away, but not what is referred to here: another spelling of a key, for one.
+FOUNDED = 3
 #: Groups that are copied at once, each over sessions of its own.
 AT_ONCE = 4
 
@@ -77,7 +79,7 @@ def gather(ends: Mapping[Name, Ends], wanted: Wanted, former: Iterable[int] = ()
     def once(runs: Runs) -> None:
         for attempt in range(TRIES):
             try:
-                return _Gathering(runs, wanted, tallies, counted).gather()
+                return _Gathering(runs, wanted, tallies, counted, attempt < FOUNDED).gather()
             except OrphanError as orphan:
                 # Somebody has taken away what it refers to, between two looks: it is looked for again.
                 logger.info("%s; looking again for what it refers to", orphan.what)
@@ -105,8 +107,10 @@ def gather(ends: Mapping[Name, Ends], wanted: Wanted, former: Iterable[int] = ()
 class _Gathering:
     """One attempt of a pull, from its recovery on."""
 
-    def __init__(self, runs: Runs, wanted: Wanted, tallies: Mapping[Name, Tally], counted: set[Name]) -> None:
-        self.runs, self.wanted, self.tallies = runs, wanted, tallies
+    def __init__(
+        self, runs: Runs, wanted: Wanted, tallies: Mapping[Name, Tally], counted: set[Name], founded: bool
+    ) -> None:
+        self.runs, self.wanted, self.tallies, self.founded = runs, wanted, tallies, founded
         self.recoveries = {name: Recovery(run) for name, run in runs.runs.items()}
         holds = [run.holds for run in runs.runs.values()]
         enlist(runs.home, holds)
@@ -131,6 +135,7 @@ class _Gathering:
         with self._letting_go():
             following.hold(fresh=False)
             if any(following.in_hand.values()):
+                following.meet()
                 self._copy(resumed=True)
                 for recovery in self.recoveries.values():
                     recovery.adopted = False
@@ -194,7 +199,8 @@ class _Gathering:
         number = self.following.in_hand[name]
         self.following.in_hand[name] = 0
         if wanted.workers > 1 and number > 2 * parallel.FEWEST:
-            share = Share(self.runs.number, resumed, wanted.conflicts, wanted.suppress_errors, wanted.transfers)
+            options = wanted.conflicts, wanted.suppress_errors, wanted.transfers
+            share = Share(self.runs.number, resumed, self.founded, *options)
             work = functools.partial(copy_range, share=share)
             tally.result.add(parallel.copy(run, work, bar, wanted.workers, wanted.executor))
         else:
@@ -204,7 +210,7 @@ class _Gathering:
 
     def _transfer(self, name: Name, run: Run, number: int, bar: tqdm[NoReturn], resumed: bool) -> None:
         tally, wanted = self.tallies[name], self.wanted
-        chunks = Held(run, wanted.conflicts, resumed, number, self.over)
+        chunks = Held(run, wanted.conflicts, resumed, number, self.over, founded=self.founded)
         if self.following.has_rows_here(name, run) and self.following.may_differ(name, run):
             chunks.expecting.set()
         with run.files(wanted.transfers, tally.result, wanted.display_progress) as files:
@@ -283,12 +289,15 @@ class Share:
         The run's.
     resumed : bool
         Whether some was in hand of an earlier run, or has been here before.
+    founded : bool
+        Whether what is referred to has been brought here.
     conflicts, suppress_errors, transfers
         As in :class:`~link.work.following.Wanted`.
     """
 
     number: int
     resumed: bool
+    founded: bool
     conflicts: str
     suppress_errors: bool
     transfers: int
@@ -306,7 +315,7 @@ def copy_range(ends: Ends, _: Selection, within: Range, share: Share) -> PullRes
     def once(run: Run) -> None:
         resumed = share.resumed or bool(run.former)
         number = run.holds.mine(PULLING, within).count(run.home)
-        chunks = Held(run, share.conflicts, resumed, number, threading.Event(), within)
+        chunks = Held(run, share.conflicts, resumed, number, threading.Event(), within, founded=share.founded)
         if Segment(run.rows).key_at(run.local, 0) is not None:
             chunks.expecting.set()
         bar: tqdm[NoReturn] = tqdm(disable=True)

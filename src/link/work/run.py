@@ -25,7 +25,7 @@ from ..model.states import Transition
 from ..servers.keyed import Keyed, batches
 from ..servers.session import Session
 from ..servers.site import Site
-from ..signals import ChangedError, RowError
+from ..signals import ChangedError, OrphanError, RowError
 from .retry import Idle, patiently
 
 logger = logging.getLogger("link")
@@ -193,6 +193,8 @@ class Run:
         contents = (column.content for each in self.mapping.source.tables for column in each.columns)
         told = [content for content in contents if content and content.refusal in error.what]
         remedy = f"{max(told, key=lambda content: len(content.place)).remedy} " if told else ""
+        if isinstance(error, OrphanError):
+            remedy = "What it refers to is not here, or under another spelling, which this server tells apart. "
         return shown, TransferError(
             f"{failed} {shown} of {table.schema}.{table.name}{state}: {error.what}",
             f"{remedy}{so} suppress_errors=True {suppressed} the others and returns such errors.",

@@ -1,0 +1,116 @@
+"""What a pull of a pipeline does with its arguments, and with entities that cannot be had: over a diamond."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import diamond
+import pytest
+from diamond import Entity, Name
+from lab import Lab
+
+from link import ConflictError, TransferError
+
+
+@pytest.fixture
+def servers(lab: Lab) -> Iterator[diamond.Servers]:
+    """The diamond at the source; nothing is here yet."""
+    with ExitStack() as stack:
+        made = diamond.Servers(lab, stack)
+        made.put(False, diamond.made())
+        yield made
+
+
+def some(servers: diamond.Servers, restriction: str = "1 = 1") -> Any:
+    """What is selected of the last table."""
+    return servers.lab_a.source[servers.theirs["second"]].D & restriction
+
+
+def below(letter: str, key: tuple[int, ...]) -> set[Name]:
+    """An entity and all that stands on it."""
+    return diamond.descendants(diamond.made(), [(letter, key)])
+
+
+def only_d(names: set[Name]) -> set[Name]:
+    return {name for name in names if name[0] == "D"}
+
+
+def refuse(servers: diamond.Servers, name: Name) -> None:
+    """Let the local server refuse an entity, whose table an empty pull has made."""
+    table = diamond.TABLES[name[0]]
+    where = diamond.condition(table.key, name[1])
+    servers.sql(servers.there, f"UPDATE {servers.theirs[table.schema]}.{table.name} SET note = 'refused' WHERE {where}")
+    here = f"{servers.ours[table.schema]}.{table.name}"
+    servers.sql(servers.here, f"ALTER TABLE {here} ADD CONSTRAINT refused CHECK (note <> 'refused')")
+
+
+def test_what_stands_on_a_refused_entity_is_left_out_and_all_else_pulled(servers: diamond.Servers) -> None:
+    servers.lab_a.pull(some(servers, "a = 99"))
+    refuse(servers, ("B", (1, 0)))
+    with pytest.raises(TransferError, match=r"'a': 1, 'b': 0"):
+        servers.lab_a.pull(some(servers))
+    servers.check_safety()
+    result = servers.lab_a.pull(some(servers), suppress_errors=True)
+    assert [key for key, _ in result.errors] == [{"a": 1, "b": 0}]
+    assert result.skipped == {"an ancestor is left out": 2}
+    entities = diamond.made()
+    wanted = diamond.ancestors(entities, only_d(set(entities)) - below("B", (1, 0)))
+    assert servers.local_names() == wanted == set(servers.helper_rows())
+    servers.check_safety()
+
+
+@pytest.mark.parametrize("word", ["raise", "keep", "skip", "replace"])
+def test_an_ancestor_of_the_same_key_and_another_content(servers: diamond.Servers, word: Any) -> None:
+    entities = diamond.made()
+    servers.lab_a.pull(some(servers, "a = 99"))
+    servers.put(True, {("A", (1,)): Entity(("made here",)), ("A", (2,)): entities["A", (2,)]})
+    if word == "raise":
+        with pytest.raises(ConflictError, match=r"'a': 1"):
+            servers.lab_a.pull(some(servers))
+        assert servers.local_names() == {("A", (1,)), ("A", (2,))}
+        assert not servers.helper_rows()
+        return
+    result = servers.lab_a.pull(some(servers), conflicts=word)
+    here = servers.local_entities()
+    assert here.pop(("A", (1,))).row == (("a 1" if word == "replace" else "made here"),)
+    chosen = only_d(set(entities)) - (below("A", (1,)) if word == "skip" else set())
+    wanted = diamond.ancestors(entities, chosen)
+    assert set(servers.helper_rows()) == wanted
+    assert here.keys() | {("A", (1,))} == wanted | {("A", (1,)), ("A", (2,))}
+    assert all(entity == entities[name] for name, entity in here.items())
+    assert (len(result.differing), len(result.replaced)) == {"keep": (1, 0), "skip": (0, 0), "replace": (0, 1)}[word]
+
+
+def test_an_ancestor_of_what_is_fetched_again_may_be_a_conflict(servers: diamond.Servers) -> None:
+    servers.lab_a.pull(some(servers, "a = 1"))
+    servers.take(True, only_d(servers.local_names()))
+    helper, local = servers.helpers()["C"], f"{servers.ours['second']}.c"
+    servers.sql(servers.there, f"DELETE FROM {helper} WHERE c = 2")
+    servers.sql(servers.here, f"UPDATE {local} SET note = 'edited' WHERE c = 2")
+    with pytest.raises(ConflictError, match=r"'c': 2"):
+        servers.lab_a.pull(some(servers, "a = 1"))
+    assert ("C", (2,)) not in servers.helper_rows()
+    assert servers.lab_a.pull(some(servers, "a = 1"), conflicts="keep").differing == [{"c": 2}]
+    assert only_d(servers.local_names()) == {n for n in only_d(set(diamond.made())) if n[1][0] == 1}
+
+
+def test_at_most_so_many_of_what_is_selected(servers: diamond.Servers) -> None:
+    entities = diamond.made()
+    result = servers.lab_a.pull(some(servers), max_calls=3)
+    chosen = only_d(servers.local_names())
+    assert len(chosen) == 3 == result.tables[f"{servers.theirs['second']}.D"].pulled
+    assert servers.local_names() == diamond.ancestors(entities, chosen) == set(servers.helper_rows())
+
+
+def test_several_processes_copy_what_is_held(servers: diamond.Servers) -> None:
+    many: diamond.Entities = {("A", (n,)): Entity((f"a {n}",)) for n in range(4, 3000)}
+    many |= {("B", (n, 0)): Entity(("b",), frozenset({(0, n)})) for n in range(4, 3000)}
+    servers.put(False, many)
+    source = servers.lab_a.source[servers.theirs["first"]]
+    result = servers.lab_a.pull(source.B & "a >= 4", processes=2)
+    assert (result.pulled, result.part_rows) == (2 * 2996, 2996)
+    assert servers.local_entities() == many
+    servers.check_safety()
+    assert {tuple(row) for row in servers.helper_rows().values()} == {("NONE", "FALSE", "FALSE")}
