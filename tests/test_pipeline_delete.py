@@ -5,16 +5,19 @@ from __future__ import annotations
 import builtins
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import datajoint as dj
 import pytest
 from lab import Lab
 from linking import admin, linked
+from proxy import Proxy
 from test_guests import REFUSALS, member
 
-from link import LinkError, Pipeline, State
+from link import LinkError, Pipeline, State, UnreachableError, host
+from link.model.states import START_DELETE
+from link.work import run
 
 REST = ("NONE", "FALSE", "FALSE")
 #: The tables of `declare`, parents first.
@@ -104,7 +107,7 @@ def grant(lab: Lab) -> None:
 
 def pipeline(lab: Lab, **options: Any) -> Any:
     address = f"{lab.source_server.host}:{lab.source_server.port}"
-    given: dict[str, Any] = {"connection": lab.local, "use_tls": False} | options
+    given: dict[str, Any] = {"connection": lab.local, "use_tls": False, "backend": lab.source_server.backend} | options
     schemas = {lab.source_schema: given.pop("local_schema", lab.local_schema)}
     return Pipeline(given.pop("host", address), schemas, lab.helper_schema, **given)
 
@@ -162,6 +165,12 @@ def test_every_hold_goes(lab: Lab, restriction: Any, asked: Asked) -> None:
     lab_a, ours = pulled(lab)
     before = local(lab), held(lab)
     assert numbers(before[1]) == (4, 12, 12, 4)
+    if restriction == "subject = 0":  # by another process, which knows of nothing yet
+        del lab_a, ours
+        gc.collect()
+        lab_a = pipeline(lab)
+        ours = lab_a[lab.source_schema]
+        assert len(lab_a.source[lab.source_schema].Subject()) == 4
     doomed = ours.Subject & (ours.Pair & "pair = 0" if restriction == "by another" else restriction)
     assert asked.about(lambda: doomed.delete(prompt=True), "no") == 0
     assert (local(lab), held(lab)) == before
@@ -293,3 +302,179 @@ def test_the_source_can_delete_what_was_flagged(lab: Lab, who: str) -> None:
     assert (subject & "name LIKE '0_ mouse'").delete(prompt=False) == 1
     assert numbers(held(lab)) == (3, 9, 9, 2)
     assert lab_a.verify()
+
+
+@pytest.fixture
+def wire(mixed: Lab) -> Iterator[Proxy]:
+    """A breakable wire to the local server, which is another source at the same time."""
+    through = Proxy(mixed.local_server.host, mixed.local_server.port)
+    yield through
+    through.close()
+
+
+def another_link(lab: Lab, wire: Proxy) -> Any:
+    """Notes on subjects, one each, pulled from another source; by hand they refer to the pipeline's subjects here."""
+
+    class Note(dj.Manual):
+        definition = "note: int32\n---\nsubject: int32"
+
+    schema, helper_schema = f"{lab.prefix}_other", f"{lab.prefix}_held"
+    server = lab.local_server
+    notes: Any = lab.instance(server).Schema(schema)(Note)
+    notes.insert({"note": 100 + n, "subject": n} for n in range(4))
+    server.create_user(lab.link_user, lab.link_password)
+    if lab.local_kind == "postgresql":
+        server.sql(f"CREATE SCHEMA {helper_schema} AUTHORIZATION {lab.link_user}")
+        server.sql(f"GRANT USAGE ON SCHEMA {schema} TO {lab.link_user}")
+        server.sql(f"GRANT SELECT, REFERENCES ON {schema}.note TO {lab.link_user}")
+    else:
+        server.sql(f"GRANT SELECT, REFERENCES ON {schema}.* TO {lab.link_user}@'%'")
+        server.sql(f"GRANT ALL PRIVILEGES ON {helper_schema}.* TO {lab.link_user}@'%'")
+    names: dict[str, Any] = {"source_schema": schema, "helper_schema": helper_schema, "helper_table": "notes"}
+    table = linked(lab, "Note", host=f"127.0.0.1:{wire.port}", local_schema=f"{lab.prefix}_notes", **names)
+    assert table.source.pull().pulled == 4
+    refers = f"FOREIGN KEY (subject) REFERENCES {name(lab, 'subject', lab.local_schema)} (subject)"
+    server.sql(f"ALTER TABLE {table.full_table_name} ADD {refers}")
+    origin = f"{lab.local_schema}.subject.subject"
+    host.record_lineage(table.connection, f"{lab.prefix}_notes", [("note", "subject", origin)])
+    return table
+
+
+@pytest.mark.parametrize("pair", [("mysql", "postgresql"), ("postgresql", "mariadb")], indirect=True, ids="-".join)
+def test_another_source(mixed: Lab, wire: Proxy, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What depends on a pipeline's rows may be held elsewhere: there it is released as well, or nothing is deleted."""
+    monkeypatch.setattr(run, "PAUSES", (0.01,))
+    lab_a, ours = pulled(mixed)
+    Note = another_link(mixed, wire)
+
+    def notes() -> int:
+        return int(mixed.local_server.sql(f"SELECT COUNT(*) FROM {mixed.prefix}_held.notes")[0][0])
+
+    assert asked.about(lambda: (ours.Subject & "subject = 0").delete(prompt=True), "yes") == 1
+    assert set(asked.before[0][-2:]) == {
+        f"1 holds at 127.0.0.1:{wire.port} will be released",
+        f"9 holds at {mixed.source_server.host}:{mixed.source_server.port} will be released",
+    }
+    assert (len(Note()), notes(), numbers(held(mixed))) == (3, 3, (3, 9, 9, 2))
+    before = local(mixed), held(mixed)
+    wire.cut()
+    for doomed in (ours.Subject & "subject = 3", ours.Subject()):
+        with pytest.raises(UnreachableError, match=r"rows of .*note.* would be deleted, too"):
+            doomed.delete(prompt=False)
+    assert (local(mixed), held(mixed), len(Note())) == (*before, 3)
+    # What touches none of its rows goes all the same.
+    assert (ours.Session & "subject = 3").delete(prompt=False) == 3
+    wire.mend()
+    assert ours.Subject().delete(prompt=False) == 3
+    assert (len(Note()), notes(), numbers(held(mixed))) == (0, 0, (0, 0, 0, 0))
+    assert not lab_a.status().tables[f"{mixed.source_schema}.Rate"][State.VANISHED]
+
+
+def test_rows_made_here_and_rows_deleted_by_others(lab: Lab) -> None:
+    """What was made here goes without a hold; what plain DataJoint has deleted is let go of table by table."""
+    lab_a, ours = pulled(lab)
+    plain = lab.local.Schema(lab.local_schema, create_schema=False, create_tables=False)
+    (plain.get_table("subject") & "subject = 1").delete(prompt=False)
+    tables = lab_a.status().tables
+    found = {table.rpartition(".")[2]: status[State.VANISHED] for table, status in tables.items()}
+    assert found == {"Subject": 1, "Session": 3, "Rate": 3, "Pair": 2}
+    lab_a.repair(dry_run=False, vanished="release")
+    assert numbers(held(lab)) == (3, 9, 9, 2)
+    # Rates of the lab's own, of pulled sessions.
+    (ours.Rate & "subject = 2 AND session < 2").delete(prompt=False)
+    made = [{"subject": 2, "session": s, "total": -1.0} for s in range(2)]
+    plain.get_table("__rate").insert(made, allow_direct_insert=True)
+    assert numbers(held(lab)) == (3, 9, 7, 2) and local(lab)["__rate"] == 9
+    assert (ours.Session & "subject = 2").delete(prompt=False) == 3
+    assert numbers(held(lab)) == (3, 6, 6, 2) and local(lab)["__rate"] == 6
+
+
+def test_parts_that_refer_elsewhere(lab: Lab) -> None:
+    """Deleted with what they refer to only if their masters go as well: then these holds are released, too."""
+
+    class Subject(dj.Manual):
+        definition = "subject: int32"
+
+    class Visit(dj.Manual):
+        definition = "visit: int32"
+
+        class Guest(dj.Part):
+            definition = "-> master\n-> Subject"
+
+    schema: Any = lab.source.Schema(lab.source_schema)
+    subjects = schema(Subject)
+    visits = schema(Visit, context={"Subject": subjects})
+    subjects.insert({"subject": n} for n in range(3))
+    visits.insert({"visit": n} for n in range(3))
+    visits.Guest.insert({"visit": v, "subject": s} for v, s in [(0, 0), (0, 1), (1, 1), (2, 2)])
+    grant(lab)
+    lab_a = pipeline(lab)
+    lab_a.pull(lab_a.source[lab.source_schema])
+    ours = lab_a[lab.source_schema]
+
+    def holds() -> tuple[int, ...]:
+        return tuple(count(lab, helper(lab, table)) for table in ("subject", "visit"))
+
+    with pytest.raises(dj.DataJointError, match="before its master"):
+        (ours.Subject & "subject = 1").delete(prompt=False)
+    assert holds() == (3, 3) and not ours.Subject.connection.in_transaction
+    assert (ours.Subject & "subject = 1").delete(prompt=False, part_integrity="cascade") == 1
+    assert holds() == (2, 1)
+    assert [len(table()) for table in (ours.Subject, ours.Visit, ours.Visit.Guest)] == [2, 1, 1]
+    assert lab_a.verify()
+
+
+@pytest.mark.parametrize("marked", [TABLES, ("subject",)], ids=["all", "the parents only"])
+def test_what_a_dead_deletion_has_left(lab: Lab, marked: tuple[str, ...]) -> None:
+    """It is finished by whatever comes next on each table; what was not marked is noticed as lost."""
+    pulled(lab)
+    for table in marked:
+        where = "pair < 2" if table == "pair" else "subject = 0"
+        helper_table = name(lab, helper(lab, table), lab.helper_schema)
+        lab.source_server.sql(f"UPDATE {helper_table} SET process = 'DELETE', _worker = 4711 WHERE {where}")
+    again = pipeline(lab)
+    here = again.source[lab.source_schema]
+    assert again.pull(here.Subject & "subject = 3").pulled == 0
+    assert local(lab)["subject"] == 3 and local(lab)["session"] == 9
+    # All that was marked is released by now, or with the next pull of it.
+    again.pull(here.Rate & "subject = 3", here.Pair & "pair = 3")
+    left = tuple(n - gone for n, gone in zip((4, 12, 12, 4), BELOW, strict=True))
+    if marked == TABLES:
+        assert numbers(held(lab)) == left
+    status = again.status()
+    assert status[State.VANISHED] == (0 if marked == TABLES else sum(BELOW) - 1)
+    assert again.repair(dry_run=False, vanished="release") is not None
+    assert numbers(held(lab)) == left
+
+
+@pytest.mark.parametrize("moment", ["marking", "committing", "asking"])
+def test_what_fails_changes_nothing(lab: Lab, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mark that cannot be set takes all others back; so does a commit that fails, and Ctrl-C at the prompt."""
+    ours = pulled(lab)[1]
+    before = local(lab), held(lab)
+    marked = list[int]()
+    apply = run.Run.apply
+
+    def failing(self: Any, transition: Any, keys: Any) -> int:
+        if transition is START_DELETE and keys:
+            marked.append(len(keys))
+            if len(marked) == 3:
+                raise UnreachableError("gone")
+        return apply(self, transition, keys)
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    if moment == "marking":
+        monkeypatch.setattr(run.Run, "apply", failing)
+    elif moment == "committing":
+        monkeypatch.setattr(type(ours.Subject.connection), "commit_transaction", interrupted)
+    else:
+        monkeypatch.setattr(builtins, "input", interrupted)
+    with pytest.raises(UnreachableError if moment == "marking" else KeyboardInterrupt):
+        (ours.Subject & "subject = 0").delete(prompt=moment == "asking")
+    monkeypatch.undo()
+    assert not ours.Subject.connection.in_transaction or moment == "committing"
+    assert held(lab) == before[1]
+    lab.local.connection.cancel_transaction()
+    assert local(lab) == before[0]

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from .. import host
+from ..config import LinkSpec
 from ..errors import LinkError
 from ..servers.site import Site
 from ..servers.sites import site_of
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 class Opening(Protocol):
     """The link of one local table."""
+
+    spec: LinkSpec
 
     def operate(self, operation: Callable[[Ends], T]) -> T:
         """Do something with both ends."""

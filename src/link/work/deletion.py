@@ -178,6 +178,8 @@ def tell_of_holds(counts: Iterable[tuple[Ends, int, int]]) -> None:
         released[ends.source.address] += unflagged
         deprecated[ends.source.address] += flagged
     for address, number in released.items():
+        if not number + deprecated[address] and len(released) > 1:
+            continue
         dj_logger.info(f"{number:,} holds at {address} will be released")
         if deprecated[address]:
             dj_logger.info(

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import host
+from ..config import Address
 from ..ends.ends import Ends
 from ..ends.identity import linked_in
-from ..ends.loaded import serving
-from ..errors import LinkError
+from ..ends.linking import Link, open_together
+from ..ends.loaded import Opening, serving
+from ..errors import LinkError, PrivilegeError, UnreachableError
 from ..model.ranges import Key
 from ..servers.site import Site
 from ..signals import ChangedError
@@ -76,6 +78,7 @@ class Reach:
         self._order: list[str] = []
         self._open = contextlib.ExitStack()
         self._runs: list[tuple[Site, Site, Runs]] = []
+        self._lost: dict[Address, UnreachableError] = {}
 
     def __enter__(self) -> Reach:
         try:
@@ -117,38 +120,46 @@ class Reach:
             for schema in {schema for schema, _ in roots}:
                 host.know_schema(self.local.connection, schema)
             names = host.dependents(self.local.connection, tables)
-        session = next(iter(self._reached.values())).run.local
+        self._session = next(iter(self._reached.values())).run.local
         below = dict.fromkeys(schema for schema, _ in names if len(names) > len(tables))
-        linked = {(schema, table) for schema in below for table in linked_in(session, schema)}
+        linked = {(schema, table) for schema in below for table in linked_in(self._session, schema)}
+        links = {name: list(serving(self.local, *name, name in linked)) for name in names if name not in roots}
+        links = {name: some for name, some in links.items() if (some or name in linked) and self._matters(name)}
+        _open_at_once([some[0] for some in links.values() if some])
         names += [name for name in roots if name not in names]
         self._order = [self._name(*name) for name in names]
         # What depends on others is recovered before them: they could not be deleted.
         for name in reversed(names):
             if name in roots:
                 self._reached[self._name(*name)].recovery.recover()
-            else:
-                self._reach(*name, name in linked)
+            elif name in links:
+                self._reach(name, links[name])
 
-    def _reach(self, schema: str, table: str, is_linked: bool) -> None:
-        name, error = self._name(schema, table), None
-        links = list(serving(self.local, schema, table, is_linked))
-        if not links and not is_linked:
-            return
-        session = next(iter(self._reached.values())).run.local
-        if not self._with_empty and not session.query(f"SELECT 1 FROM {name} LIMIT 1"):
-            self._refused[name] = ChangedError(f"{schema}.{table} was empty, and has rows by now.")
-            return
+    def _matters(self, table: tuple[str, str]) -> bool:
+        """Whether a linked table may have rows that go."""
+        name = self._name(*table)
+        try:
+            if self._with_empty or self._session.query(f"SELECT 1 FROM {name} LIMIT 1"):
+                return True
+            self._refused[name] = ChangedError(f"{'.'.join(table)} was empty, and has rows by now.")
+        except PrivilegeError as error:
+            self._refused[name] = error
+        return False
+
+    def _reach(self, table: tuple[str, str], links: Sequence[Opening]) -> None:
+        errors = list[LinkError]()
         for link in links:
             try:
+                if lost := self._lost.get(link.spec.address):
+                    raise lost
                 link.operate(self._begin)
                 return
             except LinkError as failed:
-                error = error or failed
-        self._refused[name] = error or LinkError(
-            f"{schema}.{table} on {self.local.address} is a linked table, too, and its link is not known in this "
-            "process.",
-            "Import its class, or make its Pipeline, and run the same again; or delete these rows before, by its "
-            "class. If that link has ended, these rows are your own: delete them before, by DataJoint alone.",
+                errors.append(failed)
+                if isinstance(failed, UnreachableError):
+                    self._lost[link.spec.address] = failed
+        self._refused[self._name(*table)] = (
+            errors[0] if errors else _unknown(f"{'.'.join(table)} on {self.local.address}")
         )
 
     def _begin(self, ends: Ends) -> None:
@@ -227,6 +238,29 @@ class Reach:
 def _local(ends: Ends) -> tuple[str, str]:
     master = ends.mapping.local.master
     return master.schema, master.name
+
+
+def _open_at_once(links: Sequence[Opening]) -> None:
+    """Open links, those that lead from one server to one other by the same few questions; errors each has again."""
+    together: dict[tuple[Site, Site], list[Link]] = {}
+    lost = set[Address]()
+    for link in links:
+        if isinstance(link, Link) and link.spec.address not in lost:
+            try:
+                together.setdefault((link.connect_source(), link.connect_local()), []).append(link)
+            except LinkError:
+                lost.add(link.spec.address)
+    for some in together.values():
+        with contextlib.suppress(LinkError):
+            open_together(some)
+
+
+def _unknown(table: str) -> LinkError:
+    return LinkError(
+        f"{table} is a linked table, too, and its link is not known in this process.",
+        "Import its class, or make its Pipeline, and run the same again; or delete these rows before, by its class. If "
+        "that link has ended, these rows are your own: delete them before, by DataJoint alone.",
+    )
 
 
 def _with_them(error: LinkError, what: str) -> LinkError:
