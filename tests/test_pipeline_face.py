@@ -16,6 +16,7 @@ from recorder import Statement
 
 from link import (
     ConfigError,
+    DefinitionError,
     LinkedTable,
     LinkError,
     NotFoundError,
@@ -195,9 +196,13 @@ def test_what_is_here(lab: Lab) -> None:
         (completed,) = complete(start)
         assert completed.startswith(start + full)
     assert f"lab_a.{there.database}" in complete(f"lab_a.{lab.prefix}") and "lab_a.pull(" in complete("lab_a.p")
+    # Its view of the source selects there, too.
+    assert lab_a.pull(here.Unit.source & "subject = 4").tables[f"{there.database}.Unit"].pulled == 1
     # Once it is there it is used without the source, in another process as well.
     away = labs.pipeline(lab, host="127.0.0.1:1")[here.__name__]
-    assert dir(away) == dir(here) and away.Unit.fetch1("subject") == 3 and len(away.Session.Trial()) == 2
+    assert (
+        dir(away) == dir(here) and len(away.Unit & "subject = 3") == 1 and len(away.Session.Trial & "subject = 3") == 2
+    )
     with pytest.raises(NotFoundError, match=r"There is no table Unti (?s:.*)the source does not tell(?s:.*)mean Unit"):
         away.Unti  # noqa: B018
     with pytest.raises(UnreachableError):
@@ -207,6 +212,33 @@ def test_what_is_here(lab: Lab) -> None:
     Unit.drop_quick()
     with pytest.raises(LinkError, match=r"is not there any more(?s:.*)A pull of \w+_ephys\.Unit makes it"):
         Unit()
+
+
+def test_odd_names(lab: Lab) -> None:
+    """Of a schema that is no identifier, one that is called as a method is, and tables that go by one class."""
+    odd, plain, taken = f"{lab.prefix}_odd-name", f"{lab.prefix}_two", "plan"
+    quote = '"' if lab.kind == "postgresql" else "`"
+    for schema, tier, key in ((odd, dj.Manual, "thing"), (plain, dj.Manual, "thing"), (plain, dj.Lookup, "other")):
+        body = {"definition": f"{key}: int32", "contents": [{key: 3}]}
+        table: Any = lab.source.Schema(schema)(type("Thing", (tier,), body), context={})
+        table.insert([{key: 3}], skip_duplicates=True)
+    for schema in (odd, plain):
+        name = f"{quote}{schema}{quote}"
+        on = f"ALL TABLES IN SCHEMA {name}" if lab.kind == "postgresql" else f"{name}.*".replace("_", r"\_")
+        lab.source_server.sql(f"GRANT SELECT, REFERENCES ON {on} TO {lab._account(lab.link_user)}")
+        if lab.kind == "postgresql":
+            lab.source_server.sql(f"GRANT USAGE ON SCHEMA {name} TO {lab.link_user}")
+    labs.grant(lab)
+    lab_a: Any = labs.pipeline(lab, schemas={odd: f"{lab.prefix}_here", plain: f"{lab.prefix}_here_two", taken: "x"})
+    with pytest.raises(NotFoundError, match="sees no schema 'plan'"):
+        lab_a.source.plan.Thing  # noqa: B018
+    lab_a = labs.pipeline(lab, schemas={odd: f"{lab.prefix}_here", plain: f"{lab.prefix}_here_two"})
+    assert odd not in dir(lab_a) and odd not in dir(lab_a.source) and dir(lab_a.source[plain]) == []
+    lab_a.pull(lab_a.source[odd].Thing)
+    assert lab_a[odd].Thing.to_dicts() == [{"thing": 3}] == lab_a.source[odd].Thing.to_dicts()
+    assert (len(lab_a.source[plain]["thing"]()), len(lab_a.source[plain]["#thing"]())) == (1, 1)
+    with pytest.raises(DefinitionError, match=r"several tables that \w+_two\.Thing can mean: #thing, thing"):
+        lab_a.pull(lab_a.source[plain]["thing"])
 
 
 def test_what_is_new_at_the_source(lab: Lab) -> None:

@@ -166,6 +166,15 @@ CASES: dict[str, tuple[Callable[[World], Any], dict[str, Any]]] = {
         {"Unit": unit(6, 7)},
     ),
     "by each of several": (lambda w: w.Unit & [w.Tag, "subject = 5"], {"Unit": unit(1, 5)}),
+    "a schema": (lambda w: w.schema("lab"), {"Kind": ["mutant", "wild"], "Person": ["ann", "bob", "eve"]}),
+    "a module of DataJoint's": (
+        lambda w: dj.VirtualModule("lab", w.schema("lab").database, connection=w.Unit.connection),
+        {"Kind": ["mutant", "wild"], "Person": ["ann", "bob", "eve"]},
+    ),
+    "a diagram of what it stands on": (
+        lambda w: dj.Diagram.trace(w.Tag & {"subject": 1}),
+        {"Kind": ["mutant"], "Person": ["ann", "bob"], "Subject": [1], "Tag": [1]},
+    ),
     "a diagram of what depends on it": (
         lambda w: dj.Diagram.cascade(w.Subject & {"subject": 5} & "MOD(subject, 2) = 1"),
         {"Subject": [5], "Pair": [(4, 5)], "Tag": [], "Session": [(5, 0), (5, 1)], "Unit": unit(5), "Psth": unit(5)},

@@ -6,8 +6,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-import datajoint as dj
-
 from . import host
 from .api import LinkedPart, LinkedTable
 from .errors import ConfigError, NotFoundError, PrivilegeError
@@ -15,7 +13,7 @@ from .host import QueryExpression
 from .model.graph import Edge, Name, Outside
 from .model.ranges import ALL, Selection
 from .model.schema import Table
-from .namespaces import LocalSchema, SourceTable, Theirs
+from .namespaces import LocalSchema, SourceSchema, SourceTable, Theirs
 from .queries import (
     Occurrence,
     UnfollowedError,
@@ -173,8 +171,10 @@ def _require_theirs(theirs: Theirs, selection: Any) -> None:
 
 def _schema_of(selection: Any) -> Any:
     """The schema of a module: one of ours, or one that DataJoint has made."""
-    schema = getattr(selection, "schema", selection) if isinstance(selection, ModuleType) else selection
-    if isinstance(schema, dj.Schema) or (isinstance(schema, ModuleType) and hasattr(schema, "database")):
+    schema = selection
+    if isinstance(selection, ModuleType) and not isinstance(selection, SourceSchema):
+        schema = getattr(selection, "schema", None)
+    if isinstance(schema, SourceSchema) or host.is_schema(schema):
         return schema
     raise ConfigError(f"{selection!r} selects nothing of the source.", _WAYS)
 

@@ -31,6 +31,7 @@ from datajoint.expression import Aggregation, QueryExpression
 from datajoint.hash_registry import build_hash_path, get_store_backend
 from datajoint.heading import Heading
 from datajoint.lineage import ensure_lineage_table, get_schema_lineages, insert_lineages
+from datajoint.schemas import _Schema as Schema
 from datajoint.settings import Config
 from datajoint.storage import TOKEN_ALPHABET, StorageBackend, build_object_path
 from datajoint.table import FreeTable
@@ -301,9 +302,16 @@ def load_heading(table: Any) -> Heading:
     return heading
 
 
+def is_schema(given: Any) -> bool:
+    """Whether something is one of DataJoint's schemas, and stands for one on a server."""
+    return isinstance(given, Schema) and given.is_activated()
+
+
 def know_schema(connection: dj.Connection, schema: str) -> None:
-    """Tell DataJoint of a schema: it seeks dependents only in those that it knows."""
-    dj.Schema(schema, connection=connection, create_schema=False, create_tables=False)
+    """Tell DataJoint of a schema that is there: it seeks dependents only in those that it knows."""
+    known: Any = dj.Schema(connection=connection, create_schema=False, create_tables=False)
+    known.database = schema
+    connection.register(known)
 
 
 def take_for(

@@ -21,7 +21,7 @@ from .ends.browsing import read_heading
 from .ends.pipeline import Links
 from .errors import ConfigError, DefinitionError, LinkError, NotFoundError
 from .host import FreeTable, TableMeta
-from .model.graph import Graph, Name, class_of, label
+from .model.graph import Graph, Name, class_of, label, master_of
 from .model.legacy import modernized
 from .model.schema import Group, Table, part_class, tier
 from .signals import final
@@ -286,7 +286,7 @@ class _Schema(ModuleType):
     def __dir__(self) -> list[str]:
         # A list of names is asked for in passing; errors are for who uses one.
         with contextlib.suppress(LinkError):
-            return sorted(name for name in self._names() if name.isidentifier())
+            return sorted(name for name in self._names() if name.isidentifier() and name[:1].isupper())
         return []
 
 
@@ -425,7 +425,8 @@ class LocalSchema(_Schema):
         """The tables that are here; asks the local server only."""
         with self._theirs.links.connect_local().catalogue() as catalogue:
             tables = [name for name in catalogue.tables(self.database) if not name.startswith("~")]
-        masters = [name for name in tables if not any(name.startswith(f"{other}__") for other in tables)]
+        known = {(self._schema, name) for name in tables}
+        masters = [name for name in tables if master_of(self._schema, name, known)[1] == name]
         classes = [class_of(master) for master in masters]
         return {
             c if classes.count(c) == 1 else master: (self._schema, master)

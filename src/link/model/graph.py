@@ -231,7 +231,7 @@ def graph_of(tables: Iterable[Table]) -> Graph:
     by_name = {(table.schema, table.name): table for table in tables}
     members: dict[Name, list[Table]] = {}
     for (schema, name), table in sorted(by_name.items()):
-        master = _master(schema, name, by_name)
+        master = master_of(schema, name, by_name)
         if master == (schema, name) or table.primary_key or table.foreign_keys:
             members.setdefault(master, [])
             if master != (schema, name):
@@ -242,6 +242,7 @@ def graph_of(tables: Iterable[Table]) -> Graph:
             groups[master] = with_master_keys(by_name[master], parts)
         except DefinitionError as error:
             groups[master], broken[master] = Group(by_name[master]), error
+    broken.update(_of_one_class(groups))
     home = {(t.schema, t.name): (name, t) for name, group in groups.items() for t in group.tables}
     edges, outside = list[Edge](), list[Outside]()
     for child, group in groups.items():
@@ -256,7 +257,23 @@ def graph_of(tables: Iterable[Table]) -> Graph:
     return Graph(groups, edges, outside, broken)
 
 
-def _master(schema: str, name: str, known: Collection[Name]) -> Name:
+def _of_one_class(groups: Iterable[Name]) -> dict[Name, DefinitionError]:
+    """Groups that go by the same class, and why nothing can be done with them."""
+    classes: dict[str, list[Name]] = {}
+    for name in groups:
+        classes.setdefault(label(name), []).append(name)
+    return {
+        name: DefinitionError(
+            f"The source has several tables that {title} can mean: {', '.join(table for _, table in several)}.",
+            "Grant the link user only the one that is meant, or rename one at the source.",
+        )
+        for title, several in classes.items()
+        if len(several) > 1
+        for name in several
+    }
+
+
+def master_of(schema: str, name: str, known: Collection[Name]) -> Name:
     """The master of a table: the shortest name that its own begins with, as a part's does."""
     ends = (i for i in range(1, len(name) - 2) if name[i : i + 2] == "__")
     masters = (name[:i] for i in ends if (schema, name[:i]) in known and name.startswith(part_name(name[:i], "")))
