@@ -40,6 +40,7 @@ class Contents:
     rows: dict[Table, list[Row]] = field(default_factory=dict)
     references: list[Reference] = field(default_factory=list)
     collations: dict[tuple[Table, str], str] = field(default_factory=dict)
+    _members: dict[Entity, list[tuple[Table, Row]]] = field(default_factory=dict)
 
     def key(self, table: Table, row: Row) -> tuple[str, ...]:
         """The primary key of a row."""
@@ -77,8 +78,11 @@ class Contents:
 
     def members(self, entity: Entity) -> list[tuple[Table, Row]]:
         """The rows of an entity: the master's and those of its parts."""
-        tables = [table for table in self.rows if master(table) == entity[0]]
-        return [(table, row) for table in tables for row in self.rows[table] if self.entity(table, row) == entity]
+        if not self._members:
+            for table, rows in self.rows.items():
+                for row in rows:
+                    self._members.setdefault(self.entity(table, row), []).append((table, row))
+        return self._members[entity]
 
     def masters(self) -> set[Table]:
         """The tables that are no parts."""
@@ -112,7 +116,7 @@ def closure(
     descendants: bool = False,
     leave_out: Collection[Table] = (),
     cut: Collection[tuple[Table, str]] = (),
-    whole_lookups: bool = False,
+    lookups: Collection[Table] = (),
 ) -> set[Entity]:
     """The entities that a pull brings: those chosen, all derived from them if wished, and what all these refer to."""
     references = [r for r in contents.references if r.parent in contents.rows and _is_followed(r, leave_out, cut)]
@@ -120,11 +124,8 @@ def closure(
     if descendants:
         found = _reached(contents, found, references, down=True)
     found = _reached(contents, found, references)
-    if whole_lookups:
-        tables = ancestors({table for table, _ in found}, references)
-        lookups = {table for table in tables if table[1].startswith("#")}
-        found = _reached(contents, found.union(*(contents.entities(table) for table in lookups)), references)
-    return found
+    # Some tables may be wanted whole.
+    return _reached(contents, found.union(*(contents.entities(table) for table in lookups)), references)
 
 
 def _is_followed(reference: Reference, leave_out: Collection[Table], cut: Collection[tuple[Table, str]]) -> bool:
@@ -150,14 +151,19 @@ def _reached(contents: Contents, start: set[Entity], references: list[Reference]
     return found
 
 
-def ancestors(tables: Collection[Table], references: Iterable[Reference]) -> set[Table]:
-    """These masters and all to which they or their parts can refer."""
-    found = set(tables)
-    while True:
-        more = {master(r.parent) for r in references if master(r.child) in found} - found
-        if not more:
-            return found
-        found |= more
+def tables_of(
+    contents: Contents, tables: Iterable[Table], *, descendants: bool = False, leave_out: Collection[Table] = ()
+) -> set[Table]:
+    """The masters of which there are to be rows, or may be: those selected, derived from these, and referred to."""
+    references = [r for r in contents.references if not {master(r.child), master(r.parent)} & set(leave_out)]
+    found = {master(table) for table in tables}
+    steps = [{(master(r.child), master(r.parent)) for r in references}]
+    if descendants:
+        steps.insert(0, {(parent, child) for child, parent in steps[0]})
+    for step in steps:
+        while more := {there for here, there in step if here in found} - found:
+            found |= more
+    return found
 
 
 def where(contents: Contents, table: Table, condition: Callable[[Mapping[str, Any]], bool]) -> set[Entity]:

@@ -154,7 +154,7 @@ class Pipeline:
 
     tables: list[Table]
     by_sql: bool
-    queries: list[str]
+    queries: list[tuple[str, dict[str, Any]]]
     seed: str
     rows: dict[Table, list[Row]] = field(default_factory=dict)
 
@@ -199,9 +199,9 @@ class _Maker:
     def __init__(self, random: Random, kind: str, local: str, by_sql: bool) -> None:
         self._random = random
         self._by_sql = by_sql
-        postgresql = "postgresql" in (kind, local)
+        postgresql = kind == "postgresql"
         self._types = [t for t in TYPES if (t.postgresql or not postgresql if by_sql else t.name)]
-        if kind == "postgresql" != local:  # no key of MySQL and MariaDB is of just any bytes
+        if postgresql and local != kind:  # no key of MySQL and MariaDB is of just any bytes
             self._types = [t for t in self._types if t.postgresql != "bytea"]
         self._schemas: Sequence[int] = (0, 0, 1)
         if postgresql and not by_sql:
@@ -282,16 +282,15 @@ class _Maker:
 
     # queries
 
-    def query(self) -> str:
-        """Code of a query."""
+    def query(self) -> tuple[str, dict[str, Any]]:
+        """Code of a query, and what else is asked for."""
         # What stands low has more above.
-        masters = [table for table in self.tables if not table.master]
-        table = self.pick(masters[len(masters) // 2 :] if self.chance(2) else masters)
-        other = self.pick(masters)
+        table = self.pick(self.tables[len(self.tables) // 2 :] if self.chance(2) else self.tables)
+        other = self.pick(self.tables)
         limit = self._random.randint(1, 5)
         name, n = self.code(table), table.counter
-        some = f"{name} & '{n} < {limit}'"
-        forms = (
+        some, others = f"{name} & '{n} < {limit}'", f"{self.code(other)} & '{other.counter} < {limit}'"
+        forms = [
             some,
             some,
             f"{name} & '{n} = {limit}'",
@@ -302,11 +301,15 @@ class _Maker:
             f"{name}()",
             f"{name} & '{n} < 0'",
             f"{name} & dj.Top({limit + 1}, '{n} DESC')",
-            f"({some}, {self.code(other)} & '{other.counter} = {limit}')",
+            f"({some}).proj('{n}')",
+            f"({some}, {others})",
             f"({some}, {self.code(other)})",
             "a",
-        )
-        return str(self.pick(forms))
+        ]
+        if table is not other and set(table.key) & set(other.key):
+            forms += [f"{name} & ({others})", f"{name} - ({others})", f"{name} * ({others})"] * 2
+        options: dict[str, Any] = {"descendants": True} if self.chance(3) else {}
+        return self.pick(forms), options | ({"lookups": "whole"} if self.chance(6) else {})
 
     def code(self, table: Table) -> str:
         return f"{'ab'[table.schema]}.{table.place}"

@@ -9,7 +9,7 @@ import closures
 import pytest
 import tricky
 from lab import Lab
-from test_closures import grant
+from pulling import declare, grant
 
 from link import Pipeline
 
@@ -37,7 +37,7 @@ class World:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        self.names = tricky.declare(lab)
+        self.names = declare(lab, tricky.TABLES, tricky.ROWS)
         self.schemas = list(self.names.values())
         self.here = {schema: f"{schema}_here" for schema in self.schemas}
         server = lab.source_server

@@ -10,12 +10,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import datajoint as dj
-from lab import Lab
 
 #: A key of the lookup table of parameters.
 PARAMS = [uuid.UUID(int=number) for number in range(3)]
-#: What the schemas are called.
-SCHEMAS = ("lab", "subject", "ephys", "report")
 
 
 class Institute(dj.Lookup):
@@ -147,24 +144,3 @@ ROWS: dict[str, Iterable[tuple[Any, ...]]] = {
     ],
     "Site": [(1, 2, None), (2, 0, PARAMS[1])],
 }
-
-
-def declare(lab: Lab) -> dict[str, str]:
-    """Declare and fill it at the source; the names of its schemas, by what they are called."""
-    names = {name: f"{lab.prefix}_{name}" for name in SCHEMAS}
-    context: dict[str, Any] = {}
-    for name, tables in TABLES.items():
-        schema = lab.source.Schema(names[name])
-        for table in tables:
-            # A class of its own for each server, which DataJoint keeps in it.
-            parts: dict[str, Any] = {key: value for key, value in vars(table).items() if isinstance(value, type)}
-            body: dict[str, Any] = {"definition": table.definition}
-            body |= {key: type(key, (dj.Part,), {"definition": part.definition}) for key, part in parts.items()}
-            own = type(table.__name__, table.__bases__, body)
-            context[table.__name__] = schema(own, context=dict(context))
-    for place, rows in ROWS.items():
-        bare, _, part = place.partition(".")
-        target = getattr(context[bare], part) if part else context[bare]
-        names_there = target.heading.names
-        target.insert((dict(zip(names_there, row, strict=True)) for row in rows), allow_direct_insert=True)
-    return names

@@ -1,0 +1,328 @@
+"""Pipelines as labs have them, pulled: each brings, and holds, what brute force has worked out, and nothing else."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import closures
+import datajoint as dj
+import pytest
+import tricky
+from closures import Entity
+from lab import Lab
+from pulling import Checked, declare, grant
+
+FLAGGED = "an ancestor is flagged"
+
+
+def checked(lab: Lab, pipeline: dict[str, Any], rows: dict[str, Any]) -> Checked:
+    """A pipeline at the source, which the link user may read."""
+    names = declare(lab, pipeline, rows)
+    grant(lab, list(names.values()))
+    return Checked(lab, names.values())
+
+
+# shapes
+
+
+def test_twelve_levels(lab: Lab) -> None:
+    """By keys that are inherited, and others; from below, from above, and what came up leads no way down."""
+    tables, rows = [], {}
+    for level in range(12):
+        above = f"-> L{level - 1}" if level else ""
+        # Inherited by all, the key would become long: every third begins anew.
+        key = f"k{level}: int32\n---\n{above}" if level % 3 == 0 else f"{above}\nk{level}: int32\n---"
+        tables.append(type(f"L{level}", (dj.Manual,), {"definition": f"{key}\nn{level}: int32"}))
+        width = 2 + (level % 3 or 3 * bool(level))
+        rows[f"L{level}"] = [(number,) * width for number in range(4)]
+    pulled = checked(lab, {"chain": tables}, rows)
+    (schema,) = pulled.schemas
+    assert pulled.select(schema, "L11", "k11 = 3").pulled == 12
+    assert pulled.select(schema, "L5", "k5 < 2").pulled == 12
+    assert pulled.select(schema, "L0").pulled == 1
+    pulled.forget()
+    assert pulled.select(schema, "L0", "k0 = 0", descendants=True).pulled == 12
+
+
+class Subject(dj.Manual):
+    definition = "subject: int32\n---\nname: varchar(20)"
+
+
+class BreedingPair(dj.Manual):
+    definition = """
+    pair: varchar(8)
+    ---
+    -> [nullable] Subject.proj(father='subject')
+    -> [nullable] Subject.proj(mother1='subject')
+    -> [nullable] Subject.proj(mother2='subject')
+    """
+
+
+class Litter(dj.Manual):
+    definition = "litter: varchar(8)\n---\n-> [nullable] BreedingPair"
+
+
+class LitterSubject(dj.Manual):
+    definition = "-> Subject\n---\n-> Litter"
+
+
+class Weighing(dj.Manual):
+    definition = "-> Subject\nday: date\n---\nweight: float64"
+
+
+BREEDING = (
+    {"subject": [Subject, Weighing], "breeding": [BreedingPair, Litter, LitterSubject]},
+    {
+        "Subject": [(n, f"mouse {n}") for n in range(9)],
+        "BreedingPair": [("p1", 1, 2, 3), ("p2", 1, None, 4), ("p3", None, None, None), ("p4", 5, 6, None)],
+        "Litter": [("l1", "p1"), ("l2", "p2"), ("l3", "p4"), ("l4", None)],
+        "LitterSubject": [(5, "l1"), (6, "l2"), (7, "l3"), (8, "l4")],
+        "Weighing": [(n, "2024-02-29", 20.5) for n in range(9)],
+    },
+)
+
+
+def test_three_parents(lab: Lab) -> None:
+    """A father with descendants: his pairs, their litters and pups, both mothers; no pup's weights but his own."""
+    pulled = checked(lab, *BREEDING)
+    subject, breeding = pulled.schemas
+    assert pulled.select(breeding, "BreedingPair", "pair = 'p1'").pulled == 4
+    assert pulled.select(breeding, "BreedingPair", "pair = 'p3'").pulled == 1
+    pulled.forget()
+    pulled.select(subject, "Subject", "subject = 1", descendants=True)
+    kept = {(table[1], *key) for table, key in pulled.wanted}
+    assert ("weighing", "1", "2024-02-29") in kept
+    assert ("weighing", "5", "2024-02-29") not in kept
+    assert {("subject", str(n)) for n in range(1, 7) if n} <= kept
+    assert ("litter", "l3") not in kept
+
+
+class CuratedA(dj.Computed):
+    definition = "a: int32\n---\n-> Subject"
+
+
+class CuratedB(dj.Computed):
+    definition = "b: int32\n---\n-> Subject"
+
+
+class Merge(dj.Manual):
+    definition = "merge_id: uuid"
+
+    class CuratedA(dj.Part):
+        definition = "-> master\n---\n-> CuratedA"
+
+    class CuratedB(dj.Part):
+        definition = "-> master\n---\n-> CuratedB"
+
+
+class Output(dj.Manual):
+    definition = "output_id: uuid"
+
+    class Merged(dj.Part):
+        definition = "-> master\n---\n-> Merge"
+
+    class CuratedA(dj.Part):
+        definition = "-> master\n---\n-> CuratedA"
+
+
+class Decoding(dj.Computed):
+    definition = "-> Output\n---\nposition: float64"
+
+
+IDS = [uuid.UUID(int=n << 96 | n) for n in range(8)]
+
+
+def test_merge_tables(lab: Lab) -> None:
+    """Masters without attributes of their own, whose parts refer to one of many parents; and merges of these."""
+    tables = [Subject, CuratedA, CuratedB, Merge, Output, Decoding]
+    rows = {
+        "Subject": [(n, f"mouse {n}") for n in range(6)],
+        "CuratedA": [(0, 0), (1, 1)],
+        "CuratedB": [(0, 2), (1, 3)],
+        "Merge": [(IDS[0],), (IDS[1],), (IDS[2],)],
+        "Merge.CuratedA": [(IDS[0], 0)],
+        "Merge.CuratedB": [(IDS[1], 0), (IDS[2], 1)],
+        "Output": [(IDS[4],), (IDS[5],), (IDS[6],)],
+        "Output.Merged": [(IDS[4], IDS[1])],
+        "Output.CuratedA": [(IDS[5], 1)],
+        "Decoding": [(IDS[4], 0.5), (IDS[5], 0.6), (IDS[6], 0.7)],
+    }
+    pulled = checked(lab, {"merge": tables}, rows)
+    (schema,) = pulled.schemas
+    assert pulled.select(schema, "Decoding", "position = 0.5").pulled == 5  # by way of the merge of merges
+    assert pulled.select(schema, "Decoding", "position = 0.6").pulled == 4
+    assert pulled.select(schema, "Decoding", "position = 0.7").pulled == 2
+    pulled.forget()
+    pulled.select(schema, "Subject", "subject = 2", descendants=True)
+    assert len(pulled.wanted) == 5
+
+
+class Student(dj.Manual):
+    definition = "student: int32\n---\nname: varchar(20)"
+
+
+class Term(dj.Manual):
+    definition = "year: int32\nterm: enum('Spring', 'Fall')"
+
+
+class CurrentTerm(dj.Manual):
+    definition = "---\n-> Term"
+
+
+class Course(dj.Manual):
+    definition = "dept: char(4)\ncourse: int32\n---\ntitle: varchar(20)"
+
+
+class Section(dj.Manual):
+    definition = "-> Course\n-> Term\nsection: char(1)"
+
+
+class Enroll(dj.Manual):
+    definition = "-> Student\n-> Section"
+
+
+class LetterGrade(dj.Lookup):
+    definition = "grade: char(2)\n---\npoints=null: decimal(3,2)"
+
+
+class Grade(dj.Manual):
+    definition = "-> Enroll\n---\n-> LetterGrade"
+
+
+SECTIONS = [("MATH", 1, 2023, "Fall", "a"), ("MATH", 2, 2024, "Spring", "a"), ("BIOL", 1, 2024, "Spring", "b")]
+UNIVERSITY: Any = (
+    {"uni": [Student, Term, CurrentTerm, Course, Section, Enroll, LetterGrade, Grade]},
+    {
+        "Student": [(n, f"student {n}") for n in range(3)],
+        "Term": [(2023, "Spring"), (2023, "Fall"), (2024, "Spring")],
+        "Course": [("MATH", 1), ("MATH", 2), ("BIOL", 1)],
+        "Section": [("MATH", 1, 2023, "Fall", "a"), ("MATH", 2, 2024, "Spring", "a"), ("BIOL", 1, 2024, "Spring", "b")],
+        "Enroll": [
+            (0, "MATH", 1, 2023, "Fall", "a"),
+            (0, "BIOL", 1, 2024, "Spring", "b"),
+            (1, "MATH", 2, 2024, "Spring", "a"),
+        ],
+        "LetterGrade": [("A", "4.00"), ("B", "3.00"), ("F", None)],
+        "Grade": [(0, "MATH", 1, 2023, "Fall", "a", "A"), (1, "MATH", 2, 2024, "Spring", "a", "F")],
+    },
+)
+UNIVERSITY[1]["Course"] = [(*key, "title") for key in UNIVERSITY[1]["Course"]]
+
+
+def test_university(lab: Lab) -> None:
+    """One student with descendants; the one row of a table without a key; lookups as they are referred to, or whole."""
+    pulled = checked(lab, *UNIVERSITY)
+    (schema,) = pulled.schemas
+    lab.source.Schema(schema).get_table("current_term").insert1({"year": 2024, "term": "Spring"})
+    assert pulled.select(schema, "CurrentTerm").pulled == 2
+    pulled.select(schema, "Student", "student = 0", descendants=True)
+    kept = [table[1] for table, _ in pulled.wanted]
+    counts = {name: kept.count(name) for name in ("student", "enroll", "section", "term", "grade", "#letter_grade")}
+    assert list(counts.values()) == [1, 2, 2, 2, 1, 1]
+
+
+# what the source wants deleted
+
+
+@pytest.fixture
+def deep(lab: Lab) -> Checked:
+    """The tricky pipeline, of which nothing is here yet."""
+    return checked(lab, tricky.TABLES, tricky.ROWS)
+
+
+@pytest.mark.parametrize("place", ["Subject 5", "User cyd", "Institute rome"])
+def test_what_stands_on_flagged_rows_is_left_out(deep: Checked, place: str) -> None:
+    """Of such a selection nothing is held or copied; the rest of it is pulled; unflagged again, all of it is."""
+    lab, subject, *_ = deep.schemas
+    name, key = place.split()
+    table = {"Subject": (subject, "subject"), "User": (lab, "user"), "Institute": (lab, "#institute")}[name]
+    flagged: Entity = table, (key,)
+    deep.select(table[0], name, {"lab" if name == "Institute" else name.lower(): key})
+    deep.flag(flagged)
+    contents, sessions = deep.read(), (subject, "session")
+    left_out = set()
+    for entity in contents.entities(sessions):
+        up = closures.closure(contents, [entity])
+        if flagged in up:
+            left_out.add(entity)
+        else:
+            deep.wanted |= up
+    assert left_out
+    result = deep.pipeline.pull(deep.there(subject, "Session"))
+    assert result.tables[f"{subject}.Session"].skipped == {FLAGGED: len(left_out)}
+    deep.tables |= closures.tables_of(contents, [sessions])
+    deep.check(contents)
+    deep.flag(flagged, "FALSE")
+    deep.select(subject, "Session")
+
+
+def test_deprecated_and_unflagged_again(deep: Checked) -> None:
+    """What was deleted here at the source's wish comes back with whatever needs it, once the wish is taken back."""
+    lab, subject, *_ = deep.schemas
+    oslo: Entity = (lab, "#institute"), ("oslo",)
+    deep.select(lab, "Institute", "lab = 'oslo'")
+    deep.flag(oslo)
+    (deep.pipeline[lab].Institute & "lab = 'oslo'").delete(prompt=False)
+    result = deep.pipeline.pull(deep.there(subject, "Subject") & "subject = 6")
+    assert (result.pulled, set(result.skipped)) == (0, {FLAGGED})
+    assert result.tables[f"{subject}.Subject"].skipped == {FLAGGED: 1}
+    deep.flag(oslo, "FALSE")
+    deep.wanted.clear()
+    deep.select(subject, "Subject", "subject = 6")
+    assert len(deep.wanted) == 3
+
+
+# what was made here
+
+
+def test_rows_that_were_computed_here(deep: Checked) -> None:
+    """They stay, and nothing is held for them; what the source has as well is held once it is selected, not copied."""
+    *_, ephys, report = deep.schemas
+    deep.select(report, "Psth", "rate = 7")
+    deep.select(ephys, "Clustering", "subject = 5")
+    local = deep.lab.local.Schema(deep.local[report], create_schema=False, create_tables=False)
+    psth = local.get_table("__psth")
+    unit = {"subject": 5, "session": 1, "probe": 3, "params": tricky.PARAMS[1], "unit": 1}
+    psth.insert1({**unit, "bins": tricky.PARAMS[1], "rate": 8.0}, allow_direct_insert=True)  # as the source has it
+    psth.insert1({**unit, "bins": tricky.PARAMS[0], "rate": 9.0}, allow_direct_insert=True)
+    contents = deep.read()
+    assert closures.held(deep.lab.source_server, deep.lab.helper_schema, contents) == deep.wanted
+    again = deep.pipeline.pull(deep.there(report, "Psth") & "rate = 7")
+    assert (again.pulled, again.adopted) == (0, 0)
+    assert closures.held(deep.lab.source_server, deep.lab.helper_schema, contents) == deep.wanted
+    result = deep.pipeline.pull(deep.there(report, "Psth"))
+    assert (result.pulled, result.adopted) == (0, 1)
+    deep.wanted |= closures.closure(contents, contents.entities((report, "__psth")))
+    assert closures.held(deep.lab.source_server, deep.lab.helper_schema, contents) == deep.wanted
+    assert len(psth) == 3
+
+
+# keys that one side takes for the same
+
+
+class Mouse(dj.Manual):
+    definition = "mouse: varchar(8)\n---\nn: int32"
+
+
+class Day(dj.Manual):
+    definition = "-> Mouse\nday: int32\n---\n-> [nullable] Mouse.proj(other='mouse')"
+
+
+SPELLED = (
+    {"mice": [Mouse], "days": [Day]},
+    {
+        "Mouse": [("ann", 1), ("bob", 2), ("Zoë", 3)],
+        "Day": [("ANN", 1, None), ("ann", 2, "BOB"), ("bob", 1, "zoe")],
+    },
+)
+
+
+@pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
+def test_rows_that_spell_what_they_refer_to_otherwise(lab: Lab) -> None:
+    """As the collations of MySQL and MariaDB let them: they refer to the same here."""
+    pulled = checked(lab, *SPELLED)
+    _, days = pulled.schemas
+    pulled.select(days, "Day", "day = 2")
+    assert len(pulled.wanted) == 3
+    pulled.select(days, "Day")
