@@ -62,7 +62,7 @@ def alter(ends: Ends, prompt: bool) -> bool:
             return False
         for session, sql in steps:
             _execute(ends, session, sql)
-    record_lineage(ends.source, ends.local, [(ends.spec, ends.mapping)])
+        record_lineage(ends.source, ends.local, ends.source.catalogue_type(there), [(ends.spec, ends.mapping)])
     return True
 
 

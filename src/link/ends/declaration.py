@@ -6,7 +6,6 @@ import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar
 
 from ..config import LinkSpec
 from ..errors import (
@@ -41,10 +40,8 @@ from ..servers.rights import LINEAGE
 from ..servers.session import Session
 from ..servers.site import Site
 from .complaints import another_heading, complaint_of, unfit
-from .identity import TABLE, Identity
+from .identity import Identity
 from .lineage import renew_lineage
-
-T = TypeVar("T")
 
 logger = logging.getLogger("link")
 
@@ -79,7 +76,7 @@ class Declared:
 
 
 @dataclass(frozen=True)
-class Order(Generic[T]):
+class Order:
     """The local tables of one link, as they are asked for.
 
     Attributes
@@ -90,18 +87,14 @@ class Order(Generic[T]):
         The source's tables.
     relabel : callable
         Gives columns with files the names of the local stores.
-    meanwhile : callable
-        What else is to be made, while the local tables can still be taken back; it is given the local table as a
-        helper table knows it.
     """
 
     spec: LinkSpec
     group: Group
     relabel: Callable[[Table], Table]
-    meanwhile: Callable[[Served], T]
 
 
-class Declaration(Generic[T]):
+class Declaration:
     """The local tables of one link, looked at, and declared, through one session on the local server.
 
     Parameters
@@ -134,7 +127,7 @@ class Declaration(Generic[T]):
         session: Session,
         catalogue: Catalogue,
         known: dict[tuple[str, str], Table],
-        order: Order[T],
+        order: Order,
     ) -> None:
         self.source, self.local, self.session, self.catalogue, self.known = source, local, session, catalogue, known
         self.order, self.spec, self.group = order, order.spec, order.group
@@ -170,12 +163,13 @@ class Declaration(Generic[T]):
         # Before the transaction, which would not survive what the server cannot evaluate.
         self.creatable = [self._creatable(table) for table in self.missing]
 
-    def create(self, created: list[Table]) -> None:
-        """Create what is missing."""
+    def create(self, created: list[Table], schemas: set[str]) -> None:
+        """Create what is missing, the local schema too, unless it is one of those that have just been created."""
         schema = self.spec.local_schema
         try:
-            if not self.catalogue.has_schema(schema):
+            if schema not in schemas and not self.catalogue.has_schema(schema):
                 self.session.execute(self.local.definitions.create_schema(schema))
+                schemas.add(schema)
             for table in self.creatable:
                 self._create_one(table)
                 created.append(table)
@@ -186,8 +180,7 @@ class Declaration(Generic[T]):
 
     def _create_one(self, table: Table) -> None:
         try:
-            for statement in self.local.definitions.create_table(table):
-                self.session.execute(statement)
+            self.session.execute_all(self.local.definitions.create_table(table))
         except (PrivilegeError, UnreachableError):
             raise
         except LinkError as error:
@@ -196,23 +189,20 @@ class Declaration(Generic[T]):
                 "The source's has a shape that this server, with its settings, does not take.",
             ) from error
 
-    def make_meanwhile(self, created: list[Table], take_over: bool) -> None:
-        """Read the number of the local table, and make what is to be made meanwhile, which is told of it."""
-        numbers = (self.spec.local_schema, TABLE)
-        has_numbers = TABLE in self.wanted.there or numbers in [(table.schema, table.name) for table in created]
-        self.identity = Identity(self.local, self.session, self.spec, has_numbers)
+    def identify(self, numbered: set[str], take_over: bool) -> Served:
+        """Read the number of the local table: by that a helper table is to know it."""
+        self.identity = Identity(self.local, self.session, self.spec, numbered)
         self.serves = serves = self.identity.served(take_over)
         serves.complaint = self.complaint
         if self.wanted.group.master in self.missing:
             serves.tie = None  # whatever the rows were from that it had
-        former = serves.tie
-        try:
-            self.made = self.order.meanwhile(serves)
-            if serves.tie:
-                self.identity.bind(replace(serves.tie, keys=self._known_keys(former)))
-        finally:
-            if self.identity.made:
-                created.append(self.identity.made)
+        self.former = serves.tie
+        return serves
+
+    def bind(self) -> None:
+        """Note where the rows of the local table are from, once that is known."""
+        if self.serves and self.serves.tie:
+            self.identity.bind(replace(self.serves.tie, keys=self._known_keys(self.former)))
 
     def _known_keys(self, former: Tie | None) -> tuple[tuple[str, tuple[str, ...]], ...] | None:
         """The foreign keys to be noted with a table: of one that a pipeline has made those of the source."""
@@ -222,7 +212,6 @@ class Declaration(Generic[T]):
 
     def read_back(self) -> None:
         """Read what was created, for what has a name of its own on this server: the types of enums on PostgreSQL."""
-        self.catalogue.forget(self.spec.local_schema)
         self.found += [self._require_unmoved(table, self._compare(table)) for table in self.missing]
 
     def mapping(self) -> Mapping:

@@ -60,7 +60,7 @@ class Ends:
     holds: Holds
     routes: Routes
     helper: Table
-    outlines: tuple[frozenset[Any], frozenset[Any]]
+    outlines: tuple[frozenset[Any], frozenset[Any]] = (frozenset(), frozenset())
     was_at: str | None = None
 
     @property

@@ -48,8 +48,8 @@ class Identity:
         On it, within a transaction.
     spec : LinkSpec
         What the link was given.
-    is_there : bool
-        Whether the table with the numbers is there.
+    there : set of str
+        The schemas in which the table with the numbers is; one in which it comes to be is added.
 
     Attributes
     ----------
@@ -65,15 +65,15 @@ class Identity:
         The table with the numbers, if it had to be created.
     """
 
-    def __init__(self, local: Site, session: Session, spec: LinkSpec, is_there: bool) -> None:
+    def __init__(self, local: Site, session: Session, spec: LinkSpec, there: set[str]) -> None:
         self._local, self._session, self._spec = local, session, spec
-        self._is_there = is_there
+        self._there = there
         self._name = local.dialect.full_name(spec.local_schema, TABLE)
         self.here = self.place = f"{spec.local_schema} on {local.facts.place}"
         self.number: str | None = None
         self.tie: Tie | None = None
         self.made: Table | None = None
-        if is_there:
+        if spec.local_schema in there:
             self._attempt(self._read)
 
     def _read(self) -> None:
@@ -88,11 +88,11 @@ class Identity:
 
     def _write(self, number: str) -> None:
         session, name = self._session, self._spec.table_name
-        if not self._is_there:
+        if self._spec.local_schema not in self._there:
             for statement in self._local.definitions.create_numbers(self._spec.local_schema, TABLE):
                 session.execute(statement)
             self.made = Table(self._spec.local_schema, TABLE, "", (), ())
-            self._is_there = True
+            self._there.add(self._spec.local_schema)
         if self.number is None:
             session.execute(
                 f"INSERT INTO {self._name} (name, number, place) VALUES (%s, %s, %s)", (name, number, self.here)

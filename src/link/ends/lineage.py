@@ -24,17 +24,19 @@ from ..servers.site import Site
 logger = logging.getLogger("link")
 
 
-def record_lineage(source: Site, local: Site, made: Sequence[tuple[LinkSpec, Mapping]]) -> None:
+def record_lineage(source: Site, local: Site, catalogue: Catalogue, made: Sequence[tuple[LinkSpec, Mapping]]) -> None:
     """Tell DataJoint where the attributes of local tables come from, so that linked tables join with one another.
 
     Parameters
     ----------
     source, local : Site
         Both ends.
+    catalogue : Catalogue
+        The source's.
     made : sequence of tuple
         The tables of links, of those first to whose others refer.
     """
-    with local.turn, local.in_our_words(), source.catalogue() as catalogue:
+    with local.turn, local.in_our_words():
         if not local.in_transaction():
             local.revive()  # it has rested while the tables were found and made
         referred = {k.schema for spec, m in made if spec.mirror for t in m.local.tables for k in t.foreign_keys}

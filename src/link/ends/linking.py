@@ -17,8 +17,9 @@ from ..config import LinkSpec, credentials
 from ..errors import ConfigError, LinkError, told_together
 from ..files.columns import relabelled
 from ..files.routes import Routes
-from ..holds.helper import provide_helper
+from ..holds.helper import Wanted, provide_helpers
 from ..holds.parts import holds_of
+from ..holds.serving import Served
 from ..model.backends import BACKENDS
 from ..model.readers import Reader
 from ..model.schema import TIER_PREFIXES, Column, Group, Table, part_names
@@ -32,7 +33,7 @@ from ..signals import ChangedError
 from .browsing import read_heading
 from .declaration import Order
 from .edits import Edits
-from .ends import Ends, masters_of
+from .ends import Ends, outlines
 from .identity import linked_in
 from .lineage import find_origins
 from .loaded import enter, is_at
@@ -197,8 +198,8 @@ class Link:
             self._ends = None
             return open_together([self], take_over=True)[0]
 
-    def _ask(self) -> _Asked:
-        """What is to be found, checked and created at both ends; asks, and changes nothing."""
+    def _ask(self, catalogue: Catalogue) -> _Asked:
+        """What is to be found, checked and created at both ends; asks, the source by its catalogue; changes nothing."""
         if self._is_any_tier:
             self._local_tables()
         spec, local = self.spec, self.connect_local()
@@ -213,36 +214,19 @@ class Link:
         source = self.connect_source()
         for site in (source, local):
             site.require_fit()
-        group, unlinkable = self._linkable(self.find_source(), routes)
-        order = Order(
-            spec,
-            group,
-            functools.partial(relabelled, local_names=routes.local_names),
-            functools.partial(provide_helper, source, local, spec, group.master, self.find_origins),
-        )
-        return _Asked(order, routes, unlinkable)
+        group, unlinkable = self._linkable(self.find_source(catalogue), routes)
+        order = Order(spec, group, functools.partial(relabelled, local_names=routes.local_names))
+        return _Asked(order, functools.partial(self.find_origins, catalogue), routes, unlinkable)
 
-    def _keep(self, asked: _Asked, made: Made[Table], there: Session, here: Session) -> Ends:
-        """Keep what has been found and made, with what the tables are now."""
+    def _keep(self, asked: _Asked, made: Made[Table]) -> Ends:
+        """What has been found and made."""
         # It is whichever holds the rows of the local table.
         spec = self.spec = replace(self.spec, helper_table=made.other.name)
         source, local, routes = self.connect_source(), self.connect_local(), asked.routes
         mapping = replace(made.mapping, unlinkable=asked.unlinkable)
         routes.require_named(Group(mapping.tables[0].there, tuple(pair.there for pair in mapping.tables[1:])))
         holds = holds_of(source.dialect, mapping.source.master, made.other, spec.layout)
-        outlines = (
-            source.catalogue_type(there).outline(masters_of(spec, mapping.source.master, local=False)),
-            local.catalogue_type(here).outline(masters_of(spec, mapping.source.master, local=True)),
-        )
-        held = holds.saying(HELD).count(there) if mapping.new else 0
-        if held:
-            logger.warning(
-                "%s: the local table %s.%s was not there and has been made anew, empty; %d entities are held at the "
-                "source: pull() fetches them again, repair(vanished='release', dry_run=False) lets them go",
-                *(spec.class_name, spec.local_schema, spec.table_name, held),
-            )
-        self._ends = Ends(spec, source, local, mapping, holds, routes, made.other, outlines, made.was_at)
-        return self._ends
+        return Ends(spec, source, local, mapping, holds, routes, made.other, was_at=made.was_at)
 
     def _linkable(self, group: Group, routes: Routes) -> tuple[Group, tuple[str, ...]]:
         """The source's tables without columns that cannot be linked, and these.
@@ -292,14 +276,17 @@ class _Asked:
     Attributes
     ----------
     order : Order
-        The local tables, and meanwhile the helper table.
+        The local tables.
+    origins : callable
+        Where the attributes of the source table come from.
     routes : Routes
         Where files go.
     unlinkable : tuple of str
         Columns of the source, with their tables, that cannot be linked.
     """
 
-    order: Order[Table]
+    order: Order
+    origins: Callable[[], dict[str, str]]
     routes: Routes
     unlinkable: tuple[str, ...]
 
@@ -324,16 +311,50 @@ def open_together(links: Sequence[Link], take_over: bool = False) -> list[Ends]:
             stack.enter_context(link._lock)
         closed = [link for link in links if link._ends is None]
         if closed:
-            asked = dict[int, _Asked]()
-
-            def ask(link: Link) -> None:
-                asked[id(link)] = link._ask()
-
-            told_together(functools.partial(ask, link) for link in closed)
             source, local = closed[0].connect_source(), closed[0].connect_local()
             known = [table for link in links if link._ends for table in link._ends.mapping.local.tables]
-            made = declare(source, local, [asked[id(link)].order for link in closed], known, take_over)
-            with source.session() as there, local.session() as here:
-                for link, tables in zip(closed, made, strict=True):
-                    link._keep(asked[id(link)], tables, there, here)
+            with source.session() as there:
+                opened = _open(source, local, there, closed, known, take_over)
+            for link, ends in zip(closed, opened, strict=True):
+                link._ends = ends
         return [link._ends for link in links if link._ends]
+
+
+def _open(
+    source: Site, local: Site, there: Session, links: Sequence[Link], known: Sequence[Table], take_over: bool
+) -> list[Ends]:
+    catalogue, asked = source.catalogue_type(there), dict[int, _Asked]()
+    if len(links) > 1:
+        specs = [link.spec for link in links]
+        catalogue.read([*(spec.source_schema for spec in specs), *(spec.find_helper_schema() for spec in specs)])
+
+    def ask(link: Link) -> None:
+        asked[id(link)] = link._ask(catalogue)
+
+    def provide(served: Sequence[Served]) -> list[Table]:
+        orders = [(asked[id(link)].order, asked[id(link)].origins) for link in links]
+        wanted = [
+            Wanted(order.spec, order.group.master, origins, serves)
+            for (order, origins), serves in zip(orders, served, strict=True)
+        ]
+        return provide_helpers(source, local, catalogue, wanted)
+
+    told_together(functools.partial(ask, link) for link in links)
+    made = declare(source, local, catalogue, [asked[id(link)].order for link in links], provide, known, take_over)
+    opened = [link._keep(asked[id(link)], tables) for link, tables in zip(links, made, strict=True)]
+    with local.session() as here:
+        outlined = zip(outlines(opened, there, local=False), outlines(opened, here, local=True), strict=True)
+    _tell_of_held(there, [ends for ends in opened if ends.mapping.new])
+    return [replace(ends, outlines=both) for ends, both in zip(opened, outlined, strict=True)]
+
+
+def _tell_of_held(there: Session, opened: Sequence[Ends]) -> None:
+    """Say of which local tables that have just been made entities are held at the source."""
+    held = there.query_each([ends.holds.saying(HELD).selecting("COUNT(*)") for ends in opened])
+    for ends, (number,) in zip(opened, held, strict=True):
+        if number:
+            logger.warning(
+                "%s: the local table %s.%s was not there and has been made anew, empty; %d entities are held at the "
+                "source: pull() fetches them again, repair(vanished='release', dry_run=False) lets them go",
+                *(ends.name, ends.spec.local_schema, ends.spec.table_name, number),
+            )

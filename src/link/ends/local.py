@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ..errors import ConfigError, LinkError, told_together
+from ..holds.serving import Served
 from ..model.mapping import Mapping
 from ..model.schema import Table
 from ..servers.catalogue import Catalogue
@@ -43,7 +44,13 @@ class Made(Generic[T]):
 
 
 def declare(
-    source: Site, local: Site, orders: Sequence[Order[T]], known: Iterable[Table] = (), take_over: bool = False
+    source: Site,
+    local: Site,
+    there: Catalogue,
+    orders: Sequence[Order],
+    meanwhile: Callable[[Sequence[Served]], Sequence[T]],
+    known: Iterable[Table] = (),
+    take_over: bool = False,
 ) -> list[Made[T]]:
     """Find the local tables for those of a source, or create them, all or none; compare them with the source's.
 
@@ -51,8 +58,13 @@ def declare(
     ----------
     source, local : Site
         Both ends.
+    there : Catalogue
+        The source's.
     orders : sequence of Order
         What is asked for, of tables that others refer to first.
+    meanwhile : callable
+        Makes what else is to be made for each, while the local tables can still be taken back; it is given the local
+        tables as helper tables know them.
     known : iterable of Table
         Local tables that are there to be referred to.
     take_over : bool
@@ -69,25 +81,48 @@ def declare(
         # Several processes may well use classes of a schema for the first time at once: the others wait.
         for schema in sorted({order.spec.local_schema for order in orders}):
             session.lock((lock_number(schema), 0), wait=True)
-        catalogue, there = local.catalogue_type(session), {(table.schema, table.name): table for table in known}
-        declarations = [Declaration(source, local, session, catalogue, there, order) for order in orders]
+        catalogue, referred = local.catalogue_type(session), {(table.schema, table.name): table for table in known}
+        schemas = {order.spec.local_schema for order in orders}
+        if len(orders) > 1:
+            catalogue.read(schemas)
+        declarations = [Declaration(source, local, session, catalogue, referred, order) for order in orders]
         for theirs, ours in sorted({(each.spec.source_schema, each.spec.local_schema) for each in declarations}):
             _require_another_schema(source, local, theirs, ours)
         told_together(declaration.look for declaration in declarations)
         with _undone_on_error(local, session, catalogue, declarations) as created:
+            new_schemas = set[str]()
             for declaration in declarations:
-                declaration.create(created)
-            for declaration in declarations:
-                declaration.make_meanwhile(created, take_over)
+                declaration.create(created, new_schemas)
+            made = _make_meanwhile(declarations, meanwhile, created, take_over)
+            if created:
+                catalogue.renew(*schemas)
             for declaration in declarations:
                 declaration.read_back()
         mappings = [declaration.mapping() for declaration in declarations]
         new = [(each.spec, mapping) for each, mapping in zip(declarations, mappings, strict=True) if each.creatable]
         if new:
-            record_lineage(source, local, new)
+            record_lineage(source, local, there, new)
         for declaration in declarations:
             declaration.renew_lineage()
-        return [Made(mapping, each.made, each.was_at) for each, mapping in zip(declarations, mappings, strict=True)]
+        triples = zip(declarations, mappings, made, strict=True)
+        return [Made(mapping, other, each.was_at) for each, mapping, other in triples]
+
+
+def _make_meanwhile(
+    declarations: Sequence[Declaration],
+    meanwhile: Callable[[Sequence[Served]], Sequence[T]],
+    created: list[Table],
+    take_over: bool,
+) -> Sequence[T]:
+    numbered = {each.spec.local_schema for each in declarations if TABLE in each.wanted.there}
+    served = [declaration.identify(numbered, take_over) for declaration in declarations]
+    try:
+        made = meanwhile(served)
+        for declaration in declarations:
+            declaration.bind()
+    finally:
+        created += [declaration.identity.made for declaration in declarations if declaration.identity.made]
+    return made
 
 
 def _require_another_schema(source: Site, local: Site, theirs: str, ours: str) -> None:
@@ -100,7 +135,7 @@ def _require_another_schema(source: Site, local: Site, theirs: str, ours: str) -
 
 @contextlib.contextmanager
 def _undone_on_error(
-    local: Site, session: Session, catalogue: Catalogue, declarations: Sequence[Declaration[T]]
+    local: Site, session: Session, catalogue: Catalogue, declarations: Sequence[Declaration]
 ) -> Iterator[list[Table]]:
     """Take back what was created at both ends: by rolling back where the server can, by dropping where it cannot."""
     created: list[Table] = []  # not what another process has created at the same moment

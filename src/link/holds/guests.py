@@ -120,7 +120,8 @@ class _Guests:
             if not host.in_transaction(connection):
                 self._lock()
                 host.record_lineage(connection, self.schema, entries)
-                self.catalogue.renew(self.schema)
+                if LINEAGE not in self.catalogue.tables(self.schema):
+                    self.catalogue.renew(self.schema)
 
     # who may delete
 

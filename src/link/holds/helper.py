@@ -6,10 +6,12 @@ helper table's schema, where the account may.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 from ..config import LinkSpec
 from ..errors import (
@@ -27,7 +29,7 @@ from ..model.schema import Column, Table, part_name
 from ..model.served import Tie, read, shown
 from ..servers.catalogue import Catalogue
 from ..servers.dialect import plain
-from ..servers.session import Session, lock_number
+from ..servers.session import lock_number
 from ..servers.site import Site
 from .guests import Beside, welcome_guests
 from .serving import Served, other_helper, require_one
@@ -36,25 +38,43 @@ from .undoing import Undoing
 logger = logging.getLogger("link")
 
 HELPER_RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
+#: So many helper tables are created by several sessions, where a server takes one statement at a time.
+MANY, CREATORS = 8, 4
 
 
-def provide_helper(
-    source: Site, local: Site, spec: LinkSpec, table: Table, origins: Callable[[], Mapping[str, str]], serves: Served
-) -> Table:
-    """The helper table of a link, with its part tables, checked; created where it is missing.
+@dataclass(frozen=True)
+class Wanted:
+    """A helper table, as a link wants it.
 
-    Parameters
+    Attributes
     ----------
-    source, local : Site
-        Both ends.
     spec : LinkSpec
         What the link was given.
-    table : Table
+    source : Table
         The master table at the source.
     origins : callable
         Where its attributes come from.
     serves : Served
         The local table, as the helper table is told of it.
+    """
+
+    spec: LinkSpec
+    source: Table
+    origins: Callable[[], Mapping[str, str]]
+    serves: Served
+
+
+def provide_helpers(source: Site, local: Site, catalogue: Catalogue, wanted: Sequence[Wanted]) -> list[Table]:
+    """The helper tables of links, with their part tables, checked; created where they are missing.
+
+    Parameters
+    ----------
+    source, local : Site
+        Both ends.
+    catalogue : Catalogue
+        The source's, by whose session it is done.
+    wanted : sequence of Wanted
+        What links want.
 
     Raises
     ------
@@ -63,42 +83,54 @@ def provide_helper(
     PrivilegeError
         A right is missing.
     """
-    with source.session() as session:
-        helper = _Provider(source, local, spec, session, serves).provide(table)
-        welcome_guests(source, source.catalogue_type(session), [Beside(table, helper, spec.layout, origins())])
-        return helper
+    providers = [_Provider(source, local, catalogue, each) for each in wanted]
+    missing = [provider for provider in providers if not provider.find()]
+    for schema in dict.fromkeys(provider.schema for provider in missing):
+        _Creation(source, catalogue, schema, [each for each in missing if each.schema == schema]).create()
+    helpers = [provider.check() for provider in providers]
+    layouts = [each.spec.layout for each in wanted]
+    beside = zip(wanted, helpers, layouts, strict=True)
+    welcome_guests(source, catalogue, [Beside(e.source, helper, layout, e.origins()) for e, helper, layout in beside])
+    return helpers
 
 
 class _Provider:
     """Finds or makes one helper table, through one session at the source."""
 
-    def __init__(self, source: Site, local: Site, spec: LinkSpec, session: Session, serves: Served) -> None:
-        self.source, self.spec, self.session, self.serves = source, spec, session, serves
-        self.catalogue: Catalogue = source.catalogue_type(session)
-        self.schema, self.name, self.layout = spec.find_helper_schema(), spec.helper_table, spec.layout
+    def __init__(self, source: Site, local: Site, catalogue: Catalogue, wanted: Wanted) -> None:
+        self.source, self.local, self.catalogue, self.session = source, local, catalogue, catalogue.session
+        self.spec, self.serves, self.table = wanted.spec, wanted.serves, wanted.source
+        self.schema, self.name, self.layout = self.spec.find_helper_schema(), self.spec.helper_table, self.spec.layout
         self.parts = [part_name(self.name, suffix) for suffix in self.layout.parts.values()]
-        self.local = local
+        self.tie = Tie(source.facts.name, (self.table.schema, self.table.name), (self.schema, self.name))
 
-    def provide(self, source: Table) -> Table:
-        tie = Tie(self.source.facts.name, (source.schema, source.name), (self.schema, self.name))
-        if self.spec.mirror and (other := other_helper(self.catalogue, self.serves, tie)) and other[0] == self.schema:
+    @property
+    def is_there(self) -> bool:
+        """Whether the helper table is there, with its parts."""
+        return {self.name, *self.parts} <= set(self.catalogue.tables(self.schema))
+
+    def find(self) -> bool:
+        """Whether the helper table is there; else it may be created."""
+        other = other_helper(self.catalogue, self.serves, self.tie) if self.spec.mirror else None
+        if other and other[0] == self.schema:
             # A pipeline names none: whatever serves its tables does.
-            tie, self.name = replace(tie, helper=other), other[1]
-        is_there = {self.name, *self.parts} <= set(self.catalogue.tables(self.schema))
-        require_one(self.source, self.local, self.spec, self.catalogue, self.serves, tie)
-        if not is_there:
-            if self.serves.complaint:
-                raise self.serves.complaint
-            self._create(source)
+            self.tie, self.name = replace(self.tie, helper=other), other[1]
+        require_one(self.source, self.local, self.spec, self.catalogue, self.serves, self.tie)
+        if not (is_there := self.is_there) and self.serves.complaint:
+            raise self.serves.complaint
+        return is_there
+
+    def check(self) -> Table:
+        """The helper table, which is there: completed, and told whom it serves."""
         helper = self._read(self.name)
-        check_helper(self.source, source, helper, self.layout)
+        check_helper(self.source, self.table, helper, self.layout)
         for part in self.parts:
             _check_part(helper, self._read(part))
         self._require_served(helper)
         self._require_all_rows(helper)
         completed = self._completed(helper)
         self._tell(helper)
-        self.serves.tie = tie
+        self.serves.tie = self.tie
         return completed
 
     def _read(self, name: str) -> Table:
@@ -106,49 +138,21 @@ class _Provider:
         require_rights(self.source, self.catalogue, table, HELPER_RIGHTS)
         return table
 
-    def _create(self, source: Table) -> None:
-        """Create the helper table, and its part tables, as far as they are missing."""
-        require_names(self.source, self.schema, self.name, *self.parts)
-        failed = f"Cannot create the helper table {self.schema}.{self.name} at the source"
-        # Links may well be used for the first time at once: the others wait, and find the schema and its types there.
-        self.session.lock((lock_number(self.schema), 0), wait=True)
-        undoing = Undoing(self.source, self.catalogue, self.schema, [self.name, *self.parts], self._columns)
-        self.serves.undo = undoing.undo
-        # What was let go of by another helper table is known there by the number that it had.
-        self.serves.get_number(anew=self.serves.tie is None)
-        self.serves.told = True
-        try:
-            with self.session.transaction():
-                for statement in self._creating(source):
-                    self.session.execute(statement)
-        except PrivilegeError as error:
-            self.serves.told = False
-            hint = self.source.grant_helper_hint(self.schema, self.name)
-            raise PrivilegeError(f"{failed}: {error.what}", hint) from error
-        except UnreachableError:
-            raise
-        except ServerError as error:
-            # Another process may just have done the same.
-            if not {self.name, *self.parts} <= set(self.catalogue.tables(self.schema)):
-                self.serves.told = False
-                raise DefinitionError(f"{failed}: {error.what}") from error
-
     @property
-    def _columns(self) -> HelperColumns:
+    def columns(self) -> HelperColumns:
+        """What the helper table has beside the key."""
         return {**self.layout.labels, **self.layout.hidden}
 
-    def _creating(self, source: Table) -> Iterator[str]:
+    def creating(self, there: Collection[str]) -> Iterator[str]:
+        """The statements that create the helper table, and its part tables, as far as they are not there."""
         define = self.source.definitions
-        if not self.catalogue.has_schema(self.schema):
-            yield define.create_schema(self.schema)
-        there = self.catalogue.tables(self.schema)
         if self.name not in there:
-            yield from define.create_helper(source, self.schema, self.name, self._columns, self._comment_over(""))
+            yield from define.create_helper(self.table, self.schema, self.name, self.columns, self._comment_over(""))
             if self.layout.times:
-                yield from define.note_flags(self.schema, self.name, source.primary_key)
+                yield from define.note_flags(self.schema, self.name, self.table.primary_key)
         for part in self.parts:
             if part not in there:
-                yield from define.create_helper_part(source, self.schema, part, self.name)
+                yield from define.create_helper_part(self.table, self.schema, part, self.name)
 
     def _require_served(self, helper: Table) -> None:
         # Two copies behind one hold: the first to delete would release it for both.
@@ -179,6 +183,7 @@ class _Provider:
             return
         # Others may just tell it of another table.
         self.session.lock((lock_number(self.schema), 0), wait=True)
+        self.catalogue.renew(self.schema)
         comment = self._read(self.name).comment
         self._require_served(replace(helper, comment=comment))
         serves.get_number()
@@ -231,8 +236,10 @@ class _Provider:
             raise
         except ServerError:
             # Another process may just have done the same.
+            self.catalogue.renew(self.schema)
             if not set(needed) <= set(self._read(helper.name).names):
                 raise
+        self.catalogue.renew(self.schema)
         return self._read(helper.name)
 
     def _timed(self, helper: Table) -> Table:
@@ -244,6 +251,7 @@ class _Provider:
             # Links may well be used for the first time at once.
             self.session.lock((lock_number(self.schema), 0), wait=True)
             self.session.execute(define.impatiently)
+            self.catalogue.renew(self.schema)
             there = self._read(helper.name)
             if missing := [column for column in self.layout.times if column not in there.names]:
                 added = define.add_columns(helper.schema, helper.name, dict.fromkeys(missing))
@@ -254,7 +262,74 @@ class _Provider:
             raise
         except LinkError as error:
             logger.info("%s: the helper table gets no columns with times: %s", self.spec.class_name, error.what)
+        self.catalogue.renew(self.schema)
         return self._read(helper.name)
+
+
+class _Creation:
+    """Creates helper tables of one schema, as far as they are missing."""
+
+    def __init__(self, source: Site, catalogue: Catalogue, schema: str, missing: Sequence[_Provider]) -> None:
+        self.source, self.catalogue, self.schema, self.missing = source, catalogue, schema, missing
+        self.session = catalogue.session
+
+    def create(self) -> None:
+        """Create them, all at once where the server can."""
+        tables = [name for each in self.missing for name in (each.name, *each.parts)]
+        require_names(self.source, self.schema, *tables)
+        # Links may well be used for the first time at once: the others wait, and find the schema and its types there.
+        self.session.lock((lock_number(self.schema), 0), wait=True)
+        with self.catalogue.changing(self.schema):
+            self._create(tables)
+
+    def _create(self, tables: Sequence[str]) -> None:
+        serves = [each.serves for each in self.missing]
+        undoing = Undoing(self.source, self.catalogue, self.schema, tables, self.missing[0].columns)
+        serves[0].undo = undoing.undo
+        for each in serves:
+            # What was let go of by another helper table is known there by the number that it had.
+            each.get_number(anew=each.tie is None)
+            each.told = True
+        try:
+            self._run()
+        except UnreachableError:
+            raise
+        except (PrivilegeError, ServerError) as error:
+            # Another process may just have done the same.
+            failed = [each for each in self.missing if not each.is_there]
+            for one in failed:
+                one.serves.told = False
+            if failed:
+                raise self._failure(failed[0].name, error) from error
+
+    def _failure(self, name: str, error: PrivilegeError | ServerError) -> LinkError:
+        what = f"Cannot create the helper table {self.schema}.{name} at the source: {error.what}"
+        if isinstance(error, PrivilegeError):
+            return PrivilegeError(what, self.source.grant_helper_hint(self.schema, name))
+        return DefinitionError(what)
+
+    def _run(self) -> None:
+        with self.session.transaction():
+            if not self.catalogue.has_schema(self.schema):
+                self.session.execute(self.source.definitions.create_schema(self.schema))
+            there = self.catalogue.tables(self.schema)
+            statements = [list(each.creating(there)) for each in self.missing]
+            if self.session.takes_several or len(statements) < MANY:
+                self.session.execute_all([statement for some in statements for statement in some])
+            else:
+                self._run_beside(statements)
+
+    def _run_beside(self, statements: Sequence[Sequence[str]]) -> None:
+        """Run each table's statements by one of several sessions: over a long wire each takes its time."""
+        with contextlib.ExitStack() as stack:
+            sessions = [self.session, *(stack.enter_context(self.source.session()) for _ in range(CREATORS - 1))]
+
+            def run(number: int) -> None:
+                for some in statements[number::CREATORS]:
+                    sessions[number].execute_all(some)
+
+            with ThreadPoolExecutor(CREATORS, "link-creator") as pool:
+                list(pool.map(run, range(CREATORS)))
 
 
 def require_rights(site: Site, catalogue: Catalogue, table: Table, rights: Sequence[str]) -> None:

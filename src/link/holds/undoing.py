@@ -21,7 +21,7 @@ class Undoing:
     site : Site
         The source server.
     catalogue : Catalogue
-        Its catalogue.
+        Its catalogue, whose session has locked the helper schema.
     schema : str
         The helper schema.
     tables : sequence of str
@@ -34,11 +34,13 @@ class Undoing:
         self, site: Site, catalogue: Catalogue, schema: str, tables: Sequence[str], columns: HelperColumns
     ) -> None:
         self.site, self.schema, self.tables, self.columns = site, schema, tables, columns
+        self.session = catalogue.session
         self.had_schema = catalogue.has_schema(schema)
         self.there = set(catalogue.tables(schema)) if self.had_schema else set[str]()
 
     def undo(self) -> None:
         """Drop what was not there, as far as the account may; nobody has used it, and it has no rows."""
+        self.session.close()  # which has the lock, and may be in the middle of something
         with self.site.session() as session:
             session.lock((lock_number(self.schema), 0), wait=True)
             catalogue, define = self.site.catalogue_type(session), self.site.definitions

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -134,12 +135,21 @@ class Catalogue(ABC):
             for table in [table for table in known if table[0] == schema]:
                 del known[table]
 
-    def renew(self, schema: str) -> None:
-        """Forget what was read of a schema, and read it again if that was all of it."""
-        was_read = schema in self._relations
-        self.forget(schema)
-        if was_read:
-            self.read([schema])
+    @contextmanager
+    def changing(self, *schemas: str) -> Iterator[None]:
+        """While schemas are changed, forget what was read of them; in the end read those again of which all was."""
+        read = [schema for schema in schemas if schema in self._relations]
+        for schema in schemas:
+            self.forget(schema)
+        yield
+        for schema in schemas:
+            self.forget(schema)
+        self.read(read)
+
+    def renew(self, *schemas: str) -> None:
+        """Forget what was read of schemas, and read again those of which that was all."""
+        with self.changing(*schemas):
+            pass
 
     # what is there
 

@@ -114,6 +114,7 @@ class PostgreSQLSession(Session):
     """
 
     dialect: PostgreSQL
+    takes_several = True
 
     def __init__(self, connection: Any, address: str, user: str, stop: Callable[[], None]) -> None:
         super().__init__(PostgreSQL(), address, user, stop)

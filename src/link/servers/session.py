@@ -11,7 +11,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from ..errors import LinkError, UnreachableError
 from ..model.ranges import Sql
@@ -56,6 +56,9 @@ class Session(ABC):
     stop : callable
         Asks the server, by another connection, to stop the statement that this session is running.
     """
+
+    #: Whether the server takes several statements at once.
+    takes_several: ClassVar[bool] = False
 
     def __init__(self, dialect: Dialect, address: str, user: str, stop: Callable[[], None]) -> None:
         self.dialect = dialect

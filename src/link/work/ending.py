@@ -57,7 +57,7 @@ def release(ends: Ends, selection: Selection, confirm: Confirm) -> int:
         let_go = _change(run, LEAVE, SHARED, selection) + _change(run, SETTLE, UNSETTLED, selection)
         if not any(_count(run, ALL)):
             with run.local.transaction():
-                Identity(ends.local, run.local, ends.spec, is_there=True).untie()
+                Identity(ends.local, run.local, ends.spec, {ends.spec.local_schema}).untie()
     logger.info("%s: let go of %d entities", ends.name, let_go)
     return let_go
 
