@@ -272,6 +272,42 @@ def test_link_finds_what_a_pipeline_has_made(lab: Lab) -> None:
     assert helpers(lab) == before_names(before, lab)
 
 
+def test_link_closes_upward_where_its_local_table_refers_to_linked_ones(lab: Lab) -> None:
+    """A pipeline has made them; the classes of another process know nothing of it."""
+    build(lab)
+    lab_a = pipeline(lab)
+    lab_a.pull(source_of(lab, lab_a, "ephys.Unit") & "subject = 1")
+    unit = linked_here(lab, "ephys", "Unit", f"{lab.prefix}_ephys_unit_outbound")
+    result = (unit.source & "subject IN (2, 3)").pull()
+    assert result.pulled == 2 and len(unit()) == 3
+    status = lab_a.status().tables
+    assert {name.partition(".")[2]: status[name]["Shared"] for name in status} == {
+        "Kind": 2,
+        "Person": 2,
+        "Subject": 3,
+        "Probe": 2,
+        "Session": 3,
+        "Unit": 3,
+    }
+    assert lab_a.verify()
+    assert (unit.source & "subject = 2").pull().pulled == 0
+    # So does the pipeline's own class; of what is not here yet it says so.
+    assert (lab_a[f"{lab.prefix}_ephys"].Unit.source & "subject = 4").pull().pulled == 1
+
+
+def test_link_closes_upward_by_foreign_keys_of_the_lab_s_own(lab: Lab) -> None:
+    """Tables that `@link` has made, between which the lab has declared a foreign key: as if it were a pipeline."""
+    build(lab)
+    grant(lab, *(f"{lab.prefix}_{name}" for name in ("lab", "subject")))
+    person, subject = linked_here(lab, "lab", "Person"), linked_here(lab, "subject", "Subject")
+    person(), subject()
+    refers = f"(keeper) REFERENCES {person.full_table_name} (person)"
+    lab.local_server.sql(f"ALTER TABLE {subject.full_table_name} ADD FOREIGN KEY {refers} ON DELETE RESTRICT")
+    assert (subject.source & "subject = 1").pull().pulled == 1
+    assert person().to_dicts() == [{"person": "ann", "born": None}]
+    assert person.source.status()["Shared"] == 1
+
+
 def linked_here(lab: Lab, schema: str, name: str, helper: str | None = None) -> Any:
     """The class of `@link` into the local schema of the pipeline."""
     lab.source_schema, lab.helper_table = f"{lab.prefix}_{schema}", helper or f"{name.lower()}_by_link"

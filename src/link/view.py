@@ -13,6 +13,7 @@ import datajoint as dj
 from . import host
 from .config import require_conflicts
 from .ends.ends import Ends
+from .ends.implied import implied_by
 from .ends.linking import Link
 from .errors import ConfigError, LinkError
 from .host import FreeTable
@@ -22,6 +23,8 @@ from .selections import Selecting, selection_of
 from .signals import final
 from .work import parallel
 from .work.ending import release
+from .work.following import Wanted
+from .work.gather import gather
 from .work.pull import pull
 from .work.refresh import Share, deletable, refresh
 from .work.repair import repair
@@ -69,7 +72,8 @@ class Source(ReadOnly, FreeTable):
 
         What is shared already is left alone; what the source wants deleted is never pulled. Whatever an interrupted
         run left is finished first. Any number of pulls may run at once. Rows that are local and not held are held, and
-        not copied, where they are the same as the source's.
+        not copied, where they are the same as the source's. Where the local table refers to other tables that are
+        linked to this source, as a pipeline's does, what the selected rows refer to there comes before them.
 
         Parameters
         ----------
@@ -131,12 +135,22 @@ class Source(ReadOnly, FreeTable):
                 "transfers": transfers,
                 "conflicts": word,
             }
-            if (processes > 1 or executor) and not dry_run:
-                workers = processes if processes > 1 else os.cpu_count() or 1
-                return self._link.operate(
-                    lambda ends: parallel.pull(ends, selection, workers=workers, executor=executor, **options)
-                )
-            return self._link.operate(lambda ends: pull(ends, selection, dry_run=dry_run, **options))
+            workers = processes if processes > 1 or executor is None else os.cpu_count() or 1
+
+            def work(ends: Ends) -> PullResult:
+                if dry_run:
+                    return pull(ends, selection, dry_run=True, **options)
+                if implied := implied_by(self._link):
+                    # What it refers to here comes before it.
+                    wanted = Wanted(
+                        implied.graph, {implied.name: [selection]}, **options, workers=workers, executor=executor
+                    )
+                    return gather(implied.ends, wanted)[implied.name]
+                if processes > 1 or executor is not None:
+                    return parallel.pull(ends, selection, workers=workers, executor=executor, **options)
+                return pull(ends, selection, **options)
+
+            return self._link.operate(work)
 
     @property
     def flagged(self) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import datajoint as dj
 
 from .. import host
 from ..config import LinkSpec, credentials
-from ..errors import ConfigError, LinkError, told_together
+from ..errors import ConfigError, LinkError, NotFoundError, told_together
 from ..files.columns import relabelled
 from ..files.routes import Routes
 from ..holds.helper import Wanted, provide_helpers
@@ -71,6 +71,7 @@ class Link:
         self._edits: Edits | None = None
         self._is_any_tier = spec.local_table is None
         self._has_looked = False
+        self._stands_on: list[Link] = []
         enter(self)
 
     def serving(self, local: Site, schema: str, table: str, is_linked: bool) -> Link | None:
@@ -190,7 +191,14 @@ class Link:
         LinkError
             Whatever does not fit. Nothing has been changed then on either server.
         """
-        return open_together([self])[0]
+        with self._lock:
+            if self.spec.mirror and self._ends is None and not self.is_declared():
+                raise NotFoundError(
+                    f"There is no local table {self.spec.local_schema}.{self.spec.table_name} on "
+                    f"{self.connect_local().address} yet.",
+                    "The first pull of the pipeline that has rows of it makes it, with what it refers to.",
+                )
+            return open_together([self])[0]
 
     def take_over(self) -> Ends:
         """Open, and let the helper table serve the local table whatever it has served before, at this place."""
@@ -248,6 +256,19 @@ class Link:
         unlinkable = tuple(f"{t.name}.{c.name}" for t in group.tables for c in t.columns if not may(c))
         return group.map(lambda t: t.only([c.name for c in t.columns if may(c)])), unlinkable
 
+    def stand_on(self, other: Link) -> Link:
+        """Look at another link, to whose local table this one's refers, again whenever this one is."""
+        with self._lock:
+            if other not in self._stands_on:
+                self._stands_on.append(other)
+            return other
+
+    def stand_on_like(self, spec: LinkSpec) -> Link:
+        """The link of another local table of the same source, to which this one's refers."""
+        with self._lock:
+            known = next((link for link in self._stands_on if link.spec == spec), None)
+            return known or self.stand_on(Link(spec, self._given, self._given_source))
+
     def respecify(self, spec: LinkSpec) -> None:
         """Be about something else from now on; nothing is known of it yet."""
         with self._lock:
@@ -258,6 +279,8 @@ class Link:
         """Look at the tables again before they are used the next time."""
         with self._lock:
             self._group = self._heading = self._ends = self._edits = None
+            for other in self._stands_on:
+                other.forget()
 
     def operate(self, operation: Callable[[Ends], T]) -> T:
         """Do something with both ends; where tables have changed since they were looked at, as they are now."""
