@@ -31,7 +31,7 @@ from pipelines import declare, granted, helper
 from link import State
 from link.holds.holds import Holds
 from link.model.states import HelperRow, state_of
-from link.work import claims, loader, marker, refresh, run
+from link.work import claims, loader, marker, refresher, run
 
 #: The number of a run whose lock nobody holds.
 DEAD = 4711
@@ -237,8 +237,8 @@ PLACES = {
 
 #: Where a refresh stops: before it reads, and between that and what it changes here.
 STEPS = {
-    "read": (refresh.Refresher, "_bring"),
-    "replace": (refresh.Refresher, "_replace"),
+    "read": (refresher.Refresher, "_bring"),
+    "replace": (refresher.Refresher, "_replace"),
 }
 OTHERS = ["pull", "delete", "refresh", "TRUE", "FALSE"]
 

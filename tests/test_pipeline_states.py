@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
+import datajoint as dj
 import pytest
 from diamond import DEAD, TABLES, Entity, Servers, ancestors, made
 from lab import Lab
 from recorder import Statement
 
-from link import ConfigError, State
+import link
+from link import ConfigError, State, TransferError
 from link.model.states import HelperRow
 
 
@@ -169,3 +171,153 @@ def test_repair_of_each_table(diamond: Servers, vanished: Any) -> None:
     assert all(here[name] == kept[name] for name in set(kept) & set(here))
     assert repr(lab_a.repair()) == "nothing to repair"
     assert lab_a.verify()
+
+
+# refresh
+
+
+def edit(world: Servers, letter: str, change: str, where: str) -> None:
+    """Change rows of a table at the source."""
+    name = TABLES[letter]
+    world.sql(world.there, f"UPDATE {world.theirs[name.schema]}.{name.name} SET {change} WHERE {where}")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_refresh_of_each_table(diamond: Servers, processes: int) -> None:
+    """Values; foreign keys that lead to what is not here; part rows that are new, moved and gone: all in one go."""
+    world, lab_a = diamond, diamond.lab_a
+    assert lab_a.refresh().refreshed == 0 and not world.helpers()
+    lab_a.pull(table(world, "D") & "a = 0")
+    made_here = {("D", (0, 1, 9)): Entity((None, "made here"), frozenset({(0, 1)}))}
+    world.put(True, made_here)
+    at_first = world.local_entities()
+    assert ("A", (3,)) not in at_first and ("C", (3,)) not in at_first
+    edit(world, "A", "note = 'edited'", "a = 1")
+    edit(world, "C", "a = 3", "c = 0")
+    edit(world, "D", "c = 3", "a = 0 AND b = 1 AND d = 0")
+    mark, piece = f"{world.theirs['second']}.__d__mark", f"{world.theirs['first']}.b__piece"
+    world.sql(
+        world.there,
+        f"INSERT INTO {mark} (a, b, d, mark, other) VALUES (0, 0, 0, 7, 3)",
+        f"UPDATE {mark} SET other = 3 WHERE a = 0 AND b = 1 AND d = 1 AND mark = 1",
+        f"DELETE FROM {piece} WHERE a = 0 AND b = 1 AND piece = 0",
+        f"INSERT INTO {piece} (a, b, piece, size) VALUES (0, 1, 5, 5)",
+    )
+    edited = {("A", (1,)), ("B", (0, 1)), ("C", (0,)), ("D", (0, 1, 0)), ("D", (0, 0, 0)), ("D", (0, 1, 1))}
+    foreseen = lab_a.refresh(dry_run=True)
+    assert foreseen.refreshed == len(edited) and world.local_entities() == at_first
+    result = lab_a.refresh(processes=processes)
+    assert {
+        (letter, tuple(key.values())) for letter in TABLES for key in result.tables[label(world, letter)].keys
+    } == edited
+    assert (result.refreshed, result.equal, result.pulled.pulled) == (6, len(at_first) - 1 - 6 + 2, 2)
+    there, here_now = world.source_entities(), world.local_entities()
+    assert here_now == {
+        **{n: there[n] for n in at_first.keys() - made_here},
+        ("A", (3,)): there["A", (3,)],
+        ("C", (3,)): there["C", (3,)],
+        **made_here,
+    }
+    world.check_safety(made_here)
+    assert lab_a.verify() and lab_a.refresh().refreshed == 0
+    assert "and pulled 2, to which edited rows refer now" in repr(result) and "4 tables" in result._repr_html_()
+
+
+def test_refresh_of_a_selection(diamond: Servers) -> None:
+    """Of what is selected only, and only that is followed."""
+    world, lab_a = diamond, diamond.lab_a
+    lab_a.pull(table(world, "D") & "a = 0")
+    edit(world, "D", "c = 3, note = 'new'", "a = 0")
+    edit(world, "C", "note = 'new'", "c = 1")
+    result = lab_a.refresh(table(world, "D") & "d = 0", table(world, "D") & "b = 1 AND d = 1")
+    assert list(result.tables) == [label(world, "D")]
+    assert sorted(tuple(key.values()) for key in result.keys) == [(0, 0, 0), (0, 1, 0), (0, 1, 1)]
+    assert lab_a.verify().tables[label(world, "C")].differing == [{"c": 1}]
+    assert lab_a.refresh().refreshed == 2 and lab_a.verify()
+    world.check_safety()
+
+
+def test_what_a_refresh_refuses(diamond: Servers) -> None:
+    """What refers now to what the source wants deleted, or to what stands on that, is as it was, and says why."""
+    world, lab_a = diamond, diamond.lab_a
+    lab_a.pull(table(world, "D") & "a = 0", table(world, "A"))
+    world.flag(("A", (3,)))
+    world.take(True, [("A", (3,))])
+    lab_a.status()
+    edit(world, "C", "a = 3", "c = 0")  # which is flagged, and gone here
+    edit(world, "C", "a = 3", "c = 3")
+    edit(world, "D", "c = 3", "a = 0 AND b = 1 AND d = 0")  # which stands on it
+    edit(world, "D", "note = 'new'", "a = 0 AND b = 0 AND d = 0")
+    at_first = world.local_entities()
+    with pytest.raises(TransferError, match=rf"{label(world, 'A')}, to which it refers now: .* wants that row deleted"):
+        lab_a.refresh()
+    result = lab_a.refresh(suppress_errors=True)
+    assert result.refreshed + len(result.refused) >= 2
+    refused = {letter: result.tables[label(world, letter)].refused for letter in TABLES}
+    assert [key for key, _ in refused["C"]] == [{"c": 0}] and [key for key, _ in refused["D"]] == [
+        {"a": 0, "b": 1, "d": 0}
+    ]
+    assert f"{label(world, 'C')}, to which it refers now: that row cannot be had" in str(refused["D"][0][1])
+    now = world.local_entities()
+    assert {name for name in at_first if now[name] != at_first[name]} == {("D", (0, 0, 0))}
+    world.flag(("A", (3,)), False)
+    assert lab_a.refresh().refreshed == 2 and lab_a.verify()
+    world.check_safety()
+
+
+def test_what_became_stale(diamond: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told over all tables together, each row once, and none of pulled tables; deleted by one word."""
+    world, lab_a = diamond, diamond.lab_a
+    lab_a.pull(table(world, "D") & "a = 0")
+    D = lab_a[world.theirs["second"]].D
+
+    class Own(dj.Computed):
+        definition = "-> D\n---\nlength: int32"
+
+        def make(self, key: Any) -> Any:  # type: ignore[override]
+            cast(Any, self).insert1({**key, "length": len((D & key).fetch1("note"))})
+
+    own: Any = world.lab.local.Schema(f"{world.lab.prefix}_own")(Own, context={"D": D})
+    own.populate()
+    assert len(own()) == 4
+    world.put(True, {("D", (0, 1, 9)): Entity((None, "made here"))})
+    own.populate()
+    edit(world, "A", "note = 'new'", "a = 0")
+    edit(world, "D", "note = 'longer'", "a = 0 AND b = 1")
+    dry = lab_a.refresh(dry_run=True)
+    assert {name: len(dry.dependents[name]) for name in dry.dependents} == {own.full_table_name: 5}
+    asked: list[str] = []
+
+    def decline(question: str, **_: str) -> str:
+        asked.append(question)
+        return "no"
+
+    monkeypatch.setattr(link.host, "user_choice", decline)
+    assert lab_a.refresh(dependents="delete", prompt=True).refreshed == 0 and len(asked) == 1
+    result = lab_a.refresh(dependents="delete", prompt=False)
+    assert (result.refreshed, result.deleted) == (3, {own.full_table_name: 5}) and not result.dependents
+    own.populate()
+    assert sorted((own & "b = 1").to_arrays("length")) == [6, 6, 9] and lab_a.verify()
+
+
+def test_one_table_of_a_pipeline(diamond: Servers) -> None:
+    """`source.refresh()` and `source.repair()` of one class bring what its rows stand on, too."""
+    world, lab_a = diamond, diamond.lab_a
+    lab_a.pull(table(world, "D") & "a = 0")
+    D, C = (getattr(lab_a[world.theirs["second"]], letter) for letter in "DC")
+    edit(world, "D", "c = 3, note = 'new'", "a = 0 AND b = 1")
+    edit(world, "C", "note = 'new'", "c = 1")
+    result = (D.source & "d = 1").refresh()
+    assert (result.refreshed, result.equal, result.pulled.pulled) == (1, 1, 1)
+    assert D.source.refresh(dry_run=True).keys == [{"a": 0, "b": 1, "d": 0}]
+    assert not lab_a.verify().tables[label(world, "C")] and not world.dangling()
+    assert lab_a.refresh().refreshed == 2
+
+    world.take(True, [("D", (0, b, d)) for b in range(2) for d in range(2)])
+    world.take(True, [("C", (3,)), ("B", (0, 1))])
+    repaired = (D.source & "b = 1").repair(dry_run=False)
+    assert repaired.actions[State.VANISHED][0] == 2 and repaired.pulled.pulled == 4
+    assert lab_a.status()[State.VANISHED] == 2 and C.source.repair().actions == {}
+    assert D.source.repair(dry_run=False, vanished="release").actions[State.VANISHED][0] == 2
+    world.check_safety()
+    assert lab_a.status()[State.VANISHED] == 0

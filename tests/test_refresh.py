@@ -17,7 +17,7 @@ from pipelines import declare, flag, granted, helper_rows, linked
 from recorder import Statement
 
 from link import ConfigError, LinkError, PrivilegeError, TransferError
-from link.work import claims, parallel, refresh
+from link.work import claims, parallel, refresher
 
 #: How a part's rows are edited at the source: set of statements by what they do; `{t}` is the master's full name.
 EDITS = {
@@ -486,7 +486,7 @@ def test_interrupted(lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
     Probe = granted(lab, probes(lab))
     Probe.source.pull()
     edit(lab, "UPDATE {t} SET note = 'new'", "UPDATE {t}__site SET label = 'new'")
-    replace, calls = refresh.Refresher._replace, list[Any]()
+    replace, calls = refresher.Refresher._replace, list[Any]()
 
     def interrupted(*args: Any) -> Any:
         deleted = replace(*args)
@@ -496,7 +496,7 @@ def test_interrupted(lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
         return deleted
 
     with monkeypatch.context() as patched:
-        patched.setattr(refresh.Refresher, "_replace", interrupted)
+        patched.setattr(refresher.Refresher, "_replace", interrupted)
         with pytest.raises(KeyboardInterrupt):
             Probe.source.refresh()
     assert "stopped after 5 refreshed entities, which stay so" in caplog.text

@@ -31,7 +31,7 @@ from .errors import (
     UnreachableError,
     UnsupportedServerError,
 )
-from .model.pipelines import PipelineRepair, PipelineResult, PipelineStatus, PipelineVerification
+from .model.pipelines import PipelineRefresh, PipelineRepair, PipelineResult, PipelineStatus, PipelineVerification
 from .model.results import PullResult, RefreshResult, RepairResult, Status, VerifyResult
 from .model.states import State
 from .pipeline import Pipeline
@@ -57,6 +57,7 @@ __all__ = [
     "LoginError",
     "NotFoundError",
     "Pipeline",
+    "PipelineRefresh",
     "PipelineRepair",
     "PipelineResult",
     "PipelineStatus",

@@ -16,15 +16,26 @@ from .config import LocalStore, PipelineSpec, make_pipeline_spec, require_confli
 from .ends.pipeline import Links
 from .errors import ConfigError
 from .model.graph import label
-from .model.pipelines import Flagged, PipelineRepair, PipelineResult, PipelineStatus, PipelineVerification
+from .model.pipelines import (
+    Flagged,
+    PipelineRefresh,
+    PipelineRepair,
+    PipelineResult,
+    PipelineStatus,
+    PipelineVerification,
+)
 from .model.plans import Plan
+from .model.ranges import ALL, union
 from .namespaces import LocalSchema, SourceSchemas, Theirs, require_schema, schemas_to_show
 from .signals import final
+from .view import may_delete
 from .work.deletion import delete_flagged
 from .work.following import Wanted
 from .work.gather import gather
 from .work.plan import Request, make_plan
+from .work.refresh import Share
 from .work.repair import repair_each
+from .work.standing import Wish, refresh_each
 from .work.status import flagged_of_all, status_of_all
 from .work.verify import Look, verify_each
 
@@ -479,9 +490,87 @@ class Pipeline:
 
         def work() -> PipelineRepair:
             ends, title = links.open(links.linked()), f"{links.spec.address.host}: entities by state"
-            return repair_each(ends, self._theirs.graph(), title, dry_run=dry_run, vanished=vanished)
+            about = dict.fromkeys(ends, ALL)
+            return repair_each(ends, self._theirs.graph(), about, title, dry_run=dry_run, vanished=vanished)
 
         with final():
+            return links.operate(work)
+
+    def refresh(
+        self,
+        *selections: Any,
+        dry_run: bool = False,
+        display_progress: bool = False,
+        suppress_errors: bool = False,
+        transfers: int = 8,
+        processes: int = 1,
+        dependents: Literal["report", "delete"] = "report",
+        prompt: bool | None = None,
+    ) -> PipelineRefresh:
+        """Bring shared entities whose content differs up to date with the source, in place, in all tables.
+
+        As :meth:`link.Source.refresh` does, those first to which others refer. What edited rows refer to now is pulled
+        before them, with all that it stands on. Rows that nobody holds are left alone: what was made here is yours.
+
+        Parameters
+        ----------
+        *selections
+            What to refresh, as for :meth:`pull`; everything that is here, unless it is said.
+        dry_run : bool
+            Only find what differs.
+        display_progress : bool
+            Show a progress bar for each table.
+        suppress_errors : bool
+            Go on after an entity that cannot be refreshed, and return its error with the result.
+        transfers : int
+            Copy so many files at once (each worker).
+        processes : int
+            Refresh with so many worker processes.
+        dependents : {'report', 'delete'}
+            What to do about local rows that depend on refreshed entities, and are not of pulled tables.
+        prompt : bool, optional
+            With ``dependents="delete"``: show how many rows of which tables will be deleted, and ask, once for all
+            tables. Default: ``dj.config['safemode']``.
+
+        Returns
+        -------
+        PipelineRefresh
+            The sums, and in ``.tables`` what was done of each; in ``.pulled`` what was pulled before.
+
+        Raises
+        ------
+        TransferError
+            An entity cannot be refreshed; it stays as it was, and what was refreshed stays so.
+        ConflictError
+            What an edited row refers to now is here, not held, and not what the source has.
+        TransactionError
+            Called inside an open local transaction.
+        LinkError
+            The source cannot be reached, a right is missing, tables do not fit.
+        """
+        _require_at_least(transfers=(transfers, 1), processes=(processes, 1))
+        if dependents not in ("report", "delete"):
+            raise ConfigError(f"dependents must be 'report' or 'delete', not {dependents!r}.")
+        links = self._theirs.links
+        with final():
+            chosen_of = (
+                {name: union(some) for name, some in chosen(self._theirs, selections).items()} if selections else {}
+            )
+            asks = host.safemode(links.connect_here()) if prompt is None else prompt
+            share = Share(dry_run, suppress_errors, transfers, delete=dependents == "delete")
+
+            def work() -> PipelineRefresh:
+                ends = links.open(links.linked())
+                about = {name: chosen_of.get(name, ALL) for name in ends if not selections or name in chosen_of}
+                wish = Wish(
+                    about,
+                    share,
+                    may_delete if asks else None,
+                    processes=processes,
+                    display_progress=display_progress,
+                )
+                return refresh_each(ends, self._theirs.graph(), wish)
+
             return links.operate(work)
 
 

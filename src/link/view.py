@@ -15,6 +15,7 @@ from .config import require_conflicts
 from .ends.ends import Ends
 from .ends.implied import implied_by
 from .ends.linking import Link
+from .ends.pipeline import Member
 from .errors import ConfigError, LinkError
 from .host import FreeTable
 from .model.ranges import Selection
@@ -27,7 +28,9 @@ from .work.following import Wanted
 from .work.gather import gather
 from .work.pull import pull
 from .work.refresh import Share, deletable, refresh
-from .work.repair import repair
+from .work.repair import repair, repair_each
+from .work.run import Run
+from .work.standing import Wish, refresh_each
 from .work.status import flagged, status
 from .work.verify import Look, verify
 
@@ -187,8 +190,13 @@ class Source(ReadOnly, FreeTable):
             What was done, or would be; prints as a small table.
         """
         with final():
-            selection = self._selection()
-            return self._link.operate(lambda ends: repair(ends, selection, dry_run=dry_run, vanished=vanished))
+            selection, link = self._selection(), self._link
+            if isinstance(link, Member):
+                about, title = {link.name: selection}, f"{link.spec.class_name}: entities by state"
+                return link.operate_together(
+                    lambda graph, ends: repair_each(ends, graph, about, title, dry_run=dry_run, vanished=vanished)
+                )
+            return link.operate(lambda ends: repair(ends, selection, dry_run=dry_run, vanished=vanished))
 
     def verify(
         self,
@@ -297,11 +305,22 @@ class Source(ReadOnly, FreeTable):
             share = Share(dry_run, suppress_errors, transfers, delete=dependents == "delete")
             asks = host.safemode(self._link.connect_here()) if prompt is None else prompt
 
+            if isinstance(link := self._link, Member):
+                wish = Wish(
+                    {link.name: selection},
+                    share,
+                    may_delete if asks else None,
+                    processes=processes,
+                    display_progress=display_progress,
+                )
+                return link.operate_together(lambda graph, ends: refresh_each(ends, graph, wish))
+
             def work(ends: Ends) -> RefreshResult:
                 agreed = share
                 if share.delete and asks and not dry_run:
-                    entities, counts = deletable(ends, selection)
-                    if counts and not _may_delete(counts):
+                    with Run(ends) as run:
+                        [entities], counts = deletable([(run, selection)])
+                    if counts and not may_delete(counts):
                         return RefreshResult()
                     agreed = replace(share, covered=entities)
                 if processes > 1:
@@ -389,7 +408,8 @@ class Source(ReadOnly, FreeTable):
         return str(cast(Any, super(FreeTable, self)).__repr__())
 
 
-def _may_delete(counts: Mapping[str, int]) -> bool:
+def may_delete(counts: Mapping[str, int]) -> bool:
+    """Show how many rows of which tables are deleted by a refresh, and ask."""
     for name, count in counts.items():
         dj.logger.info(f"{name} ({count} tuples)")
     if host.user_choice("Delete these, and refresh?", default="no") == "yes":

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..model.graph import Edge
 from ..model.ranges import ALL, EVERYTHING, Range, Selection, Sql
-from ..model.states import ABANDON_PULL, PULLING, REFETCH, REHOLD, UNASKED, Transition
+from ..model.states import ABANDON_PULL, ASKED, PULLING, REFETCH, REHOLD, UNASKED, Condition, Transition
 from ..servers.keyed import Keyed, Segment
 from .holds import Holds
 
@@ -111,13 +111,38 @@ class Way(NamedTuple):
         rows, on = self._looked_up
         return f"EXISTS (SELECT 1 FROM {rows} WHERE {self._with_value(on)} AND {condition})"
 
+    def _parents(self, says: Condition | None = None) -> str:
+        """The rows of the parent's helper table that an entity refers to, and that say this, FROM onward."""
+        held = self.parent.dialect.alias("held")
+        same = [f"{a} = {b}" for a, b in zip(self._held, self.columns, strict=True)]
+        said = [self.parent.dialect.unguessed(self.parent.condition(says, held))] if says else []
+        return f"FROM {self.parent.table} {held} WHERE {' AND '.join([*same, *said])}"
+
     @property
     def depends_on_unheld(self) -> str:
         """The condition that an entity refers to one that is not held, or that the source wants deleted."""
-        held = self.parent.dialect.alias("held")
-        same = " AND ".join(f"{a} = {b}" for a, b in zip(self._held, self.columns, strict=True))
-        kept = self.parent.dialect.unguessed(self.parent.condition(UNASKED, held))
-        return self._refers_where(f"NOT EXISTS (SELECT 1 FROM {self.parent.table} {held} WHERE {same} AND {kept})")
+        return self._refers_where(f"NOT EXISTS (SELECT 1 {self._parents(UNASKED)})")
+
+    @property
+    def depends_on_nobodys(self) -> str:
+        """The condition that an entity refers to one that nobody holds."""
+        return self._refers_where(f"NOT EXISTS (SELECT 1 {self._parents()})")
+
+    @property
+    def depends_on_flagged(self) -> str:
+        """The condition that an entity refers to one that the source wants deleted."""
+        return self._refers_where(f"EXISTS (SELECT 1 {self._parents(ASKED)})")
+
+    def referred_by(self, says: Condition, selection: Selection) -> Selection:
+        """Of the parents: what entities of a selection refer to whose helper rows say this."""
+        parents = self.parent.rows.references
+        same = " AND ".join(f"{a} = {b}" for a, b in zip(parents, self.columns, strict=True))
+        condition, _ = self.child.saying(says, selection).condition
+        rows = self.child.table
+        if not self.edge.is_inherited:
+            looked_up, on = self._looked_up
+            rows = f"{looked_up} JOIN {rows} ON {on}"
+        return Selection(f"EXISTS (SELECT 1 FROM {rows} WHERE {self._with_value(same)} AND {condition})")
 
     @property
     def is_needed(self) -> str:

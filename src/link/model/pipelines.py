@@ -15,6 +15,7 @@ from .results import (
     RESTING,
     Dependents,
     PullResult,
+    RefreshResult,
     RepairResult,
     Since,
     Status,
@@ -171,6 +172,8 @@ class PipelineRepair(RepairResult):
         Whether nothing was changed.
     title : str
         What the counts are called.
+    pulled : PipelineResult or None
+        What was copied, or finished, by a pull.
 
     Attributes
     ----------
@@ -180,14 +183,15 @@ class PipelineRepair(RepairResult):
 
     tables: dict[str, RepairResult]
 
-    def __init__(self, tables: Mapping[str, RepairResult], dry_run: bool, title: str) -> None:
+    def __init__(
+        self, tables: Mapping[str, RepairResult], dry_run: bool, title: str, pulled: PipelineResult | None
+    ) -> None:
         actions: dict[State, tuple[int, str]] = {}
         for each in tables.values():
             for state, (number, action) in each.actions.items():
                 actions[state] = actions.get(state, (0, ""))[0] + number, action
-        pulled = {name: each.pulled for name, each in tables.items() if each.pulled}
         before = PipelineStatus({name: each.before for name, each in tables.items()}, title)
-        super().__init__(actions, dry_run, before, PipelineResult(pulled) if pulled else None)
+        super().__init__(actions, dry_run, before, pulled)
         object.__setattr__(self, "tables", dict(tables))
 
     def _lines(self) -> dict[str, str]:
@@ -251,6 +255,61 @@ class Flagged(Mapping[str, list[dict[str, Any]]]):
 
     def _repr_html_(self) -> str:
         return _as_html(self._lines()) if self else "nothing is flagged"
+
+
+class PipelineRefresh(RefreshResult):
+    """What a refresh of a pipeline did: the sums over all tables, and the same of each.
+
+    Parameters
+    ----------
+    tables : mapping of str to RefreshResult
+        What was done of each table.
+    pulled : PipelineResult
+        What was pulled.
+    dependents : Dependents
+        What depends on what was refreshed.
+    seconds : float
+        Wall time.
+    dry_run : bool
+        Whether nothing was refreshed.
+
+    Attributes
+    ----------
+    tables : dict of str to RefreshResult
+        The tables by ``"schema.Class"``. All else are the sums; what names keys names those of all tables, one after
+        the other.
+    pulled : PipelineResult
+        What was pulled before, since edited rows refer to it now.
+    """
+
+    def __init__(
+        self,
+        tables: Mapping[str, RefreshResult],
+        pulled: PipelineResult,
+        dependents: Dependents,
+        seconds: float = 0.0,
+        dry_run: bool = False,
+    ) -> None:
+        super().__init__(seconds=seconds, dry_run=dry_run, dependents=dependents)
+        self.tables, self.pulled = dict(tables), pulled
+        for each in self.tables.values():
+            self.add(each)
+
+    def _lines(self) -> dict[str, str]:
+        """What is printed of each table in which something happened, of all together, and of what was pulled."""
+        told = {
+            name: repr(each)
+            for name, each in self.tables.items()
+            if each.refreshed or each.refused or any(each.skipped.values())
+        }
+        pulled = f"and pulled {self.pulled.pulled:,}, to which edited rows refer now"
+        return {**told, _number(self.tables): super().__repr__(), **({"": pulled} if self.pulled.pulled else {})}
+
+    def __repr__(self) -> str:
+        return _as_text(self._lines())
+
+    def _repr_html_(self) -> str:
+        return _as_html(self._lines())
 
 
 def _has_happened(result: PullResult) -> bool:

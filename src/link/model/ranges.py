@@ -70,3 +70,10 @@ class Selection:
 
 #: No restriction.
 ALL = Selection()
+
+
+def union(selections: Sequence[Selection]) -> Selection:
+    """What one or another of some selections has."""
+    if ALL in selections or len(selections) == 1:
+        return ALL if ALL in selections else selections[0]
+    return Selection(f"({' OR '.join(f'({selection.condition})' for selection in selections)})")

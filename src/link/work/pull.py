@@ -28,7 +28,7 @@ from .adopting import look
 from .claims import Chunks, Claims, Unfinished
 from .comparing import FEW, Comparison
 from .recovery import Recovery
-from .refresh import Refresher
+from .refresher import Refresher
 from .run import Run, persistently
 from .tally import Tally
 from .transfer import Transfer

@@ -9,7 +9,7 @@ from typing import Literal
 
 from ..ends.ends import Ends
 from ..model.graph import Graph, Name, label
-from ..model.pipelines import PipelineRepair
+from ..model.pipelines import PipelineRepair, PipelineResult
 from ..model.ranges import ALL, Key, Selection
 from ..model.results import RepairResult, Status
 from ..model.schema import tier
@@ -22,7 +22,7 @@ from .pull import pull
 from .recovery import Recovery
 from .retry import patiently
 from .run import Run, Runs
-from .status import count, count_each
+from .status import count
 
 logger = logging.getLogger("link")
 
@@ -65,30 +65,46 @@ def repair(
 def repair_each(
     ends: Mapping[Name, Ends],
     graph: Graph,
+    about: Mapping[Name, Selection],
     title: str,
     *,
     dry_run: bool = True,
     vanished: Literal["refetch", "release"] = "refetch",
 ) -> PipelineRepair:
-    """Bring every entity of several tables to rest, parents first; see :meth:`link.Pipeline.repair`."""
-    if not ends:
-        return PipelineRepair({}, dry_run, title)
+    """Bring to rest every entity that is selected of several tables, and what it stands on.
+
+    Parameters
+    ----------
+    ends : mapping
+        Both ends of all groups that are repaired, and of all that these stand on, parents first.
+    graph : Graph
+        The source's groups, without the foreign keys that are not followed.
+    about : mapping
+        What is selected of which groups.
+    title : str
+        What the counts are called.
+    dry_run, vanished
+        As for :meth:`link.Source.repair`.
+    """
+    if not about:
+        return PipelineRepair({}, dry_run, title, None)
     if not dry_run:
         for each in ends.values():
             each.require_no_transaction("repair of")
             each.require_home("repair of")
     with Runs(ends) as runs:
-        counted = dict(zip(ends, count_each(list(runs.runs.values()), deep=True), strict=True))
-        actions = {name: _actions(runs[name], counted[name], vanished) for name in ends}
+        counted = {name: count(runs[name], selection, deep=True) for name, selection in about.items()}
+        actions = {name: _actions(runs[name], counted[name], vanished) for name in about}
         copies = any(_copies(some, vanished) for some in actions.values())
         if not dry_run:
             for each in ends.values() if copies else ():
                 each.require_fit()
-            _mend(runs, vanished)
+            _mend(runs, about, vanished)
     # What is held now and not finished is followed upward, copied from above, and finished by a pull of nothing new.
-    pulled = gather(ends, Wanted(graph, {}, "keep"), [runs.number]) if copies and not dry_run else {}
-    found = {n: RepairResult(actions[n], dry_run, counted[n], pulled.get(n)) for n in ends}
-    return PipelineRepair({label(n): each for n, each in found.items()}, dry_run, title)
+    pulled = gather(ends, Wanted(graph, {}, "keep"), [runs.number]) if copies and not dry_run else None
+    brought = {label(name): result for name, result in (pulled or {}).items()}
+    found = {label(n): RepairResult(actions[n], dry_run, counted[n], brought.get(label(n))) for n in about}
+    return PipelineRepair(found, dry_run, title, PipelineResult(brought) if brought else None)
 
 
 def _actions(run: Run, before: Status, vanished: str) -> dict[State, tuple[int, str]]:
@@ -106,19 +122,21 @@ def _copies(actions: Mapping[State, tuple[int, str]], vanished: str) -> bool:
     return bool(actions.keys() - {State.RECEIVED_DELETE, State.ACTIVATED_DELETE, *released})
 
 
-def _mend(runs: Runs, vanished: str) -> None:
+def _mend(runs: Runs, about: Mapping[Name, Selection], vanished: str) -> None:
     """Take in hand what is to be copied, and let go of the rest: what stands on others first."""
     recoveries = {name: Recovery(run) for name, run in reversed(runs.runs.items())}
     for recovery in recoveries.values():
         recovery.recover()
-    for recovery in recoveries.values():
+    for name, recovery in recoveries.items():
+        if name not in about:
+            continue
+        run, selection = recovery.run, about[name]
         if vanished == "release":
-            _let_go(recovery, ALL)
+            _let_go(recovery, selection)
         else:
-            run = recovery.run
-            run.apply(REHOLD, run.holds.saying(UNFLAGGED).keys(run.home))
-            run.apply(REFETCH, recovery.both.vanished())
-        _hold_unheld(recovery.run, ALL)
+            run.apply(REHOLD, run.holds.saying(UNFLAGGED, selection).keys(run.home))
+            run.apply(REFETCH, recovery.both.vanished(selection))
+        _hold_unheld(run, selection)
 
 
 def _let_go(recovery: Recovery, selection: Selection) -> None:

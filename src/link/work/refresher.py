@@ -1,0 +1,393 @@
+"""How entities that differ are brought to the source's content, one batch after the other:
+
+1. local: an advisory lock, so that no two refreshes of a table put older content over newer
+2. source: read master and parts in one snapshot, as a pull does, into temporary tables here; files are copied
+3. local: one transaction: lock the master rows, remove part rows that have gone, change what differs, add what is new
+4. source: the helper rows note the time
+
+What was computed from the older content is deleted in that same transaction, if it is to be: at no moment it stands
+beside the newer one, and of an entity that is refused it stays.
+
+Between any two statements the process may be killed: each entity is what it was, or what the source has, and the next
+refresh goes on.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import functools
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from ..ends.edits import noted
+from ..errors import LinkError, PrivilegeError, TransferError
+from ..files.copies import CHUNK_FILE_BYTES, CHUNK_FILES, Batch, Files
+from ..files.objects import ObjectError
+from ..holds.closure import Way
+from ..model.graph import label
+from ..model.mapping import TablePair
+from ..model.ranges import Key, Range, Rows, Sql
+from ..model.results import RefreshResult
+from ..model.schema import Table
+from ..model.states import SHARED
+from ..servers.keyed import Keyed, Segment, batches
+from ..servers.session import Block, Form, lock_number
+from ..servers.staging import Staging
+from ..signals import BusyError, OrphanError, RowError
+from .claims import CHUNK_BYTES, Pace
+from .comparing import OTHERWISE, Comparison
+from .dependents import Descent
+from .reader import Pipe
+from .retry import patiently
+from .run import Run
+
+logger = logging.getLogger("link")
+
+#: Why what an entity refers to is not here.
+FLAGGED, NOT_HELD = "the source wants that row deleted", "that row cannot be had, or stands on one that cannot be"
+
+
+class _Staged(NamedTuple):
+    """Entities that are staged: their keys; the rows of the source by which they are told; what says of their holds
+    whether they are the same; and their files."""
+
+    keys: Sequence[Key]
+    rows: Rows
+    mark: tuple[int, int]
+    files: Batch
+
+
+class Refresher:
+    """Refreshes entities of which it is known that they differ, as many at a time as the rows' size allows.
+
+    Parameters
+    ----------
+    run : Run
+        Whose sessions are used.
+    files : Files
+        Copies the files that rows name.
+    result : RefreshResult
+        Where to count.
+    descent : Descent, optional
+        By which dependent rows are deleted, if they are to be.
+    ways : sequence of Way, optional
+        The foreign keys by which entities stand on those of other groups.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        files: Files,
+        result: RefreshResult,
+        descent: Descent | None = None,
+        ways: Sequence[Way] = (),
+    ) -> None:
+        self.run = run
+        self.ways = ways
+        self.files = files
+        self.result = result
+        self.descent = descent
+        local = run.ends.local
+        language = local.dialect.language_from(run.ends.source.dialect)
+        self.form = Form(language, run.local.block_bytes, local.dialect.exact_json)
+        self.pairs = run.mapping.tables
+        self.stagings = [Staging(local.definitions, pair.here, n) for n, pair in enumerate(self.pairs)]
+        self.both = Comparison(run)
+        self.pace = Pace()
+        master = run.mapping.local.master
+        self._lock = lock_number(master.schema, master.name), 0
+        # Whether others have just been busy with the same rows: some may be gone here.
+        self._is_beside_others = False
+
+    @functools.cached_property
+    def _noted(self) -> list[tuple[Keyed, str]]:
+        """What tells which entities were edited here."""
+        catalogue = self.run.ends.local.catalogue_type(self.run.local)
+        return noted(catalogue, [pair.here for pair in self.pairs])
+
+    def foresee(self, keys: Sequence[Key], whole: Range | None = None) -> None:
+        """Count what would be refreshed, and tell which of them were edited here as far as that is noted."""
+        edited: set[Key] = set()
+        for rows, condition in self._noted if keys else ():
+            edited |= rows.existing(self.run.local, keys, condition)
+        self.result.edited_here += map(self.run.as_dict, sorted(edited))
+        self.count(keys)
+
+    def count(self, keys: Sequence[Key]) -> None:
+        """Entities that are refreshed, or would be."""
+        self.result.refreshed += len(keys)
+        self.result.entities += keys
+        self.result.keys += map(self.run.as_dict, keys)
+
+    def refresh(self, suppress_errors: bool, keys: Sequence[Key], whole: Range | None = None) -> None:
+        """Refresh entities, batch by batch; where they are all that is shared in a range, in the source's order.
+
+        Raises
+        ------
+        TransferError
+            One is refused, and that is not to be suppressed. The batches before, and the rest of its own, stay.
+        """
+        while keys:
+            batch = next(batches(keys[: self.pace.rows]))
+            keys, within = keys[len(batch) :], None
+            if whole:
+                within = Range(whole.after, batch[-1] if keys else whole.upto)
+                whole = Range(batch[-1], whole.upto)
+            failed = self._refresh(batch, within=within)
+            again = len(batch)
+            # What one of them has given up another may take by now.
+            while failed and len(failed) < again:
+                again = len(failed)
+                failed = self._refresh(list(failed))
+            for key, error in self._explained(failed).items():
+                self.result.refused.append(
+                    self.run.refused(
+                        key,
+                        error,
+                        state=", as it is at the source now",
+                        so="It is held, and as it was here, with all its rows.",
+                        suppressed="refreshes",
+                    )
+                )
+            if failed and not suppress_errors:
+                raise self.result.refused[-len(failed)][1]
+
+    def _explained(self, failed: Mapping[Key, RowError]) -> dict[Key, RowError]:
+        """The reasons of refusals; where what an entity refers to now is not here, why it is not."""
+        reasons = dict(failed)
+        for way in self.ways:
+            orphans = [key for key, error in failed.items() if isinstance(error, OrphanError)]
+            for condition, why in ((way.depends_on_unheld, NOT_HELD), (way.depends_on_flagged, FLAGGED)):
+                for key in self.run.holds.helper.existing(self.run.home, orphans, condition):
+                    reasons[key] = OrphanError(f"{label(way.edge.parent)}, to which it refers now: {why}")
+        return reasons
+
+    def _refresh(
+        self, keys: Sequence[Key], known: Batch | None = None, within: Range | None = None
+    ) -> dict[Key, RowError]:
+        """Refresh entities together, or where some are refused by halves; those that are, with the reasons."""
+        if not keys:
+            return {}
+        try:
+            batch, failed = patiently(lambda: self._bring(keys, known, within))
+        except RowError as error:
+            if len(keys) == 1:
+                return self._refresh_otherwise(keys[0], error)
+            logger.debug("%s: a batch goes by halves: %s", self.run.name, error.what)
+            middle = len(keys) // 2
+            return {**self._refresh(keys[:middle], known), **self._refresh(keys[middle:], known)}
+        if failed:
+            return {**failed, **self._refresh([key for key in keys if key not in failed], batch)}
+        return {}
+
+    def _refresh_otherwise(self, key: Key, error: RowError) -> dict[Key, RowError]:
+        """Refresh an entity of whose parts one may refer to what another only gets, and no more to what it loses."""
+        own = {staging.table.name for staging in self.stagings[1:]}
+        keys = (key for staging in self.stagings[1:] for key in staging.table.foreign_keys)
+        if any(fk.schema == self.stagings[0].table.schema and fk.table in own for fk in keys):
+            with contextlib.suppress(RowError):
+                _, failed = patiently(lambda: self._bring([key], None, None, gone_last=True))
+                return dict(failed)
+        return {key: error}
+
+    def _bring(
+        self, keys: Sequence[Key], known: Batch | None, within: Range | None, *, gone_last: bool = False
+    ) -> tuple[Batch, dict[Key, ObjectError]]:
+        """Refresh entities together, unless a file cannot be had of some; their files, and those that fail.
+
+        Entities that are not shared any more are left alone.
+        """
+        local = self.run.local
+        local.lock(self._lock, wait=True)
+        try:
+            if self._is_beside_others:
+                keys, within, self._is_beside_others = sorted(self.both.present(keys)), None, False
+            staged = self._stage(keys, known, within)
+            batch, shared = staged.files, staged.keys
+            failed = batch.wait()
+            if not failed:
+                tables = {staging.table.name: staging.staged for staging in self.stagings}
+                batch.rewrite(local, lambda here: tables[here.name])
+                with local.transaction():
+                    deleted = self._replace(staged, gone_last)
+                self.count(shared)
+                self.result.deleted.update({n: self.result.deleted.get(n, 0) + k for n, k in deleted.items()})
+        except LinkError as error:
+            self._is_beside_others = isinstance(error, BusyError)
+            with contextlib.suppress(LinkError):
+                local.unlock(self._lock)
+            raise
+        local.unlock(self._lock)
+        if not failed:
+            patiently(lambda: self.run.holds.note_refreshed(self.run.home, shared))
+        return batch, failed
+
+    # what the source has, beside the local tables
+
+    def _stage(self, keys: Sequence[Key], known: Batch | None, within: Range | None) -> _Staged:
+        """Read entities into the temporary tables, those that are shared."""
+        run, home = self.run, self.run.home
+        with home.transaction(snapshot=True):
+            shared, rows = keys, keys if within is None or not self._is_whole(within, len(keys)) else within
+            mark = run.holds.fingerprint(home, rows, SHARED)
+            if mark[0] != len(keys):
+                rows = shared = sorted(run.holds.existing(home, keys, SHARED))
+                mark = run.holds.fingerprint(home, rows, SHARED)
+            if not shared:
+                return _Staged(shared, rows, mark, Batch())
+            batch = self.files.begin(home, lambda there: self._rows_of(there, rows), True, known)
+            size = self._read(rows, len(shared))
+            # Of the table that it is held in, and of no other that has taken its name.
+            run.ends.require_held(home)
+            if not run.mapping.exact:
+                staged = [TablePair(p.there, s.staged) for p, s in zip(self.pairs, self.stagings, strict=True)]
+                if self.both.differing_staged(staged, shared):
+                    raise RowError(OTHERWISE)
+        bounds = [(CHUNK_BYTES, size), (CHUNK_FILES, batch.count), (CHUNK_FILE_BYTES, batch.size)]
+        self.pace.adapt(len(shared), bounds)
+        return _Staged(shared, rows, mark, batch)
+
+    def _is_whole(self, within: Range, number: int) -> bool:
+        """Whether the source has so many rows in a range, and no more."""
+        return Segment(self.run.holds.rows, within).count(self.run.home) == number
+
+    def _rows_of(self, there: Table, rows: Rows) -> Sql:
+        """FROM onward: the rows of some entities at the source."""
+        keyed = Keyed(self.run.home.dialect, there)
+        if not isinstance(rows, Range):
+            return keyed.rows_of(rows)
+        condition, args = keyed.within(rows)
+        return f"FROM {keyed.name} WHERE {condition}", args
+
+    def _read(self, rows: Rows, entities: int) -> int:
+        """Load the source's rows of some entities into the temporary tables; how many bytes they have."""
+        sources = [self._rows_of(pair.there, rows) for pair in self.pairs]
+        numbers, size = [entities, *self._count(sources[1:])], 0
+        for pair, staging, some, number in zip(self.pairs, self.stagings, sources, numbers, strict=True):
+            self._create(staging)
+            loaded, length = self._transfer(pair.there, staging.staged, some)
+            size += length
+            if loaded != number and pair is self.pairs[0] and self._count([some]) == [loaded]:
+                raise RowError("the source has no such row any more, though it is held")
+            if loaded != number:
+                raise TransferError(
+                    f"{loaded} of {number} rows of {pair.there.schema}.{pair.there.name} came; nothing was changed.",
+                    "Something in between, or a limit at the source, cuts what is read.",
+                )
+        return size
+
+    def _count(self, rows: Sequence[Sql]) -> list[int]:
+        """How many rows of each of some tables are to come, as the source counts them."""
+        if not rows:
+            return []
+        counting = ", ".join(f"(SELECT COUNT(*) {sql})" for sql, _ in rows)
+        numbers = self.run.home.query(f"SELECT {counting}", [arg for _, args in rows for arg in args])[0]
+        return list(map(int, numbers))
+
+    def _create(self, staging: Staging) -> None:
+        try:
+            for statement in staging.creation:
+                self.run.local.execute(statement)
+        except PrivilegeError as error:
+            raise PrivilegeError(
+                f"A refresh of {self.run.name} makes temporary tables beside the local ones: {error.what}",
+                self.run.ends.local.grant_temporary_hint(staging.table.schema),
+            ) from error
+
+    def _transfer(self, there: Table, staged: Table, rows: Sql) -> tuple[int, int]:
+        """Read rows in a thread, and load them; how many rows and bytes."""
+        home, shut, sizes = self.run.home, threading.Event(), list[int]()
+        pipe = Pipe(shut)
+
+        def emit(block: Block) -> None:
+            sizes.append(len(block.data))
+            pipe.put(block)
+
+        def read() -> None:
+            try:
+                home.stream(there, rows, self.form, emit)
+                pipe.put(None)
+            except BaseException as error:
+                if not shut.is_set():
+                    pipe.put(error)
+
+        def blocks() -> Iterator[Block]:
+            while block := pipe.get():
+                yield block
+
+        incoming = blocks()
+        with ThreadPoolExecutor(1, "link-reader") as pool:
+            pool.submit(read)
+            try:
+                return self.run.local.load(staged, incoming, self.form), sum(sizes)
+            except LinkError:
+                collections.deque(incoming, 0)  # the session at the source goes on
+                raise
+            except BaseException:
+                shut.set()
+                home.cancel()
+                raise
+
+    # into the local tables
+
+    def _replace(self, staged: _Staged, gone_last: bool) -> dict[str, int]:
+        """Within a transaction: let the local rows be what is staged of them; which dependent rows were deleted.
+
+        Rows that have gone are removed first, for unique values may be others' now; or last, for others may refer to
+        them still.
+
+        Raises
+        ------
+        BusyError
+            Some were deleted, or deleted and pulled anew, or flagged since they were read.
+        """
+        run, local = self.run, self.run.local
+        if not staged.keys:
+            return {}
+        master, *parts = self.stagings
+        if parts or self.descent is not None:
+            self._require(int(local.query(master.locking)[0][0]) == len(staged.keys))
+        deleted = self._delete_dependents(staged.keys)
+        if not gone_last:
+            self._remove(parts, master)
+        for staging in self.stagings:
+            if staging.update:
+                local.execute(staging.update)
+            if staging is not master:
+                local.execute(staging.insertion)
+        if gone_last:
+            self._remove(parts, master)
+        # Now that all of it is locked.
+        self._require(run.holds.fingerprint(run.home, staged.rows, SHARED) == staged.mark)
+        return deleted
+
+    def _remove(self, parts: Sequence[Staging], master: Staging) -> None:
+        """Remove the part rows that have gone."""
+        local = self.run.local
+        for part in reversed(parts):
+            try:
+                local.execute(part.removal(master))
+            except RowError as error:
+                raise RowError(
+                    f"rows of {part.table.schema}.{part.table.name} are gone there, and rows here refer to them: "
+                    f"{error.what}"
+                ) from error
+
+    def _require(self, undisturbed: bool) -> None:
+        if not undisturbed:
+            raise BusyError(f"{self.run.name}: rows were deleted, or flagged, while they were refreshed.", "Try again.")
+
+    def _delete_dependents(self, keys: Sequence[Key]) -> dict[str, int]:
+        """Delete what depends on entities and can be made anew; how many rows of which tables."""
+        if self.descent is None:
+            return {}
+        self.descent.find(keys)
+        if spared := self.descent.spare():
+            logger.info(
+                "%s: %d dependent rows stay: rows refer to them that cannot be made anew", self.run.name, spared
+            )
+        return self.descent.delete()
