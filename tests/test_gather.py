@@ -108,6 +108,7 @@ def test_several_processes_copy_what_is_held(servers: diamond.Servers) -> None:
     many: diamond.Entities = {("A", (n,)): Entity((f"a {n}",)) for n in range(4, 3000)}
     many |= {("B", (n, 0)): Entity(("b",), frozenset({(0, n)})) for n in range(4, 3000)}
     servers.put(False, many)
+    servers.lab_a.pull(some(servers, "a = 99"))
     source = servers.lab_a.source[servers.theirs["first"]]
     result = servers.lab_a.pull(source.B & "a >= 4", processes=2)
     assert (result.pulled, result.part_rows) == (2 * 2996, 2996)
