@@ -288,7 +288,7 @@ class Linked:
 
     def connect(self, trap: Trap) -> None:
         """Give this process connections of its own, through relays where they are to be cut."""
-        link = self.session._links if self.name == "lab_a" else self.session._link
+        link = self.session._theirs.links if self.name == "lab_a" else self.session._link
         connections = [link.connect_source().connection, self.local.connection]
         for connection in connections:
             # Kept: the driver would say goodbye on the parent's session.

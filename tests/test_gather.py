@@ -115,3 +115,14 @@ def test_several_processes_copy_what_is_held(servers: diamond.Servers) -> None:
     assert servers.local_entities() == many
     servers.check_safety()
     assert {tuple(row) for row in servers.helper_rows().values()} == {("NONE", "FALSE", "FALSE")}
+
+
+def test_below_a_flagged_entity_nothing_is_pulled_whatever_is_here_in_between(servers: diamond.Servers) -> None:
+    entities = diamond.made()
+    servers.lab_a.pull(servers.lab_a.source[servers.theirs["first"]].B & "a = 1")
+    servers.flag(("A", (1,)))
+    result = servers.lab_a.pull(some(servers))
+    chosen = only_d(set(entities)) - below("A", (1,))
+    assert result.skipped["an ancestor is flagged"] == len(only_d(below("A", (1,))))
+    there = {("A", (1,)), ("A", (2,)), ("B", (1, 0)), ("B", (1, 1))}
+    assert servers.local_names() == diamond.ancestors(entities, chosen) | there == set(servers.helper_rows())

@@ -215,7 +215,7 @@ def following(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]
             f"hold what is referred to: {way.edge.place[4:]}",
             way.claiming(Range((1, "a")[: len(way.child.rows.key)])),
         )
-        yield "let go of what depends on what is not held", letting_go(way.child, [way])
+        yield "let go of what depends on what is not held", letting_go(way.child, [way.depends_on_unheld])
         yield "take in hand again what is needed", wanted_again(way.parent, [way], REFETCH).selecting("COUNT(*)")
     parent = next(way.parent for way in ways if way.edge.parent[1] == tables.master.name)
     down = [way for way in ways if way.parent is parent]

@@ -885,7 +885,7 @@ DELETE
     FROM `held`.`rate_outbound`
     WHERE `held`.`rate_outbound`.process = 'PULL' AND `held`.`rate_outbound`._worker = 4711 AND `held`.`rate_outbound`.is_flagged = 'FALSE' AND (NOT EXISTS (SELECT 1
     FROM `held`.`unit_outbound` `~held`
-    WHERE `~held`.`n` = `held`.`rate_outbound`.`n` AND `~held`.`name` = `held`.`rate_outbound`.`name` AND `~held`.is_flagged = 'FALSE'));
+    WHERE `~held`.`n` = `held`.`rate_outbound`.`n` AND `~held`.`name` = `held`.`rate_outbound`.`name`));
 
 -- take in hand again what is needed
 SELECT COUNT(*)
@@ -914,7 +914,7 @@ DELETE
     WHERE `lab`.`__rate__beside`.`n` = `held`.`rate_outbound`.`n` AND `lab`.`__rate__beside`.`name` = `held`.`rate_outbound`.`name` AND `lab`.`__rate__beside`.`bin` = `held`.`rate_outbound`.`bin` AND `lab`.`__rate__beside`.`of_n` IS NOT NULL AND `lab`.`__rate__beside`.`of_name` IS NOT NULL
     AND NOT EXISTS (SELECT 1
     FROM `held`.`unit_outbound` `~held`
-    WHERE `~held`.`n` = `lab`.`__rate__beside`.`of_n` AND `~held`.`name` = `lab`.`__rate__beside`.`of_name` AND `~held`.is_flagged = 'FALSE')));
+    WHERE `~held`.`n` = `lab`.`__rate__beside`.`of_n` AND `~held`.`name` = `lab`.`__rate__beside`.`of_name`)));
 
 -- take in hand again what is needed
 SELECT COUNT(*)
@@ -943,7 +943,7 @@ DELETE
     WHERE `lab`.`note`.`n` = `held`.`note_outbound`.`n` AND `lab`.`note`.`spike` IS NOT NULL
     AND NOT EXISTS (SELECT 1
     FROM `held`.`unit_outbound` `~held`
-    WHERE `~held`.`n` = `lab`.`#unit__spike`.`n` AND `~held`.`name` = `lab`.`#unit__spike`.`name` AND `~held`.is_flagged = 'FALSE')));
+    WHERE `~held`.`n` = `lab`.`#unit__spike`.`n` AND `~held`.`name` = `lab`.`#unit__spike`.`name`)));
 
 -- take in hand again what is needed
 SELECT COUNT(*)

@@ -120,11 +120,6 @@ class Way(NamedTuple):
 
     @property
     def depends_on_unheld(self) -> str:
-        """The condition that an entity refers to one that is not held, or that the source wants deleted."""
-        return self._refers_where(f"NOT EXISTS (SELECT 1 {self._parents(UNASKED)})")
-
-    @property
-    def depends_on_nobodys(self) -> str:
         """The condition that an entity refers to one that nobody holds."""
         return self._refers_where(f"NOT EXISTS (SELECT 1 {self._parents()})")
 
@@ -158,10 +153,9 @@ class Way(NamedTuple):
         return f"EXISTS (SELECT 1 FROM {self._joined} WHERE {self._with_value(same)} AND {condition})"
 
 
-def letting_go(child: Holds, ways: Sequence[Way]) -> Sql:
-    """DELETE: let go of what the run has in hand and what depends on something that is not held, or to be deleted."""
-    depends = " OR ".join(f"({way.depends_on_unheld})" for way in ways)
-    return _abandoning(child, depends)
+def letting_go(child: Holds, conditions: Sequence[str]) -> Sql:
+    """DELETE: let go of what the run has in hand and for which one of some conditions is true."""
+    return _abandoning(child, f"({' OR '.join(conditions)})")
 
 
 def pruning(parent: Holds, ways: Sequence[Way], selections: Sequence[Selection]) -> Sql:

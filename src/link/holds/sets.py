@@ -216,10 +216,12 @@ class Sets:
             same = equal([f"{helper}.{self.dialect.quote(column.name)}" for column in holds.helper.key], key)
             where = f"{same} AND {holds.condition(ASKED, helper)}"
             found.append(f"EXISTS (SELECT {self.dialect.by_index}1 FROM {holds.table} {helper} WHERE {where})")
-        for edge in self.up(name):
-            if edge.parent in self.below_flagged:
-                found += self._refers_where(edge, key, in_scope, self.flagged_where)
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys([*found, *self.below_flagged_where(name, key, in_scope)]))
+
+    def below_flagged_where(self, name: Name, key: Sequence[str], in_scope: bool = False) -> list[str]:
+        """Conditions, any of which is true where the entity of a key stands on one that is to be deleted."""
+        edges = (edge for edge in self.up(name) if edge.parent in self.below_flagged)
+        return [where for edge in edges for where in self._refers_where(edge, key, in_scope, self.flagged_where)]
 
     def _refers_where(
         self, edge: Edge, key: Sequence[str], in_scope: bool, is_meant: Callable[[Name, Sequence[str]], list[str]]

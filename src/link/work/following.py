@@ -13,6 +13,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from ..holds.closure import Way, letting_go, pruning, wanted_again
+from ..holds.sets import Sets
 from ..model.graph import Graph, Name
 from ..model.ranges import ALL, EVERYTHING, Key, Range, Selection, Sql
 from ..model.states import ABANDON_PULL, ASKED, HELD, PULLING, REFETCH, REHOLD, UNFLAGGED, Condition, Count
@@ -163,7 +164,7 @@ class Following:
                 self.in_hand[name] += self._claim(name, selection)
             self._follow(name)
         # What had been in hand before is met again, among what nobody holds.
-        self.let_go_below({n for n in self.names if self._says(n, ASKED)}, ANCESTOR_FLAGGED, counted=fresh)
+        self._let_go_below_flagged(counted=fresh)
 
     def _says(self, name: Name, says: Condition) -> bool:
         return any(count.row.says(says) for count in self.counts[name])
@@ -247,17 +248,35 @@ class Following:
 
     # what cannot be had
 
-    def let_go_below(self, above: Iterable[Name], why: str = ANCESTOR_LEFT_OUT, *, counted: bool = True) -> None:
-        """Let go of what depends on what some groups do not hold, or shall delete; then of what nothing needs."""
+    def _let_go_below_flagged(self, counted: bool) -> None:
+        """Let go of what stands on something that the source wants deleted, be that here already what is between."""
+        flagged = {n: self.runs[n].holds for n in self.names if self._says(n, ASKED)}
+        dialect = self.runs[self.names[0]].ends.source.dialect
+        sets = Sets(dialect, self.wanted.graph, dict.fromkeys(self.names, ()), flagged=flagged)
+        for name in self.names if flagged else ():
+            if conditions := sets.below_flagged_where(name, self.runs[name].holds.helper.references):
+                self._let_go(name, conditions, ANCESTOR_FLAGGED, counted)
+        if flagged:
+            self._prune()
+
+    def let_go_below(self, above: Iterable[Name]) -> None:
+        """Let go of what refers to what some groups do not hold; then of what nothing needs."""
         left_out = set(above)
-        if not left_out:
-            return
-        for name in self.names:
-            ways = [way for way in self.up(name) if way.edge.parent in left_out]
-            if ways and (number := self._execute(letting_go(self.runs[name].holds, ways))):
+        for name in self.names if left_out else ():
+            unheld = [way.depends_on_unheld for way in self.up(name) if way.edge.parent in left_out]
+            if unheld and self._let_go(name, unheld, ANCESTOR_LEFT_OUT, True):
                 left_out.add(name)
-                self.in_hand[name] -= number
-                self.tallies[name].skip(why, number if counted else 0)
+        if left_out:
+            self._prune()
+
+    def _let_go(self, name: Name, conditions: Sequence[str], why: str, counted: bool) -> int:
+        number = self._execute(letting_go(self.runs[name].holds, conditions))
+        self.in_hand[name] -= number
+        # What was not selected is not missed.
+        self.tallies[name].skip(why, number if counted and name in self.wanted.selected else 0)
+        return number
+
+    def _prune(self) -> None:
         for name in reversed(self.names):
             if ways := self.down(name):
                 selected = self.wanted.selected.get(name, ())

@@ -35,10 +35,9 @@ from ..model.ranges import Chunk, Range, Selection
 from ..model.results import PullResult
 from ..model.states import PULLING, UNFINISHED, Count
 from ..servers.keyed import Segment
-from ..servers.session import Session
 from ..signals import BusyError, OrphanError
 from . import parallel
-from .claims import CalledOffError, Held
+from .claims import Held
 from .following import Following, Wanted
 from .pull import count_held, replace_outdated
 from .recovery import Recovery
@@ -52,6 +51,8 @@ logger = logging.getLogger("link")
 TRIES = 10
 #: After so many it is not taken away, but not what is referred to here: another spelling of a key, for one.
 FOUNDED = 3
+#: Seconds between looks whether others are done.
+PAUSE = 0.5
 #: Groups that are copied at once, each over sessions of its own.
 AT_ONCE = 4
 
@@ -120,6 +121,7 @@ class _Gathering:
         #: Set when copies are to end.
         self.over = threading.Event()
         self._lost: dict[Name, tuple[int, int]] = {}
+        self._told = set[Name]()
 
     def _recover(self, name: Name, said: list[Count], counted: set[Name]) -> list[Count]:
         counts = self.recoveries[name].recover_from(said)
@@ -162,7 +164,9 @@ class _Gathering:
     def _copy_by_turns(self, left: Mapping[Name, int], bar: tqdm[NoReturn], resumed: bool, busy: set[Name]) -> None:
         """Copy one group after the other, each by several processes; no thread is at work when they are begun."""
         for name in (name for name in self.following.names if name in left):
-            self._copy_group(name, bar, resumed, busy)
+            while self._must_wait(name, busy):
+                time.sleep(PAUSE)
+            self._copy_group(name, bar, resumed)
             if self._has_lost(name):
                 self.following.let_go_below([name])
 
@@ -173,8 +177,11 @@ class _Gathering:
             try:
                 while left:
                     for name in [n for n in left if n not in under_way.values() and not self._stands_on(n, left)]:
-                        under_way[pool.submit(self._copy_group, name, bar, resumed, busy)] = name
-                    for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                        if not self._must_wait(name, busy):
+                            under_way[pool.submit(self._copy_group, name, bar, resumed)] = name
+                    if not under_way:
+                        time.sleep(PAUSE)
+                    for future in wait(under_way, PAUSE if busy else None, FIRST_COMPLETED).done:
                         name = under_way.pop(future)
                         future.result()
                         del left[name]
@@ -189,13 +196,11 @@ class _Gathering:
         """Whether a group refers to one of others, itself or by groups between."""
         return bool((self.wanted.graph.ancestors([name]) - {name}) & set(others))
 
-    def _copy_group(self, name: Name, bar: tqdm[NoReturn], resumed: bool, busy: set[Name]) -> None:
+    def _copy_group(self, name: Name, bar: tqdm[NoReturn], resumed: bool) -> None:
         run, tally, wanted = self.runs[name], self.tallies[name], self.wanted
         source, local = run.ends.source, run.ends.local
         run = run.beside(run.open(source), run.open(local))
         bar.set_description(label(name))
-        if busy:
-            self._await_others(name, run.home, busy)
         number = self.following.in_hand[name]
         self.following.in_hand[name] = 0
         if wanted.workers > 1 and number > 2 * parallel.FEWEST:
@@ -229,25 +234,25 @@ class _Gathering:
         found = in_other_hands(self.runs.home, [run.holds for run in runs.values()])
         return {name for name, busy in zip(runs, found, strict=True) if busy}
 
-    def _await_others(self, name: Name, home: Session, busy: set[Name]) -> None:
-        """Wait until what other runs have in hand of what a group refers to is here.
+    def _must_wait(self, name: Name, busy: set[Name]) -> bool:
+        """Whether other runs have in hand what a group refers to: it comes to be here.
 
         Raises
         ------
         OrphanError
             A run that had some in hand is dead: it is taken over.
         """
-        told = False
+        home = self.runs.home
         for way in (way for way in self.following.up(name) if way.edge.parent in busy):
-            others = way.parent.others(UNFINISHED).where(way.is_wanted)
-            while others.key_at(home, 0) is not None:
-                if not way.parent.living(home, way.parent.survey(home)):
-                    raise OrphanError(f"A run that pulled {label(way.edge.parent)} has ended")
-                if not told:
-                    logger.info("%s: waiting for another pull of %s", label(name), label(way.edge.parent))
-                    told = True
-                if self.over.wait(0.5):
-                    raise CalledOffError("A copy was called off.")
+            if way.parent.others(UNFINISHED).where(way.is_wanted).key_at(home, 0) is None:
+                continue
+            if not way.parent.living(home, way.parent.survey(home)):
+                raise OrphanError(f"A run that pulled {label(way.edge.parent)} has ended")
+            if name not in self._told:
+                logger.info("%s: waiting for another pull of %s", label(name), label(way.edge.parent))
+            self._told.add(name)
+            return True
+        return False
 
     # when it fails
 

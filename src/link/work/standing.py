@@ -119,7 +119,7 @@ class _Refreshing:
             for name, selection in left.items():
                 shared = runs[name].holds.saying(SHARED, selection)
                 for way in self._ways(name):
-                    if not unless_held or shared.where(way.depends_on_nobodys).key_at(runs.home, 0) is not None:
+                    if not unless_held or shared.where(way.depends_on_unheld).key_at(runs.home, 0) is not None:
                         wanted.setdefault(way.edge.parent, []).append(way.referred_by(SHARED, selection))
         if not wanted:
             return
