@@ -11,6 +11,7 @@ import labs
 import pytest
 from lab import Lab
 from linking import contents
+from proxy import Proxy
 
 from link import (
     ConfigError,
@@ -192,3 +193,34 @@ def test_what_the_administrator_has_to_grant(lab: Lab) -> None:
         lab.source_server.sql(statement.rstrip(";"))
     assert plan.pull().tables[f"{lab.prefix}_subject.Subject"].pulled == 3
     assert lab_a.grants(lab_a.plan(lab_a.source[f"{lab.prefix}_subject"].Subject & "subject < 3")) == ""
+
+
+def test_a_wire_that_breaks(lab: Lab) -> None:
+    """In our words, whatever is asked; afterwards the same goes on."""
+    labs.build(lab)
+    wire = Proxy(lab.source_server.host, lab.source_server.port)
+    try:
+        lab_a = labs.pipeline(lab, host=f"127.0.0.1:{wire.port}")
+        there, here = lab_a.source[f"{lab.prefix}_ephys"], lab_a[f"{lab.prefix}_ephys"]
+        lab_a.pull(there.Unit & "subject = 1")
+        calls: list[Callable[[], Any]] = [
+            lambda: (there.Unit & "subject = 2").to_dicts(),
+            lambda: lab_a.plan(there.Unit & "subject = 2"),
+            lambda: lab_a.pull(there.Unit & "subject = 2"),
+            lambda: there.Psth(),
+            lambda: lab_a.diagram(),
+            lambda: lab_a.status(),
+        ]
+        wire.cut()
+        for call in calls:
+            with refused(lab, UnreachableError, f"127.0.0.1:{wire.port}"):
+                call()
+        assert len(here.Unit()) == 1 and len(here.Session.Trial()) == 2
+        with refused(lab, NotFoundError, "Psth has not been pulled yet"):
+            here.Psth  # noqa: B018
+        wire.mend()
+        for call in calls:
+            call()
+        assert len(here.Unit()) == 2
+    finally:
+        wire.close()

@@ -54,7 +54,11 @@ _OPTIONS: dict[str, Any] = {
 class Pipeline:
     """A source's pipeline, of several schemas, and the local one into which rows of it are pulled.
 
-    Nothing connects before first use, and nothing is created at either end before the first pull.
+    Nothing connects before first use, and nothing is created at either end before the first pull. Schemas are
+    attributes, by the *source's* names: of :attr:`source`, where tables are queries at the source, and of the pipeline
+    itself, where they are the local tables, in the tiers of the source's and with their foreign keys. What is no
+    identifier, or is taken, goes in brackets: ``lab_a["odd-name"]``. The account at the source is ``LINK_USER`` and
+    ``LINK_PASS`` of the environment.
 
     Parameters
     ----------
@@ -62,13 +66,26 @@ class Pipeline:
         The source server, as for :func:`link.link`.
     schemas : mapping or sequence of str
         The source's schemas, and the local ones that have their tables: theirs to ours. Of a sequence the names are the
-        same here, behind ``prefix``.
+        same here, behind ``prefix``. Local schemas are created when missing.
     helper_schema : str
         Where on the source server rows are held.
     prefix : str, optional
-        What the names of local schemas begin with.
+        What the names of local schemas begin with that are not told. With it tables may also come from schemas that are
+        not named, where others refer to them.
     stores, codecs, backend, database, port, use_tls, holder, connection
-        As for :func:`link.link`; ``codecs`` by ``"schema.Class.column"``.
+        As for :func:`link.link`; ``codecs`` by ``"schema.Class.column"``, or ``"schema.Class.Part.column"``.
+
+    Raises
+    ------
+    ConfigError
+        An argument is of the wrong kind. Whatever needs a server is raised at first use, as a :class:`LinkError`.
+
+    Examples
+    --------
+    >>> lab_a = Pipeline("db.lab-a.org", {"subject": "a_subject", "ephys": "a_ephys"}, "link_lab_b")
+    >>> plan = lab_a.plan(lab_a.source.ephys.Unit & "subject_id = 7")
+    >>> plan.pull(display_progress=True)
+    >>> lab_a.ephys.Unit & "depth > 100"
     """
 
     def __init__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -33,6 +34,8 @@ T = TypeVar("T")
 
 #: Characters of the longest name of a table.
 _NAME = 60
+#: So many seconds an operation goes by what was read when its tables were chosen.
+RECENT = 60
 
 
 class Links:
@@ -56,6 +59,7 @@ class Links:
         self._local: Site | None = None
         self._source: Site | None = None
         self._graph: Graph | None = None
+        self._looked_at: float | None = None  # when, if nobody has done anything by it since
         self._links: dict[Name, Link] = {}
         enter(self)
 
@@ -97,7 +101,7 @@ class Links:
         """The source's groups and their foreign keys, as far as the account sees them; asks the source only."""
         with self._lock:
             if self._graph is None:
-                self._graph = self._read_graph()
+                self._graph, self._looked_at = self._read_graph(), time.monotonic()
             return self._graph
 
     def _read_graph(self) -> Graph:
@@ -272,13 +276,15 @@ class Links:
     def look_again(self) -> Graph:
         """The source's groups as they are now: there may be new ones, which stand on what was there before."""
         with self._lock:
-            if (known := self._graph) is not None:
+            recent = self._looked_at is not None and time.monotonic() - self._looked_at < RECENT
+            if (known := self._graph) is not None and not recent:
                 found = self._read_graph()
                 if (found.groups, found.outside) == (known.groups, known.outside):
                     return known
                 self.forget()
                 self._graph = found
-            return self.find_graph()
+            graph, self._looked_at = self.find_graph(), None
+            return graph
 
     def forget(self) -> None:
         """Look at the tables again before they are used the next time."""
