@@ -31,7 +31,7 @@ from ..servers.site import Site
 from ..servers.sites import site_of, source_site
 from ..signals import ChangedError
 from .browsing import read_heading
-from .declaration import Order
+from .declaration import Declaration, Order
 from .edits import Edits
 from .ends import Ends, outlines
 from .identity import linked_in
@@ -225,6 +225,33 @@ class Link:
         group, unlinkable = self._linkable(self.find_source(catalogue), routes)
         order = Order(spec, group, functools.partial(relabelled, local_names=routes.local_names))
         return _Asked(order, functools.partial(self.find_origins, catalogue), routes, unlinkable)
+
+    def look(self, helper: Table | None, there: Catalogue, here: Catalogue) -> Ends | None:
+        """Both ends as they are, to be compared; None where the local tables are not there, or do not fit.
+
+        Nothing is created or changed, and the helper table is not looked at: there need be none.
+
+        Parameters
+        ----------
+        helper : Table or None
+            The helper table, if there is one.
+        there, here : Catalogue
+            Of both servers.
+        """
+        with self._lock:
+            if self._ends is not None:
+                return self._ends
+            asked, source, local = self._ask(there), self.connect_source(), self.connect_local()
+            declaration = Declaration(source, local, here.session, here, {}, asked.order)
+            declaration.look()
+            if declaration.missing or declaration.complaint:
+                return None
+            mapping = replace(declaration.mapping(), unlinkable=asked.unlinkable)
+            master = mapping.source.master
+            spec = self.spec
+            helper = helper or replace(master, schema=spec.find_helper_schema(), name=spec.helper_table)
+            holds = holds_of(source.dialect, master, helper, spec.layout)
+            return Ends(spec, source, local, mapping, holds, asked.routes, helper)
 
     def _keep(self, asked: _Asked, made: Made[Table]) -> Ends:
         """What has been found and made."""

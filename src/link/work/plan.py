@@ -24,6 +24,7 @@ from ..model.schema import Table
 from ..servers.catalogue import Catalogue
 from ..servers.session import Session
 from ..servers.site import Site
+from .foreseen import Foreseeing
 
 logger = logging.getLogger("link")
 
@@ -83,6 +84,7 @@ class _Planning:
         self.site: Site = self.links.connect_source()
         self.catalogue: Catalogue = self.site.catalogue_type(self.session)
         self.sets = self.request.sets(self.links)
+        self.known = Known()
 
     def plan(self) -> Counted:
         """Find it all."""
@@ -92,14 +94,21 @@ class _Planning:
             check_key(self.sets.master(name), self.links.link(name).spec.layout)
         self.catalogue.read(sorted({name[0] for name in names}))
         self._require_select(names)
-        held = self._find_holds(names)
+        helpers = self.links.find_helpers(self.catalogue, names)
+        held = self._find_holds(names, helpers)
         with self.session.transaction(snapshot=True):
             answers = self._ask(held)
+        with self.links.connect_local().session() as here:
+            some = Expressions(self.sets, self.known)
+            foreseen = Foreseeing(self.links, self.catalogue, here, helpers, held).foresee(some)
         return Counted(
             tables=[self._table(name, answers[name]) for name in names],
+            conflicts=foreseen.conflicts,
             missing=self.missing,
             cut=self._cut(),
             left_out=sum(answer.left_out for answer in answers.values()),
+            gone=foreseen.gone,
+            unseen=foreseen.unseen,
         )
 
     # rights
@@ -126,11 +135,10 @@ class _Planning:
 
     # what is held
 
-    def _find_holds(self, names: Iterable[Name]) -> dict[Name, Holds]:
+    def _find_holds(self, names: Iterable[Name], there: Mapping[Name, Table]) -> dict[Name, Holds]:
         """The holds of the groups that have a helper table."""
         schema, account = self.links.spec.helper_schema, self.site.facts.account
         found, wanted = dict[Name, Holds](), list[str]()
-        there = self.links.find_helpers(self.catalogue, names)
         for name in names:
             link = self.links.link(name)
             if name not in there:
@@ -161,7 +169,8 @@ class _Planning:
         question = Question(self.sets, held, samples, files)
         most = self.sets.dialect.most_sets
         if most is not None and question.weight > most:
-            question = Question(self.sets, held, samples, files, read_ahead(self.session, self.sets))
+            self.known = read_ahead(self.session, self.sets)
+            question = Question(self.sets, held, samples, files, self.known)
         rows = [row for statement in question.statements for row in self.session.query(*statement)]
         return question.read(rows, large)
 

@@ -1,0 +1,156 @@
+"""What a pull would come to that is here already: with another content, or held and gone. Only looked at."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ..ends.pipeline import Links
+from ..errors import ConfigError, PrivilegeError
+from ..holds.expressions import Expressions, needing
+from ..holds.holds import Holds
+from ..model.graph import Name, label
+from ..model.plans import Conflict
+from ..model.ranges import Key, Range
+from ..model.schema import Column, Table
+from ..model.states import HELD, SHARED
+from ..servers.catalogue import Catalogue
+from ..servers.keyed import Keyed, Segment
+from ..servers.session import Session
+from ..servers.site import Site
+from .adopting import SHOWN
+from .comparing import FEW, Comparison
+from .run import Run
+
+logger = logging.getLogger("link")
+
+
+@dataclass
+class Foreseen:
+    """What was seen.
+
+    Attributes
+    ----------
+    conflicts : list of Conflict
+        What is needed, local, not held, and not what the source has.
+    gone : int
+        How many entities are needed, held, and not local.
+    unseen : list of str
+        The groups that could not be compared.
+    """
+
+    conflicts: list[Conflict] = field(default_factory=list)
+    gone: int = 0
+    unseen: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Foreseeing:
+    """Looks at what is here of some groups, through one session on each server.
+
+    Parameters
+    ----------
+    links : Links
+        The pipeline.
+    there : Catalogue
+        Of the source.
+    here : Session
+        On the local server.
+    helpers : mapping
+        The helper tables of those groups that have one.
+    held : mapping
+        Their holds.
+    """
+
+    links: Links
+    there: Catalogue
+    here: Session
+    helpers: Mapping[Name, Table]
+    held: Mapping[Name, Holds]
+
+    def __post_init__(self) -> None:
+        local: Site = self.links.connect_local()
+        self.catalogue: Catalogue = local.catalogue_type(self.here)
+        self.local: Site = local
+
+    def foresee(self, some: Expressions) -> Foreseen:
+        """Compare what may differ of all that is needed."""
+        found = Foreseen()
+        for name in self._unequal(some.sets.names):
+            try:
+                ends = self.links.link(name).look(self.helpers.get(name), self.there, self.catalogue)
+            except (PrivilegeError, ConfigError) as error:
+                logger.info("%s: not compared with what is here: %s", label(name), error.what)
+                ends = None
+            if ends is None:
+                found.unseen.append(label(name))
+                continue
+            both = Comparison(Run(ends).beside(self.there.session, self.here))
+            if name in self.held:
+                for keys in both.listed(SHARED):
+                    present = both.present(keys)
+                    found.gone += len(self._needed(some, name, [key for key in keys if key not in present]))
+            differing = [
+                key for keys in self._unheld(name, both) for key in both.unequal(self._needed(some, name, keys))
+            ]
+            if differing:
+                first = differing[:SHOWN]
+                examples, columns = [both.run.as_dict(key) for key in first], both.differing_columns(first)
+                found.conflicts.append(Conflict(label(name), len(differing), examples, columns))
+        return found
+
+    def _needed(self, some: Expressions, name: Name, keys: list[Key]) -> list[Key]:
+        return self.there.session.query(*needing(some, name, keys)) if keys else []
+
+    def _unheld(self, name: Name, both: Comparison) -> Iterator[list[Key]]:
+        """The local keys that nobody holds, a batch at a time."""
+        if name in self.held:
+            yield from both.unheld()
+            return
+        after: Key | None = None
+        while keys := Segment(both.run.rows, Range(after)).keys(self.here, FEW):
+            yield keys
+            after = keys[-1]
+
+    def _unequal(self, names: Iterable[Name]) -> list[Name]:
+        """The groups whose local keys are not those that are held, as counts and checksums tell."""
+        there, here = dict[Name, Segment](), dict[Name, Segment]()
+        alike = dict[Name, bool]()
+        for name in names:
+            spec = self.links.link(name).spec
+            self.catalogue.read([spec.local_schema])
+            if spec.table_name not in self.catalogue.tables(spec.local_schema):
+                continue
+            table = self.catalogue.table(spec.local_schema, spec.table_name)
+            master = self.links.find_graph().groups[name].master
+            if not set(master.primary_key) <= set(table.names):
+                continue
+            key = [table[column] for column in master.primary_key]
+            here[name] = Segment(Keyed(self.local.dialect, table, key))
+            alike[name] = all(map(_is_same, key, master.key_columns))
+            if name in self.held:
+                there[name] = self.held[name].saying(HELD)
+        same = self.local.dialect.alike(self.there.dialect)
+        theirs = _checksums(self.there.session, there, {name: same and alike[name] for name in there})
+        ours = _checksums(self.here, here, {name: same and alike[name] for name in here})
+        return [name for name in here if theirs.get(name, (0, 0)) != ours[name]]
+
+
+def _is_same(one: Column, other: Column) -> bool:
+    return (one.type, one.charset, one.collation) == (other.type, other.charset, other.collation)
+
+
+def _checksums(
+    session: Session, some: Mapping[Name, Segment], alike: Mapping[Name, bool]
+) -> dict[Name, tuple[int, int]]:
+    """Count and checksum of the keys of several segments, by one statement."""
+    if not some:
+        return {}
+    selects = list[str]()
+    for n, (name, segment) in enumerate(some.items()):
+        checksum = session.dialect.key_checksum(segment.rows.pairs, alike[name])
+        selects.append(segment.selecting(f"{n}, COUNT(*), {checksum}")[0])
+    names = list(some)
+    rows = session.query(" UNION ALL ".join(selects))
+    return {names[int(n)]: (int(count), int(digest or 0)) for n, count, digest in rows}
