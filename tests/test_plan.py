@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import closures
 import pytest
 import tricky
+from buckets import Buckets
+from filing import Stores, fill, recordings
 from lab import Lab
 from pulling import declare, grant
 
 from link import Pipeline
-from link.errors import ConflictError
+from link.errors import ConflictError, LimitError, LocalMismatchError, PrivilegeError
+from link.model import plans
 
 #: Selections by name: classes of the tricky pipeline, with conditions, and options.
 CASES: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "half of a key": ({"report.Twin": "twin = 3"}, {}),
-    "nothing": ({"subject.Session": "subject = 99"}, {}),
-    "several": ({"report.Site": "params is not null", "subject.Pair": "pair < 3"}, {}),
     "derived": ({"subject.Subject": "subject = 1"}, {"descendants": True}),
-    "left out": ({"subject.Subject": "subject < 3"}, {"descendants": True, "leave_out": ["ephys.Clustering"]}),
-    "whole lookups": ({"subject.Session": "subject = 1"}, {"lookups": "whole"}),
+    "nothing derived, whole lookups": (
+        {"subject.Subject": "subject > 98", "report.Site": "params is not null"},
+        {"descendants": True, "leave_out": ["ephys.Clustering"], "lookups": "whole"},
+    ),
 }
 
 
@@ -137,3 +143,143 @@ def test_what_is_here_already_is_told(world: World) -> None:
     assert not world.pipeline.plan(psth & "subject = 5")
     assert world.pipeline.pull(psth).pulled == 1
     assert not world.pipeline.plan(psth)
+
+
+def grant_select(world: World, *schemas: str) -> None:
+    """SELECT alone, on whole schemas."""
+    user, server = world.lab.link_user, world.lab.source_server
+    for schema in schemas:
+        if world.lab.kind == "postgresql":
+            server.sql(f"GRANT USAGE ON SCHEMA {schema} TO {user}")
+            server.sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {user}")
+        else:
+            server.sql(f"GRANT SELECT ON `{schema}`.* TO {user}@'%'")
+
+
+def test_select_is_enough_for_a_plan(world: World) -> None:
+    """What the pull needs beside it is told as SQL, which an administrator can run; then the pull works."""
+    grant_select(world, *world.schemas)
+    psth = world.table("report.Psth") & "subject = 1"
+    before = world.trace()
+    plan = world.pipeline.plan(psth, descendants=True)
+    assert world.trace() == before
+    tables = sum(1 + (name in ("Probe", "Session", "Clustering")) for _, name in map(_split, plan.tables)) + 1
+    assert sum("REFERENCES" in grant for grant in plan.missing) == tables  # Clustering has two parts
+    own_schema = world.lab.kind == "postgresql"
+    assert len(plan.missing) == tables + (not own_schema)
+    assert "lacks rights" in repr(plan)
+    with pytest.raises(PrivilegeError):
+        plan.pull()
+    assert world.trace() == before
+    script = world.pipeline.grants(plan)
+    for missing in plan.missing:
+        assert missing in script
+        run(world, missing)
+    world.pipeline._theirs.links.forget()
+    again = world.pipeline.plan(psth, descendants=True)
+    assert not again.missing and not world.pipeline.grants(again)
+    assert again.pull().pulled == plan.new
+
+
+def _split(table: Any) -> tuple[str, str]:
+    schema, _, name = table.name.partition(".")
+    return schema, name
+
+
+def run(world: World, script: str) -> None:
+    """Statements that a message has told, as the administrator of the source."""
+    for statement in filter(None, map(str.strip, script.split(";"))):
+        world.lab.source_server.sql(statement)
+
+
+def test_what_may_not_be_read(world: World) -> None:
+    """All that is missing is told at once, and enough; an ancestor may be cut, also where nothing refers to it."""
+    lab, schema = world.lab, world.names["lab"]
+    grant(lab, [world.names[name] for name in ("subject", "ephys", "report")])
+    on, account = (f'"{schema}"."#institute"', lab.link_user)
+    if lab.kind == "postgresql":
+        lab.source_server.sql(f"GRANT USAGE ON SCHEMA {schema} TO {account}")
+    else:
+        on, account = on.replace('"', "`"), f"{account}@'%'"
+    lab.source_server.sql(f"GRANT SELECT, REFERENCES ON {on} TO {account}")
+    site = world.table("report.Site") & "params is null"
+    with pytest.raises(PrivilegeError) as refused:
+        world.pipeline.plan(site)
+    told = str(refused.value)
+    for name in ("probe", "probe__electrode", "#params"):
+        assert f"{schema}.{name}" in told
+    if lab.kind != "postgresql":  # which shows these tables, and their keys are not cut then
+        assert world.named("report.Site.params") in told
+    cut = world.pipeline.plan(site, cut=[world.named("report.Site.params"), world.named("report.Site.at")])
+    assert [table.new for table in cut.tables] == [1] and "Site.params (" in repr(cut)
+    run(world, told.partition(": GRANT")[2].join(["GRANT", ""]).partition(" Or leave")[0])
+    world.pipeline._theirs.links.forget()
+    new = {table.name: table.new for table in world.pipeline.plan(site).tables}
+    assert new == {world.named("lab.Probe"): 1, world.named("lab.Params"): 0, world.named("report.Site"): 1}
+
+
+def test_limits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan says that it is over them; a pull is refused before anything is held. Very much is asked about, once."""
+    grant(world.lab, world.schemas)
+    psth, before = world.table("report.Psth"), world.trace()
+    probe, clustering = world.named("lab.Probe"), world.named("ephys.Clustering")
+    several: list[tuple[dict[str, Any], str]] = [
+        ({"max_rows": 5}, rf"Most of it is {probe}: 8 rows.*Insertion\.probe"),
+        ({"max_bytes": 20}, rf"Most of it is {clustering}: 7 rows.*Psth\.subject"),
+    ]
+    for limits, told in several:
+        plan = world.pipeline.plan(psth, **limits)
+        assert "over its limits" in repr(plan)
+        for pull in (plan.pull, functools.partial(world.pipeline.pull, psth, **limits)):
+            with pytest.raises(LimitError, match=told):
+                pull()
+    assert world.trace() == before
+    plan = world.pipeline.plan(psth, max_rows=100, max_bytes=10_000)
+    assert "over its limits" not in repr(plan)
+    monkeypatch.setattr(plans, "MANY_ROWS", 20)
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    answers = ["no", "yes"]
+    monkeypatch.setattr(plans, "user_choice", lambda *_, **__: answers.pop(0))
+    assert plan.pull().pulled == 0 and world.trace() == before
+    assert plan.pull().pulled == plan.new and not answers
+
+
+def test_what_is_flagged_and_left_out(world: World) -> None:
+    grant(world.lab, world.schemas)
+    world.pipeline.pull(world.table("subject.Session") & "subject = 1")
+    world.there(f"UPDATE {{held}}.{world.names['subject']}_session_outbound SET is_flagged = 'TRUE' WHERE session = 1")
+    psth = world.table("report.Psth")
+    for descendants in (False, True):
+        plan = world.pipeline.plan(psth, descendants=descendants)
+        assert (plan.left_out, plan.new) == (1, 7)
+        assert "left out: 1 that depend on what the source wants deleted" in repr(plan)
+    out: dict[str, Any] = {"leave_out": [world.named("ephys.Insertion"), world.table("lab.Probe")], "max_rows": 100}
+    plan = world.pipeline.plan(psth, **out)
+    assert f"ephys.Clustering.subject ({world.named('ephys.Insertion')} is left out)" in repr(plan)
+    with pytest.raises(LocalMismatchError, match="User"):
+        world.pipeline.plan(psth, leave_out=[world.table("lab.Institute")])
+    result = world.pipeline.pull(psth, **out)
+    assert result.pulled == plan.new and not any("Insertion" in name for name in result.tables)
+
+
+def test_bytes_and_files(lab: Lab, tmp_path: Path, buckets: Buckets) -> None:
+    """Of what is new; files as the source has written them down, or as DataJoint 2 tells of them."""
+    stores = Stores(lab, tmp_path, buckets, "file", "file")
+    table = recordings(lab)
+    fill(lab, table, tmp_path, rows=4)
+    grant(lab, [lab.source_schema])
+    server = lab.source_server
+    options: dict[str, Any] = {"connection": lab.local, "backend": server.backend, "use_tls": False}
+    schemas = {lab.source_schema: lab.local_schema}
+    pipeline = Pipeline(
+        f"{server.host}:{server.port}", schemas, lab.helper_schema, stores={"theirs": "ours"}, **options
+    )
+    recording = pipeline.source[lab.source_schema].Recording
+    plan = pipeline.plan(recording)
+    assert (plan.new, plan.rows) == (4, 12) and 1000 < plan.bytes < 20_000
+    result = plan.pull()
+    assert plan.files == result.files and 2000 < plan.file_bytes <= result.file_bytes
+    assert f"{plan.files:,} files" in repr(plan)
+    fill(lab, table, tmp_path, first=4, rows=1)
+    assert (pipeline.plan(recording).rows, pipeline.plan(recording).files) == (3, 10)
+    assert stores

@@ -242,7 +242,7 @@ class Pipeline:
         require_lookups(lookups)
         theirs = self._theirs
         theirs.links.look_again()
-        keys, out = keys_to_cut(theirs, cut), left_out(theirs, leave_out)
+        keys, out = theirs.links.find_cut(keys_to_cut(theirs, cut)), left_out(theirs, leave_out)
         return Request(chosen(theirs, selections), descendants, out, keys, lookups == "whole")
 
     def _plan(self, request: Request, limits: tuple[float | None, float | None]) -> Plan:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LimitError
+from ..host import user_choice
 from .pipelines import PipelineResult
 from .results import size
 
@@ -248,7 +250,7 @@ class Plan:
         Returns
         -------
         PipelineResult
-            What was done, and of each table what was.
+            What was done, and of each table what was; nothing, where somebody at a prompt has declined so much.
 
         Raises
         ------
@@ -257,6 +259,9 @@ class Plan:
         LinkError
             As for :meth:`link.Pipeline.pull`.
         """
+        asks = self.is_large and hasattr(sys, "ps1")
+        if asks and user_choice(f"{self}\nPull all of it?", default="no") != "yes":
+            return PipelineResult({})
         return self._pull(**options)
 
     def diagram(self) -> Any:

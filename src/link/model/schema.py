@@ -254,6 +254,12 @@ def part_name(master: str, suffix: str) -> str:
     return f"{master}__{suffix}"
 
 
+def master_of(name: str) -> str:
+    """The name of the table of which this one would be a part, by its name; its own, if it is no part's."""
+    bare = name.lstrip("#_")
+    return name[: len(name) - len(bare)] + bare.partition("__")[0]
+
+
 def part_names(master: str, tables: Iterable[str]) -> list[str]:
     """The part tables of ``master`` among ``tables``."""
     return sorted(name for name in tables if name.startswith(part_name(master, "")))

@@ -20,7 +20,7 @@ from ..model.graph import Edge, Name, Outside, label
 from ..model.legacy import modernized
 from ..model.plans import Counted, Cut, PlanTable
 from ..model.ranges import Key, Selection
-from ..model.schema import Table
+from ..model.schema import Table, master_of
 from ..servers.catalogue import Catalogue
 from ..servers.session import Session
 from ..servers.site import Site
@@ -89,11 +89,12 @@ class _Planning:
     def plan(self) -> Counted:
         """Find it all."""
         names = self.sets.names
+        self.catalogue.read(sorted({name[0] for name in names}))
+        self.links.find_cut([edge for edge in self.sets.left if edge.child in self.sets.known])
+        self._require_select(names)
         self.links.require_known(self.sets.graph, names)
         for name in names:
             check_key(self.sets.master(name), self.links.link(name).spec.layout)
-        self.catalogue.read(sorted({name[0] for name in names}))
-        self._require_select(names)
         helpers = self.links.find_helpers(self.catalogue, names)
         held = self._find_holds(names, helpers)
         with self.session.transaction(snapshot=True):
@@ -115,20 +116,32 @@ class _Planning:
 
     def _require_select(self, names: Iterable[Name]) -> None:
         """Note what rights are missing; raise PrivilegeError, with all of them, where nothing can be counted so."""
+        rights, account = self.site.rights, self.site.facts.account
         unreadable = list[str]()
         for name in names:
             for table in self.sets.graph.groups[name].tables:
                 if lacking := self.catalogue.missing_rights(table, SOURCE_RIGHTS):
-                    self._grant(self.site.rights.on_table(lacking, table.schema, table.name, self.site.facts.account))
+                    self._grant(rights.on_table(lacking, table.schema, table.name, account))
                 if set(lacking) - {"REFERENCES"}:
                     unreadable.append(f"{table.schema}.{table.name}")
+        hidden = [o for o in self.sets.graph.outside if o.child in self.sets.known and self._is_named(o)]
+        for schema, referred in dict.fromkeys((outside.key.schema, outside.key.table) for outside in hidden):
+            unreadable.append(f"{schema}.{referred}")
+            for each in dict.fromkeys([master_of(referred), referred]):
+                self._grant(rights.on_table(SOURCE_RIGHTS, schema, each, account))
         if unreadable:
+            places = [outside.place for outside in hidden]
+            cut = f" Or leave foreign keys out, whose columns stay then: cut={places!r}." if places else ""
             raise PrivilegeError(
                 f"The link user {self.site.user!r} may not read {', '.join(unreadable)} on {self.site.address}: what a "
                 "pull of this would bring cannot be told.",
-                f"{self.site.rights.granter} {self.site.address}: {' '.join(self.missing)}"
+                f"{rights.granter} {self.site.address}: {' '.join(self.missing)}{cut}"
                 f"{self.site.role_hint(self.catalogue.idle_roles())}",
             )
+
+    def _is_named(self, outside: Outside) -> bool:
+        """Whether a foreign key leads to a schema of the pipeline: to a table there that the account does not see."""
+        return self.links.spec.here(outside.key.schema) is not None
 
     def _grant(self, statement: str) -> None:
         self.missing += [statement] * (statement not in self.missing)
@@ -224,13 +237,20 @@ class _Planning:
         """The foreign keys of the plan's tables that are not followed, and why."""
         graph, out, names = self.links.find_graph(), set(self.request.leave_out), self.sets.known
         asked = [each for each in self.request.cut if each.child in names]
-        found = [Cut(each.place, self._why_outside(each) if isinstance(each, Outside) else "") for each in asked]
+        found = [Cut(each.place, self._why_not(each)) for each in asked]
         left = [edge for edge in graph.edges if edge.child in names and edge.parent in out and edge not in asked]
         return [*found, *(Cut(edge.place, f"{label(edge.parent)} is left out") for edge in left)]
 
-    def _why_outside(self, outside: Outside) -> str:
-        named = self.links.spec.here(outside.key.schema) is not None
-        return f"{outside.key.schema}.{outside.key.table} is not {'granted' if named else 'in a schema that is named'}"
+    def _why_not(self, cut: Edge | Outside) -> str:
+        """Why a foreign key could not be followed; nothing, where it could."""
+        if cut.is_standing:
+            return "the local table was made without it"
+        told = f"{cut.key.schema}.{cut.key.table} is not"
+        if isinstance(cut, Outside):
+            return f"{told} {'granted' if self._is_named(cut) else 'in a schema that is named'}"
+        self.catalogue.read([cut.parent[0]])
+        master = self.links.find_graph().groups[cut.parent].master
+        return f"{told} granted" if self.catalogue.missing_rights(master, ("SELECT",)) else ""
 
 
 def make_plan(links: Links, request: Request) -> Counted:
