@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +19,8 @@ from yard import Sample, Yard
 
 #: All of the last table, which stands on all the others.
 ALL: dict[str, Any] = {"restriction": "1 = 1"}
+#: What a plan may take in any case.
+PLAN_SECONDS = 2.0
 
 
 class Pipelines(Yard):
@@ -73,7 +77,7 @@ class Pipelines(Yard):
         """Count what nobody holds, of all tables."""
         counts = []
         for name, helper in self._helpers().items():
-            equal = " AND ".join(f"h.{key} = s.{key}" for key in self.classes[name].primary_key)
+            equal = " AND ".join(f"h.{key} = s.{key}" for key in self._key(name))
             table = self.classes[name].full_table_name
             counts.append(f"(SELECT COUNT(*) FROM {table} s WHERE NOT EXISTS (SELECT 1 FROM {helper} h WHERE {equal}))")
         return self.sql(f"SELECT {' + '.join(counts)}")
@@ -82,6 +86,37 @@ class Pipelines(Yard):
         """Let the source know what the helper tables hold."""
         for helper in self._helpers().values():
             tables.analyse(self.source, helper)
+
+    def hold_closed(self) -> Sample:
+        """Hold all of it, found from the last table."""
+        self._let_go()
+        return self.do("close_pipeline", fresh=False, **ALL)
+
+    def hold_known(self) -> Sample:
+        """Hold all rows of each table by a statement, as the link user."""
+        self._let_go()
+        helpers, count = self._helpers(), 0
+        user, password = self.lab.link_user, self.lab.link_password
+        with closing(self.source.connect_raw(user, password)) as connection, connection.cursor() as cursor:
+            started = time.perf_counter()
+            for name, table in self.classes.items():
+                key = ", ".join(self._key(name))
+                cursor.execute(
+                    f"INSERT INTO {helpers[name]} ({key}, process, is_flagged, is_deprecated, _worker, _pulled) "
+                    f"SELECT {key}, 'PULL', 'FALSE', 'FALSE', 4711, CURRENT_TIMESTAMP FROM {table.full_table_name}"
+                )
+                count += cursor.rowcount
+            return Sample(time.perf_counter() - started, count)
+
+    def _key(self, name: str) -> list[str]:
+        return list(map(self._quoted, self.classes[name].primary_key))
+
+    def _quoted(self, name: str) -> str:
+        return f'"{name}"' if self.source.kind == "postgresql" else f"`{name}`"
+
+    def _let_go(self) -> None:
+        for helper in self._helpers().values():
+            self.source.sql(f"TRUNCATE TABLE {helper}")
 
     def _helpers(self) -> dict[str, str]:
         """The helper table of each master, found by what it refers to."""
@@ -93,10 +128,9 @@ class Pipelines(Yard):
             else "SELECT DISTINCT table_name, referenced_table_schema, referenced_table_name "
             "FROM information_schema.key_column_usage WHERE table_schema = %s AND referenced_table_name IS NOT NULL"
         )
-        quote = '"' if self.source.kind == "postgresql" else "`"
         found = {row[1:]: row[0] for row in self.source.sql(query, self.lab.helper_schema)}
         return {
-            name: f"{self.lab.helper_schema}.{quote}{found[table.database, table.table_name]}{quote}"
+            name: f"{self.lab.helper_schema}.{self._quoted(found[table.database, table.table_name])}"
             for name, table in self.classes.items()
         }
 
@@ -180,6 +214,27 @@ class Whole:
         title = f"nothing new in a pipeline of {self.rows:,} rows, {TITLES[kind]}"
         return figure(f"pipeline-nothing-{kind}", title, "the anti-joins' counts", runs, 2.0)
 
+    def plan(self, kind: str) -> Figure:
+        """A plan of all of it against two seconds, or a fifth of the pull where that is more."""
+        with self.yard(kind) as yard:
+            runs = self.bench.alternate(
+                ours=lambda: yard.do("plan_pipeline", **ALL), peer=lambda: yard.do("pull_pipeline", **ALL)
+            )
+        self._require(runs, self.rows)
+        for run in runs:
+            run["peer"] = replace(run["peer"], seconds=max(PLAN_SECONDS, run["peer"].seconds / 5))
+        title = f"plan of {self.rows:,} rows of a pipeline, {TITLES[kind]}"
+        return figure(f"pipeline-plan-{kind}", title, "a fifth of the pull, or 2 s", runs, 1.0)
+
+    def closure(self, kind: str) -> Figure:
+        """Holding all of it, found from the last table, against one INSERT ... SELECT a table with the answer known."""
+        with self.yard(kind) as yard:
+            yard.do("pull_pipeline", restriction="1 = 0")
+            runs = self.bench.alternate(ours=yard.hold_closed, peer=yard.hold_known)
+        self._require(runs, big.count_entities(self.bench.sizes.subjects))
+        title = f"holding {runs[0]['ours'].rows:,} entities of a pipeline, {TITLES[kind]}"
+        return figure(f"pipeline-closure-{kind}", title, "an INSERT a table", runs, 1.2)
+
     def _require(self, runs: Runs, rows: int) -> None:
         if any(sample.rows != rows for run in runs for sample in run.values()):
             raise RuntimeError(f"not {rows:,} rows: {runs}")
@@ -187,5 +242,5 @@ class Whole:
     def measures(self) -> dict[str, Callable[[], Figure | list[Figure]]]:
         """Every measure by its name."""
         ways: dict[str, Callable[[str], Figure | list[Figure]]] = {"": self.pipeline, "-trace": self.trace}
-        ways["-nothing"] = self.nothing
+        ways |= {"-nothing": self.nothing, "-plan": self.plan, "-closure": self.closure}
         return {f"pipeline{name}-{kind}": partial(way, kind) for name, way in ways.items() for kind in KINDS}

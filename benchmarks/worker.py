@@ -92,6 +92,42 @@ def pull_pipeline(spec: dict[str, Any]) -> Action:
     return pull_selected
 
 
+def plan_pipeline(spec: dict[str, Any]) -> Action:
+    """Plan the pull of the same."""
+    lab = pipeline(spec)
+    return lambda: int(lab.plan(*selected(spec, lab)).rows)
+
+
+class ClosedError(Exception):
+    """All is held that is to be."""
+
+
+def close_pipeline(spec: dict[str, Any]) -> Action:
+    """Hold what is selected of *big* with all that it stands on, and go no further."""
+    from link.work import following, gather
+
+    lab = pipeline(spec)
+    lab.pull(*selected({**spec, "restriction": "1 = 0"}, lab))
+    held = list[int]()
+
+    def stop(closed: following.Following) -> None:
+        held.extend(closed.in_hand.values())
+        raise ClosedError
+
+    def hold() -> int:
+        # What comes next is not measured: neither copies, nor letting go of what was not copied.
+        closed: Any = following.Following
+        gathering: Any = gather._Gathering
+        closed.meet, gathering._let_go_of_all = stop, lambda _: None
+        try:
+            lab.pull(*selected(spec, lab))
+        except ClosedError:
+            return sum(held)
+        raise RuntimeError("nothing was to be held")
+
+    return hold
+
+
 def pull_each(spec: dict[str, Any]) -> Action:
     """Pull every table of *big* by a link of its own, into a schema without foreign keys."""
     linking = []
@@ -191,6 +227,8 @@ def peak_bytes() -> int:
 OPERATIONS: dict[str, Callable[[dict[str, Any]], Action]] = {
     "pull": pull,
     "pull_pipeline": pull_pipeline,
+    "plan_pipeline": plan_pipeline,
+    "close_pipeline": close_pipeline,
     "pull_each": pull_each,
     "trace": trace,
     "adopt": adopt,

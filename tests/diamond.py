@@ -282,10 +282,36 @@ class Servers:
 
     def clear(self) -> None:
         """Empty the local tables and the helper tables."""
+        self._empty(self.here, self.ours)
+        self.sql(self.there, *(f"DELETE FROM {helper}" for helper in self.helpers().values()))
+
+    def _empty(self, connection: Any, schemas: Mapping[str, str]) -> None:
         for table in reversed(TABLES.values()):
             for name in filter(None, (table.part, table.name)):
-                self.sql(self.here, f"DELETE FROM {self.ours[table.schema]}.{name}")
-        self.sql(self.there, *(f"DELETE FROM {helper}" for helper in self.helpers().values()))
+                self.sql(connection, f"DELETE FROM {schemas[table.schema]}.{name}")
+
+    def edit(self, name: Name, entity: Entity) -> None:
+        """Give an entity at the source other values, and other part rows."""
+        table, where = TABLES[name[0]], condition(TABLES[name[0]].key, name[1])
+        columns = table.columns[len(table.key) :]
+        assigned = ", ".join(f"{c} = {literal(value)}" for c, value in zip(columns, entity.row, strict=True))
+        schema = self.theirs[table.schema]
+        self.sql(
+            self.there,
+            f"DELETE FROM {schema}.{table.part} WHERE {where}",
+            f"UPDATE {schema}.{table.name} SET {assigned} WHERE {where}",
+        )
+        rows = ", ".join(literals((*name[1], *part)) for part in entity.parts)
+        self.sql(self.there, f"INSERT INTO {schema}.{table.part} ({', '.join(table.part_columns)}) VALUES {rows}")
+
+    def release(self, name: Name) -> None:
+        """Delete a helper row, as the source's administrator."""
+        where = condition(TABLES[name[0]].key, name[1])
+        self.sql(self.there, f"DELETE FROM {self.helpers()[name[0]]} WHERE {where}")
+
+    def clear_source(self) -> None:
+        """Empty the source's tables, of which nothing may be held."""
+        self._empty(self.there, self.theirs)
 
     # what must be
 
@@ -387,7 +413,11 @@ def escaped(schema: str) -> str:
 
 
 def literals(row: Iterable[Any]) -> str:
-    return "(" + ", ".join("NULL" if value is None else repr(value) for value in row) + ")"
+    return f"({', '.join(map(literal, row))})"
+
+
+def literal(value: Any) -> str:
+    return "NULL" if value is None else repr(value)
 
 
 def condition(columns: Iterable[str], values: Iterable[Any]) -> str:

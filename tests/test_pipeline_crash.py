@@ -1,7 +1,7 @@
 """Killed or cut off at a statement that changes something, over a diamond of four tables: nothing is lost.
 
-A real child process pulls some entities with all that they stand on, and is killed or loses a connection as in
-`test_crash`. At that instant what is here is held, is whole, and refers to what
+A real child process pulls some entities with all that they stand on, or deletes one with all that stands on it, and is
+killed or loses a connection as in `test_crash`. At that instant what is here is held, is whole, and refers to what
 is here too; after the next run all is as after one that was not interrupted. In the soak at every statement, and in
 every way at each; else at some, by turns.
 """
@@ -15,22 +15,25 @@ from dataclasses import dataclass
 
 import pytest
 from crasher import Crasher, Mode, Order
-from diamond import Name, Servers, ancestors, made
+from diamond import Name, Servers, ancestors, descendants, made
 from figures import SOAK, Figures
 from lab import Lab
 
 from link.model.states import HelperRow
 
 REST, FLAGGED = HelperRow("NONE", "FALSE", "FALSE"), HelperRow("NONE", "TRUE", "FALSE")
+DEPRECATED = HelperRow("NONE", "TRUE", "TRUE")
 MODES: tuple[Mode, ...] = ("kill before", "cut after", "cut before", "kill after", "cut after and kill")
 
 MADE = made()
 CHOSEN = [name for name in MADE if name[0] == "D" and name[1][0] < 2]
-A1 = ("A", (1,))
+A1, B10 = ("A", (1,)), ("B", (1, 0))
 #: What may come where A1 is flagged.
 LEFT = ancestors(MADE, [name for name in CHOSEN if A1 not in ancestors(MADE, [name])])
 
 NOTHING = "lab_a.pull(lab_a.source[second].D & 'FALSE')"
+#: What each child finds done: the tables are there, and DataJoint has read what depends on what.
+USE = f"{NOTHING}, (lab_a[first].A & 'FALSE').delete()"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,13 @@ class Scene:
     step: int = 4  # outside of the soak, how many statements to go on
 
 
+def without(chosen: Name, *deprecated: Name) -> dict[Name, HelperRow]:
+    """What is held when something has been deleted with all that stands on it."""
+    gone = descendants(MADE, [chosen])
+    return {name: REST for name in MADE if name not in gone} | dict.fromkeys(deprecated, DEPRECATED)
+
+
+ALL = dict.fromkeys(MADE, REST)
 SCENES = {
     "pull": Scene("lab_a.pull(lab_a.source[second].D & 'a < 2')", {}, dict.fromkeys(ancestors(MADE, CHOSEN), REST)),
     "pull below a flag": Scene(
@@ -50,6 +60,12 @@ SCENES = {
         {A1: FLAGGED},
         {**dict.fromkeys(LEFT, REST), A1: FLAGGED},
     ),
+    "delete": Scene(
+        "(lab_a[first].A & 'a = 1').delete(part_integrity='cascade')",
+        {**ALL, B10: FLAGGED},
+        without(A1, B10),
+    ),
+    "delete flagged": Scene("lab_a.delete_flagged()", {**ALL, A1: FLAGGED, B10: FLAGGED}, without(A1, A1, B10)),
 }
 
 
@@ -67,7 +83,7 @@ def world(lab: Lab) -> Iterator[Servers]:
 @pytest.mark.parametrize("name", list(SCENES))
 def test_crash_at_every_statement(lab: Lab, world: Servers, name: str, figures: Figures) -> None:
     scene = SCENES[name]
-    with Crasher(lab, world.schemas, world.code(NOTHING)) as crasher:
+    with Crasher(lab, world.schemas, world.code(USE)) as crasher:
         crasher.run(Order("0"))  # connects the process that forks the others
         known = world.sessions()
         for modes in [[mode] for mode in MODES] if SOAK else [MODES]:

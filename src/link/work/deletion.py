@@ -29,9 +29,9 @@ from ..model.states import ASKED, CANCEL_DELETE, DELETING, START_DELETE
 from ..signals import BusyError
 from .comparing import Comparison
 from .reach import Reach, Reached
-from .recovery import Recovery
+from .recovery import Recovery, recover_all
 from .retry import patiently
-from .run import Run, persistently
+from .run import Run, Runs, persistently
 from .status import find_flagged
 
 logger = logging.getLogger("link")
@@ -110,6 +110,10 @@ def delete(targets: Sequence[Target], prompt: bool) -> int:
 
 def delete_flagged(ends: Mapping[Name, Ends], part_integrity: str, prompt: bool) -> int:
     """Delete what the source wants deleted, of several links; see :meth:`link.Pipeline.delete_flagged`."""
+    if ends:
+        # What a dead run had deleted is not here any more to be found: the source is told of it all the same.
+        with Runs(ends) as runs:
+            recover_all(runs)
     targets = [_flagged(ends[name], keys, part_integrity) for name, keys in find_flagged(ends).items()]
     if not targets and prompt:
         dj_logger.warning("Nothing to delete.")

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 
 from .. import host
+from ..holds.together import enlist, survey
 from ..model.ranges import EVERYTHING, Chunk, Key
 from ..model.states import (
     ABANDON_PULL,
@@ -30,9 +31,18 @@ from ..signals import BusyError, RowError
 from . import comparing
 from .comparing import Comparison
 from .retry import patiently
-from .run import Run
+from .run import Run, Runs
 
 logger = logging.getLogger("link")
+
+
+def recover_all(runs: Runs) -> None:
+    """Take over what dead runs have left of several links, those first that depend on others."""
+    holds = [run.holds for run in runs.runs.values()]
+    enlist(runs.home, holds)
+    surveys = zip(runs.runs.values(), survey(runs.home, holds), strict=True)
+    for run, counts in reversed(list(surveys)):
+        Recovery(run).recover_from(counts)
 
 
 class Recovery:
