@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import gc
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import datajoint as dj
+import psycopg2
+import pymysql
 import pytest
 from lab import Lab
 from linking import admin, linked
@@ -17,7 +21,7 @@ from test_guests import REFUSALS, member
 
 from link import LinkError, Pipeline, State, UnreachableError, host
 from link.model.states import START_DELETE
-from link.work import run
+from link.work import deletion, run
 
 REST = ("NONE", "FALSE", "FALSE")
 #: The tables of `declare`, parents first.
@@ -478,3 +482,52 @@ def test_what_fails_changes_nothing(lab: Lab, moment: str, monkeypatch: pytest.M
     assert held(lab) == before[1]
     lab.local.connection.cancel_transaction()
     assert local(lab) == before[0]
+
+
+def test_rows_that_come_meanwhile(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody adds a row below what is being deleted: it goes as well, or is refused; nothing is half deleted."""
+    ours = pulled(lab)[1]
+    coming, delete = list[threading.Thread](), host.Cascade.delete
+
+    def insert() -> None:
+        with contextlib.suppress(pymysql.MySQLError, psycopg2.Error):
+            lab.local_server.sql(f"INSERT INTO {name(lab, 'session', lab.local_schema)} VALUES (0, 99)")
+
+    def meanwhile(self: Any) -> Any:
+        if not coming:
+            coming.append(threading.Thread(target=insert))
+            coming[0].start()
+            coming[0].join(0.5)
+        return delete(self)
+
+    monkeypatch.setattr(host.Cascade, "delete", meanwhile)
+    assert (ours.Subject & "subject = 0").delete(prompt=False) == 1
+    coming[0].join()
+    assert len(ours.Session & "subject = 0") == 0
+    assert numbers(held(lab)) == (3, 9, 9, 2)
+
+
+def test_source_lost_after_the_local_commit(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is deleted here is held until the next operation on each table, which tells the source."""
+    monkeypatch.setattr(run, "PAUSES", (0.01,))
+    declare(lab)
+    wire = Proxy(lab.source_server.host, lab.source_server.port)
+    lab_a = pipeline(lab, host=f"127.0.0.1:{wire.port}")
+    here = lab_a.source[lab.source_schema]
+    lab_a.pull(here)
+    commit = deletion._commit
+
+    def losing(*args: Any) -> None:
+        commit(*args)
+        wire.cut()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deletion, "_commit", losing)
+        with pytest.raises(UnreachableError, match="were deleted here, but the source could not be told"):
+            (lab_a[lab.source_schema].Subject & "subject = 0").delete(prompt=False)
+    assert local(lab)["subject"] == 3 and numbers(held(lab)) == (4, 12, 12, 4)
+    assert [row[0] for rows in held(lab).values() for row in rows].count("DELETE") == sum(BELOW)
+    wire.mend()
+    lab_a.pull(here.Rate & "subject = 3", here.Pair & "pair = 3")
+    assert numbers(held(lab)) == (3, 9, 9, 2)
+    wire.close()

@@ -412,13 +412,20 @@ class Cascade(Alone):
         DataJointError
             Rows of a part would be deleted without their master.
         """
+        names, connection = [table.full_table_name for table in self.tables], self.tables[0].connection
         try:
             counts = super().delete()
         except IntegrityError as error:
-            connection = self.tables[0].connection
             found = connection.adapter.parse_foreign_key_error(error.args[0])
-            child = found and str(found["child"])
-            raise BlockedError(child, [table.full_table_name for table in self.tables]) from None
+            raise BlockedError(found and str(found["child"]), names) from None
+        except DataJointError:
+            raise
+        except Exception as error:
+            # DataJoint does not know every refusal; where the driver's error says what depends, it is one.
+            told: Any = getattr(error, "diag", None)
+            if not getattr(told, "constraint_name", None):
+                raise
+            raise BlockedError(full_name(connection, told.schema_name, told.table_name), names) from None
         for name, count in counts.items():
             dj.logger.info(f"Deleting {count} rows from {name}")
             master = extract_master(name)
