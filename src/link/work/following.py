@@ -172,10 +172,19 @@ class Following:
     def _claim(self, name: Name, selection: Selection) -> int:
         """Claim what nobody holds of a selection; how many that is."""
         run = self.runs[name]
+        if not self._has_new(name, selection):
+            return 0
         claims = Claims(run, selection, self.wanted.conflicts, EVERYTHING, self._left(), CLAIMERS)
         claims.pace.rows = claims.pace.read = CHUNK_ROWS
         with self._sessions(claims.sessions_wanted) as claims.sessions:
             return sum(chunk.claimed for chunk in claims)
+
+    def _has_new(self, name: Name, selection: Selection) -> bool:
+        """Whether there is something of a selection that nobody holds; of all there is, numbers tell it soonest."""
+        run, held = self.runs[name], sum(count.entities for count in self.counts[name])
+        if not selection and held and run.holds.selected().count(run.home) == held:
+            return False
+        return run.holds.unshared(selection).key_at(run.home, 0) is not None
 
     @contextlib.contextmanager
     def _sessions(self, number: int) -> Iterator[list[Session]]:
