@@ -94,7 +94,7 @@ def test_nothing_connects_before_first_use(statements: list[Statement], monkeypa
     assert lab_a["odd-name"].database == "b" and lab_a["source"].database == "d" and callable(lab_a.pull)
     assert lab_a.source["odd-name"].database == "odd-name" and lab_a.ephys.database == "a_ephys"
     assert lab_a.ephys is lab_a["ephys"] and not hasattr(lab_a, "ephsy") and not hasattr(lab_a.source, "_repr_html_")
-    with pytest.raises(NotFoundError, match=r"no schema 'ephsy'(?s:.*)Did you mean ephys"):
+    with pytest.raises(NotFoundError, match=r"no schema 'ephsy'(?s:.*)Did you mean 'ephys"):
         lab_a.ephsy  # noqa: B018
     with pytest.raises(NotFoundError, match=r"no schema 'ephsy'"):
         lab_a.source["ephsy"]
@@ -148,9 +148,9 @@ def test_what_the_source_has(lab: Lab) -> None:
         with pytest.raises(LinkError, match="is read-only from here"):
             change()
     names: list[tuple[Callable[[], Any], str]] = [
-        (lambda: ephys.Unti, r"sees no table \w+.Unti on(?s:.*)Did you mean Unit"),
+        (lambda: ephys.Unti, r"sees no table \w+.Unti on(?s:.*)Did you mean 'Unit"),
         (lambda: ephys["#unit"], "sees no table"),
-        (lambda: ephys.Session.Trail, r"no part table 'Trail'(?s:.*)Did you mean Trial"),
+        (lambda: ephys.Session.Trail, r"no part table 'Trail'(?s:.*)Did you mean 'Trial"),
         (lambda: ephys.Psth.Trail, "no part table 'Trail'"),
     ]
     for wrong, message in names:
@@ -171,7 +171,7 @@ def test_what_is_here(lab: Lab) -> None:
         NotFoundError, match=r"ephys\.Unit has not been pulled yet(?s:.*)pull\(source\.\w+_ephys\.Unit\)"
     ):
         here.Unit  # noqa: B018
-    with pytest.raises(NotFoundError, match=r"There is no table Unti (?s:.*)Did you mean Unit"):
+    with pytest.raises(NotFoundError, match=r"There is no table Unti (?s:.*)Did you mean 'Unit"):
         here.Unti  # noqa: B018
     assert contents(lab) == before
     result = lab_a.pull(there.Unit & "subject = 3")
@@ -203,7 +203,7 @@ def test_what_is_here(lab: Lab) -> None:
     assert (
         dir(away) == dir(here) and len(away.Unit & "subject = 3") == 1 and len(away.Session.Trial & "subject = 3") == 2
     )
-    with pytest.raises(NotFoundError, match=r"There is no table Unti (?s:.*)the source does not tell(?s:.*)mean Unit"):
+    with pytest.raises(NotFoundError, match=r"There is no table Unti (?s:.*)the source does not tell(?s:.*)mean 'Unit"):
         away.Unti  # noqa: B018
     with pytest.raises(UnreachableError):
         away.Unit.source  # noqa: B018

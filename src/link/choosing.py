@@ -13,7 +13,7 @@ from .host import QueryExpression
 from .model.graph import Edge, Name, Outside
 from .model.ranges import ALL, Selection
 from .model.schema import Table
-from .namespaces import LocalSchema, SourceSchema, SourceTable, Theirs
+from .ours import LocalSchema
 from .queries import (
     Occurrence,
     UnfollowedError,
@@ -24,6 +24,7 @@ from .queries import (
     schema_and_table,
 )
 from .selections import require_matched
+from .theirs import SourceSchema, SourceTable, Theirs
 
 #: Of each group that is chosen from: conditions, one of which is to be true.
 Selections = dict[Name, list[Selection]]

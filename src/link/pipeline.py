@@ -26,8 +26,9 @@ from .model.pipelines import (
 )
 from .model.plans import Plan
 from .model.ranges import ALL, union
-from .namespaces import LocalSchema, SourceSchemas, Theirs, require_schema, schemas_to_show
+from .ours import LocalSchema
 from .signals import final
+from .theirs import SourceSchemas, Theirs, require_schema, schemas_to_show
 from .view import may_delete
 from .work.deletion import delete_flagged
 from .work.following import Wanted

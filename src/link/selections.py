@@ -149,7 +149,8 @@ def _is_table_class(given: Any) -> bool:
 def _require_same_connection(query: Any, others: Iterable[Any]) -> None:
     """Raise ConfigError for queries on another connection: the text of one means something else to another server."""
     for other in others:
-        if other.connection is not query.connection:
+        # A class that no schema has been given has none, of which DataJoint will tell.
+        if other.connection is not None and other.connection is not query.connection:
             here, there = (host.login(each.connection) for each in (query, other))
             raise ConfigError(
                 f"A query on {here.host}:{here.port} as {here.user!r} cannot be combined with one on "

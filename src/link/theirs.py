@@ -1,51 +1,33 @@
-"""The tables of a pipeline by name: those of the source, which are queries there, and the local ones.
+"""The tables of a pipeline's source by name, which are queries there.
 
-Schemas are modules, tables their classes, as with ``dj.VirtualModule``; both by the *source's* names on both sides.
-Making them connects nowhere; what is asked for a table's name or content does.
+Schemas are modules, tables their classes, as with ``dj.VirtualModule``. Making them connects nowhere; what is asked for
+a table's name or content does.
 """
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any, NoReturn
 
 import datajoint as dj
 
 from . import host
-from .api import LinkedMeta, LinkedTable, linked_class
 from .ends.browsing import read_heading
 from .ends.pipeline import Links
-from .errors import ConfigError, DefinitionError, LinkError, NotFoundError
+from .errors import ConfigError, LinkError, NotFoundError
 from .host import FreeTable, TableMeta
-from .model.graph import Graph, Name, class_of, label, master_of
+from .model.graph import Graph, Name, class_of, label
 from .model.legacy import modernized
-from .model.schema import Group, Table, part_class, tier
+from .model.schema import Group, Table, nearest, part_class
 from .signals import final
 from .view import ReadOnly
-
-TIERS: dict[str, type[dj.Table]] = {
-    "manual": dj.Manual,
-    "lookup": dj.Lookup,
-    "imported": dj.Imported,
-    "computed": dj.Computed,
-}
 
 
 class UnknownNameError(NotFoundError, AttributeError):
     """No such schema or table; to Python no such attribute, which many ask for before they use it."""
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known
-    return f"Did you mean {' or '.join(close)}?" if len(close) < 4 else f"There are {', '.join(close)}."
-
-
-# the source
 
 
 class Theirs:
@@ -153,7 +135,7 @@ def _require_fit(links: Links, graph: Graph) -> None:
         named = ".".join(column.split(".")[:2])
         if named not in known:
             raise ConfigError(
-                f"codecs= names {column!r}, but there is no {named} at the source.", _nearest(named, known)
+                f"codecs= names {column!r}, but there is no {named} at the source.", nearest(named, known)
             )
     homes: dict[str, str] = {}
     for schema in sorted({schema for schema, _ in graph.groups}):
@@ -208,7 +190,7 @@ class SourceMeta(TableMeta):
             parts = [attribute for attribute, value in vars(cls).items() if isinstance(value, SourceMeta)]
             raise UnknownNameError(
                 f"{label(cls._group)} at the source has no part table {name!r}, as far as the link user sees them.",
-                _nearest(name, parts) if parts else None,
+                nearest(name, parts),
             )
         raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
 
@@ -261,7 +243,7 @@ def _source_class(theirs: Theirs, name: Name) -> Any:
     )
 
 
-class _Schema(ModuleType):
+class NamedSchema(ModuleType):
     """Tables of one schema as classes of a module."""
 
     def _names(self) -> dict[str, Name]:
@@ -290,12 +272,12 @@ class _Schema(ModuleType):
         return []
 
 
-def _named(known: Mapping[str, Name], name: str) -> Name | None:
+def named(known: Mapping[str, Name], name: str) -> Name | None:
     """The group of a class, or of a table."""
     return known.get(name) or next((group for group in known.values() if group[1] == name), None)
 
 
-class SourceSchema(_Schema):
+class SourceSchema(NamedSchema):
     """A schema of the source: its tables are classes, and queries there.
 
     Parameters
@@ -321,15 +303,15 @@ class SourceSchema(_Schema):
         return self._theirs.tables(self.database)
 
     def _find(self, name: str) -> Any:
-        if (found := _named(self._names(), name)) is None:
+        if (found := named(self._names(), name)) is None:
             self._theirs.links.forget()  # it may be new
-            found = _named(known := self._names(), name)
+            found = named(known := self._names(), name)
         if found is None:
             site = self._theirs.links.connect_source()
             raise UnknownNameError(
                 f"The link user {site.user!r} sees no table {self.database}.{name} on the source server "
                 f"{site.address}.",
-                _nearest(name, known) if known else f"It sees none in {self.database}.",
+                nearest(name, known),
             )
         return self._theirs.class_at_source(found)
 
@@ -386,100 +368,6 @@ def require_schema(theirs: Theirs, name: str, here: bool = False) -> None:
         named = sorted(known)
     raise UnknownNameError(
         f"This pipeline has no schema {name!r}.",
-        f"{_nearest(str(name), named)} Schemas go by the source's names on both sides; further ones are named in "
+        f"{nearest(str(name), named)} Schemas go by the source's names on both sides; further ones are named in "
         "schemas=.",
     )
-
-
-# here
-
-
-class LocalSchema(_Schema):
-    """The local tables of one of the source's schemas, as classes; they are there once they have been pulled.
-
-    Parameters
-    ----------
-    theirs : Theirs
-        What is known of the source.
-    schema : str
-        The schema's name there.
-    """
-
-    def __init__(self, theirs: Theirs, schema: str) -> None:
-        super().__init__(schema)
-        self._theirs = theirs
-        self._schema = schema
-        self._classes: dict[Name, Any] = {}
-
-    @property
-    def database(self) -> str:
-        """The local schema's name."""
-        return str(self._theirs.links.spec.here(self._schema))
-
-    @property
-    def connection(self) -> dj.Connection:
-        """DataJoint's connection to the local server."""
-        return self._theirs.links.connect_here()
-
-    def _names(self) -> dict[str, Name]:
-        """The tables that are here; asks the local server only."""
-        with self._theirs.links.connect_local().catalogue() as catalogue:
-            tables = [name for name in catalogue.tables(self.database) if not name.startswith("~")]
-        known = {(self._schema, name) for name in tables}
-        masters = [name for name in tables if master_of(self._schema, name, known)[1] == name]
-        classes = [class_of(master) for master in masters]
-        return {
-            c if classes.count(c) == 1 else master: (self._schema, master)
-            for c, master in zip(classes, masters, strict=True)
-        }
-
-    def _find(self, name: str) -> Any:
-        known = self._names()
-        if (found := _named(known, name)) is None:
-            raise _not_here(self._theirs, self._schema, name, known)
-        if found not in self._classes:
-            self._classes[found] = _local_class(self._theirs.links, found)
-        return self._classes[found]
-
-    def __repr__(self) -> str:
-        return f"<schema {self.database}, with tables of the source's {self._schema}>"
-
-
-def _not_here(theirs: Theirs, schema: str, name: str, known: Iterable[str]) -> LinkError:
-    """Why there is no local table of a name."""
-    there: dict[str, Name] = {}
-    with contextlib.suppress(LinkError):  # it may be away
-        there = theirs.tables(schema)
-    if name in there or name in [table for _, table in there.values()]:
-        title = f"{schema}.{name}" if name.isidentifier() else f"{schema}[{name!r}]"
-        return UnknownNameError(
-            f"{title} has not been pulled yet: there is no such table here.",
-            f"pull(source.{title}) of the pipeline makes it, with all that it stands on; source.{title} is what they "
-            "have.",
-        )
-    choices = {*known, *there}
-    return UnknownNameError(
-        f"There is no table {name} in {theirs.links.spec.here(schema)} here"
-        + (f", nor in {schema} at the source." if there else ", and the source does not tell what it has."),
-        _nearest(name, choices) if choices else "Its first pull makes it.",
-    )
-
-
-class PulledMeta(LinkedMeta):
-    """Of a linked class that makes no tables: a pull does."""
-
-    def _declare(cls) -> None:
-        spec = cls._link.spec
-        raise DefinitionError(
-            f"The local table {spec.local_schema}.{spec.table_name} is not there any more, or not yet.",
-            f"A pull of {spec.source_schema}.{spec.class_name} makes it, with all that it stands on.",
-        )
-
-
-class PulledTable(LinkedTable, metaclass=PulledMeta):
-    """A local table of a pipeline: what :class:`LinkedTable` is, in the tier of the source's table."""
-
-
-def _local_class(links: Links, name: Name) -> Any:
-    body = {"__module__": name[0]}
-    return linked_class(type(class_of(name[1]), (), body), links.link(name), PulledTable, TIERS[tier(name[1])])
