@@ -20,7 +20,6 @@ from ..model.layouts import Layout
 from ..model.schema import Table, part_name
 from ..servers.catalogue import Catalogue
 from ..servers.rights import LINEAGE, MemberRights, member_rights_on
-from ..servers.session import lock_number
 from ..servers.site import Site
 from ..signals import BusyError
 
@@ -92,6 +91,7 @@ class _Guests:
     def __init__(self, site: Site, catalogue: Catalogue, schema: str, beside: Sequence[Beside]) -> None:
         self.site, self.catalogue, self.session = site, catalogue, catalogue.session
         self.schema, self.beside = schema, beside
+        self.has_origins = False
 
     # where attributes come from
 
@@ -118,10 +118,9 @@ class _Guests:
                 self.site.revive()
             # It would be ended, as by any definition of a table.
             if not host.in_transaction(connection):
-                self._lock()
+                self.catalogue.reserve(self.schema)
                 host.record_lineage(connection, self.schema, entries)
-                if LINEAGE not in self.catalogue.tables(self.schema):
-                    self.catalogue.renew(self.schema)
+                self.has_origins = True
 
     # who may delete
 
@@ -137,8 +136,8 @@ class _Guests:
         if not closed:
             return
         try:
-            self._lock()
-            self.catalogue.renew(self.schema)
+            if self.catalogue.reserve(self.schema):
+                self.catalogue.renew(self.schema)
             self._open(closed)
         except BusyError as error:
             logger.info(
@@ -193,12 +192,8 @@ class _Guests:
 
     def _rights(self, each: Beside) -> MemberRights:
         """What guests get on those tables that are there."""
-        there = self.catalogue.tables(self.schema)
+        there = [*self.catalogue.tables(self.schema), *[LINEAGE] * self.has_origins]
         return {name: rights for name, rights in each.rights.items() if name in there}
-
-    def _lock(self) -> None:
-        # Links may well be used for the first time at once.
-        self.session.lock((lock_number(self.schema), 0), wait=True)
 
     def _tell(self, what: str, remedy: str) -> None:
         if self.site.is_news((self.schema, what)):

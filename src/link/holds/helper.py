@@ -29,7 +29,6 @@ from ..model.schema import Column, Table, part_name
 from ..model.served import Tie, read, shown
 from ..servers.catalogue import Catalogue
 from ..servers.dialect import plain
-from ..servers.session import lock_number
 from ..servers.site import Site
 from .guests import Beside, welcome_guests
 from .serving import Served, other_helper, require_one
@@ -181,9 +180,9 @@ class _Provider:
             return
         if serves.number and not serves.take_over and self._comment_over(helper.comment) == helper.comment:
             return
-        # Others may just tell it of another table.
-        self.session.lock((lock_number(self.schema), 0), wait=True)
-        self.catalogue.renew(self.schema)
+        # Others may just have told it of another table.
+        if self.catalogue.reserve(self.schema):
+            self.catalogue.renew(self.schema)
         comment = self._read(self.name).comment
         self._require_served(replace(helper, comment=comment))
         serves.get_number()
@@ -248,10 +247,9 @@ class _Provider:
             return helper
         define = self.source.definitions
         try:
-            # Links may well be used for the first time at once.
-            self.session.lock((lock_number(self.schema), 0), wait=True)
+            if self.catalogue.reserve(self.schema):
+                self.catalogue.renew(self.schema)
             self.session.execute(define.impatiently)
-            self.catalogue.renew(self.schema)
             there = self._read(helper.name)
             if missing := [column for column in self.layout.times if column not in there.names]:
                 added = define.add_columns(helper.schema, helper.name, dict.fromkeys(missing))
@@ -277,8 +275,8 @@ class _Creation:
         """Create them, all at once where the server can."""
         tables = [name for each in self.missing for name in (each.name, *each.parts)]
         require_names(self.source, self.schema, *tables)
-        # Links may well be used for the first time at once: the others wait, and find the schema and its types there.
-        self.session.lock((lock_number(self.schema), 0), wait=True)
+        # The others wait, and find the schema and its types there.
+        self.catalogue.reserve(self.schema)
         with self.catalogue.changing(self.schema):
             self._create(tables)
 
@@ -321,15 +319,14 @@ class _Creation:
 
     def _run_beside(self, statements: Sequence[Sequence[str]]) -> None:
         """Run each table's statements by one of several sessions: over a long wire each takes its time."""
-        with contextlib.ExitStack() as stack:
-            sessions = [self.session, *(stack.enter_context(self.source.session()) for _ in range(CREATORS - 1))]
 
-            def run(number: int) -> None:
+        def run(number: int) -> None:
+            with contextlib.nullcontext(self.session) if number == 0 else self.source.session() as session:
                 for some in statements[number::CREATORS]:
-                    sessions[number].execute_all(some)
+                    session.execute_all(some)
 
-            with ThreadPoolExecutor(CREATORS, "link-creator") as pool:
-                list(pool.map(run, range(CREATORS)))
+        with ThreadPoolExecutor(CREATORS, "link-creator") as pool:
+            list(pool.map(run, range(CREATORS)))
 
 
 def require_rights(site: Site, catalogue: Catalogue, table: Table, rights: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from ..model.kinds import counts, is_null
 from ..model.schema import Column, Table
 from .dialect import Dialect
 from .rights import LINEAGE, MemberRights
-from .session import Session
+from .session import Session, lock_number
 
 #: Rows that tell one thing of one table.
 Told = Sequence[tuple[Any, ...]]
@@ -71,6 +71,7 @@ class Catalogue(ABC):
         self._facts: dict[tuple[str, str], dict[str, Told]] = {}
         self._tables: dict[tuple[str, str], Table] = {}
         self._origins: dict[str, dict[str, dict[str, str]]] = {}
+        self._reserved: set[str] = set()
 
     # reading many at once
 
@@ -134,6 +135,18 @@ class Catalogue(ABC):
         for known in (self._facts, self._tables):
             for table in [table for table in known if table[0] == schema]:
                 del known[table]
+
+    def reserve(self, schema: str) -> bool:
+        """Wait until no other link changes a schema, and keep them all from it for as long as the session lives.
+
+        Whether that is new: what was read of it before may have changed then.
+        """
+        if schema in self._reserved:
+            return False
+        # Links may well be used for the first time at once.
+        self.session.lock((lock_number(schema), 0), wait=True)
+        self._reserved.add(schema)
+        return True
 
     @contextmanager
     def changing(self, *schemas: str) -> Iterator[None]:

@@ -129,16 +129,23 @@ class RawColumns:
 
     def __init__(self) -> None:
         self._known: dict[tuple[Table, Form], tuple[Column, ...]] = {}
+        self._lengths: dict[Table, int] = {}
+
+    def expect(self, session: MySQLSession, tables: Sequence[Table]) -> None:
+        """Ask how long the rows of some tables are, as far as that is not known."""
+        asked = [table for table in dict.fromkeys(tables) if table not in self._lengths]
+        if asked:
+            one = "SELECT %s, AVG_ROW_LENGTH FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
+            args = [arg for number, table in enumerate(asked) for arg in (number, table.schema, table.name)]
+            found = {int(n): length for n, length in session.query(" UNION ALL ".join([one] * len(asked)), args)}
+            self._lengths |= {table: int(found.get(number) or 0) for number, table in enumerate(asked)}
 
     def find(self, session: MySQLSession, table: Table, form: Form) -> tuple[Column, ...]:
         """The columns to send raw: the long ones of a table whose rows are long on average."""
         known = table, form
         if known not in self._known:
-            length = session.query(
-                "SELECT AVG_ROW_LENGTH FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
-                (table.schema, table.name),
-            )
-            long_rows = bool(length) and (length[0][0] or 0) > _LONG_ROW
+            self.expect(session, [table])
+            long_rows = self._lengths[table] > _LONG_ROW
             self._known[known] = session.dialect.raw_columns(table, form, long_rows)
         return self._known[known]
 
@@ -231,6 +238,9 @@ class MySQLSession(Session):
             if rows:
                 emit(Block(between.join(rows) + end, len(rows)))
         return total + len(rows)
+
+    def expect(self, tables: Sequence[Table]) -> None:
+        self._raw_columns.expect(self, tables)
 
     def load(self, table: Table, blocks: Iterable[Block], form: Form) -> int:
         names = ", ".join(self.dialect.quote(name) for name in table.names)

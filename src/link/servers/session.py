@@ -104,6 +104,10 @@ class Session(ABC):
     def stream(self, table: Table, source: Sql, form: Form, emit: Callable[[Block], None]) -> int:
         """Render the rows of ``table`` that ``source`` (FROM ... onward) yields; the number of rows."""
 
+    def expect(self, tables: Sequence[Table]) -> None:
+        """Ask at once what is needed to render rows of some tables, where that is anything."""
+        return
+
     @abstractmethod
     def load(self, table: Table, blocks: Iterable[Block], form: Form) -> int:
         """Insert rendered rows; the number inserted."""

@@ -155,6 +155,7 @@ class _Gathering:
         total, shows = sum(left.values()), self.wanted.display_progress
         bar: tqdm[NoReturn] = tqdm(total=total, unit="row", disable=not shows or not total)
         busy = self._are_busy() if left else set()
+        self.runs.home.expect([pair.there for name in left for pair in self.runs[name].mapping.tables])
         with bar:
             if self.wanted.workers > 1:
                 self._copy_by_turns(left, bar, resumed, busy)
