@@ -332,6 +332,21 @@ def add_row(made: Pipeline, table: Table, random: Random) -> Row | None:
     return row
 
 
+def add_entities(made: Pipeline, random: Random) -> dict[Table, list[Row]]:
+    """Make up some more masters, and parts of these; rows of the entities that are there stay all that these have."""
+    new: dict[Table, list[Row]] = {table: [] for table in made.tables}
+    for table in made.tables:
+        for _ in range(4):
+            row = add_row(made, table, random)
+            if row and table.master:
+                up = next(key for key in table.foreign_keys if table.master in (key.parent, key.parent.master))
+                if not any(all(row[here] == above[there] for here, there in up.names) for above in new[up.parent]):
+                    made.rows[table].remove(row)
+                    continue
+            new[table] += [row] if row else []
+    return new
+
+
 def _refer(made: Pipeline, key: ForeignKey, table: Table, row: Row, random: Random) -> bool:
     """Fill in a foreign key so that it refers to a row, or so that it is NULL in full or in part."""
     parents = made.rows[key.parent]

@@ -177,6 +177,19 @@ def check_example(lab: Lab, made: invented.Pipeline, number: int, figures: Figur
         figures.add("closures of random pipelines, each as by brute force", f"{lab.kind} to {lab.local_kind}")
         if random.random() < 0.5:
             checked.forget()
+    check_more_rows(checked, asked, random)
+
+
+def check_more_rows(checked: Checked, asked: Asked, random: Random) -> None:
+    """New entities at the source come with the next pull, and nothing else."""
+    made = asked.made
+    code = random.choice([f"{'ab'[table.schema]}.{table.place}" for table in made.tables])
+    contents = checked.read()
+    checked.pull(contents, *asked.start(contents, code), *asked.selections(code), descendants=True)
+    for table, rows in invented.add_entities(made, random).items():
+        invented.insert(checked.lab, table, checked.schemas, rows)
+    contents = checked.read()
+    checked.pull(contents, *asked.start(contents, code), *asked.selections(code), descendants=True)
 
 
 @pytest.mark.timeout(7200 if SOAK else 300)
