@@ -115,7 +115,7 @@ def closure(
     *,
     descendants: bool = False,
     leave_out: Collection[Table] = (),
-    cut: Collection[tuple[Table, str]] = (),
+    cut: Collection[Reference] = (),
     lookups: Collection[Table] = (),
 ) -> set[Entity]:
     """The entities that a pull brings: those chosen, all derived from them if wished, and what all these refer to."""
@@ -128,9 +128,8 @@ def closure(
     return _reached(contents, found.union(*(contents.entities(table) for table in lookups)), references)
 
 
-def _is_followed(reference: Reference, leave_out: Collection[Table], cut: Collection[tuple[Table, str]]) -> bool:
-    left = {master(reference.child), master(reference.parent)} & set(leave_out)
-    return not left and not any((reference.child, column) in cut for column in reference.columns)
+def _is_followed(reference: Reference, leave_out: Collection[Table], cut: Collection[Reference]) -> bool:
+    return reference not in cut and not {master(reference.child), master(reference.parent)} & set(leave_out)
 
 
 def _reached(contents: Contents, start: set[Entity], references: list[Reference], *, down: bool = False) -> set[Entity]:
@@ -152,10 +151,15 @@ def _reached(contents: Contents, start: set[Entity], references: list[Reference]
 
 
 def tables_of(
-    contents: Contents, tables: Iterable[Table], *, descendants: bool = False, leave_out: Collection[Table] = ()
+    contents: Contents,
+    tables: Iterable[Table],
+    *,
+    descendants: bool = False,
+    leave_out: Collection[Table] = (),
+    cut: Collection[Reference] = (),
 ) -> set[Table]:
     """The masters of which there are to be rows, or may be: those selected, derived from these, and referred to."""
-    references = [r for r in contents.references if not {master(r.child), master(r.parent)} & set(leave_out)]
+    references = [r for r in contents.references if _is_followed(r, leave_out, cut)]
     found = {master(table) for table in tables}
     steps = [{(master(r.child), master(r.parent)) for r in references}]
     if descendants:

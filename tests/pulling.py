@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import closures
 import datajoint as dj
-from closures import Contents, Entity, Table
+from closures import Contents, Entity, Reference, Table
 from datajoint.utils import to_camel_case
 from lab import Lab
 
@@ -67,6 +67,7 @@ class Checked:
         self.pipeline = Pipeline(address, self.local, lab.helper_schema, **options)
         self.wanted: set[Entity] = set()
         self.tables: set[Table] = set()
+        self.cut: set[Reference] = set()
         #: Whether rows are compared by their keys alone: where values of some types look otherwise here.
         self.keys_only = False
 
@@ -84,15 +85,21 @@ class Checked:
         start: set[Entity],
         tables: set[Table],
         *selections: Any,
-        lookups: str = "",
-        **how: Any,
+        lookups: str = "referenced",
+        descendants: bool = False,
+        leave_out: Collection[Table] = (),
+        cut: Collection[Reference] = (),
     ) -> Any:
         """Pull a selection that is known to select these entities of these tables, and check what has come of it."""
-        groups = closures.tables_of(contents, tables, **how)
+        away = [r for r in contents.references if closures.master(r.parent) in leave_out]
+        how: dict[str, Any] = {"descendants": descendants, "leave_out": leave_out}
+        groups = closures.tables_of(contents, tables, cut=self.cut.union(cut), **how)
+        # What a table was made without it stays without.
+        self.cut |= {r for r in [*cut, *away] if closures.master(r.child) in groups}
         whole = {table for table in groups if table[1].startswith("#") and lookups == "whole"}
-        chosen = closures.closure(contents, start, lookups=whole, **how)
+        chosen = closures.closure(contents, start, lookups=whole, cut=self.cut, **how)
         new = chosen - self.wanted
-        options = how | {"lookups": lookups or "referenced"}
+        options = how | {"lookups": lookups, "leave_out": list(map(label, leave_out)), "cut": list(map(place, cut))}
         planned = self.pipeline.plan(*selections, **options)
         assert not planned.missing
         assert {t.name: (t.entities, t.new, t.part_rows) for t in planned.tables if t.entities} == {
@@ -123,7 +130,7 @@ class Checked:
             assert rows == sorted((self._shown(contents, table, row) for row in there.get(table, [])), key=repr), table
         held = closures.held(self.lab.source_server, self.lab.helper_schema, contents)
         assert held == self.wanted, difference(held, self.wanted)
-        wanted = [r for r in contents.references if closures.master(r.child) in self.tables]
+        wanted = [r for r in contents.references if closures.master(r.child) in self.tables and r not in self.cut]
         assert ordered(here.references) == ordered(wanted)
 
     def _shown(self, contents: Contents, table: Table, row: Iterable[tuple[str, str | None]]) -> Any:
@@ -183,6 +190,13 @@ def shown(value: Any) -> str:
 def label(table: Table) -> str:
     """A master as users name it."""
     return f"{table[0]}.{to_camel_case(table[1].strip('#_'))}"
+
+
+def place(reference: Reference) -> str:
+    """A foreign key as users name it."""
+    master, (_, name) = closures.master(reference.child), reference.child
+    part = to_camel_case(name[len(master[1]) :].lstrip("_"))
+    return ".".join([label(master), *[part] * bool(part), reference.columns[-1]])
 
 
 def by_table(entities: set[Entity]) -> dict[Table, set[Entity]]:

@@ -15,7 +15,7 @@ import datajoint as dj
 import invented
 import pytest
 import tricky
-from closures import Contents, Entity, Table
+from closures import Contents, Entity, Reference, Table
 from figures import SOAK, Figures
 from hypothesis import HealthCheck, Phase, given, settings
 from lab import Lab
@@ -96,14 +96,60 @@ HAND: dict[str, Any] = {
 }
 
 
-def test_the_oracle_knows_what_hands_have_worked_out(lab: Lab) -> None:
+@pytest.fixture
+def deep(lab: Lab) -> Checked:
+    """The tricky pipeline, of which nothing is here yet."""
     names = declare(lab, tricky.TABLES, tricky.ROWS)
-    checked = Checked(lab, names.values())
-    contents = checked.read()
+    grant(lab, list(names.values()))
+    return Checked(lab, names.values())
+
+
+def test_what_hands_have_worked_out(deep: Checked) -> None:
+    """Brute force says the same, and the same comes of pulls: one by one, and all together."""
+    names = dict(zip(tricky.TABLES, deep.schemas, strict=True))
+    contents = deep.read()
     assert sum(len(contents.rows[table]) for table in contents.masters()) == 42
     for what, ((schema, place, condition, descendants), wanted) in HAND.items():
-        start, _ = checked.chosen(contents, names[schema], place, condition)
+        start, _ = deep.chosen(contents, names[schema], place, condition)
         assert closures.closure(contents, start, descendants=descendants) == entities(names, **wanted), what
+        deep.select(names[schema], place, condition, descendants=descendants)
+        deep.forget()
+    everything = [deep.pipeline.source[schema] for schema in deep.schemas]
+    start = set().union(*map(contents.entities, contents.masters()))
+    deep.pull(contents, start, contents.masters(), *everything)
+
+
+def test_what_is_left_out_and_cut(deep: Checked) -> None:
+    """Of what is left out there is nothing here, not even its table; the columns of a cut foreign key stay."""
+    _, subject, *_ = deep.schemas
+    contents, litter = deep.read(), (subject, "litter")
+
+    def key(table: str, column: str) -> Reference:
+        (found,) = (r for r in contents.references if r.child == (subject, table) and column in r.columns)
+        return found
+
+    cut = [key("pair", "mother"), key("session__event", "other")]
+    deep.select(subject, "Subject", "subject = 2", descendants=True, leave_out=[litter], cut=cut)
+    assert {key for table, key in deep.wanted if table == (subject, "subject")} == {("2",)}
+    deep.select(subject, "Session")  # said once, it holds
+    deep.select(subject, "Pair")
+
+
+def test_an_ancestor_that_is_left_out(deep: Checked) -> None:
+    lab, subject, *_ = deep.schemas
+    deep.select(subject, "Session", leave_out=[(lab, "user"), (lab, "#institute")])
+    assert {table for table, _ in deep.wanted} == {(subject, "session"), (subject, "subject")}
+    deep.select(subject, "Session")
+
+
+def test_lookups_as_a_whole(deep: Checked) -> None:
+    """Those of the plan, with what they stand on; no others."""
+    _, _, ephys, report = deep.schemas
+    deep.select(ephys, "Clustering", "subject = 5")
+    before = len(deep.wanted)
+    deep.select(ephys, "Clustering", "subject = 5", lookups="whole")
+    assert len(deep.wanted) == before + 4
+    deep.select(report, "Site", "probe = 1", lookups="whole")
 
 
 # random pipelines

@@ -7,17 +7,19 @@ DataJoint 2.3 or 0.14 (`people.py`), at a source that the same version has made.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import ANY
 
+import closures
 import pytest
 from figures import Figures
 from lab import Lab
 from linking import quoted
 from people import SAID, SHOWN, Answer, Person
 from pipelines import linked, rows
+from pulling import Checked, grant
 
 from link import State
 from link.admin.grants import member_statements
@@ -218,7 +220,7 @@ def give_all(lab: Lab, user: str) -> None:
         server.sql(f"ALTER TABLE {lab.source_schema}.{quoted(server, table)} OWNER TO {user}")
 
 
-def give(lab: Lab, user: str, flags: bool) -> None:
+def give(lab: Lab, user: str, flags: bool, helpers: Sequence[str] = ()) -> None:
     """Give an account the rights of who works there, and what `grants --member` prints for it beside a link."""
     server, rights = lab.source_server, "SELECT, INSERT, UPDATE, DELETE, REFERENCES"
     if lab.kind == "postgresql":
@@ -230,7 +232,7 @@ def give(lab: Lab, user: str, flags: bool) -> None:
         source_schema=lab.source_schema,
         tables=["session"],
         helper_schema=lab.helper_schema,
-        helper_tables=[lab.helper_table],
+        helper_tables=list(helpers or [lab.helper_table]),
     )
     for statement in member_statements(access, lab.source_server.backend, user):
         if flags or not statement.optional:
@@ -323,6 +325,47 @@ def test_the_life_of_the_source_goes_on(
             does(code, *outcomes[lab.kind])
     assert rows(lab.local_server, f"{lab.local_schema}.session__trial") == here
     figures.add("operations of people at the source beside a link, of held rows and others", lab.kind, tried)
+
+
+#: What is done beside a pipeline of which reports 0 and 5 to 8 were pulled, with the sessions and subjects of these.
+BESIDE = {
+    """(Report & {"subject": "s0", "session": 1}).delete()""": True,
+    """(Session & {"subject": "s0", "session": 1}).delete()""": True,
+    """(Session & "note = 'note 2'").delete()""": True,
+    """(Subject & {"subject": "s3"}).delete()""": True,
+    """(Subject & "name = 'name 4'").delete()""": True,
+    """(Subject & "subject = 's9'").delete()""": True,
+    """(Report & "session = 5").delete()""": False,
+    """(Report & "trials = 2").delete()""": False,
+    """(Session & {"subject": "s5", "session": 5}).delete()""": False,
+    """(Session & "note = 'note 6'").delete()""": False,
+    """(Subject & {"subject": "s7"}).delete()""": False,
+    """(Subject & "name = 'name 8'").delete()""": False,
+}
+
+
+@pytest.mark.parametrize("account", [ADMINISTRATOR, MEMBER])
+@pytest.mark.parametrize(("kind", "version"), [(kind, version) for version, kind in HELD_ROWS], indirect=["kind"])
+def test_the_life_of_the_source_goes_on_beside_a_pipeline(
+    lab: Lab, person: Person, version: str, member: tuple[str, str], account: str, figures: Figures
+) -> None:
+    """What nobody holds can be deleted, by keys and by others; of what is held members delete nothing."""
+    grant(lab, [lab.source_schema])
+    pulled = Checked(lab, [lab.source_schema])
+    pulled.select(lab.source_schema, "Report", f"session IN {HELD}")
+    if account == MEMBER:
+        helpers = closures.read(lab.source_server, [lab.helper_schema]).rows
+        give(lab, member[0], flags=False, helpers=[name for _, name in helpers])
+        pulled.select(lab.source_schema, "Report", f"session IN {HELD}")  # which lets in who came after
+    person.arrive(lab, *(member if account == MEMBER else ()))
+    for code, free in BESIDE.items():
+        if account == MEMBER or free:
+            before = pulled.read().rows
+            answer, after = person.run(code), pulled.read().rows
+            assert bool(answer.error) != free, (code, answer)
+            assert (after == before) != free, code
+            pulled.check(pulled.read())
+            figures.add("operations of people at the source beside a link, of held rows and others", lab.kind)
 
 
 def test_every_message_is_heard_by_somebody() -> None:
