@@ -138,6 +138,8 @@ def test_what_the_source_has(lab: Lab) -> None:
     ]
     assert ephys.Unit.__doc__ == "" and lab_a.source[f"{lab.prefix}_lab"].Person.__doc__ == " who works here".strip()
     assert len(dj.Diagram(ephys).nodes_to_show) == 7 and len((dj.Diagram(ephys.Unit) - 1).nodes_to_show) == 3
+    taken: Any = labs.pipeline(lab, codecs={f"{ephys.database}.Unit.wave": "bytes"}).source[ephys.database].Unit
+    assert dj.blob.unpack(bytes((taken & "subject = 2").fetch1("wave"))) == [2]
     changes: list[Callable[[], Any]] = [
         lambda: ephys.Unit.insert1({}),
         lambda: (ephys.Unit & "subject = 1").delete(),
