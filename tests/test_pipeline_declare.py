@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import datajoint as dj
 import pytest
 from lab import Lab
 from labs import build, declare, everything, grant, local_schemas, pipeline
-from linking import contents, linked
+from linking import admin, contents, linked, quoted
 
-from link import ConfigError, HelperMismatchError, LocalMismatchError, Pipeline, PrivilegeError
+from link import (
+    ConfigError,
+    DefinitionError,
+    HelperMismatchError,
+    LocalMismatchError,
+    Pipeline,
+    PrivilegeError,
+    host,
+)
 from link.servers.sites import site_of
 
 
@@ -82,6 +91,15 @@ def test_the_local_pipeline_is_the_source_s(lab: Lab) -> None:
     assert described(lab, True) == described(lab, False)
     assert lineage(lab, True) == lineage(lab, False)
     assert {n: len(t) for n, t in tables(lab, True).items()} == {n: len(t) for n, t in tables(lab, False).items()}
+    assert cascaded(lab, True) == cascaded(lab, False)
+
+
+def cascaded(lab: Lab, local: bool) -> dict[str, int]:
+    """What DataJoint would delete with a subject."""
+    subject = tables(lab, local)[f"{lab.prefix}_subject.subject"]
+    diagram = dj.Diagram.cascade(subject & "subject = 2")
+    counts = {theirs(lab, table.full_table_name): len(table) for table in diagram}
+    return {name: count for name, count in counts.items() if lab.helper_schema not in name}
 
 
 # --- cuts
@@ -168,6 +186,29 @@ def test_a_new_foreign_key_at_the_source_is_named(lab: Lab) -> None:
     lab.local_server.sql(statement[0])
     lab_a.pull(source_of(lab, lab_a, "subject.Subject") & "subject = 2")
     assert keys_of(lab, "subject.subject") == {("kind",), ("keeper",), ("born",)}
+
+
+def test_a_new_column_that_refers_to_something(lab: Lab) -> None:
+    """alter() adds the column; and a cut that is said once holds."""
+    made = build(lab)
+    lab_a = pipeline(lab)
+    lab_a.pull(source_of(lab, lab_a, "subject.Subject") & "subject = 1")
+    subjects, people = made["Subject"].full_table_name, made["Person"].full_table_name
+    kind = "varchar(20) NULL" if lab.kind == "postgresql" else "varchar(20) NULL COMMENT ':varchar(20):'"
+    lab.source_server.sql(f"ALTER TABLE {subjects} ADD COLUMN donor {kind}")
+    lab.source_server.sql(f"ALTER TABLE {subjects} ADD FOREIGN KEY (donor) REFERENCES {people} (person)")
+    lab.source_server.sql(f"UPDATE {subjects} SET donor = 'eve' WHERE subject = 2")
+    lab_a = pipeline(lab)
+    subject, ours = source_of(lab, lab_a, "subject.Subject"), lab_a[f"{lab.prefix}_subject"].Subject
+    for _ in range(2):
+        with pytest.raises(LocalMismatchError, match=r"Subject.donor ->") as refused:
+            lab_a.pull(subject & "subject = 2")
+        ours().alter(prompt=False)
+    assert "alter() of the class" not in str(refused.value)
+    lab_a.pull(subject & "subject = 2", cut=[place(lab, "subject.Subject.donor")])
+    lab_a.pull(subject & "subject = 3")
+    assert (ours & "subject = 2").fetch1("donor") == "eve"
+    assert not lab_a[f"{lab.prefix}_lab"].Person & "person = 'eve'"
 
 
 # --- what is there already
@@ -327,11 +368,142 @@ def before_names(found: dict[tuple[int, str, str], Any], lab: Lab) -> set[str]:
 # --- all or nothing
 
 
-def test_what_was_made_goes_where_something_cannot_be_made(lab: Lab) -> None:
-    """A local schema in which nothing may be made, for the last tables of all; a helper table that cannot be."""
+def test_what_was_made_goes_where_the_last_local_schema_cannot_be_made(lab: Lab) -> None:
     build(lab)
-    lab_a = pipeline(lab, helper_schema=f"{lab.prefix}_nowhere" if lab.kind == "postgresql" else "elsewhere")
+    schemas = local_schemas(lab)
+    forbidden = f"{lab.prefix}_our_ephys" if lab.kind == "postgresql" else f"x{lab.prefix}"
+    if lab.kind == "postgresql":
+        lab.local_server.sql(f"CREATE SCHEMA {forbidden}")
+    lab_a = pipeline(lab, schemas=schemas | {f"{lab.prefix}_ephys": forbidden})
     before = contents(lab)
-    with pytest.raises(PrivilegeError, match="Cannot create the helper table"):
+    with pytest.raises(PrivilegeError, match="Cannot create the local tables") as refused:
+        lab_a.pull(*everything(lab, lab_a))
+    assert "GRANT" in str(refused.value)
+    assert contents(lab) == before
+
+
+def test_what_was_made_goes_where_the_last_helper_table_does_not_fit(lab: Lab) -> None:
+    """By then all local tables are there, and all other helper tables at the source."""
+    build(lab)
+    # Nobody's: the link user may use it, and does not know what it is.
+    admin(lab, f'CREATE TABLE "{{helper}}"."{lab.prefix}_ephys_psth_outbound" (a integer PRIMARY KEY)')
+    if lab.kind == "postgresql":
+        admin(lab, f'GRANT ALL ON "{{helper}}"."{lab.prefix}_ephys_psth_outbound" TO {{user}}')
+    lab_a = pipeline(lab)
+    before = contents(lab)
+    with pytest.raises(HelperMismatchError, match="does not fit"):
         lab_a.pull(*everything(lab, lab_a))
     assert contents(lab) == before
+    admin(lab, f'DROP TABLE "{{helper}}"."{lab.prefix}_ephys_psth_outbound"')
+    assert lab_a.pull(source_of(lab, lab_a, "ephys.Psth")).tables[f"{lab.prefix}_ephys.Psth"].pulled == 6
+
+
+def test_many_open_a_pipeline_for_the_first_time_at_once(lab: Lab) -> None:
+    build(lab)
+
+    def pull(number: int) -> int:
+        local = lab.instance(lab.local_server, lab.local_user, lab.local_password)
+        of = pipeline(lab, connection=local)
+        of.pull(source_of(lab, of, "ephys.Psth") & f"subject = {number}")
+        return number
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(pull, range(3))) == [0, 1, 2]
+    lab_a = pipeline(lab)
+    assert lab_a.status().tables[f"{lab.prefix}_ephys.Psth"]["Shared"] == 3
+    assert lab_a.verify()
+
+
+def test_all_that_cannot_be_linked_is_told_at_once_and_only_if_it_is_needed(lab: Lab) -> None:
+    build(lab)
+    odd = {"mysql": "geometry", "mariadb": "geometry", "postgresql": "tsvector"}[lab.kind]
+    for name in ("odd", "#odder"):
+        table = quoted(lab.source_server, name)
+        lab.source_server.sql(f"CREATE TABLE {lab.prefix}_lab.{table} (a integer PRIMARY KEY, b {odd} NULL)")
+    grant(lab, f"{lab.prefix}_lab")
+    lab_a = pipeline(lab)
+    before = contents(lab)
+    with pytest.raises(DefinitionError) as refused:
+        lab_a.pull(*everything(lab, lab_a))
+    assert f"odd.b: {odd}" in str(refused.value) and f"#odder.b: {odd}" in str(refused.value)
+    assert contents(lab) == before
+    assert lab_a.pull(source_of(lab, lab_a, "ephys.Psth")).tables[f"{lab.prefix}_ephys.Psth"].pulled == 6
+
+
+# --- as DataJoint has it
+
+
+def test_datajoint_goes_on_from_what_was_pulled(lab: Lab) -> None:
+    """The lab's own class over the copy, what is derived from it, and joins."""
+    build(lab)
+    lab_a = pipeline(lab)
+    lab_a.pull(source_of(lab, lab_a, "ephys.Unit") & "subject < 6", source_of(lab, lab_a, "ephys.Psth") & "subject < 3")
+    psth = declare(lab.local, f"{lab.prefix}_our")["Psth"]
+    assert len(psth.key_source - psth) == 3
+    psth.populate()
+    assert len(psth()) == 6
+
+    class Mean(dj.Computed):
+        definition = "-> Psth\n---\nmean: float64"
+
+        def make(self, key: dict[str, Any], **_: Any) -> None:
+            table: Any = self
+            table.insert1({**key, "mean": (psth & key).fetch1("rate")})
+
+    mean: Any = lab.local.Schema(f"{lab.prefix}_analysis")(Mean, context={"Psth": psth})
+    mean.populate()
+    assert len(mean()) == 6
+    subject, unit = (lab_a[f"{lab.prefix}_{schema}"] for schema in ("subject", "ephys"))
+    assert len(subject.Subject() * unit.Unit() * mean()) == 6
+    with pytest.raises(dj.errors.DataJointError, match=r"(?i)insert"):
+        psth.insert1({"subject": 1})
+    status = lab_a.status().tables[f"{lab.prefix}_ephys.Psth"]
+    assert status["Shared"] == 3
+
+
+def test_between_all_kinds_of_servers(mixed: Lab) -> None:
+    """Edges, tiers, what is unique, and origins are the source's; of types the nearest that the server has."""
+    lab = mixed
+    build(lab)
+    lab_a = pipeline(lab)
+    lab_a.pull(*everything(lab, lab_a))
+    assert edges(lab, True) == edges(lab, False)
+    assert lineage(lab, True) == lineage(lab, False)
+    assert {n: len(t) for n, t in tables(lab, True).items()} == {n: len(t) for n, t in tables(lab, False).items()}
+    assert indexes(lab, True) == indexes(lab, False)
+    assert lab_a.verify()
+
+
+def indexes(lab: Lab, local: bool) -> dict[str, Any]:
+    """The indexes at one end, by the source's names."""
+    site, found = site_of((lab.local if local else lab.source).connection), {}
+    with site.catalogue() as catalogue:
+        for schema in schemas(lab, local):
+            for name in catalogue.tables(schema):
+                found[theirs(lab, f"{schema}.{name}")] = catalogue.table(schema, name).indexes
+    return {name: some for name, some in found.items() if some}
+
+
+@pytest.mark.parametrize(
+    "pair", [("mysql", "mariadb"), ("mariadb", "postgresql"), ("postgresql", "mysql")], indirect=True, ids="-".join
+)
+def test_the_longest_names(mixed: Lab) -> None:
+    """Names in which a helper table's has no room, nor on MySQL that of a foreign key; and two that begin alike."""
+    lab, length = mixed, 63 if mixed.kind == "postgresql" else 56
+    long, other = (f"{'a' * (length - 4)}_{end}" for end in ("one", "two"))
+    schema: Any = lab.source.Schema(lab.source_schema)
+    classes: dict[str, Any] = {}
+    for name in (long, other):
+        parent = classes.get(long)
+        definition = f"{name[-3:]}: int32" + ("\n---\n-> Parent" if parent else "")
+        table = type(host.to_camel_case(name), (dj.Manual,), {"definition": definition})
+        classes[name] = schema(table, context={"Parent": parent})
+    classes[long].insert1({"one": 1})
+    classes[other].insert1({"two": 2, "one": 1})
+    grant(lab, lab.source_schema)
+    lab_a = pipeline(lab, schemas={lab.source_schema: lab.local_schema})
+    source: Any = lab_a.source[lab.source_schema]
+    assert lab_a.pull(getattr(source, host.to_camel_case(other))).pulled == 2
+    made = helpers(lab)
+    assert len(made) == 2 and all(len(name) <= 63 and "__" not in name for name in made)
+    assert lab_a.verify()

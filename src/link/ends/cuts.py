@@ -127,23 +127,25 @@ class Cuts:
         if tie and tie.keys is not None:
             new = [key for key in missing if (key.table.name, key.key.columns) not in tie.keys]
             if new:
-                statements = "; ".join(self._adding(key) for key in new)
-                raise LocalMismatchError(
-                    f"The source has got foreign keys that the local table {place} lacks: "
-                    f"{'; '.join(_told(key) for key in new)}.",
-                    f"To have them here, too: {statements}; but what they refer to has to be here first: pull it. To "
-                    f"do without them: cut={[key.place for key in new]!r}, once.",
-                )
+                raise self._new(name, place, new)
         if self.local.is_news((name, *(key.place for key in missing))):
             logger.info(
                 "%s: its local table has no foreign key for %s: they are not followed",
                 *(label(name), ", ".join(key.place for key in missing)),
             )
 
-    def _adding(self, key: Edge | Outside) -> str:
-        ours = self._here(key.table)
-        assert ours is not None
-        return plain(self.local.definitions.add_foreign_key(ours, self._mapped(key.key)))
+    def _new(self, name: Name, place: str, keys: list[Edge | Outside]) -> LocalMismatchError:
+        """The error that names foreign keys which the source has got since a local table was made."""
+        pairs = [(key, table) for key in keys if (table := self._here(key.table))]
+        lacks_columns = any(set(key.key.columns) - set(table.names) for key, table in pairs)
+        adding = "; ".join(plain(self.local.definitions.add_foreign_key(t, self._mapped(key.key))) for key, t in pairs)
+        first = f"alter() of the class of {label(name)} adds the columns; then, t" if lacks_columns else "T"
+        return LocalMismatchError(
+            f"The source has got foreign keys that the local table {place} lacks: "
+            f"{'; '.join(_told(key) for key in keys)}.",
+            f"{first}o have them here, too: {adding}; but what they refer to has to be here first: pull it. To do "
+            f"without them: cut={[key.place for key in keys]!r}, once.",
+        )
 
     def _require_no_other_tier(self, name: Name) -> None:
         """Refuse a table of the same class beside one of another tier: DataJoint has one class for both."""

@@ -205,10 +205,20 @@ class Declaration:
             self.identity.bind(replace(self.serves.tie, keys=self._known_keys(self.former)))
 
     def _known_keys(self, former: Tie | None) -> tuple[tuple[str, tuple[str, ...]], ...] | None:
-        """The foreign keys to be noted with a table: of one that a pipeline has made those of the source."""
+        """The foreign keys to be noted with a table: of one that a pipeline has made those that the source had then.
+
+        And those that are here since, or were cut by word.
+        """
         if not self.spec.mirror:
             return former.keys if former else None
-        return tuple(sorted({(table.name, key.columns) for table in self.group.tables for key in table.foreign_keys}))
+        there = {(table.name, key.columns) for table in self.group.tables for key in table.foreign_keys}
+        if former is None or former.keys is None:
+            return tuple(sorted(there))
+        tables = zip(self.group.tables, self.wanted.group.tables, strict=True)
+        found = {different.found.name: different.found for different in self.found}
+        here = {(t.name, key.columns) for t, own in tables if own.name in found for key in found[own.name].foreign_keys}
+        cut = {(name, columns) for _, name, columns in self.spec.mirror.cut}
+        return tuple(sorted({*former.keys, *(there & (here | cut))}))
 
     def read_back(self) -> None:
         """Read what was created, for what has a name of its own on this server: the types of enums on PostgreSQL."""

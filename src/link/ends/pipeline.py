@@ -32,8 +32,8 @@ from .source import SOURCE_RIGHTS
 
 T = TypeVar("T")
 
-#: Characters of the longest name of a table.
-_NAME = 60
+#: Characters of the longest name of a helper table: MySQL and MariaDB make longer ones of it, of its foreign key.
+_NAME = 56
 #: So many seconds an operation goes by what was read when its tables were chosen.
 RECENT = 60
 
@@ -217,10 +217,10 @@ class Links:
             cuts.require_open([key for key in said if key.child in chosen])
             cuts.require_fit(order, said)
         self.require_known(graph, chosen)
-        keys = frozenset((each.table.schema, each.table.name, each.key.columns) for each in cut)
-        mirror = Mirror(self._schemas(), keys)
         links = [self.link(name) for name in order]
-        for link in links:
+        for link, name in zip(links, order, strict=True):
+            own = frozenset((key.table.schema, key.table.name, key.key.columns) for key in cut if key.child == name)
+            mirror = Mirror(self._schemas(), own)
             if link.spec.mirror != mirror:
                 link.respecify(replace(link.spec, mirror=mirror))
         return dict(zip(order, open_together(links), strict=True))

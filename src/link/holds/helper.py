@@ -283,7 +283,13 @@ class _Creation:
     def _create(self, tables: Sequence[str]) -> None:
         serves = [each.serves for each in self.missing]
         undoing = Undoing(self.source, self.catalogue, self.schema, tables, self.missing[0].columns)
-        serves[0].undo = undoing.undo
+
+        def undo() -> None:
+            undoing.undo()
+            for each in serves:
+                each.told = False
+
+        serves[0].undo = undo
         for each in serves:
             # What was let go of by another helper table is known there by the number that it had.
             each.get_number(anew=each.tie is None)

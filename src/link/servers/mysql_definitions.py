@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -18,6 +19,8 @@ COMMENT, TABLE_COMMENT = 1024, 2048
 #: A row takes 65,535 bytes beside its long columns, of four-byte characters so many fewer.
 _ROW_BYTES = 65_535
 _KEY_BYTES = 3072
+#: Characters of a name from which the server makes one of a foreign key: it adds a number of one or two digits.
+_NAMED = 56
 #: Bytes of a character, where it does not take up to four.
 _CHARACTER = {None: 1, "ascii": 1, "latin1": 1, "utf8": 3, "utf8mb3": 3}
 #: In the rows that a server may still have for its default an index takes 767 bytes.
@@ -39,12 +42,19 @@ class MySQLDefinitions(Definitions):
             ),
             self.primary_key(table),
             *(f"{'UNIQUE ' * i.unique}INDEX ({self.listed(i.columns)})" for i in table.indexes if not i.unfit),
-            *map(self.foreign_key, table.foreign_keys),
+            *(self._named(table, n) + self.foreign_key(key) for n, key in enumerate(table.foreign_keys, 1)),
         ]
         return [
             f"CREATE TABLE {self.dialect.name_of(table)} ({', '.join(lines)}) "
             f"{_STORED} COMMENT={self.dialect.text(table.comment)}"
         ]
+
+    def _named(self, table: Table, number: int) -> str:
+        """A name for a foreign key, where the one that the server would give it has no room."""
+        if len(table.name) <= _NAMED:
+            return ""
+        stem = f"{table.name[: _NAMED - 9]}_{zlib.crc32(table.name.encode()):08x}"
+        return f"CONSTRAINT {self.dialect.quote(f'{stem}_ibfk_{number}')} "
 
     def alter_table(
         self, table: Table, added: Sequence[Column] = (), changed: Sequence[Column] = (), dropped: Sequence[Column] = ()
