@@ -29,6 +29,7 @@ from measures import QUICK, Bench, Sizes  # noqa: E402
 from provision import UnavailableError  # noqa: E402
 from report import Figure, save  # noqa: E402
 from whole import Whole  # noqa: E402
+from wide import Wide  # noqa: E402
 from yard import MissingPeerError, versions  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
@@ -64,7 +65,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _measure(bench: Bench, only: Sequence[str] | None) -> list[Figure]:
     found: list[Figure] = []
-    for name, measure in (bench.measures() | Whole(bench).measures()).items():
+    for name, measure in (bench.measures() | Whole(bench).measures() | Wide(bench).measures()).items():
         if only and not name.startswith(tuple(only)):
             continue
         try:

@@ -37,9 +37,10 @@ class Sizes:
     runs: int = 3
     more: int = 3  # times as many, for what is nearly alike
     subjects: int = 1_000  # of a pipeline
+    schemas: int = 10  # of another one
 
 
-QUICK = Sizes(3_000, 1_000, 10, 1_000_000, 5_000, 2_000, 20_000, 50, 2, 50, 1, 1, 10)
+QUICK = Sizes(3_000, 1_000, 10, 1_000_000, 5_000, 2_000, 20_000, 50, 2, 50, 1, 1, 10, 2)
 Runs = list[dict[str, Sample]]
 
 

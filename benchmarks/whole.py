@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -24,30 +24,27 @@ PLAN_SECONDS = 2.0
 
 
 class Pipelines(Yard):
-    """A yard with *big* at its source.
+    """A yard with a pipeline at its source.
 
     Parameters
     ----------
     source, local : TestServer
         Running servers.
-    subjects : int
-        How large it is: a thousand subjects have 2.1 million rows.
+    schemas : sequence of str
+        What its schemas are called.
     """
 
-    def __init__(self, source: TestServer, local: TestServer, subjects: int) -> None:
+    def __init__(self, source: TestServer, local: TestServer, schemas: Sequence[str]) -> None:
         super().__init__(source, local)
         prefix = self.lab.prefix
-        self.theirs = {schema: f"{prefix}_{schema}" for schema in big.SCHEMAS}
-        self.ours = {schema: f"{prefix}_our_{schema}" for schema in big.SCHEMAS}
+        self.theirs = {schema: f"{prefix}_{schema}" for schema in schemas}
+        self.ours = {schema: f"{prefix}_our_{schema}" for schema in schemas}
         self.single = f"{prefix}_single"
         for schema in self.theirs.values():
             source.sql(f"CREATE SCHEMA {schema}")
-        self.classes = big.declare(self.lab.source, self.theirs)
-        fill(source, self.classes, subjects)
-        self._grant()
 
-    def _grant(self) -> None:
-        """The documented rights of a link user."""
+    def grant(self) -> None:
+        """Give the link user the documented rights."""
         user, helper = self.lab.link_user, self.lab.helper_schema
         for schema in self.theirs.values():
             if self.source.kind == "postgresql":
@@ -72,6 +69,24 @@ class Pipelines(Yard):
         if fresh:
             self.reset()
         return self.run(do, "", theirs=self.theirs, ours=self.ours, single=self.single, **more)
+
+
+class BigPipelines(Pipelines):
+    """A yard with *big* at its source.
+
+    Parameters
+    ----------
+    source, local : TestServer
+        Running servers.
+    subjects : int
+        How large it is: a thousand subjects have 2.1 million rows.
+    """
+
+    def __init__(self, source: TestServer, local: TestServer, subjects: int) -> None:
+        super().__init__(source, local, big.SCHEMAS)
+        self.classes = big.declare(self.lab.source, self.theirs)
+        fill(source, self.classes, subjects)
+        self.grant()
 
     def anti_joins(self) -> Sample:
         """Count what nobody holds, of all tables."""
@@ -173,9 +188,9 @@ class Whole:
         self.rows = big.count(bench.sizes.subjects)
 
     @contextmanager
-    def yard(self, kind: str) -> Iterator[Pipelines]:
+    def yard(self, kind: str) -> Iterator[BigPipelines]:
         """Two servers, the pipeline at one of them."""
-        with closing(Pipelines(*self.bench.fleet.pair(kind), self.bench.sizes.subjects)) as yard:
+        with closing(BigPipelines(*self.bench.fleet.pair(kind), self.bench.sizes.subjects)) as yard:
             yield yard
 
     def pipeline(self, kind: str) -> list[Figure]:

@@ -98,6 +98,16 @@ def plan_pipeline(spec: dict[str, Any]) -> Action:
     return lambda: int(lab.plan(*selected(spec, lab)).rows)
 
 
+def pull_wide(spec: dict[str, Any]) -> Action:
+    """Pull the last table of *wide* with all that it stands on; it is opened as well."""
+    lab = pipeline(spec)
+
+    def pull_last() -> int:
+        return int(lab.pull(getattr(lab.source[list(spec["theirs"].values())[-1]], spec["last"])).pulled)
+
+    return pull_last
+
+
 class ClosedError(Exception):
     """All is held that is to be."""
 
@@ -167,7 +177,7 @@ def pipeline(spec: dict[str, Any]) -> Any:
     from link import Pipeline
 
     host, options = address(spec)
-    schemas = {spec["theirs"][schema]: spec["ours"][schema] for schema in big.SCHEMAS}
+    schemas = {schema: spec["ours"][name] for name, schema in spec["theirs"].items()}
     return Pipeline(host, schemas=schemas, helper_schema=spec["helper_schema"], **options)
 
 
@@ -229,6 +239,7 @@ OPERATIONS: dict[str, Callable[[dict[str, Any]], Action]] = {
     "pull_pipeline": pull_pipeline,
     "plan_pipeline": plan_pipeline,
     "close_pipeline": close_pipeline,
+    "pull_wide": pull_wide,
     "pull_each": pull_each,
     "trace": trace,
     "adopt": adopt,

@@ -9,10 +9,11 @@ import measures
 import pytest
 import report
 import whole
+import wide
 from fleet import TestServer
 from yard import MissingPeerError
 
-TINY = measures.Sizes(200, 1_000, 2, 20_000, 200, 100, 200, 3, 1, 3, 1, 1, 2)
+TINY = measures.Sizes(200, 1_000, 2, 20_000, 200, 100, 200, 3, 1, 3, 1, 1, 2, 2)
 
 
 @pytest.fixture
@@ -66,6 +67,12 @@ def test_whole_pipelines(tiny: measures.Bench, kind: str) -> None:
     assert time.ours > 0 and memory.ours > 0
     if kind == "postgresql":
         assert all(way(kind).ours > 0 for way in (found.trace, found.nothing, found.plan, found.closure))
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_many_tables_over_a_long_wire(tiny: measures.Bench, kind: str) -> None:
+    """All of them arrive, and again nothing."""
+    assert all(figure.ours > 0 for figure in wide.Wide(tiny).latency(kind))
 
 
 def test_bar() -> None:
