@@ -197,7 +197,7 @@ def test_what_became_stale(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         told["nothing"]
     sent: Any = pickle.loads(pickle.dumps(result))
     assert sent.keys == result.keys
-    with pytest.raises(LinkError, match="where they were refreshed"):
+    with pytest.raises(LinkError, match="where the result was made"):
         len(sent.dependents)
     equal = analysis.Probe.source.refresh().dependents
     assert (

@@ -217,6 +217,9 @@ def following(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]
         )
         yield "let go of what depends on what is not held", letting_go(way.child, [way.depends_on_unheld])
         yield "take in hand again what is needed", wanted_again(way.parent, [way], REFETCH).selecting("COUNT(*)")
+        for says in (way.depends_on_unheld, way.depends_on_flagged):
+            yield "refers to what nobody holds, or is flagged", says
+        yield "what shared entities refer to", way.referred_by(SHARED, SELECTION).condition
     parent = next(way.parent for way in ways if way.edge.parent[1] == tables.master.name)
     down = [way for way in ways if way.parent is parent]
     yield "let go of what nothing needs", pruning(parent, down, [SELECTION])

@@ -9,12 +9,13 @@ from typing import Any, cast
 
 import datajoint as dj
 import pytest
-from diamond import DEAD, TABLES, Entity, Servers, ancestors, made
+from diamond import DEAD, TABLES, Entity, Servers, ancestors, grant, made
 from lab import Lab
+from pipelines import run_sql
 from recorder import Statement
 
 import link
-from link import ConfigError, State, TransferError
+from link import ConfigError, Pipeline, State, TransferError
 from link.model.states import HelperRow
 
 
@@ -321,3 +322,102 @@ def test_one_table_of_a_pipeline(diamond: Servers) -> None:
     assert D.source.repair(dry_run=False, vanished="release").actions[State.VANISHED][0] == 2
     world.check_safety()
     assert lab_a.status()[State.VANISHED] == 0
+
+
+@pytest.fixture
+def probes(lab: Lab) -> tuple[Lab, Any]:
+    """A table with parts that refer to one another, and one that refers to a part; pulled."""
+    return wired(lab)
+
+
+def wired(lab: Lab) -> tuple[Lab, Any]:
+    class Probe(dj.Manual):
+        definition = "probe: int32\n---\nnote: varchar(9)"
+
+        class Electrode(dj.Part):
+            definition = "-> master\nelectrode: int32\n---\nlabel: varchar(9)\nunique index (probe, label)"
+
+        class Best(dj.Part):
+            definition = "-> master\n---\n-> Probe.Electrode"
+
+    class Unit(dj.Manual):
+        definition = "unit: int32\n---\n-> [nullable] Probe.Electrode"
+
+    there = f"{lab.prefix}_there"
+    schema: Any = lab.source.Schema(there)
+    probe = schema(Probe)
+    schema(Unit, context={"Probe": probe})
+    values = {
+        "probe": [(n, "old") for n in range(3)],
+        "probe__electrode": [(n, e, f"e{e}") for n in range(3) for e in range(3)],
+        "probe__best": [(n, 0) for n in range(3)],
+        "unit": [(n, n % 3, 1) for n in range(6)],
+    }
+    electrodes(lab, *(f"INSERT INTO {{t}}.{name} VALUES {str(rows)[1:-1]}" for name, rows in values.items()))
+    grant(lab, [there])
+    host = f"{lab.source_server.host}:{lab.source_server.port}"
+    schemas, backend = {there: f"{lab.prefix}_here"}, "postgresql" if lab.kind == "postgresql" else "mysql"
+    lab_a = Pipeline(host, schemas, lab.helper_schema, connection=lab.local, use_tls=False, backend=backend)
+    lab_a.pull(lab_a.source[there])
+    return lab, lab_a
+
+
+def electrodes(lab: Lab, *statements: str) -> None:
+    """Edits of these tables at the source; `{t}` is the schema."""
+    run_sql(lab.source_server, [statement.format(t=f"{lab.prefix}_there") for statement in statements])
+
+
+def test_what_refers_to_parts_is_refreshed(probes: tuple[Lab, Any]) -> None:
+    """Parts that come and go, while others refer to them: each entity whole, in whatever order that goes."""
+    lab, lab_a = probes
+    name = f"{lab.prefix}_there.{{}}".format
+    # A part refers to another that its entity only gets, and no more to one that goes.
+    electrodes(
+        lab,
+        "INSERT INTO {t}.probe__electrode VALUES (0, 7, 'e7')",
+        "UPDATE {t}.probe__best SET electrode = 7 WHERE probe = 0",
+        "DELETE FROM {t}.probe__electrode WHERE probe = 0 AND electrode = 0",
+    )
+    assert lab_a.refresh().refreshed == 1 and lab_a.verify()
+    # One that goes has been referred to by another table; and its label is another's now.
+    electrodes(
+        lab,
+        "UPDATE {t}.unit SET probe = NULL, electrode = NULL WHERE probe = 1",
+        "DELETE FROM {t}.probe__electrode WHERE probe = 1 AND electrode = 1",
+        "INSERT INTO {t}.probe__electrode VALUES (1, 8, 'e1')",
+        "UPDATE {t}.unit SET probe = 1, electrode = 8 WHERE unit = 5",
+    )
+    result = lab_a.refresh()
+    assert (result.tables[name("Probe")].refreshed, result.tables[name("Unit")].refreshed) == (1, 3) and lab_a.verify()
+    # Neither can be the first: units move from one that goes to one that is new.
+    electrodes(
+        lab,
+        "INSERT INTO {t}.probe__electrode VALUES (2, 9, 'e9')",
+        "UPDATE {t}.unit SET electrode = 9 WHERE probe = 2",
+        "DELETE FROM {t}.probe__electrode WHERE probe = 2 AND electrode = 1",
+    )
+    Unit = lab_a[f"{lab.prefix}_there"].Unit
+    with pytest.raises(TransferError, match="refreshed before it, or with it"):
+        Unit.source.refresh()
+    result = lab_a.refresh()
+    assert (result.refreshed, result.equal, result.refused) == (2, 7, []) and lab_a.verify()
+    assert [key for each in result.tables.values() for key in each.keys] == [{"probe": 2}, {"unit": 2}]
+
+
+@pytest.mark.parametrize("pair", [("mysql", "postgresql"), ("postgresql", "mariadb")], indirect=True, ids="-".join)
+def test_between_kinds_of_servers(mixed: Lab) -> None:
+    """What a whole pipeline is, and becomes, where the servers compute no digests that are the same."""
+    lab, lab_a = wired(mixed)
+    assert lab_a.status()[State.SHARED] == 9 and lab_a.verify()
+    electrodes(
+        lab,
+        "INSERT INTO {t}.probe__electrode VALUES (2, 9, 'e9')",
+        "UPDATE {t}.unit SET electrode = 9 WHERE probe = 2",
+        "DELETE FROM {t}.probe__electrode WHERE probe = 2 AND electrode = 1",
+        "UPDATE {t}.probe SET note = 'new' WHERE probe = 0",
+    )
+    assert lab_a.verify().tables[f"{lab.prefix}_there.Unit"].differing == [{"unit": 2}, {"unit": 5}]
+    assert lab_a.refresh().refreshed == 4 and lab_a.verify()
+    lab.local_server.sql(f"DELETE FROM {lab.prefix}_here.unit WHERE unit = 3")
+    assert lab_a.repair(dry_run=False).pulled.pulled == 1
+    assert lab_a.status()[State.SHARED] == 9 and lab_a.verify()

@@ -15,7 +15,6 @@ from .config import require_conflicts
 from .ends.ends import Ends
 from .ends.implied import implied_by
 from .ends.linking import Link
-from .ends.pipeline import Member
 from .errors import ConfigError, LinkError
 from .host import FreeTable
 from .model.ranges import Selection
@@ -190,13 +189,15 @@ class Source(ReadOnly, FreeTable):
             What was done, or would be; prints as a small table.
         """
         with final():
-            selection, link = self._selection(), self._link
-            if isinstance(link, Member):
-                about, title = {link.name: selection}, f"{link.spec.class_name}: entities by state"
-                return link.operate_together(
-                    lambda graph, ends: repair_each(ends, graph, about, title, dry_run=dry_run, vanished=vanished)
-                )
-            return link.operate(lambda ends: repair(ends, selection, dry_run=dry_run, vanished=vanished))
+            selection = self._selection()
+
+            def work(ends: Ends) -> RepairResult:
+                if implied := implied_by(self._link):
+                    about, title = {implied.name: selection}, f"{ends.name}: entities by state"
+                    return repair_each(implied.ends, implied.graph, about, title, dry_run=dry_run, vanished=vanished)
+                return repair(ends, selection, dry_run=dry_run, vanished=vanished)
+
+            return self._link.operate(work)
 
     def verify(
         self,
@@ -305,17 +306,18 @@ class Source(ReadOnly, FreeTable):
             share = Share(dry_run, suppress_errors, transfers, delete=dependents == "delete")
             asks = host.safemode(self._link.connect_here()) if prompt is None else prompt
 
-            if isinstance(link := self._link, Member):
-                wish = Wish(
-                    {link.name: selection},
-                    share,
-                    may_delete if asks else None,
-                    processes=processes,
-                    display_progress=display_progress,
-                )
-                return link.operate_together(lambda graph, ends: refresh_each(ends, graph, wish))
-
             def work(ends: Ends) -> RefreshResult:
+                if implied := implied_by(self._link):
+                    # What edited rows refer to here comes before them.
+                    wish = Wish(
+                        {implied.name: selection},
+                        share,
+                        may_delete if asks else None,
+                        ends.spec.conflicts,
+                        processes,
+                        display_progress,
+                    )
+                    return refresh_each(implied.ends, implied.graph, wish)
                 agreed = share
                 if share.delete and asks and not dry_run:
                     with Run(ends) as run:

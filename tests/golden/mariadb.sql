@@ -894,6 +894,24 @@ SELECT COUNT(*)
     FROM `held`.`rate_outbound`
     WHERE `held`.`unit_outbound`.`n` = `held`.`rate_outbound`.`n` AND `held`.`unit_outbound`.`name` = `held`.`rate_outbound`.`name` AND `held`.`rate_outbound`.process = 'PULL' AND `held`.`rate_outbound`._worker = 4711));
 
+-- refers to what nobody holds, or is flagged
+NOT EXISTS (SELECT 1
+    FROM `held`.`unit_outbound` `~held`
+    WHERE `~held`.`n` = `held`.`rate_outbound`.`n` AND `~held`.`name` = `held`.`rate_outbound`.`name`);
+
+-- refers to what nobody holds, or is flagged
+EXISTS (SELECT 1
+    FROM `held`.`unit_outbound` `~held`
+    WHERE `~held`.`n` = `held`.`rate_outbound`.`n` AND `~held`.`name` = `held`.`rate_outbound`.`name` AND `~held`.is_flagged = 'TRUE');
+
+-- what shared entities refer to
+EXISTS (SELECT 1
+    FROM `held`.`rate_outbound`
+    WHERE `lab`.`#unit`.`n` = `held`.`rate_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`rate_outbound`.`name` AND `held`.`rate_outbound`.process = 'NONE' AND `held`.`rate_outbound`.is_flagged = 'FALSE'
+    AND EXISTS (SELECT 1
+    FROM `lab`.`__rate`
+    WHERE `lab`.`__rate`.`n` = `held`.`rate_outbound`.`n` AND `lab`.`__rate`.`name` = `held`.`rate_outbound`.`name` AND `lab`.`__rate`.`bin` = `held`.`rate_outbound`.`bin` AND (n > 3)));
+
 -- hold what is referred to: Rate.Beside.of_n: (1, 1, 'a', 1, 'a')
 INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`, `_pulled`)
     SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 4711, CURRENT_TIMESTAMP
@@ -923,6 +941,30 @@ SELECT COUNT(*)
     FROM `held`.`rate_outbound` STRAIGHT_JOIN `lab`.`__rate__beside` ON `lab`.`__rate__beside`.`n` = `held`.`rate_outbound`.`n` AND `lab`.`__rate__beside`.`name` = `held`.`rate_outbound`.`name` AND `lab`.`__rate__beside`.`bin` = `held`.`rate_outbound`.`bin`
     WHERE `held`.`unit_outbound`.`n` = `lab`.`__rate__beside`.`of_n` AND `held`.`unit_outbound`.`name` = `lab`.`__rate__beside`.`of_name` AND `lab`.`__rate__beside`.`of_n` IS NOT NULL AND `lab`.`__rate__beside`.`of_name` IS NOT NULL AND `held`.`rate_outbound`.process = 'PULL' AND `held`.`rate_outbound`._worker = 4711));
 
+-- refers to what nobody holds, or is flagged
+EXISTS (SELECT 1
+    FROM `lab`.`__rate__beside`
+    WHERE `lab`.`__rate__beside`.`n` = `held`.`rate_outbound`.`n` AND `lab`.`__rate__beside`.`name` = `held`.`rate_outbound`.`name` AND `lab`.`__rate__beside`.`bin` = `held`.`rate_outbound`.`bin` AND `lab`.`__rate__beside`.`of_n` IS NOT NULL AND `lab`.`__rate__beside`.`of_name` IS NOT NULL
+    AND NOT EXISTS (SELECT 1
+    FROM `held`.`unit_outbound` `~held`
+    WHERE `~held`.`n` = `lab`.`__rate__beside`.`of_n` AND `~held`.`name` = `lab`.`__rate__beside`.`of_name`));
+
+-- refers to what nobody holds, or is flagged
+EXISTS (SELECT 1
+    FROM `lab`.`__rate__beside`
+    WHERE `lab`.`__rate__beside`.`n` = `held`.`rate_outbound`.`n` AND `lab`.`__rate__beside`.`name` = `held`.`rate_outbound`.`name` AND `lab`.`__rate__beside`.`bin` = `held`.`rate_outbound`.`bin` AND `lab`.`__rate__beside`.`of_n` IS NOT NULL AND `lab`.`__rate__beside`.`of_name` IS NOT NULL
+    AND EXISTS (SELECT 1
+    FROM `held`.`unit_outbound` `~held`
+    WHERE `~held`.`n` = `lab`.`__rate__beside`.`of_n` AND `~held`.`name` = `lab`.`__rate__beside`.`of_name` AND `~held`.is_flagged = 'TRUE'));
+
+-- what shared entities refer to
+EXISTS (SELECT 1
+    FROM `lab`.`__rate__beside` JOIN `held`.`rate_outbound` ON `lab`.`__rate__beside`.`n` = `held`.`rate_outbound`.`n` AND `lab`.`__rate__beside`.`name` = `held`.`rate_outbound`.`name` AND `lab`.`__rate__beside`.`bin` = `held`.`rate_outbound`.`bin`
+    WHERE `lab`.`#unit`.`n` = `lab`.`__rate__beside`.`of_n` AND `lab`.`#unit`.`name` = `lab`.`__rate__beside`.`of_name` AND `lab`.`__rate__beside`.`of_n` IS NOT NULL AND `lab`.`__rate__beside`.`of_name` IS NOT NULL AND `held`.`rate_outbound`.process = 'NONE' AND `held`.`rate_outbound`.is_flagged = 'FALSE'
+    AND EXISTS (SELECT 1
+    FROM `lab`.`__rate`
+    WHERE `lab`.`__rate`.`n` = `held`.`rate_outbound`.`n` AND `lab`.`__rate`.`name` = `held`.`rate_outbound`.`name` AND `lab`.`__rate`.`bin` = `held`.`rate_outbound`.`bin` AND (n > 3)));
+
 -- hold what is referred to: Note.spike: (1,)
 INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`, `_pulled`)
     SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 4711, CURRENT_TIMESTAMP
@@ -951,6 +993,30 @@ SELECT COUNT(*)
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE' AND (EXISTS (SELECT 1
     FROM `held`.`note_outbound` STRAIGHT_JOIN (`lab`.`note` JOIN `lab`.`#unit__spike` ON `lab`.`#unit__spike`.`spike` = `lab`.`note`.`spike`) ON `lab`.`note`.`n` = `held`.`note_outbound`.`n`
     WHERE `held`.`unit_outbound`.`n` = `lab`.`#unit__spike`.`n` AND `held`.`unit_outbound`.`name` = `lab`.`#unit__spike`.`name` AND `lab`.`note`.`spike` IS NOT NULL AND `held`.`note_outbound`.process = 'PULL' AND `held`.`note_outbound`._worker = 4711));
+
+-- refers to what nobody holds, or is flagged
+EXISTS (SELECT 1
+    FROM (`lab`.`note` JOIN `lab`.`#unit__spike` ON `lab`.`#unit__spike`.`spike` = `lab`.`note`.`spike`)
+    WHERE `lab`.`note`.`n` = `held`.`note_outbound`.`n` AND `lab`.`note`.`spike` IS NOT NULL
+    AND NOT EXISTS (SELECT 1
+    FROM `held`.`unit_outbound` `~held`
+    WHERE `~held`.`n` = `lab`.`#unit__spike`.`n` AND `~held`.`name` = `lab`.`#unit__spike`.`name`));
+
+-- refers to what nobody holds, or is flagged
+EXISTS (SELECT 1
+    FROM (`lab`.`note` JOIN `lab`.`#unit__spike` ON `lab`.`#unit__spike`.`spike` = `lab`.`note`.`spike`)
+    WHERE `lab`.`note`.`n` = `held`.`note_outbound`.`n` AND `lab`.`note`.`spike` IS NOT NULL
+    AND EXISTS (SELECT 1
+    FROM `held`.`unit_outbound` `~held`
+    WHERE `~held`.`n` = `lab`.`#unit__spike`.`n` AND `~held`.`name` = `lab`.`#unit__spike`.`name` AND `~held`.is_flagged = 'TRUE'));
+
+-- what shared entities refer to
+EXISTS (SELECT 1
+    FROM (`lab`.`note` JOIN `lab`.`#unit__spike` ON `lab`.`#unit__spike`.`spike` = `lab`.`note`.`spike`) JOIN `held`.`note_outbound` ON `lab`.`note`.`n` = `held`.`note_outbound`.`n`
+    WHERE `lab`.`#unit`.`n` = `lab`.`#unit__spike`.`n` AND `lab`.`#unit`.`name` = `lab`.`#unit__spike`.`name` AND `lab`.`note`.`spike` IS NOT NULL AND `held`.`note_outbound`.process = 'NONE' AND `held`.`note_outbound`.is_flagged = 'FALSE'
+    AND EXISTS (SELECT 1
+    FROM `lab`.`note`
+    WHERE `lab`.`note`.`n` = `held`.`note_outbound`.`n` AND (n > 3)));
 
 -- let go of what nothing needs
 DELETE

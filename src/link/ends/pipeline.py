@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -131,7 +131,7 @@ class Links:
         """The link of a group; connects nowhere."""
         with self._lock:
             if name not in self._links:
-                self._links[name] = Member(self, name)
+                self._links[name] = Link(self._spec_of(name), self._given, self._given_source)
             return self._links[name]
 
     def _spec_of(self, name: Name, cut: frozenset[tuple[str, str, tuple[str, ...]]] = frozenset()) -> LinkSpec:
@@ -300,27 +300,6 @@ class Links:
         except ChangedError:
             self.forget()
         return operation()
-
-
-class Member(Link):
-    """The link of one group of a pipeline, which stands on others.
-
-    Attributes
-    ----------
-    links : Links
-        All of them.
-    name : tuple of str
-        The group.
-    """
-
-    def __init__(self, links: Links, name: Name) -> None:
-        super().__init__(links._spec_of(name), links._given, links._given_source)
-        self.links, self.name = links, name
-
-    def operate_together(self, operation: Callable[[Graph, Mapping[Name, Ends]], T]) -> T:
-        """Do something with both ends of the group and of all that it stands on."""
-        links = self.links
-        return links.operate(lambda: operation(links.find_graph(), links.open([self.name])))
 
 
 def helper_name(name: Name) -> str:

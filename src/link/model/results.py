@@ -454,8 +454,8 @@ class RefreshResult:
         The local rows that depend on refreshed entities, by table: ``Psth & result.dependents[Psth]``.
     deleted : dict of str to int
         The dependent rows that were deleted, by the full names of the tables; only with ``dependents="delete"``.
-    entities : list of tuple
-        The same keys as ``keys``, as statements take them.
+    entities, refused_entities : list of tuple
+        The same keys as those in ``keys`` and ``refused``, as statements take them.
     """
 
     refreshed: int = 0
@@ -470,6 +470,7 @@ class RefreshResult:
     deleted: dict[str, int] = field(default_factory=dict)
     dependents: Dependents = field(default_factory=lambda: Dependents(dict, _no_keys))
     entities: list[Key] = field(default_factory=list)
+    refused_entities: list[Key] = field(default_factory=list)
     edited_here: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, part: RefreshResult) -> None:
@@ -486,6 +487,7 @@ class RefreshResult:
         self.entities += part.entities
         self.edited_here += part.edited_here
         self.refused += part.refused
+        self.refused_entities += part.refused_entities
         self.files += part.files
         self.file_bytes += part.file_bytes
         count_in(self.skipped, part.skipped)

@@ -89,68 +89,76 @@ def deletable(some: Sequence[tuple[Run, Selection]]) -> tuple[list[frozenset[Key
     return list(map(frozenset, found)), {name: count for name, count in descent.made().items() if count}
 
 
-def require_possible(ends: Ends) -> None:
+def require_possible(ends: Ends, *, dry_run: bool = False) -> None:
     """Raise LinkError where nothing can be refreshed as things are."""
     ends.require_no_transaction("refresh of")
-    ends.require_home("refresh of")
-    ends.require_fit()
+    if not dry_run:
+        ends.require_home("refresh of")
+        ends.require_fit()
 
 
 def begin_refresh(ends: Ends, selection: Selection, *, dry_run: bool) -> RefreshResult:
     """See that a refresh is possible; count what is held and not shared, which is left alone."""
-    if dry_run:
-        ends.require_no_transaction("refresh of")
-    else:
-        require_possible(ends)
+    require_possible(ends, dry_run=dry_run)
     result = RefreshResult(dry_run=dry_run)
     result.dependents = dependents_of([(ends, result.entities)])
     with Run(ends) as run:
-        for count in run.holds.survey(run.home, selection):
-            if count.row.says(UNFINISHED) or count.row.says(ASKED):
-                reason = "in other hands" if count.row.says(UNFINISHED) else "flagged for deletion by the source"
-                count_in(result.skipped, {reason: count.entities})
+        result.skipped = left_alone(run, selection)
     return result
 
 
+def left_alone(run: Run, selection: Selection) -> dict[str, int]:
+    """What of a selection is held and not shared, by reason."""
+    counts: dict[str, int] = {}
+    for count in run.holds.survey(run.home, selection):
+        if count.row.says(UNFINISHED) or count.row.says(ASKED):
+            reason = "in other hands" if count.row.says(UNFINISHED) else "flagged for deletion by the source"
+            count_in(counts, {reason: count.entities})
+    return counts
+
+
+def refresh_by(
+    run: Run, selection: Selection, within: Range, share: Share, counts: RefreshResult, display_progress: bool = False
+) -> None:
+    """Refresh what is shared of one range, through the sessions of a run."""
+    # Those that a lost run has refreshed are equal by now.
+    counts.equal = -counts.refreshed
+    counts.refused.clear()
+    counts.refused_entities.clear()
+    counts.skipped.clear()
+    found: list[Key] = []
+    descent = Descent([run.ends], run.local) if share.delete and not share.dry_run else None
+    with (
+        _bar(run, selection, display_progress) as bar,
+        run.files(share.transfers, counts, display_progress) as files,
+    ):
+        refresher = Refresher(run, files, counts, descent, share.ways)
+        act = refresher.foresee if share.dry_run else functools.partial(refresher.refresh, share.suppress_errors)
+        for looked in differences(refresher.both, selection, within):
+            if looked.missing:
+                count_in(counts.skipped, {GONE: len(looked.missing)})
+            counts.equal += looked.entities - len(looked.differing) - len(looked.missing)
+            differing = share.cover(looked.differing, counts)
+            whole = looked.whole if len(differing) == len(looked.differing) else None
+            if whole is None:
+                found += differing
+            if whole or len(found) >= FEW:
+                act(found)
+                found = []
+            if whole:
+                act(differing, whole)
+            bar.update(looked.entities)
+        act(found)
+
+
 def refresh_range(
-    ends: Ends,
-    selection: Selection,
-    within: Range,
-    share: Share,
-    display_progress: bool = False,
-    counts: RefreshResult | None = None,
+    ends: Ends, selection: Selection, within: Range, share: Share, display_progress: bool = False
 ) -> RefreshResult:
-    """Refresh what is shared of one range; counted in a result that is given, also where an entity is refused."""
-    counts = RefreshResult() if counts is None else counts
+    """Refresh what is shared of one range."""
+    counts = RefreshResult()
 
     def once(run: Run) -> None:
-        # Those that a lost run has refreshed are equal by now.
-        counts.equal = -counts.refreshed
-        counts.refused.clear()
-        counts.skipped.clear()
-        found: list[Key] = []
-        descent = Descent([ends], run.local) if share.delete and not share.dry_run else None
-        with (
-            _bar(run, selection, display_progress) as bar,
-            run.files(share.transfers, counts, display_progress) as files,
-        ):
-            refresher = Refresher(run, files, counts, descent, share.ways)
-            act = refresher.foresee if share.dry_run else functools.partial(refresher.refresh, share.suppress_errors)
-            for looked in differences(refresher.both, selection, within):
-                if looked.missing:
-                    count_in(counts.skipped, {GONE: len(looked.missing)})
-                counts.equal += looked.entities - len(looked.differing) - len(looked.missing)
-                differing = share.cover(looked.differing, counts)
-                whole = looked.whole if len(differing) == len(looked.differing) else None
-                if whole is None:
-                    found += differing
-                if whole or len(found) >= FEW:
-                    act(found)
-                    found = []
-                if whole:
-                    act(differing, whole)
-                bar.update(looked.entities)
-            act(found)
+        refresh_by(run, selection, within, share, counts, display_progress)
 
     try:
         persistently(functools.partial(Run, ends), once, lambda: counts.refreshed)

@@ -31,11 +31,11 @@ from ..holds.closure import Way
 from ..model.graph import label
 from ..model.mapping import TablePair
 from ..model.ranges import Key, Range, Rows, Sql
-from ..model.results import RefreshResult
+from ..model.results import RefreshResult, count_in
 from ..model.schema import Table
 from ..model.states import SHARED
 from ..servers.keyed import Keyed, Segment, batches
-from ..servers.session import Block, Form, lock_number
+from ..servers.session import Block, Form, Session, lock_number
 from ..servers.staging import Staging
 from ..signals import BusyError, OrphanError, RowError
 from .claims import CHUNK_BYTES, Pace
@@ -49,6 +49,7 @@ logger = logging.getLogger("link")
 
 #: Why what an entity refers to is not here.
 FLAGGED, NOT_HELD = "the source wants that row deleted", "that row cannot be had, or stands on one that cannot be"
+NOT_YET = "what it refers to now is to be refreshed before it, or with it"
 
 
 class _Staged(NamedTuple):
@@ -76,6 +77,8 @@ class Refresher:
         By which dependent rows are deleted, if they are to be.
     ways : sequence of Way, optional
         The foreign keys by which entities stand on those of other groups.
+    first : int
+        The number of the first temporary table; others of the session may have those before.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Refresher:
         result: RefreshResult,
         descent: Descent | None = None,
         ways: Sequence[Way] = (),
+        first: int = 0,
     ) -> None:
         self.run = run
         self.ways = ways
@@ -95,11 +99,11 @@ class Refresher:
         language = local.dialect.language_from(run.ends.source.dialect)
         self.form = Form(language, run.local.block_bytes, local.dialect.exact_json)
         self.pairs = run.mapping.tables
-        self.stagings = [Staging(local.definitions, pair.here, n) for n, pair in enumerate(self.pairs)]
+        self.stagings = [Staging(local.definitions, pair.here, n) for n, pair in enumerate(self.pairs, first)]
         self.both = Comparison(run)
         self.pace = Pace()
         master = run.mapping.local.master
-        self._lock = lock_number(master.schema, master.name), 0
+        self.lock = lock_number(master.schema, master.name), 0
         # Whether others have just been busy with the same rows: some may be gone here.
         self._is_beside_others = False
 
@@ -143,6 +147,7 @@ class Refresher:
             while failed and len(failed) < again:
                 again = len(failed)
                 failed = self._refresh(list(failed))
+            self.result.refused_entities += failed
             for key, error in self._explained(failed).items():
                 self.result.refused.append(
                     self.run.refused(
@@ -159,8 +164,10 @@ class Refresher:
     def _explained(self, failed: Mapping[Key, RowError]) -> dict[Key, RowError]:
         """The reasons of refusals; where what an entity refers to now is not here, why it is not."""
         reasons = dict(failed)
+        orphans = [key for key, error in failed.items() if self.ways and isinstance(error, OrphanError)]
+        for key in orphans:
+            reasons[key] = OrphanError(f"{NOT_YET}: {failed[key].what}")
         for way in self.ways:
-            orphans = [key for key, error in failed.items() if isinstance(error, OrphanError)]
             for condition, why in ((way.depends_on_unheld, NOT_HELD), (way.depends_on_flagged, FLAGGED)):
                 for key in self.run.holds.helper.existing(self.run.home, orphans, condition):
                     reasons[key] = OrphanError(f"{label(way.edge.parent)}, to which it refers now: {why}")
@@ -190,45 +197,51 @@ class Refresher:
         keys = (key for staging in self.stagings[1:] for key in staging.table.foreign_keys)
         if any(fk.schema == self.stagings[0].table.schema and fk.table in own for fk in keys):
             with contextlib.suppress(RowError):
-                _, failed = patiently(lambda: self._bring([key], None, None, gone_last=True))
-                return dict(failed)
+                count_in(self.result.deleted, patiently(lambda: bring_together({self: [key]}, self.descent)))
+                return {}
         return {key: error}
 
     def _bring(
-        self, keys: Sequence[Key], known: Batch | None, within: Range | None, *, gone_last: bool = False
+        self, keys: Sequence[Key], known: Batch | None, within: Range | None
     ) -> tuple[Batch, dict[Key, ObjectError]]:
         """Refresh entities together, unless a file cannot be had of some; their files, and those that fail.
 
         Entities that are not shared any more are left alone.
         """
         local = self.run.local
-        local.lock(self._lock, wait=True)
+        local.lock(self.lock, wait=True)
         try:
             if self._is_beside_others:
                 keys, within, self._is_beside_others = sorted(self.both.present(keys)), None, False
-            staged = self._stage(keys, known, within)
-            batch, shared = staged.files, staged.keys
-            failed = batch.wait()
+            staged = self.stage(keys, known, within)
+            failed = staged.files.wait()
             if not failed:
-                tables = {staging.table.name: staging.staged for staging in self.stagings}
-                batch.rewrite(local, lambda here: tables[here.name])
+                self.rewrite(staged)
                 with local.transaction():
-                    deleted = self._replace(staged, gone_last)
-                self.count(shared)
-                self.result.deleted.update({n: self.result.deleted.get(n, 0) + k for n, k in deleted.items()})
+                    deleted = self._replace(staged)
         except LinkError as error:
             self._is_beside_others = isinstance(error, BusyError)
-            with contextlib.suppress(LinkError):
-                local.unlock(self._lock)
+            _unlock(local, self.lock)
             raise
-        local.unlock(self._lock)
+        local.unlock(self.lock)
         if not failed:
-            patiently(lambda: self.run.holds.note_refreshed(self.run.home, shared))
-        return batch, failed
+            count_in(self.result.deleted, deleted)
+            self.finish(staged)
+        return staged.files, failed
+
+    def rewrite(self, staged: _Staged) -> None:
+        """Let what is staged name the files that are here."""
+        tables = {staging.table.name: staging.staged for staging in self.stagings}
+        staged.files.rewrite(self.run.local, lambda here: tables[here.name])
+
+    def finish(self, staged: _Staged) -> None:
+        """Count entities that have been refreshed, and note the time."""
+        self.count(staged.keys)
+        patiently(lambda: self.run.holds.note_refreshed(self.run.home, staged.keys))
 
     # what the source has, beside the local tables
 
-    def _stage(self, keys: Sequence[Key], known: Batch | None, within: Range | None) -> _Staged:
+    def stage(self, keys: Sequence[Key], known: Batch | None = None, within: Range | None = None) -> _Staged:
         """Read entities into the temporary tables, those that are shared."""
         run, home = self.run, self.run.home
         with home.transaction(snapshot=True):
@@ -334,60 +347,112 @@ class Refresher:
 
     # into the local tables
 
-    def _replace(self, staged: _Staged, gone_last: bool) -> dict[str, int]:
+    def _replace(self, staged: _Staged) -> dict[str, int]:
         """Within a transaction: let the local rows be what is staged of them; which dependent rows were deleted.
-
-        Rows that have gone are removed first, for unique values may be others' now; or last, for others may refer to
-        them still.
 
         Raises
         ------
         BusyError
             Some were deleted, or deleted and pulled anew, or flagged since they were read.
         """
-        run, local = self.run, self.run.local
         if not staged.keys:
             return {}
-        master, *parts = self.stagings
-        if parts or self.descent is not None:
-            self._require(int(local.query(master.locking)[0][0]) == len(staged.keys))
-        deleted = self._delete_dependents(staged.keys)
-        if not gone_last:
-            self._remove(parts, master)
+        if len(self.stagings) > 1 or self.descent is not None:
+            self._keep_still(staged)
+        deleted = _delete_dependents(self.descent, [staged.keys], self.run.name)
+        self._remove()
+        self._write()
+        self._require_as_read(staged)
+        return deleted
+
+    def _keep_still(self, staged: _Staged) -> None:
+        """Let nobody delete the entities before the transaction ends."""
+        self._require(int(self.run.local.query(self.stagings[0].locking)[0][0]) == len(staged.keys))
+
+    def _write(self) -> None:
+        """Change the rows that are there, and add those that are not."""
+        master, local = self.stagings[0], self.run.local
         for staging in self.stagings:
             if staging.update:
                 local.execute(staging.update)
             if staging is not master:
                 local.execute(staging.insertion)
-        if gone_last:
-            self._remove(parts, master)
-        # Now that all of it is locked.
-        self._require(run.holds.fingerprint(run.home, staged.rows, SHARED) == staged.mark)
-        return deleted
 
-    def _remove(self, parts: Sequence[Staging], master: Staging) -> None:
+    def _remove(self) -> None:
         """Remove the part rows that have gone."""
-        local = self.run.local
+        master, *parts = self.stagings
         for part in reversed(parts):
             try:
-                local.execute(part.removal(master))
+                self.run.local.execute(part.removal(master))
             except RowError as error:
                 raise RowError(
                     f"rows of {part.table.schema}.{part.table.name} are gone there, and rows here refer to them: "
                     f"{error.what}"
                 ) from error
 
+    def _require_as_read(self, staged: _Staged) -> None:
+        """Raise BusyError where holds are not what they were; to be asked once all is locked."""
+        self._require(self.run.holds.fingerprint(self.run.home, staged.rows, SHARED) == staged.mark)
+
     def _require(self, undisturbed: bool) -> None:
         if not undisturbed:
             raise BusyError(f"{self.run.name}: rows were deleted, or flagged, while they were refreshed.", "Try again.")
 
-    def _delete_dependents(self, keys: Sequence[Key]) -> dict[str, int]:
-        """Delete what depends on entities and can be made anew; how many rows of which tables."""
-        if self.descent is None:
-            return {}
-        self.descent.find(keys)
-        if spared := self.descent.spare():
-            logger.info(
-                "%s: %d dependent rows stay: rows refer to them that cannot be made anew", self.run.name, spared
-            )
-        return self.descent.delete()
+
+def _delete_dependents(descent: Descent | None, keys: Sequence[Sequence[Key]], name: str) -> dict[str, int]:
+    """Delete what depends on entities and can be made anew; how many rows of which tables."""
+    if descent is None:
+        return {}
+    descent.find(*keys)
+    if spared := descent.spare():
+        logger.info("%s: %d dependent rows stay: rows refer to them that cannot be made anew", name, spared)
+    return descent.delete()
+
+
+def bring_together(some: Mapping[Refresher, Sequence[Key]], descent: Descent | None = None) -> dict[str, int]:
+    """Refresh entities of several links in one transaction; how many dependent rows of which tables were deleted.
+
+    A row may refer to a part row that another entity only gets, and no more to one that it loses: neither of the two
+    entities could be the first. So rows that have gone are removed last of all.
+
+    Parameters
+    ----------
+    some : mapping
+        The entities, by who refreshes them: all through one session on each server, those first to which others refer.
+    descent : Descent, optional
+        Of the same links, by which dependent rows are deleted, if they are to be.
+
+    Raises
+    ------
+    RowError
+        One is refused: all of them are what they were.
+    """
+    local = next(iter(some)).run.local
+    with contextlib.ExitStack() as locks:
+        for each in sorted(some, key=lambda each: each.lock):
+            local.lock(each.lock, wait=True)
+            locks.callback(_unlock, local, each.lock)
+        staged = {each: each.stage(keys) for each, keys in some.items()}
+        for each, rows in staged.items():
+            if failed := rows.files.wait():
+                raise next(iter(failed.values()))
+            each.rewrite(rows)
+        present = {each: rows for each, rows in staged.items() if rows.keys}
+        with local.transaction():
+            for each, rows in present.items():
+                each._keep_still(rows)
+            deleted = _delete_dependents(descent, [rows.keys for rows in staged.values()], next(iter(some)).run.name)
+            for each in present:
+                each._write()
+            for each in reversed(present):
+                each._remove()
+            for each, rows in present.items():
+                each._require_as_read(rows)
+    for each, rows in present.items():
+        each.finish(rows)
+    return deleted
+
+
+def _unlock(session: Session, lock: tuple[int, int]) -> None:
+    with contextlib.suppress(LinkError):  # it may be the session that is lost
+        session.unlock(lock)

@@ -5,30 +5,41 @@ until there is nothing more to be done:
 
 1. whatever shared entities refer to at the source, and nobody holds, is pulled, with all that it stands on
 2. the entities of each table are refreshed (:mod:`.refresh`), those first to which others refer. One is refused whose
-   parent is not here yet, or whose part row has gone to which others still refer: these may be next.
+   parent is not here yet, or whose part row has gone to which others still refer: these may be next
+3. if all that is left is refused, it is refreshed in one transaction: of two entities neither can be first where one
+   refers to a part row that the other only gets, and no more to one that it loses
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..ends.ends import Ends
-from ..errors import TransferError
+from ..errors import LockedError, TransferError, UnreachableError
 from ..holds.closure import Way
 from ..model.graph import Graph, Name, label
 from ..model.pipelines import PipelineRefresh, PipelineResult
-from ..model.ranges import EVERYTHING, Selection
-from ..model.results import PullResult, RefreshResult
+from ..model.ranges import EVERYTHING, Key, Selection
+from ..model.results import PullResult, RefreshResult, count_in
 from ..model.states import SHARED
+from ..signals import BusyError, RowError
 from . import parallel
-from .dependents import dependents_of
+from .comparing import FEW
+from .dependents import Descent, dependents_of
 from .following import Wanted
 from .gather import gather
-from .refresh import Share, begin_refresh, deletable, refresh_range
-from .run import Runs
+from .refresh import Share, deletable, left_alone, refresh_by, require_possible
+from .refresher import Refresher, bring_together
+from .retry import patiently
+from .run import Run, Runs, persistently
+
+logger = logging.getLogger("link")
 
 
 @dataclass(frozen=True)
@@ -80,15 +91,17 @@ class _Refreshing:
 
     def refresh(self) -> PipelineRefresh:
         started, share = time.monotonic(), self.wish.share
+        for name in self.wish.about:
+            require_possible(self.ends[name], dry_run=share.dry_run)
         agreed = self._agreed()
         left = self.wish.about if agreed is not None else {}
         for attempt in itertools.count():
             before = self._done()
-            if left and not share.dry_run:
-                self._bring(left, unless_held=not attempt)
-            failed = {name: self._refresh(name, (agreed or {}).get(name, share)) for name in left}
+            failed = self._attempt(left, agreed or {}, unless_held=not attempt) if left else {}
             left = {name: self.wish.about[name] for name in left if failed[name] or self.results[name].refused}
-            if share.dry_run or not left or (attempt and self._done() == before):
+            if share.dry_run or not left:
+                break
+            if attempt and self._done() == before and not self._refresh_together(left):
                 break
         if error := next((error for error in failed.values() if error), None):
             raise error
@@ -112,15 +125,36 @@ class _Refreshing:
             return None
         return {name: replace(share, covered=keys) for name, keys in zip(self.wish.about, entities, strict=True)}
 
-    def _bring(self, left: Mapping[Name, Selection], *, unless_held: bool) -> None:
+    def _attempt(
+        self, left: Mapping[Name, Selection], agreed: Mapping[Name, Share], *, unless_held: bool
+    ) -> dict[Name, Exception | None]:
+        """Refresh tables, and pull before what they refer to; why one of each is refused, if that has ended it."""
+        failed: dict[Name, Exception | None] = {}
+
+        def once(runs: Runs) -> None:
+            if not self.wish.share.dry_run:
+                self._bring(runs, left, unless_held=unless_held)
+            for name in left:
+                if name not in failed:
+                    failed[name] = self._refresh(runs[name], name, agreed.get(name, self.wish.share))
+
+        try:
+            persistently(functools.partial(Runs, self.ends), once, self._done)
+        except (UnreachableError, LockedError, BusyError, KeyboardInterrupt):
+            if done := sum(result.refreshed for result in self.results.values()):
+                logger.warning("stopped after %d refreshed entities, which stay so; the next refresh goes on", done)
+            raise
+        return failed
+
+    def _bring(self, runs: Runs, left: Mapping[Name, Selection], *, unless_held: bool) -> None:
         """Pull what shared entities refer to; at first only where that is something that nobody holds."""
         wanted: dict[Name, list[Selection]] = {}
-        with Runs(self.ends) as runs:
-            for name, selection in left.items():
-                shared = runs[name].holds.saying(SHARED, selection)
-                for way in self._ways(name):
-                    if not unless_held or shared.where(way.depends_on_unheld).key_at(runs.home, 0) is not None:
-                        wanted.setdefault(way.edge.parent, []).append(way.referred_by(SHARED, selection))
+        ways = [(way, selection) for name, selection in left.items() for way in self._ways(name)]
+        asked = [way.child.saying(SHARED, rows).where(way.depends_on_unheld).selecting("1") for way, rows in ways]
+        found = runs.home.query_each([(f"SELECT EXISTS ({sql})", args) for sql, args in asked])
+        for (way, rows), (lacks,) in zip(ways, found, strict=True):
+            if lacks or not unless_held:
+                wanted.setdefault(way.edge.parent, []).append(way.referred_by(SHARED, rows))
         if not wanted:
             return
         share, wish = self.wish.share, self.wish
@@ -128,33 +162,60 @@ class _Refreshing:
         for name, result in gather(self.ends, pull).items():
             self.pulled.setdefault(name, PullResult()).add(result)
 
+    def _refresh_together(self, left: Iterable[Name]) -> bool:
+        """Refresh what was refused of several tables at once, or nothing of it; whether that was possible."""
+        share, some, first = self.wish.share, dict[Refresher, Sequence[Key]](), 0
+        keys = {name: self.results[name].refused_entities for name in left}
+        keys = {name: refused for name, refused in keys.items() if refused}
+        if not keys or any(len(refused) > FEW for refused in keys.values()):
+            return False
+        before = self._done()
+        with Runs(self.ends) as runs, contextlib.ExitStack() as stack:
+            for name, refused in keys.items():
+                run, result = runs[name], self.results[name]
+                files = stack.enter_context(run.files(share.transfers, result))
+                some[Refresher(run, files, result, first=first)] = refused
+                first += len(run.mapping.tables)
+            descent = Descent([each.run.ends for each in some], runs.local) if share.delete else None
+            try:
+                deleted = patiently(lambda: bring_together(some, descent))
+            except RowError:
+                return False
+            count_in(self.results[next(iter(keys))].deleted, deleted)
+        return self._done() > before
+
     def _ways(self, name: Name) -> tuple[Way, ...]:
         """The foreign keys of a group."""
         edges = [edge for edge in self.graph.up(name) if edge.parent in self.ends]
         return tuple(Way(edge, self.ends[name].holds, self.ends[edge.parent].holds) for edge in edges)
 
-    def _refresh(self, name: Name, share: Share) -> Exception | None:
-        """Refresh one table; why an entity is refused, if that ends it."""
+    def _refresh(self, run: Run, name: Name, share: Share) -> Exception | None:
+        """Refresh one table; why an entity is refused, if that has ended it."""
         ends, selection, result = self.ends[name], self.wish.about[name], self.results[name]
         share = replace(share, ways=self._ways(name))
         started, shows = time.monotonic(), self.wish.display_progress
         # What was refreshed before is equal by now.
-        result.equal, result.refused, result.skipped = -result.refreshed, [], {}
-        error: Exception | None = None
-        if self.wish.processes > 1:
+        result.equal, result.refused, result.refused_entities, result.skipped = -result.refreshed, [], [], {}
+        result.dependents = dependents_of([(ends, result.entities)])
+        try:
+            if self.wish.processes == 1:
+                return self._refresh_alone(run, selection, share, result)
             # Each worker would stop by itself.
             together, workers = replace(share, suppress_errors=True), self.wish.processes
             result.add(parallel.refresh(ends, selection, workers=workers, share=together, display_progress=shows))
-            if result.refused and not share.suppress_errors:
-                error = result.refused[0][1]
-        else:
-            result.add(begin_refresh(ends, selection, dry_run=share.dry_run))
-            counts = RefreshResult()
-            try:
-                refresh_range(ends, selection, EVERYTHING, share, shows, counts)
-            except TransferError as refusal:
-                error = refusal
+            return next((error for _, error in result.refused if not share.suppress_errors), None)
+        finally:
+            result.seconds += time.monotonic() - started
+
+    def _refresh_alone(
+        self, run: Run, selection: Selection, share: Share, result: RefreshResult
+    ) -> TransferError | None:
+        count_in(result.skipped, left_alone(run, selection))
+        counts = RefreshResult()
+        try:
+            refresh_by(run, selection, EVERYTHING, share, counts, self.wish.display_progress)
+        except TransferError as error:
+            return error
+        finally:
             result.add(counts)
-        result.dependents = dependents_of([(ends, result.entities)])
-        result.seconds += time.monotonic() - started
-        return error
+        return None
