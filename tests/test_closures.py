@@ -223,7 +223,22 @@ def check_example(lab: Lab, made: invented.Pipeline, number: int, figures: Figur
         figures.add("closures of random pipelines, each as by brute force", f"{lab.kind} to {lab.local_kind}")
         if random.random() < 0.5:
             checked.forget()
+    check_single_table(checked, asked, random)
     check_more_rows(checked, asked, random)
+
+
+def check_single_table(checked: Checked, asked: Asked, random: Random) -> None:
+    """What is pulled through the class of one local table brings what it stands on as well."""
+    there = [t for t in asked.made.tables if (checked.schemas[t.schema], t.name) in checked.tables]
+    if not there:  # no query of the example was one
+        return
+    table, limit = random.choice(there), random.randint(2, 6)
+    contents, name = checked.read(), (checked.schemas[table.schema], table.name)
+    start = closures.where(contents, name, lambda row: int(row[table.counter]) < limit)
+    source = getattr(checked.pipeline[name[0]], table.label).source
+    (source & f"{table.counter} < {limit}").pull()
+    checked.wanted |= closures.closure(contents, start)
+    checked.check(contents)
 
 
 def check_more_rows(checked: Checked, asked: Asked, random: Random) -> None:

@@ -13,6 +13,8 @@ from closures import Entity
 from lab import Lab
 from pulling import Checked, declare, grant
 
+from link import TransferError
+
 FLAGGED = "an ancestor is flagged"
 
 
@@ -313,7 +315,7 @@ SPELLED = (
     {"mice": [Mouse], "days": [Day]},
     {
         "Mouse": [("ann", 1), ("bob", 2), ("Zoë", 3)],
-        "Day": [("ANN", 1, None), ("ann", 2, "BOB"), ("bob", 1, "zoe")],
+        "Day": [("ANN", 1, None), ("ann", 2, "BOB"), ("bob", 1, "zoe"), ("bob", 2, "ann")],
     },
 )
 
@@ -326,3 +328,24 @@ def test_rows_that_spell_what_they_refer_to_otherwise(lab: Lab) -> None:
     pulled.select(days, "Day", "day = 2")
     assert len(pulled.wanted) == 3
     pulled.select(days, "Day")
+
+
+@pytest.mark.parametrize(
+    "pair", [("mysql", "postgresql"), ("mariadb", "postgresql"), ("mysql", "mariadb")], indirect=True
+)
+def test_rows_that_spell_it_otherwise_where_that_is_another(mixed: Lab) -> None:
+    """They are refused, each by its key, and not held; what they refer to is there."""
+    pulled = checked(mixed, *SPELLED)
+    mice, days = pulled.schemas
+    day = pulled.there(days, "Day")
+    with pytest.raises(TransferError) as refused:
+        pulled.pipeline.pull(day & {"mouse": "ann", "day": 1})
+    assert f"{days}_here.day" in str(refused.value)
+    assert "ANN" in str(refused.value)
+    result = pulled.pipeline.pull(day, suppress_errors=True)
+    assert sorted(key["day"] for key, _ in result.errors) == [1, 1, 2]
+    contents, here = pulled.read(), pulled.here()
+    held = closures.held(mixed.source_server, mixed.helper_schema, contents)
+    assert held == here.entities((mice, "mouse")) | here.entities((days, "day"))
+    assert here.entities((days, "day")) == {((days, "day"), ("bob", "2"))}
+    assert pulled.pipeline.verify()
