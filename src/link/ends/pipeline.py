@@ -18,7 +18,6 @@ from ..errors import LinkError, NotFoundError, PrivilegeError
 from ..model.graph import Edge, Graph, Name, Outside, class_of, graph_of, label
 from ..model.mapping import Mirror
 from ..model.schema import Table, nearest
-from ..model.served import Tie
 from ..servers.catalogue import Catalogue
 from ..servers.site import Site
 from ..servers.sites import site_of, source_site
@@ -239,38 +238,29 @@ class Links:
             linked = {theirs: linked_in(session, ours) for theirs, ours in self._schemas()}
         return [(schema, table) for schema, table in declared if table in linked[schema]]
 
-    def find_helpers(self, catalogue: Catalogue, names: Iterable[Name]) -> dict[Name, Table]:
+    def find_helpers(self, there: Catalogue, here: Catalogue, names: Iterable[Name]) -> dict[Name, Table]:
         """The helper tables of those groups that have one; asks both servers, and changes nothing.
 
         Parameters
         ----------
-        catalogue : Catalogue
-            Of the source.
+        there, here : Catalogue
+            Of the source, and of the local server.
         names : iterable of Name
             The groups.
         """
-        source, found = self.connect_source(), dict[Name, Table]()
-        ties = self._read_ties()
-        for name in names:
-            spec = self.link(name).spec
-            tie = ties.get((spec.local_schema, spec.table_name))
+        source, found, specs = self.connect_source(), dict[Name, Table](), {n: self.link(n).spec for n in names}
+        here.read(sorted({spec.local_schema for spec in specs.values()}))
+        ours = {spec.local_schema for spec in specs.values() if TABLE in here.relations(spec.local_schema)}
+        ties = {schema: linked_in(here.session, schema) for schema in sorted(ours)}
+        for name, spec in specs.items():
+            tie = ties.get(spec.local_schema, {}).get(spec.table_name)
             is_noted = tie is not None and (tie.server, tie.table) == (source.facts.name, name)
-            place = tie.helper if tie and is_noted else (spec.helper_schema, spec.helper_table)
-            catalogue.read([place[0]])
-            if place[1] in catalogue.tables(place[0]):
-                helper = catalogue.table(*place)
-                if any((key.schema, key.table) == name for key in helper.foreign_keys):
-                    found[name] = helper
-        return found
-
-    def _read_ties(self) -> dict[tuple[str, str], Tie]:
-        """What was noted beside the local tables."""
-        local, found = self.connect_local(), dict[tuple[str, str], Tie]()
-        with local.session() as session:
-            catalogue = local.catalogue_type(session)
-            for _, ours in self._schemas():
-                if TABLE in catalogue.relations(ours):
-                    found |= {(ours, name): tie for name, tie in linked_in(session, ours).items() if tie}
+            schema, helper = tie.helper if tie and is_noted else (spec.helper_schema, spec.helper_table)
+            there.read([schema])
+            if helper in there.tables(schema):
+                table = there.table(schema, helper)
+                if any((key.schema, key.table) == name for key in table.foreign_keys):
+                    found[name] = table
         return found
 
     def look_again(self) -> Graph:

@@ -18,7 +18,6 @@ from ..model.states import HELD, SHARED
 from ..servers.catalogue import Catalogue
 from ..servers.keyed import Keyed, Segment
 from ..servers.session import Session
-from ..servers.site import Site
 from .adopting import SHOWN
 from .comparing import FEW, Comparison
 from .run import Run
@@ -53,10 +52,8 @@ class Foreseeing:
     ----------
     links : Links
         The pipeline.
-    there : Catalogue
-        Of the source.
-    here : Session
-        On the local server.
+    there, here : Catalogue
+        Of both servers.
     helpers : mapping
         The helper tables of those groups that have one.
     held : mapping
@@ -65,28 +62,23 @@ class Foreseeing:
 
     links: Links
     there: Catalogue
-    here: Session
+    here: Catalogue
     helpers: Mapping[Name, Table]
     held: Mapping[Name, Holds]
-
-    def __post_init__(self) -> None:
-        local: Site = self.links.connect_local()
-        self.catalogue: Catalogue = local.catalogue_type(self.here)
-        self.local: Site = local
 
     def foresee(self, some: Expressions) -> Foreseen:
         """Compare what may differ of all that is needed."""
         found = Foreseen()
         for name in self._unequal(some.sets.names):
             try:
-                ends = self.links.link(name).look(self.helpers.get(name), self.there, self.catalogue)
+                ends = self.links.link(name).look(self.helpers.get(name), self.there, self.here)
             except (PrivilegeError, ConfigError) as error:
                 logger.info("%s: not compared with what is here: %s", label(name), error.what)
                 ends = None
             if ends is None:
                 found.unseen.append(label(name))
                 continue
-            both = Comparison(Run(ends).beside(self.there.session, self.here))
+            both = Comparison(Run(ends).beside(self.there.session, self.here.session))
             if name in self.held:
                 for keys in both.listed(SHARED):
                     present = both.present(keys)
@@ -109,7 +101,7 @@ class Foreseeing:
             yield from both.unheld()
             return
         after: Key | None = None
-        while keys := Segment(both.run.rows, Range(after)).keys(self.here, FEW):
+        while keys := Segment(both.run.rows, Range(after)).keys(self.here.session, FEW):
             yield keys
             after = keys[-1]
 
@@ -119,21 +111,20 @@ class Foreseeing:
         alike = dict[Name, bool]()
         for name in names:
             spec = self.links.link(name).spec
-            self.catalogue.read([spec.local_schema])
-            if spec.table_name not in self.catalogue.tables(spec.local_schema):
+            if spec.table_name not in self.here.tables(spec.local_schema):
                 continue
-            table = self.catalogue.table(spec.local_schema, spec.table_name)
+            table = self.here.table(spec.local_schema, spec.table_name)
             master = self.links.find_graph().groups[name].master
             if not set(master.primary_key) <= set(table.names):
                 continue
             key = [table[column] for column in master.primary_key]
-            here[name] = Segment(Keyed(self.local.dialect, table, key))
+            here[name] = Segment(Keyed(self.here.dialect, table, key))
             alike[name] = all(map(_is_same, key, master.key_columns))
             if name in self.held:
                 there[name] = self.held[name].saying(HELD)
-        same = self.local.dialect.alike(self.there.dialect)
+        same = self.here.dialect.alike(self.there.dialect)
         theirs = _checksums(self.there.session, there, {name: same and alike[name] for name in there})
-        ours = _checksums(self.here, here, {name: same and alike[name] for name in here})
+        ours = _checksums(self.here.session, here, {name: same and alike[name] for name in here})
         return [name for name in here if theirs.get(name, (0, 0)) != ours[name]]
 
 

@@ -90,16 +90,17 @@ class _Planning:
         """Find it all."""
         names = self.sets.names
         self.catalogue.read(sorted({name[0] for name in names}))
-        self.links.find_cut([edge for edge in self.sets.left if edge.child in self.sets.known])
+        if left := [edge for edge in self.sets.left if edge.child in self.sets.known]:
+            self.links.find_cut(left)  # refuses what is here already
         self._require_select(names)
         self.links.require_known(self.sets.graph, names)
         for name in names:
             check_key(self.sets.master(name), self.links.link(name).spec.layout)
-        helpers = self.links.find_helpers(self.catalogue, names)
-        held = self._find_holds(names, helpers)
-        with self.session.transaction(snapshot=True):
-            answers = self._ask(held)
-        with self.links.connect_local().session() as here:
+        with self.links.connect_local().catalogue() as here:
+            helpers = self.links.find_helpers(self.catalogue, here, names)
+            held = self._find_holds(names, helpers)
+            with self.session.transaction(snapshot=True):
+                answers = self._ask(held)
             some = Expressions(self.sets, self.known)
             foreseen = Foreseeing(self.links, self.catalogue, here, helpers, held).foresee(some)
         return Counted(
