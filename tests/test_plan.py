@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from buckets import Buckets
 from filing import Stores, fill, recordings
 from lab import Lab
 from pulling import declare, grant
+from recorder import Statement
 
 from link import Pipeline
 from link.errors import ConflictError, LimitError, LocalMismatchError, PrivilegeError
@@ -116,8 +118,8 @@ def test_a_plan_is_drawn_and_tabled(world: World) -> None:
     assert len(table) == len(plan.tables) and table["new"].sum() == plan.new
 
 
-def test_what_is_here_already_is_told(world: World) -> None:
-    """What is held and gone, and what is not held and another; of what is needed alone."""
+def test_what_is_here_already_is_told(world: World, statements: list[Statement]) -> None:
+    """What is held and gone, and what is not held and another; of what is needed alone. A pull holds nothing then."""
     grant(world.lab, world.schemas)
     psth = world.table("report.Psth")
     assert world.pipeline.pull(psth & "subject = 1").pulled
@@ -132,8 +134,10 @@ def test_what_is_here_already_is_told(world: World) -> None:
     assert (conflict.examples, conflict.columns) == ([{"user": "ann"}], ["lab"])
     assert f"conflicts: {conflict}" in repr(plan)
     assert not world.pipeline.plan(world.table("lab.Institute")).conflicts
-    with pytest.raises(ConflictError):
+    statements.clear()
+    with pytest.raises(ConflictError, match=re.escape(str(conflict))):
         world.pipeline.pull(psth)
+    assert not [each for each in statements if each.sql.startswith("INSERT")] and world.trace() == before
     world.pipeline.pull(psth, conflicts="keep")
     assert not world.pipeline.plan(psth)
     world.here("DELETE FROM {report}.__psth WHERE subject = 1")

@@ -33,7 +33,7 @@ from .view import may_delete
 from .work.deletion import delete_flagged
 from .work.following import Wanted
 from .work.gather import gather
-from .work.plan import Request, make_plan
+from .work.plan import Request, make_plan, require_no_conflicts
 from .work.refresh import Share
 from .work.repair import repair_each
 from .work.standing import Wish, refresh_each
@@ -361,6 +361,8 @@ class Pipeline:
             sets = request.sets(links)
             if limits != (None, None):
                 self._plan(request, limits).require_within_limits()
+            if conflicts == "raise":
+                require_no_conflicts(links, request)
             ends = links.open(sets.chosen_names, [*request.cut, *sets.left])
             wanted = Wanted(
                 sets.graph,

@@ -26,6 +26,11 @@ logger = logging.getLogger("link")
 
 #: Why conflicts are skipped, in words.
 OTHER_CONTENT = "local with another content"
+#: What can be done about conflicts.
+WAYS_ON = (
+    "Delete the local rows, or give them other keys; or say what is to become of them: conflicts='keep' holds them as "
+    "they are, 'skip' leaves them alone, 'replace' brings them to the source's content."
+)
 #: So many conflicts are shown.
 SHOWN = 3
 #: Applies a transition to some entities; how many its guard admits.
@@ -188,7 +193,5 @@ def conflict(both: Comparison, keys: Sequence[Key], done: str) -> ConflictError:
     return ConflictError(
         f"{len(keys):,} entities of {master.schema}.{master.name} are local, not held, and not what {run.name} has at "
         f"the source: {shown}. What differs there: {', '.join(both.differing_columns(first))}.",
-        f"{done} pull(dry_run=True) names all of them (.differing). Delete the local rows, or give them other keys; or "
-        "say what is to become of them: conflicts='keep' holds them as they are, 'skip' leaves them alone, 'replace' "
-        "brings them to the source's content.",
+        f"{done} pull(dry_run=True) names all of them (.differing). {WAYS_ON}",
     )

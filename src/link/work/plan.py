@@ -24,7 +24,7 @@ from ..model.schema import Table, master_of
 from ..servers.catalogue import Catalogue
 from ..servers.session import Session
 from ..servers.site import Site
-from .foreseen import Foreseeing
+from .foreseen import Foreseeing, refusal, rows_here
 
 logger = logging.getLogger("link")
 
@@ -101,8 +101,11 @@ class _Planning:
             held = self._find_holds(names, helpers)
             with self.session.transaction(snapshot=True):
                 answers = self._ask(held)
-            some = Expressions(self.sets, self.known)
-            foreseen = Foreseeing(self.links, self.catalogue, here, helpers, held).foresee(some)
+            some, looking = (
+                Expressions(self.sets, self.known),
+                Foreseeing(self.links, self.catalogue, here, helpers, held),
+            )
+            foreseen = looking.foresee(some, looking.unequal(names), also_gone=True)
         return Counted(
             tables=[self._table(name, answers[name]) for name in names],
             conflicts=foreseen.conflicts,
@@ -112,6 +115,21 @@ class _Planning:
             gone=foreseen.gone,
             unseen=foreseen.unseen,
         )
+
+    def require_no_conflicts(self, here: Catalogue, with_rows: Sequence[Name]) -> None:
+        """Raise ConflictError where what is needed of groups with local rows is not held, and not what these are."""
+        helpers = self.links.find_helpers(self.catalogue, here, with_rows)
+        looking = Foreseeing(self.links, self.catalogue, here, helpers, self._find_holds(with_rows, helpers))
+        if not (unequal := looking.unequal(with_rows)):
+            return
+        names = self.sets.names
+        self.catalogue.read(sorted({name[0] for name in names}))
+        self._spare(self._find_holds(names, self.links.find_helpers(self.catalogue, here, names)))
+        some, most = Expressions(self.sets), self.sets.dialect.most_sets
+        if most is not None and max(some.weight(some.needed(name)) for name in unequal) > most:
+            some = Expressions(self.sets, read_ahead(self.session, self.sets))
+        if conflicts := looking.foresee(some, unequal, also_gone=False).conflicts:
+            raise refusal(conflicts)
 
     # rights
 
@@ -168,6 +186,14 @@ class _Planning:
         return found
 
     # what there is
+
+    def _spare(self, held: Mapping[Name, Holds]) -> None:
+        """Leave out what the source wants deleted, and what stands on that."""
+        if held:
+            names, rows = list(held), self.session.query(*asking_flags(held))
+            self.sets = self.request.sets(
+                self.links, {names[int(n)]: held[names[int(n)]] for n, asked in rows if asked}
+            )
 
     def _ask(self, held: Mapping[Name, Holds]) -> dict[Name, Answer]:
         if held:
@@ -266,6 +292,21 @@ def make_plan(links: Links, request: Request) -> Counted:
     """
     with links.connect_source().session() as session:
         return _Planning(links, request, session).plan()
+
+
+def require_no_conflicts(links: Links, request: Request) -> None:
+    """Look, before anything is held, for what is local, not held, and not what the source has. Changes nothing.
+
+    Raises
+    ------
+    ConflictError
+        There is some.
+    """
+    with links.connect_local().catalogue() as here:
+        with_rows = rows_here(links, here, request.sets(links).names)
+        if with_rows:
+            with links.connect_source().session() as session:
+                _Planning(links, request, session).require_no_conflicts(here, with_rows)
 
 
 def read_ahead(session: Session, sets: Sets) -> Known:
