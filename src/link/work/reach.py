@@ -20,6 +20,7 @@ from ..ends.linking import Link, open_together
 from ..ends.loaded import Opening, serving
 from ..errors import LinkError, PrivilegeError, UnreachableError
 from ..model.ranges import Key
+from ..model.served import Tie
 from ..servers.site import Site
 from ..signals import ChangedError
 from .recovery import Recovery
@@ -122,7 +123,7 @@ class Reach:
             names = host.dependents(self.local.connection, tables)
         self._session = next(iter(self._reached.values())).run.local
         below = dict.fromkeys(schema for schema, _ in names if len(names) > len(tables))
-        linked = {(schema, table) for schema in below for table in linked_in(self._session, schema)}
+        linked = {(schema, table): tie for schema in below for table, tie in linked_in(self._session, schema).items()}
         links = {name: list(serving(self.local, *name, name in linked)) for name in names if name not in roots}
         links = {name: some for name, some in links.items() if (some or name in linked) and self._matters(name)}
         _open_at_once([some[0] for some in links.values() if some])
@@ -133,7 +134,7 @@ class Reach:
             if name in roots:
                 self._reached[self._name(*name)].recovery.recover()
             elif name in links:
-                self._reach(name, links[name])
+                self._reach(name, links[name], linked.get(name))
 
     def _matters(self, table: tuple[str, str]) -> bool:
         """Whether a linked table may have rows that go."""
@@ -146,7 +147,7 @@ class Reach:
             self._refused[name] = error
         return False
 
-    def _reach(self, table: tuple[str, str], links: Sequence[Opening]) -> None:
+    def _reach(self, table: tuple[str, str], links: Sequence[Opening], tie: Tie | None) -> None:
         errors = list[LinkError]()
         for link in links:
             try:
@@ -158,9 +159,8 @@ class Reach:
                 errors.append(failed)
                 if isinstance(failed, UnreachableError):
                     self._lost[link.spec.address] = failed
-        self._refused[self._name(*table)] = (
-            errors[0] if errors else _unknown(f"{'.'.join(table)} on {self.local.address}")
-        )
+        here = f"{'.'.join(table)} on {self.local.address}"
+        self._refused[self._name(*table)] = errors[0] if errors else _unknown(here, tie)
 
     def _begin(self, ends: Ends) -> None:
         ends.require_home(self._what)
@@ -255,9 +255,10 @@ def _open_at_once(links: Sequence[Opening]) -> None:
             open_together(some)
 
 
-def _unknown(table: str) -> LinkError:
+def _unknown(table: str, tie: Tie | None) -> LinkError:
+    origin = f" Its rows are from {'.'.join(tie.table)} on {tie.server}, held in {'.'.join(tie.helper)}." if tie else ""
     return LinkError(
-        f"{table} is a linked table, too, and its link is not known in this process.",
+        f"{table} is a linked table, too, and its link is not known in this process.{origin}",
         "Import its class, or make its Pipeline, and run the same again; or delete these rows before, by its class. If "
         "that link has ended, these rows are your own: delete them before, by DataJoint alone.",
     )
