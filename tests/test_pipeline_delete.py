@@ -20,6 +20,7 @@ from proxy import Proxy
 from test_guests import REFUSALS, member
 
 from link import LinkError, Pipeline, State, UnreachableError, host
+from link.ends import loaded
 from link.model.states import START_DELETE
 from link.work import deletion, run
 
@@ -368,6 +369,11 @@ def test_another_source(mixed: Lab, wire: Proxy, asked: Asked, monkeypatch: pyte
         with pytest.raises(UnreachableError, match=r"rows of .*note.* would be deleted, too"):
             doomed.delete(prompt=False)
     assert (local(mixed), held(mixed), len(Note())) == (*before, 3)
+    with monkeypatch.context() as patch:  # in another process
+        patch.setattr(loaded, "_made", type(loaded._made)())
+        said = r"1 rows of .*note.* would be deleted, too.*not known in this process.*other\.note on .*held\.notes"
+        with pytest.raises(LinkError, match=said):
+            (ours.Subject & "subject = 3").delete(prompt=False)
     # What touches none of its rows goes all the same.
     assert (ours.Session & "subject = 3").delete(prompt=False) == 3
     wire.mend()
@@ -535,7 +541,7 @@ def test_source_lost_after_the_local_commit(lab: Lab, monkeypatch: pytest.Monkey
     wire.close()
 
 
-def test_the_end_of_some_tables(lab: Lab) -> None:
+def test_the_end_of_some_tables(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A drop takes what depends on it, and lets go of all that; a release leaves what still holds; both begin anew."""
     lab_a, ours = pulled(lab)
     here = lab_a.source[lab.source_schema]
@@ -551,5 +557,9 @@ def test_the_end_of_some_tables(lab: Lab) -> None:
     assert numbers(held(lab)) == (4, 3, 3, 4) and lab_a.verify()
     assert (ours.Subject & "subject = 1").delete(prompt=False) == 1
     assert numbers(held(lab)) == (3, 0, 0, 2)
+    assert lab_a.pull(here).pulled == 27
+    monkeypatch.setattr(loaded, "_made", type(loaded._made)())  # whose its tables are is noted beside them
+    assert (ours.Subject & "subject = 1").delete(prompt=False) == 1
+    assert numbers(held(lab)) == (3, 9, 9, 2)
     ours.Subject.drop(prompt=False)
     assert numbers(held(lab)) == (0, 0, 0, 0)

@@ -75,7 +75,12 @@ class Link:
         enter(self)
 
     def serving(self, local: Site, schema: str, table: str, is_linked: bool) -> Link | None:
-        """This link, if a table on a server is its local table; connects to no other server."""
+        """This link, if a table on a server is its local table; connects to no other server.
+
+        Of a link that has not been used a table may just have the name.
+        """
+        if not is_linked and self._ends is None:
+            return None
         named = self.spec.local_schema, self.spec.table_name
         if self._is_any_tier and is_linked and table in (prefix + self.spec.class_table for prefix in TIER_PREFIXES):
             named = self.spec.local_schema, table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import threading
 import time
@@ -14,7 +13,7 @@ import datajoint as dj
 
 from .. import host
 from ..config import LinkSpec, PipelineSpec, credentials
-from ..errors import LinkError, NotFoundError, PrivilegeError
+from ..errors import NotFoundError, PrivilegeError
 from ..model.graph import Edge, Graph, Name, Outside, class_of, graph_of, label
 from ..model.mapping import Mirror
 from ..model.schema import Table, nearest
@@ -63,16 +62,9 @@ class Links:
         enter(self)
 
     def serving(self, local: Site, schema: str, table: str, is_linked: bool) -> Link | None:
-        """The link of a local table on a server, if it is of one of the groups; may have to ask the source for that."""
+        """The link of a linked table on a server, if it is of one of the local schemas; connects to no other server."""
         theirs = self.spec.there(schema)
-        if theirs is None or not is_at(self._given, local):
-            return None
-        if is_linked or (theirs, table) in self._links:
-            return self.link((theirs, table))
-        with contextlib.suppress(LinkError):
-            if (theirs, table) in self.find_graph().groups:
-                return self.link((theirs, table))
-        return None
+        return self.link((theirs, table)) if theirs is not None and is_linked and is_at(self._given, local) else None
 
     def connect_here(self) -> dj.Connection:
         """DataJoint's connection to the local server."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import host
@@ -19,6 +19,7 @@ from ..ends.identity import linked_in
 from ..ends.linking import Link, open_together
 from ..ends.loaded import Opening, serving
 from ..errors import LinkError, PrivilegeError, UnreachableError
+from ..model.graph import class_of
 from ..model.ranges import Key
 from ..model.served import Tie
 from ..servers.site import Site
@@ -124,7 +125,7 @@ class Reach:
         self._session = next(iter(self._reached.values())).run.local
         below = dict.fromkeys(schema for schema, _ in names if len(names) > len(tables))
         linked = {(schema, table): tie for schema in below for table, tie in linked_in(self._session, schema).items()}
-        links = {name: list(serving(self.local, *name, name in linked)) for name in names if name not in roots}
+        links = {name: self._links_of(name, linked) for name in names if name not in roots}
         links = {name: some for name, some in links.items() if (some or name in linked) and self._matters(name)}
         _open_at_once([some[0] for some in links.values() if some])
         names += [name for name in roots if name not in names]
@@ -135,6 +136,17 @@ class Reach:
                 self._reached[self._name(*name)].recovery.recover()
             elif name in links:
                 self._reach(name, links[name], linked.get(name))
+
+    def _links_of(self, table: tuple[str, str], linked: Mapping[tuple[str, str], Tie | None]) -> Sequence[Opening]:
+        """The links to which a table may belong: those that are known, or one by what is noted beside it.
+
+        Of a pipeline's table whose rows are from a source of the roots all is known.
+        """
+        known = list(serving(self.local, *table, table in linked))
+        tie = linked.get(table)
+        if known or tie is None or tie.keys is None:
+            return known
+        return [_like(ends, table, tie) for ends in self._roots if ends.source.facts.name == tie.server][:1]
 
     def _matters(self, table: tuple[str, str]) -> bool:
         """Whether a linked table may have rows that go."""
@@ -253,6 +265,28 @@ def _open_at_once(links: Sequence[Opening]) -> None:
     for some in together.values():
         with contextlib.suppress(LinkError):
             open_together(some)
+
+
+def _like(ends: Ends, table: tuple[str, str], tie: Tie) -> Link:
+    """The link of a pipeline's table, from and to the same servers as another one."""
+    (theirs, name), (helper_schema, helper) = tie.table, tie.helper
+    return Link(
+        replace(
+            ends.spec,
+            class_name=class_of(name),
+            source_schema=theirs,
+            source_table=name,
+            helper_schema=helper_schema,
+            helper_table=helper,
+            local_schema=table[0],
+            local_table=table[1],
+            codec_pairs=(),
+            parts_named=frozenset(),
+            mirror=None,
+        ),
+        ends.local.connection,
+        ends.source.connection,
+    )
 
 
 def _unknown(table: str, tie: Tie | None) -> LinkError:
