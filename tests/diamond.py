@@ -143,12 +143,11 @@ class Servers:
         other._connect(stack)
         return other
 
-    def pipeline(self) -> Any:
-        """The pipeline, not connected yet."""
+    def pipeline(self, connection: Any = None) -> Any:
+        """The pipeline, not connected yet; into another connection than the lab's, where one is given."""
         host = f"{self.lab.source_server.host}:{self.lab.source_server.port}"
-        return Pipeline(
-            host, schemas=self.schemas, helper_schema=self.lab.helper_schema, connection=self.lab.local, use_tls=False
-        )
+        options: dict[str, Any] = {"connection": connection or self.lab.local, "use_tls": False}
+        return Pipeline(host, schemas=self.schemas, helper_schema=self.lab.helper_schema, **options)
 
     def code(self, text: str) -> str:
         """A line of Python with the names of the source's schemas for `[first]` and `[second]`."""

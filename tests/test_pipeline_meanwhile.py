@@ -186,6 +186,20 @@ def test_what_a_pull_stands_on_changes(
         check(servers, FIRST)
 
 
+@pytest.mark.parametrize("table", ["a", "c", "__d"])
+def test_somebody_deletes_here_meanwhile(servers: Servers, monkeypatch: pytest.MonkeyPatch, table: str) -> None:
+    """What stands on an A, and it, by the class: what the pull needs of it is brought once more, and held."""
+    lab, first = servers.lab, servers.theirs["first"]
+    pull(servers, "a = 1")
+    expected = ancestors(MADE, FIRST) | ancestors(MADE, SECOND) - descendants(MADE, [("A", (1,))])
+    other = servers.pipeline(lab.instance(lab.local_server, lab.local_user, lab.local_password))
+    with between(table, lambda: (other[first].A & "a = 1").delete(part_integrity="cascade"), monkeypatch):
+        pull(servers, "a = 0")
+    servers.check_safety()
+    assert servers.local_names() == expected
+    assert servers.helper_rows() == dict.fromkeys(expected, REST)
+
+
 def test_what_a_pull_stands_on_is_gone_from_here(servers: Servers) -> None:
     """What was deleted here, with what stands on it, by somebody who knows nothing of the source, comes again."""
     pull(servers, "a < 2")

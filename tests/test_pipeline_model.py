@@ -74,6 +74,17 @@ class Model:
         for name in kept:
             self.helper[name], self.local[name] = REST, self.source[name]
 
+    def refresh(self) -> list[Name]:
+        """Bring what was edited up to date, and what it refers to now; the names of what may be left, below a flag."""
+        self.settle()
+        shared = [name for name in self.local if self.helper.get(name) == REST]
+        edited = [name for name in shared if self.local[name] != self.source[name]]
+        flagged = {name for name, row in self.helper.items() if row.is_flagged == "TRUE"}
+        free = [name for name in edited if not ancestors(self.source, [name]) & flagged]
+        self.pull({parent for name in free for parent in parents(name, self.source[name])})
+        self.local |= {name: self.source[name] for name in free}
+        return [name for name in edited if name not in free]
+
     def _is_wanted(self, name: Name, fresh: bool) -> bool:
         """Whether a pull takes it in hand: nobody holds it, or it is held and not here."""
         row = self.helper.get(name)
@@ -196,16 +207,39 @@ class Machine(RuleBasedStateMachine):
 
     # the local side
 
-    @rule(letter=letters, chosen=some)
-    def pull(self, letter: str, chosen: Sequence[int]) -> None:
-        eval(self._pulling(letter, chosen), {"lab_a": self.lab_a})
-        self.model.pull(self._chosen(letter, chosen), OPENED[letter])
+    @rule(letter=letters, chosen=some, descendants_too=st.booleans())
+    def pull(self, letter: str, chosen: Sequence[int], descendants_too: bool) -> None:
+        """Pull, and what a plan has said of it comes true."""
+        code, before = self._pulling(letter, chosen, descendants_too), set(self.model.helper)
+        plan = eval(code.replace("lab_a.pull", "lab_a.plan"), {"lab_a": self.lab_a})
+        self._pull(letter, chosen, descendants_too)
+        assert sum(table.new for table in plan.tables) == len(self.model.helper.keys() - before)
 
-    @rule(letter=letters, chosen=some, point=points)
-    def pull_killed(self, letter: str, chosen: Sequence[int], point: int) -> None:
+    def _pull(self, letter: str, chosen: Sequence[int], descendants_too: bool) -> None:
+        eval(self._pulling(letter, chosen, descendants_too), {"lab_a": self.lab_a})
+        selected = self._chosen(letter, chosen)
+        if descendants_too:
+            self.model.pull(descendants(self.model.source, selected))
+        else:
+            self.model.pull(selected, OPENED[letter])
+
+    @rule(letter=letters, chosen=some, descendants_too=st.booleans(), point=points)
+    def pull_killed(self, letter: str, chosen: Sequence[int], descendants_too: bool, point: int) -> None:
         """A pull that is killed, and the same again."""
-        self._killed(self._pulling(letter, chosen), point)
-        self.pull(letter, chosen)
+        self._killed(self._pulling(letter, chosen, descendants_too), point)
+        self._pull(letter, chosen, descendants_too)
+
+    @rule()
+    def refresh(self) -> None:
+        self.lab_a.refresh(suppress_errors=True)
+        below = self.model.refresh()
+        found, here = self.world.local_entities(), self.world.helper_rows()
+        for name in below:
+            assert found[name] in (self.model.local[name], self.model.source[name])
+            self.model.local[name] = found[name]
+        # What these refer to now may have come all the same.
+        for name in (found.keys() - self.model.local.keys()) & ancestors(self.model.source, below):
+            self.model.local[name], self.model.helper[name] = found[name], here[name]
 
     @rule(letter=letters, chosen=some)
     def delete(self, letter: str, chosen: Sequence[int]) -> None:
@@ -223,9 +257,9 @@ class Machine(RuleBasedStateMachine):
         self.lab_a.repair(dry_run=False, vanished=vanished)
         self.model.repair(vanished)
 
-    def _pulling(self, letter: str, chosen: Sequence[int]) -> str:
-        table = TABLES[letter]
-        return self.world.code(f"lab_a.pull(lab_a.source[{table.schema}].{letter} & '{restriction(letter, chosen)}')")
+    def _pulling(self, letter: str, chosen: Sequence[int], descendants_too: bool) -> str:
+        selected = f"lab_a.source[{TABLES[letter].schema}].{letter} & '{restriction(letter, chosen)}'"
+        return self.world.code(f"lab_a.pull({selected}, descendants={descendants_too})")
 
     def _deleting(self, letter: str, chosen: Sequence[int]) -> str:
         table, where = TABLES[letter], restriction(letter, chosen)
