@@ -421,3 +421,23 @@ def test_between_kinds_of_servers(mixed: Lab) -> None:
     lab.local_server.sql(f"DELETE FROM {lab.prefix}_here.unit WHERE unit = 3")
     assert lab_a.repair(dry_run=False).pulled.pulled == 1
     assert lab_a.status()[State.SHARED] == 9 and lab_a.verify()
+
+
+def test_linked_tables_under_foreign_keys_of_the_lab(diamond: Servers) -> None:
+    """By `@link` as well: a foreign key of the lab's own between linked tables is followed by a refresh."""
+    world, lab = diamond, diamond.lab
+    host = f"{lab.source_server.host}:{lab.source_server.port}"
+
+    def linked(letter: str) -> Any:
+        schema = TABLES[letter].schema
+        names = world.theirs[schema], lab.helper_schema, f"{letter.lower()}_held", world.ours[schema]
+        return link.link(host, *names, connection=lab.local, use_tls=False)(type(letter, (), {}))
+
+    A, C = linked("A"), linked("C")
+    A.source.pull("a < 3")
+    C.source.pull("c < 2")
+    world.sql(world.here, f"ALTER TABLE {here(world, 'C')} ADD FOREIGN KEY (a) REFERENCES {here(world, 'A')} (a)")
+    edit(world, "C", "a = 3", "c = 0")
+    result = C.source.refresh()
+    assert (result.refreshed, result.pulled.pulled) == (1, 1)
+    assert A.source.status()[State.SHARED] == 4 and C.source.verify()
