@@ -297,6 +297,7 @@ def test_the_source_can_delete_what_was_flagged(lab: Lab, who: str) -> None:
     declare(lab)
     instance = lab.source if who == "administrator" else member(lab)
     lab_a = pipeline(lab)
+    assert lab_a.flagged == {} and lab_a.delete_flagged(prompt=False) == 0  # nothing is here yet
     lab_a.pull(lab_a.source[lab.source_schema])
     theirs = instance.Schema(lab.source_schema, create_schema=False, create_tables=False)
     subject = theirs.get_table("subject")

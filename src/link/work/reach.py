@@ -300,7 +300,7 @@ def _unknown(table: str, tie: Tie | None) -> LinkError:
 
 def _with_them(error: LinkError, what: str) -> LinkError:
     return type(error)(
-        f"{what}, and what is held for its rows at their source could not be released: {error.what} Nothing was "
-        "changed.",
+        f"{what}, and what is held for its rows at their source could not be released: {error.what.rstrip('.')}. "
+        "Nothing was changed.",
         error.hint,
     )
