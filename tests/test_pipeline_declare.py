@@ -9,11 +9,12 @@ from typing import Any
 import datajoint as dj
 import pytest
 from lab import Lab
-from labs import build, declare, everything, grant, local_schemas, pipeline
+from labs import SCHEMAS, build, declare, everything, grant, local_schemas, pipeline
 from linking import admin, contents, linked, quoted
 
 from link import (
     ConfigError,
+    CycleError,
     DefinitionError,
     HelperMismatchError,
     LocalMismatchError,
@@ -21,6 +22,7 @@ from link import (
     PrivilegeError,
     host,
 )
+from link.servers.dialect import plain
 from link.servers.sites import site_of
 
 
@@ -211,6 +213,47 @@ def test_a_new_column_that_refers_to_something(lab: Lab) -> None:
     assert not lab_a[f"{lab.prefix}_lab"].Person & "person = 'eve'"
 
 
+def test_two_foreign_keys_by_the_same_column(lab: Lab) -> None:
+    """One of them is cut, by hand; and the lab's tables stand in a circle, which a cut opens for good."""
+    schema: Any = lab.source.Schema(lab.source_schema)
+    made: dict[str, Any] = {}
+    for name, definition in {
+        "Alpha": "a: int32",
+        "Beta": "-> Alpha",
+        "Gamma": "-> Alpha\n---\nnext=null: int32",
+    }.items():
+        made[name] = schema(type(name, (dj.Manual,), {"definition": definition}), context=dict(made))
+    made["Delta"] = schema(type("Delta", (dj.Manual,), {"definition": "-> Beta\n-> Gamma"}), context=dict(made))
+    deltas, gammas = made["Delta"].full_table_name, made["Gamma"].full_table_name
+    lab.source_server.sql(f"ALTER TABLE {gammas} ADD FOREIGN KEY (next) REFERENCES {deltas} (a)")
+    for name in made:
+        made[name].insert({"a": n} for n in range(3))
+    grant(lab, lab.source_schema)
+
+    def fresh() -> tuple[Pipeline, Any]:
+        of = pipeline(lab, schemas={lab.source_schema: lab.local_schema})
+        return of, getattr(of.source[lab.source_schema], "Delta")  # noqa: B009
+
+    lab_a, delta = fresh()
+    with pytest.raises(CycleError, match="in a circle"):
+        lab_a.pull(delta & "a = 1")
+    lab_a.pull(delta & "a = 1", cut=[f"{lab.source_schema}.Gamma.next"])
+    local = site_of(lab.local.connection)
+    with local.catalogue() as catalogue:
+        table = catalogue.table(lab.local_schema, "delta")
+    assert len(table.foreign_keys) == 2
+    key = next(key for key in table.foreign_keys if key.table == "gamma")
+    lab.local_server.sql(plain(local.definitions.drop_foreign_key(table, key)))
+    lab_a, delta = fresh()
+    result = lab_a.pull(delta & "a = 2")
+    assert {name.partition(".")[2]: each.pulled for name, each in result.tables.items()} == {
+        "Alpha": 1,
+        "Beta": 1,
+        "Delta": 1,
+    }
+    assert lab_a.status()["Shared"] == 7 and lab_a.verify()
+
+
 # --- what is there already
 
 
@@ -263,6 +306,23 @@ def test_a_table_that_the_lab_has_without_a_foreign_key(lab: Lab) -> None:
     assert len(ours["Subject"]()) == 1 and not len(ours["Person"]())
 
 
+def test_a_second_pipeline_into_the_same_tables_is_refused(lab: Lab) -> None:
+    """From another source of the same names; into schemas of the source's own names it goes well: another server."""
+    build(lab)
+    names = [f"{lab.prefix}_{name}" for name in SCHEMAS]
+    lab_a = pipeline(lab, schemas=names)
+    lab_a.pull(source_of(lab, lab_a, "subject.Subject") & "subject = 1")
+    declare(lab.source, f"{lab.prefix}_other")
+    others = {f"{lab.prefix}_other_{name}": f"{lab.prefix}_{name}" for name in SCHEMAS}
+    grant(lab, *others)
+    lab_b = pipeline(lab, schemas=others)
+    before = contents(lab)
+    with pytest.raises(LocalMismatchError, match="a local table has one source"):
+        lab_b.pull(lab_b.source[f"{lab.prefix}_other_subject"].Subject)
+    assert contents(lab) == before
+    assert lab_a.status()["Shared"] == 3
+
+
 # --- with `@link`
 
 
@@ -274,6 +334,13 @@ def test_what_link_has_made_is_adopted_where_it_is_the_same(lab: Lab) -> None:
     result = lab_a.pull(source_of(lab, lab_a, "subject.Subject"))
     assert result.tables[f"{lab.prefix}_lab.Person"].pulled == 0
     assert lab_a.status().tables[f"{lab.prefix}_lab.Person"]["Shared"] == 3
+    # Where it comes from is what it was, and so of what refers to it.
+    origins = lineage(lab, True)
+    assert origins[f"{lab.prefix}_subject.subject.keeper"] == origins[f"{lab.prefix}_lab.person.person"]
+    assert "/" in str(origins[f"{lab.prefix}_lab.person.person"])
+    with pytest.raises(HelperMismatchError, match=rf"has one helper table.*\n.*helper_schema='{lab.helper_schema}'"):
+        elsewhere = pipeline(lab, helper_schema=f"{lab.prefix}_elsewhere")
+        elsewhere.pull(source_of(lab, elsewhere, "lab.Person"))
     # One helper table, whatever it is named.
     assert helpers(lab) == {"person_by_link", *(f"{lab.prefix}_{n}_outbound" for n in ("lab_kind", "subject_subject"))}
 

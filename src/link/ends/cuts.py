@@ -13,7 +13,7 @@ from dataclasses import replace
 from ..errors import LocalMismatchError, told_together
 from ..model.graph import Edge, Graph, Name, Outside, label
 from ..model.mapping import same_key
-from ..model.schema import TIER_PREFIXES, ForeignKey, Table
+from ..model.schema import TIER_PREFIXES, ForeignKey, Table, key_name
 from ..model.served import Tie
 from ..servers.catalogue import Catalogue
 from ..servers.dialect import plain
@@ -125,7 +125,7 @@ class Cuts:
                 f"cut={[key.place for key in missing]!r}.",
             )
         if tie and tie.keys is not None:
-            new = [key for key in missing if (key.table.name, key.key.columns) not in tie.keys]
+            new = [key for key in missing if key_name(key.table.name, key.key) not in tie.keys]
             if new:
                 raise self._new(name, place, new)
         if self.local.is_news((name, *(key.place for key in missing))):

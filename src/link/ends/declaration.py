@@ -32,7 +32,7 @@ from ..model.mapping import (
     same_key,
 )
 from ..model.readers import Reader
-from ..model.schema import Group, Table, part_name, part_names
+from ..model.schema import Group, KeyName, Table, key_name, part_name, part_names
 from ..model.served import Tie
 from ..servers.catalogue import Catalogue
 from ..servers.dialect import plain
@@ -204,21 +204,24 @@ class Declaration:
         if self.serves and self.serves.tie:
             self.identity.bind(replace(self.serves.tie, keys=self._known_keys(self.former)))
 
-    def _known_keys(self, former: Tie | None) -> tuple[tuple[str, tuple[str, ...]], ...] | None:
+    def _known_keys(self, former: Tie | None) -> tuple[KeyName, ...] | None:
         """The foreign keys to be noted with a table: of one that a pipeline has made those that the source had then.
 
         And those that are here since, or were cut by word.
         """
-        if not self.spec.mirror:
+        mirror = self.spec.mirror
+        if mirror is None:
             return former.keys if former else None
-        there = {(table.name, key.columns) for table in self.group.tables for key in table.foreign_keys}
+        there = {(table.name, key) for table in self.group.tables for key in table.foreign_keys}
         if former is None or former.keys is None:
-            return tuple(sorted(there))
-        tables = zip(self.group.tables, self.wanted.group.tables, strict=True)
-        found = {different.found.name: different.found for different in self.found}
-        here = {(t.name, key.columns) for t, own in tables if own.name in found for key in found[own.name].foreign_keys}
-        cut = {(name, columns) for _, name, columns in self.spec.mirror.cut}
-        return tuple(sorted({*former.keys, *(there & (here | cut))}))
+            return tuple(sorted(key_name(*key) for key in there))
+        found = {different.expected.name: different.found.foreign_keys for different in self.found}
+        known = set(former.keys) | mirror.cut
+        for table, key in there:
+            here = mirror.key(table, key)
+            if here and any(same_key(here, own) for own in found.get(table, ())):
+                known.add(key_name(table, key))
+        return tuple(sorted(known & {key_name(*key) for key in there} | set(former.keys)))
 
     def read_back(self) -> None:
         """Read what was created, for what has a name of its own on this server: the types of enums on PostgreSQL."""

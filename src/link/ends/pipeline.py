@@ -16,7 +16,7 @@ from ..config import LinkSpec, PipelineSpec, credentials
 from ..errors import NotFoundError, PrivilegeError
 from ..model.graph import Edge, Graph, Name, Outside, class_of, graph_of, label
 from ..model.mapping import Mirror
-from ..model.schema import Table, nearest
+from ..model.schema import KeyName, Table, key_name, nearest
 from ..servers.catalogue import Catalogue
 from ..servers.site import Site
 from ..servers.sites import site_of, source_site
@@ -125,7 +125,7 @@ class Links:
                 self._links[name] = Link(self._spec_of(name), self._given, self._given_source)
             return self._links[name]
 
-    def _spec_of(self, name: Name, cut: frozenset[tuple[str, str, tuple[str, ...]]] = frozenset()) -> LinkSpec:
+    def _spec_of(self, name: Name, cut: frozenset[KeyName] = frozenset()) -> LinkSpec:
         spec, (schema, table) = self.spec, name
         here, within = spec.here(schema), f"{label(name)}."
         if here is None:
@@ -210,7 +210,7 @@ class Links:
         self.require_known(graph, chosen)
         links = [self.link(name) for name in order]
         for link, name in zip(links, order, strict=True):
-            own = frozenset((key.table.schema, key.table.name, key.key.columns) for key in cut if key.child == name)
+            own = frozenset(key_name(key.table.name, key.key) for key in cut if key.child == name)
             mirror = Mirror(self._schemas(), own)
             if link.spec.mirror != mirror:
                 link.respecify(replace(link.spec, mirror=mirror))
@@ -218,10 +218,10 @@ class Links:
 
     def declared(self) -> list[Name]:
         """The groups of the source whose local tables are there."""
-        graph = self.find_graph()
+        graph = self.find_graph().without(self.find_cut(()))
         with self.connect_local().catalogue() as catalogue:
             there = {(theirs, table) for theirs, ours in self._schemas() for table in catalogue.tables(ours)}
-        return [name for name in graph.order() if name in there]
+        return graph.order(there & set(graph.groups))
 
     def linked(self) -> list[Name]:
         """Those of them that are linked: of others, which only have such names, nothing is known, or asked."""

@@ -125,7 +125,8 @@ def require_one(source: Site, local: Site, spec: LinkSpec, catalogue: Catalogue,
         raise HelperMismatchError(
             f"The rows of the local table {table} are held by the helper table {'.'.join(other)} on the source server "
             f"{source.address}: a local table has one helper table.",
-            f"Name that one, or link into another local schema than {spec.local_schema}.",
+            f"Name that one{f' (helper_schema={other[0]!r})' if spec.mirror else ''}, or another local schema than "
+            f"{spec.local_schema}.",
         )
     # A server may have got another name, a table may have been renamed: the helper table knows the local one.
     if noted is None or _knows(catalogue, serves, tie.helper):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from .kinds import Kind, marker, with_marker
 from .readers import Reader
-from .schema import Column, ForeignKey, Group, Table, part_name, part_suffix
+from .schema import Column, ForeignKey, Group, KeyName, Table, key_name, part_name, part_suffix
 
 
 @dataclass(frozen=True)
@@ -141,24 +141,27 @@ class Mirror:
     schemas : tuple of tuple of str
         Schemas at the source, and the local ones.
     cut : frozenset of tuple
-        Foreign keys that are left out: schema, table and columns at the source.
+        Foreign keys of the source that are left out.
     """
 
     schemas: tuple[tuple[str, str], ...]
-    cut: frozenset[tuple[str, str, tuple[str, ...]]] = frozenset()
+    cut: frozenset[KeyName] = frozenset()
+
+    def key(self, table: str, key: ForeignKey) -> ForeignKey | None:
+        """A foreign key of the source, as it is to be here; None where it is cut, or leads elsewhere."""
+        schema = dict(self.schemas).get(key.schema)
+        # What DataJoint 0.x keeps of objects in stores does not come along.
+        if schema is None or key.table.startswith("~") or key_name(table, key) in self.cut:
+            return None
+        return ForeignKey(key.columns, schema, key.table, key.referred)
 
 
 def mirrored(source: Group, mirror: Mirror) -> Group:
     """The tables of a pipeline to declare locally: what the source's are, in the local schemas."""
     schemas = dict(mirror.schemas)
 
-    def mirror_key(table: Table, key: ForeignKey) -> ForeignKey | None:
-        if (table.schema, table.name, key.columns) in mirror.cut or key.schema not in schemas:
-            return None
-        return ForeignKey(key.columns, schemas[key.schema], key.table, key.referred)
-
     def mirror_table(table: Table) -> Table:
-        keys = (mirror_key(table, key) for key in dict.fromkeys(table.foreign_keys))
+        keys = (mirror.key(table.name, key) for key in dict.fromkeys(table.foreign_keys))
         return replace(
             table,
             schema=schemas[table.schema],

@@ -137,6 +137,15 @@ class ForeignKey:
     name: str = field(default="", compare=False)
 
 
+#: What tells a foreign key of a group from its others: its table, its columns, and what it refers to.
+KeyName = tuple[str, tuple[str, ...], str]
+
+
+def key_name(table: str, key: ForeignKey) -> KeyName:
+    """The name of a foreign key of a table."""
+    return table, key.columns, f"{key.schema}.{key.table}"
+
+
 @dataclass(frozen=True)
 class Index:
     """An index beside the primary key, and those that only serve a foreign key.

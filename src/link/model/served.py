@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 
 from .layouts import Layout
-from .schema import part_name
+from .schema import KeyName, part_name
 
 _MARK = re.compile(r" ?\[datajoint-link ([0-9a-f]{16}|-) ([0-9a-f]{16}|-)\]$")
 #: Links of earlier versions wrote nothing but this, with what the local server says of itself, or without.
@@ -57,13 +57,13 @@ class Tie:
     table, helper : tuple of str
         The schemas and names of the source's master table and of the helper table.
     keys : tuple or None
-        Of a pipeline's table the foreign keys that the source's tables had when it was last used: tables and columns.
+        Of a pipeline's table the foreign keys of the source that are known: others have come since.
     """
 
     server: str
     table: tuple[str, str]
     helper: tuple[str, str]
-    keys: tuple[tuple[str, tuple[str, ...]], ...] | None = field(default=None, compare=False)
+    keys: tuple[KeyName, ...] | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return json.dumps([self.server, *self.table, *self.helper, *([] if self.keys is None else [self.keys])])
@@ -74,7 +74,7 @@ class Tie:
         if not text:
             return None
         server, schema, name, helper_schema, helper, *keys = json.loads(text)
-        known = tuple((table, tuple(columns)) for table, columns in keys[0]) if keys else None
+        known = tuple((table, tuple(columns), to) for table, columns, to in keys[0]) if keys else None
         return cls(server, (schema, name), (helper_schema, helper), known)
 
 
