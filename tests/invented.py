@@ -140,7 +140,9 @@ class Table:
             lines.append(words + (f" COMMENT {comment}" if comment and kind != "postgresql" else ""))
         lines.append(f"PRIMARY KEY ({', '.join(quote(kind, name) for name in self.key)})")
         for key in self.foreign_keys:
-            here, there = (", ".join(quote(kind, name) for name in names) for names in zip(*key.names, strict=True))
+            # PostgreSQL alone takes another order than that of what is referred to.
+            names = key.names[::-1] if kind == "postgresql" else key.names
+            here, there = (", ".join(quote(kind, name) for name in side) for side in zip(*names, strict=True))
             lines += [f"UNIQUE ({here})"] * key.unique
             parent = quote(kind, schemas[key.parent.schema], key.parent.name)
             lines.append(f"FOREIGN KEY ({here}) REFERENCES {parent} ({there}) ON UPDATE CASCADE ON DELETE RESTRICT")

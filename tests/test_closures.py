@@ -155,6 +155,9 @@ def test_lookups_as_a_whole(deep: Checked) -> None:
 # random pipelines
 
 
+CLOSURES = "closures of random pipelines, each as by brute force"
+
+
 def profile(examples: int) -> settings:
     return settings(
         max_examples=40 * examples if SOAK else examples,
@@ -220,11 +223,12 @@ def check_example(lab: Lab, made: invented.Pipeline, number: int, figures: Figur
         except dj.DataJointError:  # what DataJoint itself does not take
             continue
         checked.pull(contents, start, tables, *asked.selections(code), **options)
-        figures.add("closures of random pipelines, each as by brute force", f"{lab.kind} to {lab.local_kind}")
+        figures.add(CLOSURES, f"{lab.kind} to {lab.local_kind}")
         if random.random() < 0.5:
             checked.forget()
     check_single_table(checked, asked, random)
     check_more_rows(checked, asked, random)
+    figures.add(CLOSURES, f"{lab.kind} to {lab.local_kind}", 3)
 
 
 def check_single_table(checked: Checked, asked: Asked, random: Random) -> None:

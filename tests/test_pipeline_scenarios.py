@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
@@ -349,3 +350,26 @@ def test_rows_that_spell_it_otherwise_where_that_is_another(mixed: Lab) -> None:
     assert held == here.entities((mice, "mouse")) | here.entities((days, "day"))
     assert here.entities((days, "day")) == {((days, "day"), ("bob", "2"))}
     assert pulled.pipeline.verify()
+
+
+@pytest.mark.parametrize(
+    "pair", [("mysql", "postgresql"), ("postgresql", "mysql"), ("postgresql", "mariadb")], indirect=True, ids="-".join
+)
+def test_foreign_keys_that_only_sql_declares(mixed: Lab) -> None:
+    """To a unique key, and, on PostgreSQL, with columns in another order than those that they refer to."""
+    schema = f"{mixed.prefix}_sql"
+    turned = "s, n) REFERENCES p (b, a)" if mixed.kind == "postgresql" else "n, s) REFERENCES p (a, b)"
+    statements = (
+        "CREATE SCHEMA {}",
+        "CREATE TABLE p (a int, b varchar(3), u int UNIQUE, PRIMARY KEY (a, b))",
+        "CREATE TABLE c (k int PRIMARY KEY, n int, s varchar(3), u int, "
+        f"FOREIGN KEY ({turned}, FOREIGN KEY (u) REFERENCES p (u))",
+        "INSERT INTO p VALUES (1, 'a', 10), (2, 'b', 20), (3, 'c', NULL)",
+        "INSERT INTO c VALUES (1, 2, 'b', 10), (2, NULL, 'c', NULL), (3, 3, 'c', NULL)",
+    )
+    for statement in statements:
+        mixed.source_server.sql(re.sub(r"(TABLE|INTO|REFERENCES) ", rf"\1 {schema}.", statement).format(schema))
+    grant(mixed, [schema])
+    pulled = Checked(mixed, [schema])
+    assert pulled.select(schema, "C", "k = 1").pulled == 3
+    assert pulled.select(schema, "C").pulled == 3

@@ -67,13 +67,18 @@ _OF_COLUMNS = (
     "LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum "
     "LEFT JOIN pg_collation l ON l.oid = a.attcollation LEFT JOIN pg_namespace o ON o.oid = l.collnamespace"
 )
+# Of a foreign key as the key that it refers to has its columns: other servers take no other order.
+_IN_ORDER = (
+    "ORDER BY (SELECT array_position(i.indkey::int2[], k.confkey[u.n]) FROM pg_index i "
+    "WHERE i.indexrelid = k.conindid), u.n"
+)
 _KEYS = (
     "k.contype::text",
     "fn.nspname",
     "f.relname",
-    "(SELECT array_agg(a.attname::text ORDER BY u.n) FROM unnest(k.conkey) WITH ORDINALITY u(num, n) "
+    f"(SELECT array_agg(a.attname::text {_IN_ORDER}) FROM unnest(k.conkey) WITH ORDINALITY u(num, n) "
     "JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num)",
-    "(SELECT array_agg(a.attname::text ORDER BY u.n) FROM unnest(k.confkey) WITH ORDINALITY u(num, n) "
+    f"(SELECT array_agg(a.attname::text {_IN_ORDER}) FROM unnest(k.confkey) WITH ORDINALITY u(num, n) "
     "JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num)",
     "k.conname::text",
 )
