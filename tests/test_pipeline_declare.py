@@ -213,6 +213,32 @@ def test_a_new_column_that_refers_to_something(lab: Lab) -> None:
     assert not lab_a[f"{lab.prefix}_lab"].Person & "person = 'eve'"
 
 
+def test_a_new_part_at_the_source_is_named_and_alter_makes_it(lab: Lab) -> None:
+    """With its foreign keys; what they refer to is here."""
+    made = build(lab)
+    lab_a = pipeline(lab)
+    lab_a.pull(source_of(lab, lab_a, "subject.Subject") & "subject = 1")
+
+    class Weighing(dj.Part):
+        definition = "-> master\nday: date\n---\n-> Person\nweight: float32"
+
+    subject = made["Subject"]
+    subject.Weighing = Weighing
+    lab.source.Schema(f"{lab.prefix}_subject")(subject, context={**made, "Subject": subject})
+    subject.Weighing.insert1({"subject": 2, "day": "2020-01-02", "person": "eve", "weight": 2})
+    grant(lab, f"{lab.prefix}_subject")
+    lab_a = pipeline(lab)
+    before = contents(lab)
+    with pytest.raises(LocalMismatchError, match="part table subject__weighing that the local table"):
+        lab_a.pull(source_of(lab, lab_a, "subject.Subject") & "subject = 2")
+    assert contents(lab) == before
+    lab_a[f"{lab.prefix}_subject"].Subject().alter(prompt=False)
+    assert keys_of(lab, "subject.subject__weighing") == {("subject",), ("person",)}
+    lab_a.pull(source_of(lab, lab_a, "subject.Subject") & "subject = 2")
+    assert len(lab_a[f"{lab.prefix}_subject"].Subject.Weighing()) == 1
+    assert lab_a.verify()
+
+
 def test_two_foreign_keys_by_the_same_column(lab: Lab) -> None:
     """One of them is cut, by hand; and the lab's tables stand in a circle, which a cut opens for good."""
     schema: Any = lab.source.Schema(lab.source_schema)
@@ -321,6 +347,10 @@ def test_a_second_pipeline_into_the_same_tables_is_refused(lab: Lab) -> None:
         lab_b.pull(lab_b.source[f"{lab.prefix}_other_subject"].Subject)
     assert contents(lab) == before
     assert lab_a.status()["Shared"] == 3
+    own = pipeline(lab, schemas=names, connection=lab.source)
+    with pytest.raises(ConfigError, match="is the source's own"):
+        own.pull(source_of(lab, own, "lab.Person"))
+    assert contents(lab) == before
 
 
 # --- with `@link`

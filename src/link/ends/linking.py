@@ -305,14 +305,15 @@ class Link:
         """Be about something else from now on; nothing is known of it yet."""
         with self._lock:
             self.spec = spec
-            self.forget()
+        self.forget()
 
     def forget(self) -> None:
         """Look at the tables again before they are used the next time."""
         with self._lock:
             self._group = self._heading = self._ends = self._edits = None
-            for other in self._stands_on:
-                other.forget()
+            others = list(self._stands_on)
+        for other in others:  # without the lock: who opens several waits for theirs
+            other.forget()
 
     def operate(self, operation: Callable[[Ends], T]) -> T:
         """Do something with both ends; where tables have changed since they were looked at, as they are now."""
