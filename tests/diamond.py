@@ -120,15 +120,18 @@ class Servers:
         Fresh schemas and accounts.
     stack : ExitStack
         Closes what is opened.
+    granted : bool
+        Whether the link user has the documented rights.
     """
 
-    def __init__(self, lab: Lab, stack: ExitStack) -> None:
+    def __init__(self, lab: Lab, stack: ExitStack, granted: bool = True) -> None:
         self.lab = lab
         self.theirs = {schema: f"{lab.prefix}_{schema}" for schema in SCHEMAS}
         self.ours = {schema: f"{lab.prefix}_our_{schema}" for schema in SCHEMAS}
         self.schemas = {self.theirs[schema]: self.ours[schema] for schema in SCHEMAS}
         self.classes = declare(lab.source, self.theirs)
-        grant(lab, self.theirs.values())
+        if granted:
+            grant(lab, self.theirs.values())
         self.lab_a = self.pipeline()
         self._helpers: dict[str, str] = {}
         self._connect(stack)

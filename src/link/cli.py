@@ -70,9 +70,15 @@ def _options(
 
 @app.command("grants")
 def _grants(
-    schema: Annotated[str, typer.Option(help="Source schema.")],
-    table: Annotated[list[str], typer.Option(help="Source table (Unit, #area, __result). Repeatable.")],
-    helper_schema: Annotated[str, typer.Option(help="Schema for the helper table.")],
+    schema: Annotated[list[str], typer.Option(help="Source schema. Repeatable, for a pipeline of several.")],
+    helper_schema: Annotated[str, typer.Option(help="Schema for the helper tables.")],
+    table: Annotated[
+        list[str] | None,
+        typer.Option(help="Source table (Unit, #area, __result), for one link; ephys.Unit for a pipeline. Repeatable."),
+    ] = None,
+    with_ancestors: Annotated[
+        bool, typer.Option("--with-ancestors", help="For a pipeline: all that these tables stand on, too.")
+    ] = False,
     helper_table: Annotated[
         list[str] | None, typer.Option(help="Helper table of each --table.  [default: <table>_outbound]")
     ] = None,
@@ -99,17 +105,46 @@ def _grants(
     existing_user: Annotated[bool, typer.Option(help="The account is there already, and stays.")] = False,
     revoke: Annotated[bool, typer.Option(help="Print what takes the rights back.")] = False,
 ) -> None:
-    """Print the SQL for a new link user, or for users of the source beside it; the source's administrator runs it."""
+    """Print the SQL for a new link user, or for users of the source beside it; the source's administrator runs it.
+
+    Of whole schemas, without --table, or of tables named as in ephys.Unit, it is that of a pipeline.
+    """
     from .admin import grants
     from .servers.rights import PASSWORD_PLACEHOLDER, Access
 
     if generate_password and (existing_user or revoke):
         raise typer.BadParameter("--generate-password is for a new user only.")
+    table, of_pipeline = table or [], [name for name in table or [] if name.partition(".")[0] in schema]
+    if with_ancestors or len(schema) > 1 or not table or of_pipeline:
+        if helper_table or part or len(of_pipeline) < len(table):
+            raise typer.BadParameter(
+                "For a pipeline name whole schemas (--schema), or tables as schema.Class (--table ephys.Unit); "
+                "their parts and helper tables follow from that."
+            )
+        print(
+            _pipeline_script(
+                schema,
+                of_pipeline,
+                with_ancestors,
+                helper_schema=helper_schema,
+                user=user,
+                client_host=client_host,
+                backend=backend,
+                database=database,
+                host=host,
+                member=member or [],
+                password=grants.random_password() if generate_password else PASSWORD_PLACEHOLDER,
+                new_user=not existing_user,
+                revoke=revoke,
+            ),
+            end="",
+        )
+        return
     if helper_table and len(helper_table) != len(table):
         raise typer.BadParameter("Give one --helper-table for each --table, in the same order, or none.")
     address = _address(host)
     access = Access(
-        source_schema=schema,
+        source_schema=schema[0],
         tables=[*table, *(part or [])],
         helper_schema=helper_schema,
         helper_tables=helper_table or [grants.helper_name(name) for name in table],
@@ -126,6 +161,33 @@ def _grants(
     print(script, end="")
     if address is None and not part and not member:
         print("No part tables are named: they need --part or --host.", file=sys.stderr)
+
+
+def _pipeline_script(
+    schemas: list[str],
+    tables: list[str],
+    ancestors: bool,
+    *,
+    backend: str | None,
+    host: str | None,
+    member: list[str],
+    revoke: bool,
+    **account: Any,
+) -> str:
+    from .admin.pipeline_grants import Asked, pipeline_grants
+    from .servers.rights import PipelineAccess
+
+    address = _address(host)
+    database = account.pop("database") or (address.database if address else None)
+    asked = Asked(
+        access=PipelineAccess(schemas=dict.fromkeys(schemas), database=database, **account),
+        tables=tables,
+        ancestors=ancestors,
+        backend=backend,
+        address=address,
+        administrator=_administrator() if address else None,
+    )
+    return pipeline_grants(asked, revoke=revoke, members=member)
 
 
 @app.command("guard")

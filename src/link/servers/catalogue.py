@@ -285,6 +285,10 @@ class Catalogue(ABC):
         """
         return {}
 
+    def owners(self, schema: str) -> list[str]:
+        """The accounts that own tables of a schema; only where tables have owners."""
+        return []
+
     def writers(self, schema: str, names: Sequence[str]) -> list[str]:
         """The accounts, without their hosts, that may insert into one of some tables by a right on just that."""
         raise NotImplementedError

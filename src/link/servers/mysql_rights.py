@@ -15,7 +15,18 @@ from ..model.layouts import LINK
 from ..model.states import TRUE
 from .dialect import plain
 from .mysql import MariaDB
-from .rights import LINEAGE, Access, Guarded, Rights, Statement, because, checked, dropping, member_rights
+from .rights import (
+    LINEAGE,
+    Access,
+    Guarded,
+    PipelineAccess,
+    Rights,
+    Statement,
+    because,
+    checked,
+    dropping,
+    member_rights,
+)
 
 #: With CREATE they can be granted on a table that is not there yet.
 _LINEAGE_RIGHTS = ("CREATE", "SELECT", "INSERT", "UPDATE", "DELETE")
@@ -71,6 +82,47 @@ class MySQLRights(Rights):
             taken += because(why, [*tracking, lineage], optional=True)
         return [*taken, *dropping([*self._drops(access), *self._forgets(access)])]
 
+    def let_pipeline_in(self, access: PipelineAccess) -> list[Statement]:
+        user = self._user(access)
+        create = Statement(f"CREATE USER {user} IDENTIFIED BY {self._text(access.password)}")
+        lineage = [f"GRANT SELECT ON {self._name(s)}.{self._name(LINEAGE)} TO {user}" for s in self._listed(access)]
+        return [
+            *([create] if access.new_user else []),
+            *(Statement(f"GRANT SELECT, REFERENCES ON {what} TO {user}") for what in self._sources(access)),
+            *because("Where the attributes of these tables come from, as DataJoint 2 has written it down:", lineage),
+            Statement(f"CREATE SCHEMA IF NOT EXISTS {self._name(access.helper_schema)}"),
+            Statement(f"GRANT ALL PRIVILEGES ON {_literally(self._name(access.helper_schema))}.* TO {user}"),
+        ]
+
+    def let_pipeline_out(self, access: PipelineAccess) -> list[Statement]:
+        user, helper = self._user(access), self._name(access.helper_schema)
+        if access.new_user:
+            taken = [Statement(f"DROP USER {user}", "All rights of the account end with it.")]
+        else:
+            lineage = (f"{self._name(s)}.{self._name(LINEAGE)}" for s in self._listed(access))
+            taken = [
+                *(Statement(f"REVOKE SELECT, REFERENCES ON {what} FROM {user}") for what in self._sources(access)),
+                *(Statement(f"REVOKE SELECT ON {what} FROM {user}") for what in lineage),
+                Statement(f"REVOKE ALL PRIVILEGES ON {_literally(helper)}.* FROM {user}"),
+            ]
+        return [*taken, *dropping([f"DROP SCHEMA {helper}"])]
+
+    def _sources(self, access: PipelineAccess) -> list[str]:
+        """What is read and referred to: all of a schema, whose name is a pattern then, or its tables."""
+        return [
+            what
+            for schema, tables in access.schemas.items()
+            for what in (
+                [f"{_literally(self._name(schema))}.*"]
+                if tables is None
+                else [f"{self._name(schema)}.{self._name(table)}" for table in tables]
+            )
+        ]
+
+    def _listed(self, access: PipelineAccess) -> list[str]:
+        """The schemas of which tables are granted, and which have the table of where attributes come from."""
+        return [schema for schema in access.lineage if access.schemas.get(schema) is not None]
+
     def _drops(self, access: Access) -> list[str]:
         return [f"DROP TABLE {table}" for table in self._helpers(access)]
 
@@ -105,7 +157,7 @@ class MySQLRights(Rights):
     def on_lineage(self, schema: str, account: str) -> str:
         return self.on_table(_LINEAGE_RIGHTS, schema, LINEAGE, account)
 
-    def let_member_in(self, access: Access, member: str) -> list[Statement]:
+    def let_member_in(self, access: Access | PipelineAccess, member: str) -> list[Statement]:
         grants = self.of_member(access.helper_schema, member_rights(access))
         looking = because(
             "Only where everybody has DataJoint 0.13 or 0.14, which then name the helper table to who is refused a\n"
@@ -170,7 +222,7 @@ class MySQLRights(Rights):
         user, _, client_host = name.rpartition("@") if "@" in name else (name, "", "%")
         return self._account(user, client_host)
 
-    def _user(self, access: Access) -> str:
+    def _user(self, access: Access | PipelineAccess) -> str:
         return self._account(access.user, access.client_host)
 
     def _account(self, user: str, client_host: str) -> str:
@@ -183,7 +235,7 @@ class MySQLRights(Rights):
     def _tracking(self, access: Access) -> list[str]:
         return [f"{self._name(access.source_schema)}.{self._name(table)}" for table in access.tracking_tables]
 
-    def _helpers(self, access: Access) -> list[str]:
+    def _helpers(self, access: Access | PipelineAccess) -> list[str]:
         return [f"{self._name(access.helper_schema)}.{self._name(table)}" for table in access.helper_tables]
 
     def _name(self, name: str) -> str:

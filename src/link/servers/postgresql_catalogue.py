@@ -236,6 +236,12 @@ class PostgreSQLCatalogue(Catalogue):
             found[number].append(str(name))
         return found
 
+    def owners(self, schema: str) -> list[str]:
+        rows = self.session.query(
+            "SELECT DISTINCT tableowner FROM pg_catalog.pg_tables WHERE schemaname = %s ORDER BY 1", (schema,)
+        )
+        return [str(owner) for (owner,) in rows]
+
     def has_policies(self, table: Table) -> bool:
         return bool(self._rows("table", table.schema, table.name)[0][5])
 

@@ -12,7 +12,19 @@ from collections.abc import Iterable, Sequence
 from ..model.layouts import LINK
 from ..model.states import TRUE
 from .dialect import Dialect, plain
-from .rights import LINEAGE, Access, Guarded, MemberRights, Rights, Statement, because, checked, dropping, member_rights
+from .rights import (
+    LINEAGE,
+    Access,
+    Guarded,
+    MemberRights,
+    PipelineAccess,
+    Rights,
+    Statement,
+    because,
+    checked,
+    dropping,
+    member_rights,
+)
 
 
 class PostgreSQLRights(Rights):
@@ -33,13 +45,25 @@ class PostgreSQLRights(Rights):
         self._by_membership = by_membership
 
     def let_in(self, access: Access) -> list[Statement]:
-        user, source, helper = self._names(access.user, access.source_schema, access.helper_schema)
-        create = Statement(f"CREATE ROLE {user} LOGIN PASSWORD {_text(access.password)}")
+        user, source = self._names(access.user, access.source_schema)
         return [
-            *([create] if access.new_user else []),
-            *(Statement(f"GRANT CONNECT ON DATABASE {name} TO {user}") for name in self._database(access)),
+            *self._created(access),
             Statement(f"GRANT USAGE ON SCHEMA {source} TO {user}"),
             *(Statement(f"GRANT SELECT, REFERENCES ON {table} TO {user}") for table in self._tables(access)),
+            *self._reserved(access),
+        ]
+
+    def _created(self, access: Access | PipelineAccess) -> list[Statement]:
+        """The account."""
+        (user,) = self._names(access.user)
+        create = Statement(f"CREATE ROLE {user} LOGIN PASSWORD {_text(access.password)}")
+        connect = (Statement(f"GRANT CONNECT ON DATABASE {name} TO {user}") for name in self._database(access))
+        return [*([create] if access.new_user else []), *connect]
+
+    def _reserved(self, access: Access | PipelineAccess) -> list[Statement]:
+        """The helper schema, which is the account's own."""
+        user, helper = self._names(access.user, access.helper_schema)
+        return [
             Statement(
                 f"GRANT {user} TO CURRENT_USER",
                 "Only for an administrator who is no superuser; and after the next statement\n"
@@ -60,6 +84,68 @@ class PostgreSQLRights(Rights):
                 optional=True,
             ),
         ]
+
+    def let_pipeline_in(self, access: PipelineAccess) -> list[Statement]:
+        (user,) = self._names(access.user)
+        return [
+            *self._created(access),
+            *(Statement(f"GRANT USAGE ON SCHEMA {name} TO {user}") for name in self._names(*access.schemas)),
+            *(Statement(f"GRANT SELECT, REFERENCES ON {what} TO {user}") for what in self._sources(access)),
+            *(Statement(f"GRANT SELECT ON {table} TO {user}") for table in self._listed(access)),
+            *self._by_default(access, f"GRANT SELECT, REFERENCES ON TABLES TO {user}"),
+            *self._reserved(access),
+        ]
+
+    def let_pipeline_out(self, access: PipelineAccess) -> list[Statement]:
+        user, helper = self._names(access.user, access.helper_schema)
+        own = [f"ALTER SCHEMA {helper} OWNER TO CURRENT_USER"]
+        own += [f"ALTER TABLE IF EXISTS {table} OWNER TO CURRENT_USER" for table in self._helpers(access)]
+        rest = [f"REVOKE USAGE, CREATE ON SCHEMA {helper} FROM {user}"]
+        rest += [f"REVOKE USAGE ON SCHEMA {name} FROM {user}" for name in self._names(*access.schemas)]
+        rest += [f"REVOKE CONNECT ON DATABASE {name} FROM {user}" for name in self._database(access)]
+        return [
+            Statement(f"GRANT {user} TO CURRENT_USER", "Only for an administrator who is no superuser:", optional=True),
+            *because(
+                "First of all: foreign keys are checked with the rights of the helper tables' owner.",
+                [f"REASSIGN OWNED BY {user} TO CURRENT_USER"] if access.new_user else own,
+            ),
+            *(Statement(f"REVOKE SELECT, REFERENCES ON {what} FROM {user}") for what in self._sources(access)),
+            *(Statement(f"REVOKE SELECT ON {table} FROM {user}") for table in self._listed(access)),
+            *self._by_default(access, f"REVOKE SELECT, REFERENCES ON TABLES FROM {user}"),
+            *map(Statement, rest),
+            *([Statement(f"DROP ROLE {user}")] if access.new_user else []),
+            *dropping([f"DROP SCHEMA {helper} CASCADE"]),
+        ]
+
+    def _sources(self, access: PipelineAccess) -> list[str]:
+        """What is read and referred to: all tables that a schema has, or some."""
+        return [
+            what
+            for schema, tables in access.schemas.items()
+            for what in (
+                [f"ALL TABLES IN SCHEMA {self._names(schema)[0]}"]
+                if tables is None
+                else [".".join(self._names(schema, table)) for table in tables]
+            )
+        ]
+
+    def _listed(self, access: PipelineAccess) -> list[str]:
+        """Where DataJoint has written down where attributes come from, in schemas of which tables are granted."""
+        listed = (schema for schema in access.lineage if access.schemas.get(schema) is not None)
+        return [".".join(self._names(schema, LINEAGE)) for schema in listed]
+
+    def _by_default(self, access: PipelineAccess, what: str) -> list[Statement]:
+        """For tables that come later, in schemas that are granted whole: a matter of who makes them."""
+        whole = [schema for schema, tables in access.schemas.items() if tables is None]
+        statements = list[Statement]()
+        for schema in whole:
+            (name,) = self._names(schema)
+            owners = access.owners.get(schema, ())
+            why = "Who makes tables in it was not looked up (--host does): put the role here."
+            for owner in self._names(*owners) or ['"owner"']:
+                alter = f"ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {name} {what}"
+                statements.append(Statement(alter, "" if owners else why, optional=not owners))
+        return statements
 
     def let_out(self, access: Access) -> list[Statement]:
         user, source, helper = self._names(access.user, access.source_schema, access.helper_schema)
@@ -121,7 +207,7 @@ class PostgreSQLRights(Rights):
     def on_lineage(self, schema: str, account: str) -> str:
         return self.owning(schema, [LINEAGE], account)
 
-    def let_member_in(self, access: Access, member: str) -> list[Statement]:
+    def let_member_in(self, access: Access | PipelineAccess, member: str) -> list[Statement]:
         grants = self.of_member(access.helper_schema, member_rights(access))
         return because(
             "Once the link has been used; when it is next used it gives this by itself to whoever may delete from a\n"
@@ -175,13 +261,13 @@ class PostgreSQLRights(Rights):
         own = [f"SCHEMA {plain(self.dialect.quote(schema))}", *(f"TABLE IF EXISTS {name}" for name in names)]
         return " ".join(f"ALTER {what} OWNER TO {account};" for what in own)
 
-    def _database(self, access: Access) -> list[str]:
+    def _database(self, access: Access | PipelineAccess) -> list[str]:
         return [] if access.database is None else self._names(access.database)
 
     def _tables(self, access: Access) -> list[str]:
         return [".".join(self._names(access.source_schema, table)) for table in access.tables]
 
-    def _helpers(self, access: Access) -> list[str]:
+    def _helpers(self, access: Access | PipelineAccess) -> list[str]:
         return [".".join(self._names(access.helper_schema, table)) for table in access.helper_tables]
 
     def _names(self, *names: str) -> list[str]:

@@ -68,6 +68,39 @@ class Access:
     tracking_tables: Sequence[str] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class PipelineAccess:
+    """What the link user of a pipeline gets on the source server.
+
+    Parameters
+    ----------
+    schemas : mapping of str to sequence of str or None
+        The schemas of the source, with the names of tables in them, part tables too; None for all there are, and all
+        that come.
+    helper_schema : str
+        The schema for the helper tables, which is the link user's own.
+    helper_tables : sequence of str
+        Those that are known to be there.
+    owners : mapping of str to sequence of str
+        Who makes tables in a schema, where that matters and is known.
+    lineage : sequence of str
+        The schemas that have DataJoint's table of where attributes come from.
+    user, client_host, password, database, new_user
+        As for :class:`Access`.
+    """
+
+    schemas: Mapping[str, Sequence[str] | None]
+    helper_schema: str
+    helper_tables: Sequence[str] = ()
+    owners: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    lineage: Sequence[str] = ()
+    user: str = "djlink"
+    client_host: str = "%"
+    password: str = field(default=PASSWORD_PLACEHOLDER, repr=False)
+    database: str | None = None
+    new_user: bool = True
+
+
 @dataclass(frozen=True)
 class Statement:
     """One SQL statement without its semicolon; an optional one is printed as a comment.
@@ -135,6 +168,14 @@ class Rights(ABC):
         """The script that takes an access back; no helper row, thus no hold, is lost by it."""
 
     @abstractmethod
+    def let_pipeline_in(self, access: PipelineAccess) -> list[Statement]:
+        """The script that gives an access to whole schemas, or to tables of several."""
+
+    @abstractmethod
+    def let_pipeline_out(self, access: PipelineAccess) -> list[Statement]:
+        """The script that takes such an access back; no helper row, thus no hold, is lost by it."""
+
+    @abstractmethod
     def on_table(self, rights: Sequence[str], schema: str, table: str, account: str) -> str:
         """The statements that give rights on a table to an account, each with its semicolon."""
 
@@ -159,7 +200,7 @@ class Rights(ABC):
         """The statements that let an account write down where attributes come from, as DataJoint does."""
 
     @abstractmethod
-    def let_member_in(self, access: Access, member: str) -> list[Statement]:
+    def let_member_in(self, access: Access | PipelineAccess, member: str) -> list[Statement]:
         """The script for a user of the source, who deletes and flags rows there."""
 
     @abstractmethod
@@ -170,7 +211,7 @@ class Rights(ABC):
     def unguard(self, schema: str, tables: Sequence[str]) -> list[Statement]:
         """The script that takes that back."""
 
-    def let_member_out(self, access: Access, member: str) -> list[Statement]:
+    def let_member_out(self, access: Access | PipelineAccess, member: str) -> list[Statement]:
         """The script that takes back what such a user has got."""
         return [
             Statement(plain(f"REVOKE {what} FROM {self.member(member)}"))
@@ -213,7 +254,7 @@ def member_rights_on(
     return rights | {LINEAGE: [("SELECT", "")]}
 
 
-def member_rights(access: Access) -> MemberRights:
+def member_rights(access: Access | PipelineAccess) -> MemberRights:
     """The same on all helper tables of an access."""
     return {name: some for helper in access.helper_tables for name, some in member_rights_on(helper).items()}
 

@@ -1,0 +1,151 @@
+"""The SQL that lets the link user of a pipeline in, and out again: whole schemas, or tables with what they stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..config import Address, Credentials
+from ..errors import ConfigError, NotFoundError
+from ..model.graph import Graph, Name, graph_of, label
+from ..model.schema import Table, nearest
+from ..servers.catalogue import Catalogue
+from ..servers.connecting import connect
+from ..servers.rights import LINEAGE, PipelineAccess
+from ..servers.sites import rights_for, site_of
+from .grants import DEFAULT_BACKEND, render
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is asked for.
+
+    Attributes
+    ----------
+    access : PipelineAccess
+        The account, and the schemas, whose tables are looked up.
+    tables : sequence of str
+        ``"schema.Class"`` of what is shared; nothing for whole schemas.
+    ancestors : bool
+        Whether all that these tables stand on is granted, too.
+    backend : str or None
+        ``"mysql"`` (MariaDB as well) or ``"postgresql"``; default: what the address says, else ``"mysql"``.
+    address, administrator : optional
+        The source server, and an account there that sees all of it.
+    """
+
+    access: PipelineAccess
+    tables: Sequence[str] = ()
+    ancestors: bool = False
+    backend: str | None = None
+    address: Address | None = None
+    administrator: Credentials | None = field(default=None, repr=False)
+
+    @property
+    def kind(self) -> str:
+        """The backend."""
+        return self.backend or (self.address.backend if self.address else None) or DEFAULT_BACKEND
+
+
+def pipeline_grants(asked: Asked, *, revoke: bool = False, members: Sequence[str] = ()) -> str:
+    """Return the script that gives an access to a pipeline, or takes it back.
+
+    Parameters
+    ----------
+    asked : Asked
+        What is asked for.
+    revoke : bool
+        Whether to take back.
+    members : sequence of str
+        Users of the source: then the script gives, or takes back, what they have beside that access.
+
+    Raises
+    ------
+    ConfigError
+        Something can only be looked up, and no server is named; or a name cannot be one.
+    NotFoundError
+        There is no such schema or table.
+    """
+    access, told = _looked_up(asked) if asked.address else (asked.access, list[str]())
+    if not asked.address and (asked.tables or members):
+        raise ConfigError(
+            f"{'Tables with their parts' if asked.tables else 'The helper tables'} have to be looked up on the source "
+            "server.",
+            "Say where it is: --host, with an administrator's account in DJ_USER and DJ_PASS.",
+        )
+    rights = rights_for(asked.kind)
+    if members:
+        make = rights.let_member_out if revoke else rights.let_member_in
+        return render(statement for member in members for statement in make(access, member))
+    statements = rights.let_pipeline_out(access) if revoke else rights.let_pipeline_in(access)
+    return "".join(f"-- {line}\n" for line in told if not revoke) + render(statements)
+
+
+def _looked_up(asked: Asked) -> tuple[PipelineAccess, list[str]]:
+    """The access with what the server tells of it; and what is to be said of foreign keys."""
+    assert asked.address is not None and asked.administrator is not None
+    access = asked.access
+    connection = connect(replace(asked.address, database=access.database), asked.administrator, None, asked.kind)
+    try:
+        with site_of(connection).catalogue() as catalogue:
+            told = list[str]()
+            schemas: Mapping[str, Sequence[str] | None] = access.schemas
+            for schema in access.schemas:
+                _require_schema(catalogue, schema)
+            if asked.tables:
+                graph = _graph(catalogue, access.schemas)
+                chosen = {graph.find(name) for name in asked.tables}
+                chosen = graph.ancestors(chosen) if asked.ancestors else chosen
+                schemas = _tables(graph, chosen)
+                told = list(_missing(graph, chosen))
+            return replace(
+                access,
+                schemas=schemas,
+                helper_tables=[n for n in catalogue.tables(access.helper_schema) if n != LINEAGE]
+                if catalogue.has_schema(access.helper_schema)
+                else [],
+                owners={schema: catalogue.owners(schema) for schema, tables in schemas.items() if tables is None},
+                lineage=[schema for schema in schemas if LINEAGE in catalogue.tables(schema)],
+            ), told
+    finally:
+        connection.close()
+
+
+def _require_schema(catalogue: Catalogue, schema: str) -> None:
+    if not catalogue.has_schema(schema):
+        raise NotFoundError(
+            f"The schema {schema!r} does not exist on the server.",
+            f"{nearest(schema, catalogue.schemas())} On PostgreSQL check the name of the database, too.",
+        )
+
+
+def _graph(catalogue: Catalogue, schemas: Collection[str]) -> Graph:
+    """The tables of some schemas, and of all that these refer to."""
+    waiting, read, tables = list(schemas), set[str](), list[Table]()
+    while waiting:
+        schema = waiting.pop()
+        if schema not in read:
+            read.add(schema)
+            catalogue.read([schema])
+            found = [catalogue.table(schema, n) for n in catalogue.tables(schema) if not n.startswith("~")]
+            tables += found
+            waiting += [key.schema for table in found for key in table.foreign_keys]
+    return graph_of(tables)
+
+
+def _tables(graph: Graph, chosen: Collection[Name]) -> dict[str, list[str]]:
+    """The tables of some groups, by schemas."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(chosen):
+        found.setdefault(name[0], []).extend(table.name for table in graph.groups[name].tables)
+    return found
+
+
+def _missing(graph: Graph, chosen: Collection[Name]) -> Iterator[str]:
+    """What would have to be cut, as it leads to what is not granted."""
+    for edge in graph.edges:
+        if edge.child in chosen and edge.parent not in chosen:
+            yield (
+                f"{edge.place} leads to {label(edge.parent)}, which is not granted: with --with-ancestors it is. "
+                f"Without, a pull has to cut it: cut={[edge.place]!r}"
+            )

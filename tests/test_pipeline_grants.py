@@ -1,0 +1,150 @@
+"""The SQL for the link user of a pipeline: run by the administrator, it is enough for a pull, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from typing import Any
+
+import diamond
+import pytest
+from lab import Lab
+from typer.testing import CliRunner
+
+from link import ConfigError, LinkError, NotFoundError, cli
+from link.admin.pipeline_grants import Asked, pipeline_grants
+from link.config import Credentials, parse_host
+from link.servers.rights import PipelineAccess
+
+ACCESS = PipelineAccess(
+    schemas={"lab_subject": None, "lab_ephys": ["unit", "unit__spike"]},
+    helper_schema="link_lab_b",
+    lineage=["lab_subject", "lab_ephys"],
+    owners={"lab_subject": ["al", "bo"]},
+)
+
+
+@pytest.fixture
+def servers(lab: Lab) -> Iterator[diamond.Servers]:
+    """The diamond at the source, whose link user has no rights yet, nor a helper schema."""
+    with ExitStack() as stack:
+        made = diamond.Servers(lab, stack, granted=False)
+        made.put(False, diamond.made(2))
+        lab.source_server.sql(f"DROP SCHEMA {lab.helper_schema}")
+        yield made
+
+
+def asked(servers: diamond.Servers, *tables: str, **more: Any) -> Asked:
+    lab, server = servers.lab, servers.lab.source_server
+    access = PipelineAccess(
+        schemas=dict.fromkeys(servers.theirs.values()),
+        helper_schema=lab.helper_schema,
+        user=lab.link_user,
+        password=lab.link_password,
+        new_user=False,
+    )
+    admin = Credentials(server.admin_user, server.admin_password)
+    backend = "postgresql" if lab.kind == "postgresql" else "mysql"
+    options = {"backend": backend, "address": parse_host(f"{server.host}:{server.port}"), "administrator": admin}
+    return Asked(access=access, tables=tables, **{**options, **more})
+
+
+def run(servers: diamond.Servers, script: str) -> None:
+    """Run a script as the administrator."""
+    text = "\n".join(line for line in script.splitlines() if not line.startswith("--"))
+    with closing(servers.lab.source_server.connect_raw()) as connection:
+        for statement in filter(None, map(str.strip, text.split(";\n"))):
+            servers.sql(connection, statement.rstrip(";"))
+
+
+def some(servers: diamond.Servers, restriction: str = "1 = 1") -> Any:
+    return servers.lab_a.source[servers.theirs["second"]].D & restriction
+
+
+def test_whole_schemas(servers: diamond.Servers) -> None:
+    run(servers, pipeline_grants(asked(servers)))
+    plan = servers.lab_a.plan(some(servers))
+    assert not plan.missing
+    assert servers.lab_a.pull(some(servers)).pulled
+    servers.check_safety()
+    # A table that comes later is covered, and so is its part.
+    server, schema = servers.lab.source_server, servers.theirs["second"]
+    server.sql(f"CREATE TABLE {schema}.later (a int NOT NULL PRIMARY KEY)")
+    server.sql(f"INSERT INTO {schema}.later VALUES (1)")
+    again = servers.pipeline()
+    assert again.pull(again.source[schema].Later).pulled == 1
+    held = servers.helper_rows()
+    run(servers, pipeline_grants(asked(servers), revoke=True))
+    assert servers.helper_rows() == held
+    with pytest.raises(LinkError):
+        servers.pipeline().plan(some(servers))
+
+
+def test_tables_with_all_that_they_stand_on(servers: diamond.Servers) -> None:
+    first, second = servers.theirs.values()
+    alone = pipeline_grants(asked(servers, f"{first}.B"))
+    assert f"-- {first}.B.a leads to {first}.A, which is not granted" in alone
+    script = pipeline_grants(asked(servers, f"{first}.B", ancestors=True))
+    assert "leads to" not in script and second not in script
+    run(servers, script)
+    result = servers.lab_a.pull(servers.lab_a.source[first].B)
+    assert set(result.tables) == {f"{first}.A", f"{first}.B"}
+    with pytest.raises(LinkError):
+        servers.lab_a.plan(some(servers))
+
+
+def test_what_cannot_be_found(servers: diamond.Servers) -> None:
+    with pytest.raises(ConfigError, match=r"There is no 'nowhere\.Unit'"):
+        pipeline_grants(asked(servers, "nowhere.Unit"))
+    unknown = asked(servers)
+    with pytest.raises(NotFoundError, match="'nowhere' does not exist"):
+        pipeline_grants(replace(unknown, access=replace(unknown.access, schemas={"nowhere": None})))
+    with pytest.raises(ConfigError, match="--host"):
+        pipeline_grants(replace(asked(servers, "first.B"), address=None))
+
+
+def test_the_text_on_mysql() -> None:
+    assert (
+        pipeline_grants(Asked(access=ACCESS))
+        == """\
+CREATE USER 'djlink'@'%' IDENTIFIED BY 'choose-a-password';
+GRANT SELECT, REFERENCES ON `lab\\_subject`.* TO 'djlink'@'%';
+GRANT SELECT, REFERENCES ON `lab_ephys`.`unit` TO 'djlink'@'%';
+GRANT SELECT, REFERENCES ON `lab_ephys`.`unit__spike` TO 'djlink'@'%';
+-- Where the attributes of these tables come from, as DataJoint 2 has written it down:
+GRANT SELECT ON `lab_ephys`.`~lineage` TO 'djlink'@'%';
+CREATE SCHEMA IF NOT EXISTS `link_lab_b`;
+GRANT ALL PRIVILEGES ON `link\\_lab\\_b`.* TO 'djlink'@'%';
+"""
+    )
+    assert "DROP USER 'djlink'@'%';" in pipeline_grants(Asked(access=ACCESS), revoke=True)
+
+
+def test_the_text_on_postgresql() -> None:
+    script = pipeline_grants(Asked(access=ACCESS, backend="postgresql"))
+    assert [line for line in script.splitlines() if not line.startswith("--")] == [
+        "CREATE ROLE \"djlink\" LOGIN PASSWORD 'choose-a-password';",
+        'GRANT USAGE ON SCHEMA "lab_subject" TO "djlink";',
+        'GRANT USAGE ON SCHEMA "lab_ephys" TO "djlink";',
+        'GRANT SELECT, REFERENCES ON ALL TABLES IN SCHEMA "lab_subject" TO "djlink";',
+        'GRANT SELECT, REFERENCES ON "lab_ephys"."unit" TO "djlink";',
+        'GRANT SELECT, REFERENCES ON "lab_ephys"."unit__spike" TO "djlink";',
+        'GRANT SELECT ON "lab_ephys"."~lineage" TO "djlink";',
+        *(
+            f'ALTER DEFAULT PRIVILEGES FOR ROLE "{owner}" IN SCHEMA "lab_subject" '
+            'GRANT SELECT, REFERENCES ON TABLES TO "djlink";'
+            for owner in ("al", "bo")
+        ),
+        'CREATE SCHEMA IF NOT EXISTS "link_lab_b" AUTHORIZATION "djlink";',
+    ]
+    unknown = pipeline_grants(Asked(access=replace(ACCESS, owners={}), backend="postgresql"))
+    assert '-- ALTER DEFAULT PRIVILEGES FOR ROLE "owner" IN SCHEMA "lab_subject"' in unknown
+
+
+def test_the_command() -> None:
+    schemas = ["grants", "--schema", "subject", "--schema", "ephys", "--helper-schema", "link_lab_b"]
+    done = CliRunner().invoke(cli.app, schemas)
+    assert done.exit_code == 0 and "GRANT SELECT, REFERENCES ON `ephys`.* TO 'djlink'@'%';" in done.stdout
+    refused = CliRunner().invoke(cli.app, [*schemas, "--table", "Unit"])
+    assert refused.exit_code == 2 and "schema.Class" in refused.output.replace("\n", " ")
