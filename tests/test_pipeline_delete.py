@@ -402,7 +402,8 @@ def test_rows_made_here_and_rows_deleted_by_others(lab: Lab) -> None:
     assert numbers(held(lab)) == (3, 6, 6, 2) and local(lab)["__rate"] == 6
 
 
-def test_parts_that_refer_elsewhere(lab: Lab) -> None:
+@pytest.mark.parametrize("how", ["at once", "by the run after a dead one"])
+def test_parts_that_refer_elsewhere(lab: Lab, how: str) -> None:
     """Deleted with what they refer to only if their masters go as well: then these holds are released, too."""
 
     class Subject(dj.Manual):
@@ -431,7 +432,13 @@ def test_parts_that_refer_elsewhere(lab: Lab) -> None:
     with pytest.raises(dj.DataJointError, match="before its master"):
         (ours.Subject & "subject = 1").delete(prompt=False)
     assert holds() == (3, 3) and not ours.Subject.connection.in_transaction
-    assert (ours.Subject & "subject = 1").delete(prompt=False, part_integrity="cascade") == 1
+    if how == "at once":
+        assert (ours.Subject & "subject = 1").delete(prompt=False, part_integrity="cascade") == 1
+    else:
+        for table, where in (("subject", "subject = 1"), ("visit", "visit < 2")):
+            marked = f"UPDATE {name(lab, helper(lab, table), lab.helper_schema)} SET process = 'DELETE', _worker = 4711"
+            lab.source_server.sql(f"{marked} WHERE {where}")
+        lab_a.pull(lab_a.source[lab.source_schema].Visit & "visit = 2")
     assert holds() == (2, 1)
     assert [len(table()) for table in (ours.Subject, ours.Visit, ours.Visit.Guest)] == [2, 1, 1]
     assert lab_a.verify()

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeVar
+from collections.abc import Iterator
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from .. import host
@@ -18,16 +18,17 @@ from ..servers.site import Site
 from ..servers.sites import site_of
 from .ends import Ends
 
-T = TypeVar("T")
-
 
 class Opening(Protocol):
     """The link of one local table."""
 
     spec: LinkSpec
 
-    def operate(self, operation: Callable[[Ends], T]) -> T:
-        """Do something with both ends."""
+    def open(self) -> Ends:
+        """Both ends."""
+
+    def forget(self) -> None:
+        """Look at the tables again before they are used the next time."""
 
 
 class Serving(Protocol):

@@ -115,8 +115,9 @@ class _Gathering:
         self.recoveries = {name: Recovery(run) for name, run in runs.runs.items()}
         holds = [run.holds for run in runs.runs.values()]
         enlist(runs.home, holds)
-        surveys = zip(runs.runs, survey(runs.home, holds), strict=True)
-        counts = {name: self._recover(name, said, counted) for name, said in surveys}
+        surveys = dict(zip(runs.runs, survey(runs.home, holds), strict=True))
+        # What depends on others before them: where that is to be deleted, they could not be.
+        counts = {name: self._recover(name, surveys[name], counted) for name in reversed(surveys)}
         self.following = Following(runs, wanted, tallies, counts)
         #: Set when copies are to end.
         self.over = threading.Event()

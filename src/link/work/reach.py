@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,9 +19,11 @@ from ..ends.identity import linked_in
 from ..ends.linking import Link, open_together
 from ..ends.loaded import Opening, serving
 from ..errors import LinkError, PrivilegeError, UnreachableError
-from ..model.graph import class_of
+from ..holds.together import enlist, survey
+from ..model.graph import Name, class_of
 from ..model.ranges import Key
 from ..model.served import Tie
+from ..model.states import Count
 from ..servers.site import Site
 from ..signals import ChangedError
 from .recovery import Recovery
@@ -79,15 +81,17 @@ class Reach:
         self._refused: dict[str, LinkError] = {}
         self._order: list[str] = []
         self._open = contextlib.ExitStack()
-        self._runs: list[tuple[Site, Site, Runs]] = []
+        self._runs: dict[tuple[Site, Site], Runs] = {}
         self._lost: dict[Address, UnreachableError] = {}
 
     def __enter__(self) -> Reach:
         try:
             for ends in self._roots:
                 ends.require_home(self._what)
-                self._add(ends)
+            for sites, some in _by_sites({_local(ends): ends for ends in self._roots}).items():
+                self._begin(sites, some)
             self._find_below()
+            self._recover()
         except BaseException:
             self._open.close()
             raise
@@ -96,21 +100,15 @@ class Reach:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def _add(self, ends: Ends) -> Reached:
-        name, run = self._name(*_local(ends)), self._begun(ends)
-        self._reached[name] = Reached(name, run, Recovery(run))
-        return self._reached[name]
-
-    def _begun(self, ends: Ends) -> Run:
-        """A run of a link; those on the same servers share their sessions."""
-        master = ends.mapping.source.master
-        name = master.schema, master.name
-        for site, local, runs in self._runs:
-            if (site, local) == (ends.source, ends.local) and name not in runs.runs:
-                return runs.join(name, ends)
-        runs = self._open.enter_context(Runs({name: ends}))
-        self._runs.append((ends.source, ends.local, runs))
-        return runs[name]
+    def _begin(self, sites: tuple[Site, Site], ends: Mapping[Name, Ends]) -> None:
+        """Begin runs of links; those on the same servers share their sessions."""
+        if runs := self._runs.get(sites):
+            runs.join(ends)
+        else:
+            runs = self._runs[sites] = self._open.enter_context(Runs(ends))
+        for table in ends:
+            name = self._name(*table)
+            self._reached[name] = Reached(name, runs[table], Recovery(runs[table]))
 
     def _name(self, schema: str, table: str) -> str:
         return host.full_name(self.local.connection, schema, table)
@@ -122,22 +120,50 @@ class Reach:
             for schema in {schema for schema, _ in roots}:
                 host.know_schema(self.local.connection, schema)
             names = host.dependents(self.local.connection, tables)
+        self._order = [self._name(*name) for name in [*names, *(name for name in roots if name not in names)]]
         self._session = next(iter(self._reached.values())).run.local
         below = dict.fromkeys(schema for schema, _ in names if len(names) > len(tables))
         linked = {(schema, table): tie for schema in below for table, tie in linked_in(self._session, schema).items()}
         links = {name: self._links_of(name, linked) for name in names if name not in roots}
         links = {name: some for name, some in links.items() if (some or name in linked) and self._matters(name)}
         _open_at_once([some[0] for some in links.values() if some])
-        names += [name for name in roots if name not in names]
-        self._order = [self._name(*name) for name in names]
-        # What depends on others is recovered before them: they could not be deleted.
-        for name in reversed(names):
-            if name in roots:
-                self._reached[self._name(*name)].recovery.recover()
-            elif name in links:
-                self._reach(name, links[name], linked.get(name))
+        opened = {name: self._opened(name, some, linked.get(name)) for name, some in links.items()}
+        found = {name: link for name, link in opened.items() if link}
+        for sites, some in _by_sites({name: link.open() for name, link in found.items()}).items():
+            with self._refusing(some):
+                try:
+                    self._begin(sites, some)
+                except ChangedError:
+                    for name in some:
+                        found[name].forget()
+                    self._begin(sites, {name: found[name].open() for name in some})
 
-    def _links_of(self, table: tuple[str, str], linked: Mapping[tuple[str, str], Tie | None]) -> Sequence[Opening]:
+    @contextlib.contextmanager
+    def _refusing(self, tables: Iterable[Name]) -> Iterator[None]:
+        """Where tables below cannot be worked with, rows of theirs must not go."""
+        try:
+            yield
+        except LinkError as error:
+            if any(_local(ends) in tables for ends in self._roots):
+                raise
+            for name in (self._name(*table) for table in tables):
+                self._reached.pop(name, None)
+                self._refused[name] = error
+
+    def _recover(self) -> None:
+        """Finish what dead runs have left, of what depends on others first: these could not be deleted."""
+        said = dict[str, list[Count]]()
+        for runs in self._runs.values():
+            holds = [run.holds for run in runs.runs.values()]
+            with self._refusing(runs.runs):
+                enlist(runs.home, holds)
+                said |= zip((self._name(*table) for table in runs.runs), survey(runs.home, holds), strict=True)
+        tables = {self._name(*table): table for runs in self._runs.values() for table in runs.runs}
+        for reached in list(self):
+            with self._refusing([tables[reached.name]]):
+                reached.recovery.recover_from(said[reached.name])
+
+    def _links_of(self, table: Name, linked: Mapping[Name, Tie | None]) -> Sequence[Opening]:
         """The links to which a table may belong: those that are known, or one by what is noted beside it.
 
         Of a pipeline's table whose rows are from a source of the roots all is known.
@@ -148,7 +174,7 @@ class Reach:
             return known
         return [_like(ends, table, tie) for ends in self._roots if ends.source.facts.name == tie.server][:1]
 
-    def _matters(self, table: tuple[str, str]) -> bool:
+    def _matters(self, table: Name) -> bool:
         """Whether a linked table may have rows that go."""
         name = self._name(*table)
         try:
@@ -159,29 +185,22 @@ class Reach:
             self._refused[name] = error
         return False
 
-    def _reach(self, table: tuple[str, str], links: Sequence[Opening], tie: Tie | None) -> None:
+    def _opened(self, table: Name, links: Sequence[Opening], tie: Tie | None) -> Opening | None:
+        """The first link of a table that can be opened."""
         errors = list[LinkError]()
         for link in links:
             try:
                 if lost := self._lost.get(link.spec.address):
                     raise lost
-                link.operate(self._begin)
-                return
+                link.open().require_home(self._what)
+                return link
             except LinkError as failed:
                 errors.append(failed)
                 if isinstance(failed, UnreachableError):
                     self._lost[link.spec.address] = failed
         here = f"{'.'.join(table)} on {self.local.address}"
         self._refused[self._name(*table)] = errors[0] if errors else _unknown(here, tie)
-
-    def _begin(self, ends: Ends) -> None:
-        ends.require_home(self._what)
-        name = self._name(*_local(ends))
-        try:
-            self._add(ends).recovery.recover()
-        except BaseException:
-            self._reached.pop(name, None)
-            raise
+        return None
 
     def __iter__(self) -> Iterator[Reached]:
         """The tables, those before that depend on others."""
@@ -247,9 +266,17 @@ class Reach:
                 raise _with_them(error, f"{name} would be dropped, too")
 
 
-def _local(ends: Ends) -> tuple[str, str]:
+def _local(ends: Ends) -> Name:
     master = ends.mapping.local.master
     return master.schema, master.name
+
+
+def _by_sites(ends: Mapping[Name, Ends]) -> dict[tuple[Site, Site], dict[Name, Ends]]:
+    """Links by the servers that they lead from and to."""
+    found: dict[tuple[Site, Site], dict[Name, Ends]] = {}
+    for name, each in ends.items():
+        found.setdefault((each.source, each.local), {})[name] = each
+    return found
 
 
 def _open_at_once(links: Sequence[Opening]) -> None:
@@ -267,7 +294,7 @@ def _open_at_once(links: Sequence[Opening]) -> None:
             open_together(some)
 
 
-def _like(ends: Ends, table: tuple[str, str], tie: Tie) -> Link:
+def _like(ends: Ends, table: Name, tie: Tie) -> Link:
     """The link of a pipeline's table, from and to the same servers as another one."""
     (theirs, name), (helper_schema, helper) = tie.table, tie.helper
     return Link(

@@ -262,12 +262,11 @@ class Runs:
         for local, session in enumerate((self.home, self.local)):
             require_unchanged(runs, session, bool(local))
 
-    def join(self, name: Name, ends: Ends) -> Run:
-        """The run of one more link on the same servers."""
-        run = Run(ends)
-        self._begin([run])
-        self.runs[name] = run
-        return run
+    def join(self, ends: Mapping[Name, Ends]) -> None:
+        """Begin with more links on the same servers."""
+        runs = {name: Run(each) for name, each in ends.items()}
+        self._begin(list(runs.values()))
+        self.runs |= runs
 
     def __exit__(self, *_: object) -> None:
         self._first.__exit__()
