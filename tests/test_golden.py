@@ -18,7 +18,7 @@ from dj_link.layout import DJ_LINK
 from link.ends.edits import is_noted, noting
 from link.holds.asking import Question, asking_flags
 from link.holds.closure import Way, letting_go, pruning, wanted_again
-from link.holds.expressions import Expressions, Known, needing, reading
+from link.holds.expressions import Expressions, Known, choosing, needing, reading
 from link.holds.parts import holds_of
 from link.holds.sets import Sets
 from link.holds.together import asking_for_others
@@ -242,6 +242,7 @@ def planning(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]]
     some = Expressions(derived, Known({names[1]: [(1, "a", 2)]}, {names[0]: KEYS}))
     yield "plan: read what is needed", reading(some, some.needed(names[1]), names[1], 20)
     yield "plan: which keys are needed", needing(some, names[0], KEYS)
+    yield "plan: what is selected, by a set", choosing(Expressions(replace(derived, flagged={})), names[1])
 
 
 def comparing(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]]:

@@ -287,3 +287,31 @@ def test_bytes_and_files(lab: Lab, tmp_path: Path, buckets: Buckets) -> None:
     fill(lab, table, tmp_path, first=4, rows=1)
     assert (pipeline.plan(recording).rows, pipeline.plan(recording).files) == (3, 10)
     assert stores
+
+
+LEVELS = 9
+
+
+def test_very_many_ways(lab: Lab) -> None:
+    """Each table refers twice to the one above: by hundreds of ways a row depends on the first, or stands on it."""
+    for n in range(LEVELS):
+        above = "".join(
+            f", {column} int, FOREIGN KEY ({column}) REFERENCES {lab.source_schema}.t{n - 1} (k{n - 1})"
+            for column in ("a", "b") * bool(n)
+        )
+        lab.source_server.sql(f"CREATE TABLE {lab.source_schema}.t{n} (k{n} int NOT NULL PRIMARY KEY{above})")
+        rows = [(i, *((i, "NULL" if i == 2 else (i + 1) % 4) if n else ())) for i in range(4)]
+        values = ", ".join(f"({', '.join(map(str, row))})" for row in rows)
+        lab.source_server.sql(f"INSERT INTO {lab.source_schema}.t{n} VALUES {values}")
+    grant(lab, [lab.source_schema])
+    server = lab.source_server
+    options: dict[str, Any] = {"connection": lab.local, "backend": server.backend, "use_tls": False}
+    schemas = {lab.source_schema: lab.local_schema}
+    pipeline = Pipeline(f"{server.host}:{server.port}", schemas, lab.helper_schema, **options)
+    first = pipeline.source[lab.source_schema].T0 & "k0 = 3"
+    last = pipeline.source[lab.source_schema][f"T{LEVELS - 1}"] & f"k{LEVELS - 1} = 2"
+    assert pipeline.plan(last).new == LEVELS  # it refers to nothing else
+    plan = pipeline.plan(first, descendants=True)
+    result = plan.pull()
+    assert (plan.new, plan.rows) == (result.pulled, result.pulled) and plan.new > 3 * LEVELS
+    assert not pipeline.plan(first, descendants=True)

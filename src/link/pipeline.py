@@ -33,7 +33,7 @@ from .view import may_delete
 from .work.deletion import delete_flagged
 from .work.following import Wanted
 from .work.gather import gather
-from .work.plan import Request, make_plan, require_no_conflicts
+from .work.plan import Request, make_plan, require_no_conflicts, selections
 from .work.refresh import Share
 from .work.repair import repair_each
 from .work.standing import Wish, refresh_each
@@ -366,7 +366,7 @@ class Pipeline:
             ends = links.open(sets.chosen_names, [*request.cut, *sets.left])
             wanted = Wanted(
                 sets.graph,
-                {name: [sets.selected(name)] for name in sets.names if name in sets.chosen_names},
+                selections(links, sets),
                 conflicts,
                 max_calls,
                 suppress_errors,

@@ -1150,6 +1150,17 @@ WITH "~told0" ("~0", "~1", "~2") AS (SELECT "lab"."__rate"."n", "lab"."__rate"."
     WHERE ("lab"."#unit"."n", "lab"."#unit"."name") IN (SELECT "~told2"."~0", "~told2"."~1"
     FROM "~told2");
 
+-- plan: what is selected, by a set
+("lab"."__rate"."n", "lab"."__rate"."name", "lab"."__rate"."bin") IN (WITH "~selected0" ("~0", "~1") AS (SELECT "lab"."#unit"."n", "lab"."#unit"."name"
+    FROM "lab"."#unit"
+    WHERE ((n > 3))), "~selected1" ("~0", "~1", "~2") AS (SELECT "lab"."__rate"."n", "lab"."__rate"."name", "lab"."__rate"."bin"
+    FROM "~selected0" JOIN "lab"."__rate" ON "lab"."__rate"."n" = "~selected0"."~0" AND "lab"."__rate"."name" = "~selected0"."~1" UNION
+    SELECT DISTINCT "lab"."__rate__beside"."n", "lab"."__rate__beside"."name", "lab"."__rate__beside"."bin"
+    FROM "~selected0" JOIN "lab"."__rate__beside" ON "lab"."__rate__beside"."of_n" = "~selected0"."~0" AND "lab"."__rate__beside"."of_name" = "~selected0"."~1"
+    WHERE "lab"."__rate__beside"."of_n" IS NOT NULL AND "lab"."__rate__beside"."of_name" IS NOT NULL)
+    SELECT "~selected1"."~0", "~selected1"."~1", "~selected1"."~2"
+    FROM "~selected1");
+
 -- checksum of keys, alike True
 SELECT SUM(hashtextextended(concat_ws(',', quote_literal("lab"."#unit"."n"::text), quote_literal("lab"."#unit"."name"::text)) COLLATE "C", 0))
     FROM "lab"."#unit"

@@ -70,6 +70,7 @@ class Expressions:
         self._selections: dict[Name, str] = {}
         self._whole: dict[Name, str] = {}
         self._spared: dict[Name, str | None] = {}
+        self._ways_down: dict[Name, list[_Base]] = {}
         self._bases: dict[Name, list[_Base]] = {}
         self._needed: dict[Name, str] = {}
         self._unheld: dict[Name, str] = {}
@@ -151,6 +152,11 @@ class Expressions:
 
     def _downward(self, name: Name) -> list[_Base]:
         """The sets by which it is told what of a group a user has selected."""
+        if name not in self._ways_down:
+            self._ways_down[name] = self._find_downward(name)
+        return self._ways_down[name]
+
+    def _find_downward(self, name: Name) -> list[_Base]:
         sets = self.sets
         edges = [(e.parent, sets.inherited(e)) for e in sets.up(name) if e.parent in sets.selected_names]
         ways = [(parent, places) for parent, places in edges if places is not None]
@@ -275,6 +281,14 @@ def needing(some: Expressions, name: Name, keys: Sequence[Key]) -> Sql:
     of_keys, args = rows.rows_of(keys)
     within = f"({', '.join(rows.references)}) IN (SELECT {some.columns(len(rows.key), needed)} FROM {needed})"
     return f"{some.with_sets} SELECT {rows.selected} {of_keys} WHERE {within}", (*some.args, *args)
+
+
+def choosing(some: Expressions, name: Name) -> str:
+    """The condition that a row of a group's master is selected, by a set, with the keys that have been read in it."""
+    found, key = some.chosen(name), some.sets.key(name)
+    sql = f"({', '.join(key)}) IN ({some.with_sets} SELECT {some.columns(len(key), found or '')} FROM {found})"
+    literals = iter(some.args)
+    return re.sub("%%|%s", lambda mark: "%%" if mark[0] == "%%" else some.dialect.text(next(literals)), sql)
 
 
 def _where(conditions: Sequence[str]) -> str:

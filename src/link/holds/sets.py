@@ -11,13 +11,21 @@ import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..model.graph import Edge, Graph, Name, class_of
+from ..errors import DefinitionError
+from ..model.graph import Edge, Graph, Name, class_of, label
 from ..model.ranges import Selection
 from ..model.schema import Table, tier
 from ..model.states import ASKED
 from ..servers.dialect import Dialect
 from ..servers.keyed import Keyed
 from .holds import Holds
+
+#: Finds conditions for the entity of a key of a group, whose row may be in scope.
+Where = Callable[[Name, Sequence[str], bool], list[str]]
+
+#: So many looks at other rows a condition may take, and so many characters, which a user's own conditions may have. By
+#: some hundred looks within one another a server is busy for a minute; of many thousand it may die.
+MOST_LOOKS, LONGEST = 150, 2_000_000
 
 
 @dataclass
@@ -55,6 +63,7 @@ class Sets:
         #: The foreign keys of groups that are left out, and to them.
         self.left = [edge for edge in self.graph.edges if not out.isdisjoint((edge.child, edge.parent))]
         self.graph = self.graph.without(self.left)
+        self._found: dict[tuple[str, Name, tuple[str, ...], bool], list[str]] = {}
 
     @functools.cached_property
     def selected_names(self) -> set[Name]:
@@ -177,6 +186,14 @@ class Sets:
             condition = f"{condition} AND {spared}" if condition else spared
         return Selection(condition)
 
+    def is_told(self, name: Name) -> bool:
+        """Whether :meth:`selected` can tell the rows of a group."""
+        try:
+            self.selected(name)
+        except DefinitionError:
+            return False
+        return True
+
     def key(self, name: Name) -> tuple[str, ...]:
         """The full names of the columns of a group's key."""
         return Keyed(self.dialect, self.master(name)).references
@@ -195,6 +212,29 @@ class Sets:
 
     def _selected_where(self, name: Name, key: Sequence[str], in_scope: bool = False) -> list[str]:
         """Conditions, any of which is true where the entity of a key is selected; its row may be in scope."""
+        return self._once(self._find_selected_where, name, key, in_scope)
+
+    def _once(self, find: Where, name: Name, key: Sequence[str], in_scope: bool) -> list[str]:
+        """Conditions that are found once for each key, however many ways lead there.
+
+        Raises
+        ------
+        DefinitionError
+            They are too many, one within the other.
+        """
+        of = find.__name__, name, tuple(key), in_scope
+        if of not in self._found:
+            found = self._found[of] = list(dict.fromkeys(find(name, key, in_scope)))
+            looks = sum(where.count("EXISTS (SELECT") for where in found)
+            if looks > MOST_LOOKS or sum(map(len, found)) > LONGEST:
+                raise DefinitionError(
+                    f"There are too many ways by which rows of {label(name)} can depend on others to tell them in one "
+                    "condition.",
+                    "Leave tables out (leave_out=), or do not follow some of the foreign keys (cut=).",
+                )
+        return self._found[of]
+
+    def _find_selected_where(self, name: Name, key: Sequence[str], in_scope: bool) -> list[str]:
         found = list[str]()
         if name in self.all_selected:
             found.append(" AND ".join(f"{part} IS NOT NULL" for part in key))
@@ -206,17 +246,20 @@ class Sets:
         for edge in self.up(name) if self.descendants else ():
             if edge.parent in self.selected_names:
                 found += self._refers_where(edge, key, in_scope, self._selected_where)
-        return list(dict.fromkeys(found))
+        return found
 
     def flagged_where(self, name: Name, key: Sequence[str], in_scope: bool = False) -> list[str]:
         """Conditions, any of which is true where the entity of a key is to be deleted, or stands on such a one."""
+        return self._once(self._find_flagged_where, name, key, in_scope)
+
+    def _find_flagged_where(self, name: Name, key: Sequence[str], in_scope: bool) -> list[str]:
         found = list[str]()
         if holds := self.flagged.get(name):
             helper = self.dialect.alias("asked")  # it may be the target of the INSERT around it
             same = equal([f"{helper}.{self.dialect.quote(column.name)}" for column in holds.helper.key], key)
             where = f"{same} AND {holds.condition(ASKED, helper)}"
             found.append(f"EXISTS (SELECT {self.dialect.by_index}1 FROM {holds.table} {helper} WHERE {where})")
-        return list(dict.fromkeys([*found, *self.below_flagged_where(name, key, in_scope)]))
+        return [*found, *self.below_flagged_where(name, key, in_scope)]
 
     def below_flagged_where(self, name: Name, key: Sequence[str], in_scope: bool = False) -> list[str]:
         """Conditions, any of which is true where the entity of a key stands on one that is to be deleted."""

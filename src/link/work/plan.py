@@ -11,7 +11,7 @@ from ..ends.source import SOURCE_RIGHTS
 from ..errors import PrivilegeError
 from ..files.columns import file_columns
 from ..holds.asking import Answer, Question, asking_flags
-from ..holds.expressions import Expressions, Known, reading
+from ..holds.expressions import Expressions, Known, choosing, reading
 from ..holds.helper import HELPER_RIGHTS, check_key
 from ..holds.holds import Holds
 from ..holds.parts import holds_of
@@ -292,6 +292,22 @@ def make_plan(links: Links, request: Request) -> Counted:
     """
     with links.connect_source().session() as session:
         return _Planning(links, request, session).plan()
+
+
+def selections(links: Links, sets: Sets) -> dict[Name, list[Selection]]:
+    """What is to be claimed of each group, as conditions on its rows.
+
+    Where rows can depend on others by so many ways that these cannot be told one by one, as sets.
+    """
+    chosen = [name for name in sets.names if name in sets.chosen_names]
+    found = {name: [sets.selected(name)] for name in chosen if sets.is_told(name)}
+    if len(found) < len(chosen):
+        with links.connect_source().session() as session:
+            known = Known() if sets.dialect.most_sets is None else read_ahead(session, sets)
+        for name in chosen:
+            if name not in found:
+                found[name] = [Selection(choosing(Expressions(sets, known), name))]
+    return found
 
 
 def require_no_conflicts(links: Links, request: Request) -> None:
