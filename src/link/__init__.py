@@ -32,6 +32,7 @@ from .errors import (
     UnsupportedServerError,
 )
 from .model.pipelines import PipelineRefresh, PipelineRepair, PipelineResult, PipelineStatus, PipelineVerification
+from .model.plans import Plan
 from .model.results import PullResult, RefreshResult, RepairResult, Status, VerifyResult
 from .model.states import State
 from .pipeline import Pipeline
@@ -62,6 +63,7 @@ __all__ = [
     "PipelineResult",
     "PipelineStatus",
     "PipelineVerification",
+    "Plan",
     "PrivilegeError",
     "PullResult",
     "RefreshResult",
