@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ logger = logging.getLogger("link")
 
 #: Sessions that claim at a time: nothing is copied meanwhile.
 CLAIMERS = 2
+#: Sessions that claim at a time where that is little.
+FOLLOWERS = 6
 #: Why entities are left out, in words.
 ANCESTOR_FLAGGED = "an ancestor is flagged"
 ANCESTOR_LEFT_OUT = "an ancestor is left out"
@@ -158,13 +161,23 @@ class Following:
         Without ``fresh`` only what is held and not local of it, and what this stands on.
         """
         self._earlier = {n: self._mine(n) for n in self.names if not fresh and self.in_hand[n] and self._may_meet(n)}
-        for name in reversed(self.names):
-            self._hold_again(name)
-            for selection in self.wanted.selected.get(name, ()) if fresh else ():
-                self.in_hand[name] += self._claim(name, selection)
-            self._follow(name)
+        for names in self._levels():
+            for name in names:
+                self._hold_again(name)
+                for selection in self.wanted.selected.get(name, ()) if fresh else ():
+                    self.in_hand[name] += self._claim(name, selection)
+            self._follow(names)
         # What had been in hand before is met again, among what nobody holds.
         self._let_go_below_flagged(counted=fresh)
+
+    def _levels(self) -> list[list[Name]]:
+        """The groups from below: none of a level refers to another of it, or to one of a level before."""
+        depths, levels = dict[Name, int](), defaultdict[int, list[Name]](list)
+        for name in reversed(self.names):
+            below = (depths[edge.child] for edge in self.wanted.graph.down(name) if edge.child in depths)
+            depths[name] = 1 + max(below, default=0)
+            levels[depths[name]].append(name)
+        return [levels[depth] for depth in sorted(levels)]
 
     def _says(self, name: Name, says: Condition) -> bool:
         return any(count.row.says(says) for count in self.counts[name])
@@ -224,21 +237,23 @@ class Following:
             result = self.tallies[name].result
             result.shared = max(result.shared - len(gone), 0)
 
-    def _follow(self, name: Name) -> None:
-        """Claim what the entities in hand refer to."""
-        ways = self.up(name)
-        if not ways or not self.in_hand[name]:
+    def _follow(self, names: Sequence[Name]) -> None:
+        """Claim what the entities in hand of groups refer to that do not refer to one another."""
+        found = [(ways, within) for name in names if (ways := self.up(name)) for within in self._ranges(name)]
+        if not found:
             return
-        ranges = list(self._ranges(name))
-        with self._sessions(CLAIMERS - 1 if len(ranges) > 1 else 0) as sessions:
+        # Few rows are waited for, and many keep a server busy.
+        wanted = CLAIMERS if sum(self.in_hand[name] for name in names) > CHUNK_ROWS else FOLLOWERS
+        with self._sessions(min(wanted, len(found)) - 1) as sessions:
             idle = Idle([self.runs.home, *sessions])
 
-            def follow(within: Range) -> list[int]:
+            def follow(task: tuple[Sequence[Way], Range]) -> list[int]:
+                ways, within = task
                 with idle.borrow() as session:
                     return [self._execute(way.claiming(within), session) for way in ways]
 
             with ThreadPoolExecutor(1 + len(sessions), "link-follower") as pool:
-                for claimed in pool.map(follow, ranges):
+                for (ways, _), claimed in zip(found, pool.map(follow, found), strict=True):
                     for way, number in zip(ways, claimed, strict=True):
                         self.in_hand[way.edge.parent] += number
 
