@@ -262,7 +262,7 @@ def test_random_pipelines(mixed: Lab, figures: Figures) -> None:
     """Between servers of one kind some, of two kinds fewer."""
     lab, numbers = mixed, itertools.count()
 
-    @profile(3 if lab.kind == lab.local_kind else 1)
+    @profile(2 if lab.kind == lab.local_kind else 1)
     @given(invented.pipelines(lab.kind, lab.local_kind))
     def exact(made: invented.Pipeline) -> None:
         check_example(lab, made, next(numbers), figures)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import threading
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import closures
@@ -11,7 +16,9 @@ import datajoint as dj
 import pytest
 import tricky
 from closures import Entity
+from fleet import TestServer
 from lab import Lab
+from linking import quoted
 from pulling import Checked, declare, grant
 
 from link import TransferError
@@ -373,3 +380,39 @@ def test_foreign_keys_that_only_sql_declares(mixed: Lab) -> None:
     pulled = Checked(mixed, [schema])
     assert pulled.select(schema, "C", "k = 1").pulled == 3
     assert pulled.select(schema, "C").pulled == 3
+
+
+# interrupted
+
+
+def test_ctrl_c_while_tables_are_made(lab: Lab) -> None:
+    """What was made at both ends is gone, though the session that has made it was cut off in mid-statement."""
+    pulled = checked(lab, *BREEDING)
+    subject, _ = pulled.schemas
+    pulled.select(subject, "Subject", "subject = 1")
+    before = made(pulled)
+    with locked(lab.local_server, f"{pulled.local[subject]}.{quoted(lab.local_server, '~link')}") as unlock:
+        threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        unlocking = threading.Timer(3, unlock)
+        unlocking.start()
+        with pytest.raises(KeyboardInterrupt):
+            pulled.pipeline.pull(pulled.there(subject, "Weighing"))
+        unlocking.join()
+    assert made(pulled) == before
+    pulled.select(subject, "Weighing")
+
+
+def made(pulled: Checked) -> Any:
+    """The tables at both ends."""
+    helpers = closures.read(pulled.lab.source_server, [pulled.lab.helper_schema])
+    return sorted(pulled.here().rows), sorted(helpers.rows)
+
+
+@contextmanager
+def locked(server: TestServer, table: str) -> Iterator[Callable[[], None]]:
+    """A table that nobody else can write to, until what is given is called."""
+    with closing(server.connect_raw()) as connection, connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        share = f"LOCK TABLE {table} IN SHARE MODE"
+        cursor.execute(share if server.kind == "postgresql" else f"SELECT * FROM {table} FOR UPDATE")
+        yield lambda: cursor.execute("ROLLBACK")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ..errors import ConfigError, LinkError, told_together
+from ..errors import ConfigError, LinkError, UnreachableError, told_together
 from ..holds.serving import Served
 from ..model.mapping import Mapping
 from ..model.schema import Table
@@ -155,13 +155,24 @@ def _undone_on_error(
             for declaration in declarations
             if declaration.serves and declaration.serves.told
         }
-        for schema in schemas:
-            catalogue.forget(schema)
-        left = {schema: catalogue.tables(schema) for schema in schemas}
-        for table in reversed(created):
-            if table.name in left[table.schema] and not (table.name == TABLE and table.schema in told):
-                session.execute(f"DROP TABLE {local.dialect.name_of(table)}")
-        for schema in new:
-            if catalogue.has_schema(schema) and not catalogue.tables(schema):
-                session.execute(f"DROP SCHEMA {local.dialect.quote(schema)}")
+
+        def take_back(session: Session, catalogue: Catalogue) -> None:
+            for schema in schemas:
+                catalogue.forget(schema)
+            left = {schema: catalogue.tables(schema) for schema in schemas}
+            for table in reversed(created):
+                if table.name in left[table.schema] and not (table.name == TABLE and table.schema in told):
+                    session.execute(f"DROP TABLE {local.dialect.name_of(table)}")
+            for schema in new:
+                if catalogue.has_schema(schema) and not catalogue.tables(schema):
+                    session.execute(f"DROP SCHEMA {local.dialect.quote(schema)}")
+
+        try:
+            take_back(session, catalogue)
+        except UnreachableError:  # as Ctrl-C leaves a session in mid-statement
+            session.close()
+            with contextlib.suppress(UnreachableError), local.session() as another:
+                for schema in schemas:
+                    another.lock((lock_number(schema), 0), wait=True)
+                take_back(another, local.catalogue_type(another))
         raise
