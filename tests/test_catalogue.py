@@ -36,6 +36,18 @@ def catalogues(lab: Lab, user: str) -> Iterator[tuple[Catalogue, Catalogue]]:
         yield one, other
 
 
+def pipeline(lab: Lab) -> Pipeline:
+    """The pipeline of the lab's schema; nothing is connected yet."""
+    return Pipeline(
+        f"{lab.source_server.host}:{lab.source_server.port}",
+        {lab.source_schema: lab.local_schema},
+        lab.helper_schema,
+        backend=lab.source_server.backend,
+        use_tls=False,
+        connection=lab.local,
+    )
+
+
 def declare_all(lab: Lab) -> None:
     """Tables of all types and tiers, with defaults, parts, foreign keys, indexes; and what resembles tables."""
     server, schema = lab.source_server, lab.source_schema
@@ -238,16 +250,9 @@ def test_indexes_of_a_pipeline_are_made_here(mixed: Lab, caplog: pytest.LogCaptu
     for table in (Owner, Animal):
         schema(table, context=context)
     admin(lab, *PIPELINE_GRANTS[lab.kind == "postgresql"])
-    pipeline = Pipeline(
-        f"{lab.source_server.host}:{lab.source_server.port}",
-        {lab.source_schema: lab.local_schema},
-        lab.helper_schema,
-        backend=lab.source_server.backend,
-        use_tls=False,
-        connection=lab.local,
-    )
+    mirror = pipeline(lab)
 
-    pipeline.pull(pipeline.source[lab.source_schema].Animal)
+    mirror.pull(mirror.source[lab.source_schema].Animal)
 
     wanted = {Index(("born", "weight")), Index(("keeper",), True), Index(("name", "weight"), True)}
     warned = [record.getMessage() for record in caplog.records if "unique index" in record.getMessage()]
@@ -259,3 +264,27 @@ def test_indexes_of_a_pipeline_are_made_here(mixed: Lab, caplog: pytest.LogCaptu
         assert not warned
     with site_of(lab.local.connection).catalogue() as catalogue:
         assert set(catalogue.table(lab.local_schema, "animal").indexes) == wanted
+
+
+def test_many_tables_are_opened_with_few_statements(lab: Lab, statements: list[Statement]) -> None:
+    known: dict[str, Any] = {}
+    for number in range(12):
+        below = f"-> T{number - 1}\n" if number else ""
+        definition = f"t{number}: int32\n---\n{below}x: float64"
+        made = type(f"T{number}", (dj.Manual,), {"definition": definition})
+        known[made.__name__] = lab.source.Schema(lab.source_schema)(made, context=dict(known))
+    admin(lab, *PIPELINE_GRANTS[lab.kind == "postgresql"])
+
+    def opened(names: int) -> int:
+        """The statements that it takes to open so many tables, once it is known what the source has."""
+        links = pipeline(lab)._theirs.links
+        graph = links.find_graph()
+        statements.clear()
+        links.open([(lab.source_schema, f"t{names - 1}")])
+        assert len(graph.groups) == 12
+        return len([s for s in statements if s.port == lab.source_server.port])
+
+    first, more = opened(2), opened(12)
+    assert more - first <= 10 + 5 * 4  # CREATE TABLE, where a server takes one statement at a time; its sessions
+    again = opened(12)
+    assert again <= 20 and again == opened(2)
