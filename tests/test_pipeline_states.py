@@ -15,7 +15,7 @@ from pipelines import run_sql
 from recorder import Statement
 
 import link
-from link import ConfigError, Pipeline, State, TransferError
+from link import ConfigError, LocalMismatchError, Pipeline, State, TransferError
 from link.model.states import HelperRow
 
 
@@ -441,3 +441,30 @@ def test_linked_tables_under_foreign_keys_of_the_lab(diamond: Servers) -> None:
     result = C.source.refresh()
     assert (result.refreshed, result.pulled.pulled) == (1, 1)
     assert A.source.status()[State.SHARED] == 4 and C.source.verify()
+
+
+def test_foreign_keys_that_are_not_here(diamond: Servers) -> None:
+    """One that was cut is not followed; one that the source has got since is a matter of pulls, which name it still."""
+    world, second = diamond, diamond.theirs["second"]
+    world.lab_a.pull(table(world, "D") & "a = 0 AND b = 1", cut=[f"{second}.D.c"])
+    world.lab_a.pull(table(world, "C") & "c = 0")
+    lab_a = world.lab_a = world.pipeline()
+    edit(world, "D", "c = 3, note = 'new'", "a = 0 AND b = 1 AND d = 0")
+    result = lab_a.refresh()
+    assert (result.refreshed, result.pulled.pulled) == (1, 0) and lab_a.verify()
+    world.take(True, [("D", (0, 1, 0))])
+    assert lab_a.repair(dry_run=False).pulled.pulled == 1
+
+    world.sql(
+        world.there,
+        f"ALTER TABLE {second}.c ADD COLUMN other int NULL",
+        f"ALTER TABLE {second}.c ADD FOREIGN KEY (other) REFERENCES {world.theirs['first']}.a (a)",
+    )
+    edit(world, "C", "note = 'new', other = 3", "c = 0")
+    for one in (lab_a, world.pipeline()):
+        assert one.status()[State.SHARED] == 7 and one.verify().not_here == ["c.other"]
+        assert not one.flagged and one.repair().actions == {}
+    result = lab_a.refresh()
+    assert (result.refreshed, result.pulled.pulled) == (1, 0)
+    with pytest.raises(LocalMismatchError, match=r"has got foreign keys .*C\.other"):
+        lab_a.pull(table(world, "C"))

@@ -414,7 +414,7 @@ class Pipeline:
 
         def work() -> PipelineStatus:
             links = self._theirs.links
-            return status_of_all(links.open(links.linked()), f"{links.spec.address.host}: entities by state", deep=deep)
+            return status_of_all(links.open_linked()[0], f"{links.spec.address.host}: entities by state", deep=deep)
 
         with final():
             return self._theirs.links.operate(work)
@@ -427,7 +427,7 @@ class Pipeline:
         """
         links = self._theirs.links
         with final():
-            return links.operate(lambda: flagged_of_all(links.open(links.linked())))
+            return links.operate(lambda: flagged_of_all(links.open_linked()[0]))
 
     def delete_flagged(self, prompt: bool | None = None, part_integrity: str = "enforce") -> int:
         """Delete here what the source wants deleted, with all that depends on it.
@@ -459,7 +459,7 @@ class Pipeline:
         links = self._theirs.links
         with final():
             asks = host.safemode(links.connect_here()) if prompt is None else prompt
-            return links.operate(lambda: delete_flagged(links.open(links.linked()), part_integrity, asks))
+            return links.operate(lambda: delete_flagged(links.open_linked()[0], part_integrity, asks))
 
     def verify(
         self,
@@ -485,7 +485,7 @@ class Pipeline:
         """
         look, links = Look(files, sample, display_progress, transfers), self._theirs.links
         with final():
-            return links.operate(lambda: verify_each(links.open(links.linked()), look))
+            return links.operate(lambda: verify_each(links.open_linked()[0], look))
 
     def repair(self, dry_run: bool = True, vanished: Literal["refetch", "release"] = "refetch") -> PipelineRepair:
         """Bring to rest every entity of every table that is not: what an interrupted run, or a hand, has left behind.
@@ -509,9 +509,9 @@ class Pipeline:
         links = self._theirs.links
 
         def work() -> PipelineRepair:
-            ends, title = links.open(links.linked()), f"{links.spec.address.host}: entities by state"
+            (ends, graph), title = links.open_linked(), f"{links.spec.address.host}: entities by state"
             about = dict.fromkeys(ends, ALL)
-            return repair_each(ends, self._theirs.graph(), about, title, dry_run=dry_run, vanished=vanished)
+            return repair_each(ends, graph, about, title, dry_run=dry_run, vanished=vanished)
 
         with final():
             return links.operate(work)
@@ -580,7 +580,7 @@ class Pipeline:
             share = Share(dry_run, suppress_errors, transfers, delete=dependents == "delete")
 
             def work() -> PipelineRefresh:
-                ends = links.open(links.linked())
+                ends, graph = links.open_linked()
                 about = {name: chosen_of.get(name, ALL) for name in ends if not selections or name in chosen_of}
                 wish = Wish(
                     about,
@@ -589,7 +589,7 @@ class Pipeline:
                     processes=processes,
                     display_progress=display_progress,
                 )
-                return refresh_each(ends, self._theirs.graph(), wish)
+                return refresh_each(ends, graph, wish)
 
             return links.operate(work)
 

@@ -68,6 +68,23 @@ class Cuts:
         """The foreign keys that local tables were made without."""
         return [replace(key, is_standing=True) for keys in self.missing.values() for key in keys]
 
+    @property
+    def linked(self) -> list[Name]:
+        """The groups whose local tables are there, and linked: of what only has such a name nothing is known."""
+        return [
+            name
+            for name, group in self.graph.groups.items()
+            if name[1] in self.ties.get(self.schemas.get(name[0], ""), {}) and self._here(group.master)
+        ]
+
+    def recent(self, name: Name) -> list[Edge | Outside]:
+        """Of the foreign keys that a group's local tables do not have, those that the source has got since."""
+        schema, table = name
+        tie = self.ties.get(self.schemas.get(schema, ""), {}).get(table)
+        if tie is None or tie.keys is None:
+            return []
+        return [key for key in self.missing.get(name, []) if key_name(key.table.name, key.key) not in tie.keys]
+
     def _here(self, table: Table) -> Table | None:
         """The local table of one of the source's, if it is there."""
         ours = self.schemas.get(table.schema)
@@ -124,10 +141,8 @@ class Cuts:
                 "its class's source, and drop() of the class. To use the table as it is, leave the foreign keys out: "
                 f"cut={[key.place for key in missing]!r}.",
             )
-        if tie and tie.keys is not None:
-            new = [key for key in missing if key_name(key.table.name, key.key) not in tie.keys]
-            if new:
-                raise self._new(name, place, new)
+        if new := [key for key in missing if key in self.recent(name)]:
+            raise self._new(name, place, new)
         if self.local.is_news((name, *(key.place for key in missing))):
             logger.info(
                 "%s: its local table has no foreign key for %s: they are not followed",

@@ -204,9 +204,25 @@ class Links:
             cut = {*said, *cuts.standing}
             graph = whole.without(cut)
             chosen = graph.ancestors(names)
-            order = graph.order(chosen)
             cuts.require_open([key for key in said if key.child in chosen])
-            cuts.require_fit(order, said)
+            cuts.require_fit(graph.order(chosen), said)
+        return self._open(graph, chosen, cut)
+
+    def open_linked(self) -> tuple[dict[Name, Ends], Graph]:
+        """Both ends of all groups that are linked here, parents first, and the source's foreign keys that are here.
+
+        They are taken as they are: a foreign key that the source has got since is a matter of the next pull.
+        """
+        with self.connect_local().session() as session:
+            cuts = Cuts(self.connect_local(), session, self.find_graph(), dict(self._schemas()))
+            linked = cuts.linked
+        graph = self.find_graph().without(cuts.standing)
+        chosen = graph.ancestors(linked)
+        recent = {key for name in chosen for key in cuts.recent(name)}
+        return self._open(graph, chosen, [key for key in cuts.standing if key not in recent]), graph
+
+    def _open(self, graph: Graph, chosen: Collection[Name], cut: Collection[Edge | Outside]) -> dict[Name, Ends]:
+        order = graph.order(chosen)
         self.require_known(graph, chosen)
         links = [self.link(name) for name in order]
         for link, name in zip(links, order, strict=True):
@@ -215,20 +231,6 @@ class Links:
             if link.spec.mirror != mirror:
                 link.respecify(replace(link.spec, mirror=mirror))
         return dict(zip(order, open_together(links), strict=True))
-
-    def declared(self) -> list[Name]:
-        """The groups of the source whose local tables are there."""
-        graph = self.find_graph().without(self.find_cut(()))
-        with self.connect_local().catalogue() as catalogue:
-            there = {(theirs, table) for theirs, ours in self._schemas() for table in catalogue.tables(ours)}
-        return graph.order(there & set(graph.groups))
-
-    def linked(self) -> list[Name]:
-        """Those of them that are linked: of others, which only have such names, nothing is known, or asked."""
-        declared = self.declared()
-        with self.connect_local().session() as session:
-            linked = {theirs: linked_in(session, ours) for theirs, ours in self._schemas()}
-        return [(schema, table) for schema, table in declared if table in linked[schema]]
 
     def find_helpers(self, there: Catalogue, here: Catalogue, names: Iterable[Name]) -> dict[Name, Table]:
         """The helper tables of those groups that have one; asks both servers, and changes nothing.
