@@ -96,6 +96,21 @@ def test_the_local_pipeline_is_the_source_s(lab: Lab) -> None:
     assert cascaded(lab, True) == cascaded(lab, False)
 
 
+def test_who_is_killed_before_origins_are_written_down(lab: Lab) -> None:
+    """The next use writes them: DataJoint would not join such tables with others."""
+    build(lab)
+    lab_a = pipeline(lab)
+    lab_a.pull(*everything(lab, lab_a))
+    wanted = lineage(lab, True)
+    for schema, table in (("subject", "subject"), ("ephys", "_unit")):
+        name = f"{lab.prefix}_our_{schema}.{quoted(lab.local_server, '~lineage')}"
+        lab.local_server.sql(f"DELETE FROM {name} WHERE table_name = '{table}'")
+    assert lineage(lab, True) != wanted
+    lab_a = pipeline(lab)
+    lab_a.pull(source_of(lab, lab_a, "ephys.Unit"))
+    assert lineage(lab, True) == wanted
+
+
 def cascaded(lab: Lab, local: bool) -> dict[str, int]:
     """What DataJoint would delete with a subject."""
     subject = tables(lab, local)[f"{lab.prefix}_subject.subject"]

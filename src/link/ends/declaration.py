@@ -245,11 +245,15 @@ class Declaration:
             new=wanted.group.master in self.missing,
         )
 
-    def renew_lineage(self) -> None:
-        """Let what is written down of where attributes come from name their server as it is named now."""
-        if LINEAGE in self.wanted.there:
-            names = [different.found.name for different in self.found]
-            renew_lineage(self.source, self.session, self.catalogue, self.spec, names)
+    def renew_lineage(self) -> bool:
+        """Let what is written down of where attributes come from name their server as it is named now; whether it is.
+
+        Where a schema has nothing of the kind DataJoint does not ask for it.
+        """
+        if LINEAGE not in self.wanted.there:
+            return True
+        names = [different.found.name for different in self.found]
+        return renew_lineage(self.source, self.session, self.catalogue, self.spec, names)
 
     @property
     def was_at(self) -> str | None:

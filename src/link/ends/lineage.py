@@ -75,21 +75,22 @@ def _local_origins(there: Table, here: Table, elsewhere: Map[str, str], known: M
     return found
 
 
-def renew_lineage(source: Site, session: Session, catalogue: Catalogue, spec: LinkSpec, names: Sequence[str]) -> None:
+def renew_lineage(source: Site, session: Session, catalogue: Catalogue, spec: LinkSpec, names: Sequence[str]) -> bool:
     """Write anew what says where attributes of local tables come from, where it names their server otherwise.
 
     Earlier versions wrote down the address as it was typed, and a server may become another. Tables that depend on the
-    local ones have the same origins written down, in their own schemas.
+    local ones have the same origins written down, in their own schemas. Returned is whether anything says where they
+    come from, as far as the account may know.
     """
     name = session.dialect.full_name(spec.local_schema, LINEAGE)
     listed = ", ".join(["%s"] * len(names))
     try:
         told = session.query(f"SELECT DISTINCT lineage FROM {name} WHERE table_name IN ({listed})", names)
     except PrivilegeError:
-        return  # the local tables are another account's
+        return True  # the local tables are another account's
     renamed = {old: new for (old,) in told if (new := _renamed(old, source.facts.name)) not in (None, old)}
     if not renamed:
-        return
+        return bool(told)
     cases = " ".join(["WHEN %s THEN %s"] * len(renamed))
     changed = f"lineage = CASE lineage {cases} END WHERE lineage IN ({', '.join(['%s'] * len(renamed))})"
     args = [text for pair in renamed.items() for text in pair] + list(renamed)
@@ -103,6 +104,7 @@ def renew_lineage(source: Site, session: Session, catalogue: Catalogue, spec: Li
         except LinkError as error:  # another account's, or somebody is at it
             logger.info("%s: cannot tell where attributes in %s come from: %s", spec.class_name, schema, error.what)
     logger.info("%s: its attributes come from the server %s now", spec.class_name, source.facts.name)
+    return True
 
 
 def _renamed(lineage: str, server: str) -> str | None:

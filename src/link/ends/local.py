@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ..errors import ConfigError, LinkError, UnreachableError, told_together
+from .. import host
+from ..errors import ConfigError, LinkError, PrivilegeError, UnreachableError, told_together
 from ..holds.serving import Served
 from ..model.mapping import Mapping
 from ..model.schema import Table
@@ -99,11 +100,13 @@ def declare(
             for declaration in declarations:
                 declaration.read_back()
         mappings = [declaration.mapping() for declaration in declarations]
-        new = [(each.spec, mapping) for each, mapping in zip(declarations, mappings, strict=True) if each.creatable]
-        if new:
+        pairs = list(zip(declarations, mappings, strict=True))
+        if new := [(each.spec, mapping) for each, mapping in pairs if each.creatable]:
             record_lineage(source, local, there, new)
-        for declaration in declarations:
-            declaration.renew_lineage()
+        # Who has made them may have been killed before that.
+        if untold := [(e.spec, m) for e, m in pairs if not e.renew_lineage() and e.spec.mirror and not e.creatable]:
+            with contextlib.suppress(PrivilegeError, host.AccessError):
+                record_lineage(source, local, there, untold)
         triples = zip(declarations, mappings, made, strict=True)
         return [Made(mapping, other, each.was_at) for each, mapping, other in triples]
 
