@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import labs
@@ -12,6 +15,7 @@ import pytest
 from lab import Lab
 from linking import contents
 from proxy import Proxy
+from recorder import Statement
 
 from link import (
     ConfigError,
@@ -224,3 +228,38 @@ def test_a_wire_that_breaks(lab: Lab) -> None:
         assert len(here.Unit()) == 2
     finally:
         wire.close()
+
+
+def test_ctrl_c_in_a_pull(lab: Lab, statements: list[Statement]) -> None:
+    """While the local server waits for another's row: nothing is held that is not here, and the same call goes on."""
+    labs.build(lab)
+    lab_a = labs.pipeline(lab)
+    there, here = lab_a.source[f"{lab.prefix}_ephys"], lab_a[f"{lab.prefix}_ephys"]
+    lab_a.pull(there.Unit & "subject = 2")
+    over = threading.Event()
+
+    def interrupt() -> None:
+        writes = re.compile(r"(INSERT|COPY|LOAD)\b.*our_subject\W+subject\b", re.DOTALL)
+        while not any(writes.search(s.sql) and s.user == lab.local_user for s in list(statements)):
+            if over.wait(0.05):
+                return
+        over.wait(1)  # until the server waits
+        os.kill(os.getpid(), signal.SIGINT)
+
+    table = f"{lab.prefix}_our_subject.subject"
+    thread = threading.Thread(target=interrupt)
+    with closing(lab.local_server.connect_raw()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"INSERT INTO {table} (subject, kind, name) VALUES (3, 'mutant', 'another')")
+        statements.clear()
+        thread.start()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                lab_a.pull(there.Unit & "subject = 3")
+        finally:
+            over.set()
+            thread.join()
+        cursor.execute("ROLLBACK")
+    assert {state for state, number in lab_a.status().items() if number} == {"Unshared", "Shared"}
+    assert lab_a.pull(there.Unit & "subject = 3").tables[f"{there.database}.Unit"].pulled == 1
+    assert len(here.Unit()) == 2

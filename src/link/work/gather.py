@@ -35,6 +35,7 @@ from ..model.ranges import Chunk, Range, Selection
 from ..model.results import PullResult
 from ..model.states import PULLING, UNFINISHED, Count
 from ..servers.keyed import Segment
+from ..servers.session import Session
 from ..signals import BusyError, OrphanError
 from . import parallel
 from .claims import Held
@@ -122,6 +123,7 @@ class _Gathering:
         #: Set when copies are to end.
         self.over = threading.Event()
         self._lost: dict[Name, tuple[int, int]] = {}
+        self._in_use: list[Session] = []  # by threads that copy, each two at a time; spare ones are idle
         self._told = set[Name]()
 
     def _recover(self, name: Name, said: list[Count], counted: set[Name]) -> list[Count]:
@@ -190,8 +192,12 @@ class _Gathering:
                         if self._has_lost(name):
                             wait(under_way)
                             self.following.let_go_below([name])
-            except BaseException:
+            except BaseException as error:
                 self.over.set()
+                # Who has pressed Ctrl-C does not wait for somebody's rows, as they may.
+                while not isinstance(error, Exception) and wait(under_way, PAUSE).not_done:
+                    for session in list(self._in_use):
+                        session.cancel()
                 raise
 
     def _stands_on(self, name: Name, others: Mapping[Name, int]) -> bool:
@@ -202,6 +208,7 @@ class _Gathering:
         run, tally, wanted = self.runs[name], self.tallies[name], self.wanted
         source, local = run.ends.source, run.ends.local
         run = run.beside(run.open(source), run.open(local))
+        self._in_use.extend((run.home, run.local))
         bar.set_description(label(name))
         number = self.following.in_hand[name]
         self.following.in_hand[name] = 0
