@@ -317,13 +317,11 @@ class Servers:
 
     # what must be
 
-    def check_safety(self, made_here: Iterable[Name] = ()) -> None:
-        """True at every instant: what is here is held and whole, and what it refers to is here."""
-        local = self.local_entities()
-        helper, there = self.helper_rows(), self.source_entities()
-        made_here = set(made_here)
-        assert not local.keys() - helper.keys() - made_here, "local and not held"
-        partial = {name for name in local.keys() & there.keys() - made_here if local[name] != there[name]}
+    def check_safety(self, before: Mapping[Name, Entity] | None = None) -> None:
+        """True at every instant: what is here is held, refers to what is here, and is what the source has or had."""
+        local, helper, there = self.local_entities(), self.helper_rows(), self.source_entities()
+        assert not local.keys() - helper.keys(), "local and not held"
+        partial = {n for n in local.keys() & there.keys() if local[n] not in (there[n], (before or there).get(n))}
         assert not partial, f"partial: {partial}"
         assert not self.dangling(), "local rows refer to nothing"
 

@@ -9,13 +9,13 @@ every way at each; else at some, by turns.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 from crasher import Crasher, Mode, Order
-from diamond import Name, Servers, ancestors, descendants, made
+from diamond import Entity, Name, Servers, ancestors, descendants, made
 from figures import SOAK, Figures
 from lab import Lab
 
@@ -38,11 +38,17 @@ USE = f"{NOTHING}, (lab_a[first].A & 'FALSE').delete()"
 
 @dataclass(frozen=True)
 class Scene:
-    """What is held and here at first, what is done, and the holds to which it leads; all that is held is here then."""
+    """What is held at first, what is done, and the holds to which it leads.
+
+    What is held is here as well, but for what is ``absent`` at first, and for what is deprecated in the end. Entities
+    that are ``edited`` are here as they were before that.
+    """
 
     code: str
     before: Mapping[Name, HelperRow]
     after: Mapping[Name, HelperRow]
+    absent: Collection[Name] = ()
+    edited: Mapping[Name, Entity] = field(default_factory=dict)
     step: int = 4  # outside of the soak, how many statements to go on
 
 
@@ -53,8 +59,23 @@ def without(chosen: Name, *deprecated: Name) -> dict[Name, HelperRow]:
 
 
 ALL = dict.fromkeys(MADE, REST)
+PULLED = dict.fromkeys(ancestors(MADE, CHOSEN), REST)
+PULL, DELETE = HelperRow("PULL", "FALSE", "FALSE"), HelperRow("DELETE", "FALSE", "FALSE")
+#: Claimed without what it stands on; copied with all that, and not finished; to be deleted here; deleted.
+BEGUN, COPIED, GOING, GONE = (("D", (0, 0, 1)), ("D", (0, 1, 0)), ("D", (1, 0, 0)), ("D", (1, 1, 1)))
+MESS = {
+    **dict.fromkeys(ancestors(MADE, [GOING, GONE]), REST),
+    **dict.fromkeys(ancestors(MADE, [COPIED]) - ancestors(MADE, [GOING, GONE]), PULL),
+    BEGUN: PULL,
+    GOING: DELETE,
+    GONE: DELETE,
+}
+#: What refers to a C that nothing of the pull has referred to.
+EDITED = {name: Entity((3, "edited"), frozenset({(5, 1)})) for name in CHOSEN if name[1][0] == 0}
 SCENES = {
-    "pull": Scene("lab_a.pull(lab_a.source[second].D & 'a < 2')", {}, dict.fromkeys(ancestors(MADE, CHOSEN), REST)),
+    "pull": Scene("lab_a.pull(lab_a.source[second].D & 'a < 2')", {}, PULLED),
+    "recovery": Scene("lab_a.pull(lab_a.source[second].D & 'a < 2')", MESS, PULLED, absent=[BEGUN, GONE], step=7),
+    "refresh": Scene("lab_a.refresh()", PULLED, {**PULLED, ("C", (3,)): REST}, edited=EDITED, step=3),
     "pull below a flag": Scene(
         "lab_a.pull(lab_a.source[second].D & 'a < 2')",
         {A1: FLAGGED},
@@ -83,6 +104,8 @@ def world(lab: Lab) -> Iterator[Servers]:
 @pytest.mark.parametrize("name", list(SCENES))
 def test_crash_at_every_statement(lab: Lab, world: Servers, name: str, figures: Figures) -> None:
     scene = SCENES[name]
+    for entity, content in scene.edited.items():
+        world.edit(entity, content)
     with Crasher(lab, world.schemas, world.code(USE)) as crasher:
         crasher.run(Order("0"))  # connects the process that forks the others
         known = world.sessions()
@@ -103,13 +126,13 @@ def crash_at_each(
         mode, point = modes[turn % len(modes)], 1 + turn * (1 if SOAK else scene.step)
         world.clear()
         world.hold(scene.before)
-        world.put(True, {name: MADE[name] for name in scene.before})
+        world.put(True, {name: MADE[name] for name in scene.before if name not in scene.absent})
         crashed = crasher.run(Order(world.code(scene.code), mode, point, reads=SOAK))
         try:
             assert not str(crashed.get("error")).startswith("unexpected")
-            world.check_safety()
+            world.check_safety(MADE)
             world.await_sessions(known)
-            world.check_safety()
+            world.check_safety(MADE)
             if crashed["status"] == 0 and not crashed["sprung"]:
                 assert crashed["error"] is None
                 check_end(world, scene)
@@ -130,4 +153,5 @@ def check_end(world: Servers, scene: Scene) -> None:
     """All is done that was asked for, and nothing else."""
     world.check_safety()
     assert world.helper_rows() == scene.after
-    assert world.local_entities() == {n: MADE[n] for n, row in scene.after.items() if row.is_deprecated == "FALSE"}
+    entities = {**MADE, **scene.edited}
+    assert world.local_entities() == {n: entities[n] for n, row in scene.after.items() if row.is_deprecated == "FALSE"}
