@@ -85,8 +85,9 @@ SCENES = {
         "(lab_a[first].A & 'a = 1').delete(part_integrity='cascade')",
         {**ALL, B10: FLAGGED},
         without(A1, B10),
+        step=3,
     ),
-    "delete flagged": Scene("lab_a.delete_flagged()", {**ALL, A1: FLAGGED, B10: FLAGGED}, without(A1, A1, B10)),
+    "delete flagged": Scene("lab_a.delete_flagged()", {**ALL, A1: FLAGGED, B10: FLAGGED}, without(A1, A1, B10), step=3),
 }
 
 
