@@ -158,6 +158,8 @@ class Pipeline:
     by_sql: bool
     queries: list[tuple[str, dict[str, Any]]]
     seed: str
+    #: Whether text that refers to something may be written otherwise, where its collation takes it for the same.
+    spelled: bool = False
     rows: dict[Table, list[Row]] = field(default_factory=dict)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
@@ -186,6 +188,7 @@ def pipeline(kind: str, local: str, number: int) -> Pipeline:
         if len(maker.tables) < TABLES:
             maker.add_group(random.randint(0, 2))
     made = Pipeline(maker.tables, by_sql, [maker.query() for _ in range(QUERIES)], seed)
+    made.spelled = kind == local != "postgresql"
     for table in made.tables:
         made.rows[table] = []
         wanted = random.choice((0, 4, 6, 6, 8, 8, 10, 10)) if table.number else 6
@@ -327,8 +330,8 @@ def add_row(made: Pipeline, table: Table, random: Random) -> Row | None:
         row[name] = random.choice(table.columns[name].type.values)
     row[table.counter] = str(len(made.rows[table]))
     for names in (table.key, *(key.columns for key in table.foreign_keys if key.unique)):
-        value = [row[name] for name in names]
-        if None not in value and any([other[name] for name in names] == value for other in made.rows[table]):
+        value = _values(row, names)
+        if None not in value and any(_values(other, names) == value for other in made.rows[table]):
             return None
     made.rows[table].append(row)
     return row
@@ -363,8 +366,17 @@ def _refer(made: Pipeline, key: ForeignKey, table: Table, row: Row, random: Rand
         row |= dict.fromkeys(free)
         return void and set(new) <= set(free)
     chosen = random.choice(parents if void else fitting)
-    row |= {here: chosen[there] for here, there in key.names if here not in row}
+    for here, there in key.names:
+        if here not in row:
+            column, value = table.columns[here], chosen[there]
+            same = "char" in column.type.name and (column.collation or "_ci").endswith("_ci")
+            row[here] = value.swapcase() if value and same and made.spelled and random.random() < 0.1 else value
     return True
+
+
+def _values(row: Row, names: Sequence[str]) -> list[str | None]:
+    """Some values of a row, alike where any collation takes them for the same."""
+    return [value and value.casefold() for value in map(row.get, names)]
 
 
 # declaring
