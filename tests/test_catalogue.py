@@ -288,3 +288,14 @@ def test_many_tables_are_opened_with_few_statements(lab: Lab, statements: list[S
     assert more - first <= 10 + 5 * 4  # CREATE TABLE, where a server takes one statement at a time; its sessions
     again = opened(12)
     assert again <= 20 and again == opened(2)
+
+
+@pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
+def test_many_helper_tables_are_made_by_few_connections(lab: Lab) -> None:
+    for number in range(9):
+        admin(lab, f'CREATE TABLE "{{source}}".t{number} (k int PRIMARY KEY)')
+    admin(lab, *PIPELINE_GRANTS[0])
+    lab.source_server.sql(f"ALTER USER {lab.link_user}@'%' WITH MAX_USER_CONNECTIONS 3")
+    links = pipeline(lab)._theirs.links
+
+    assert len(links.open(links.find_graph().groups)) == 9

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from ..config import LinkSpec
 from ..errors import (
     ConfigError,
+    ConnectionLimitError,
     DefinitionError,
     HelperMismatchError,
     LinkError,
@@ -29,6 +30,7 @@ from ..model.schema import Column, Table, part_name
 from ..model.served import Tie, read, shown
 from ..servers.catalogue import Catalogue
 from ..servers.dialect import plain
+from ..servers.session import Session
 from ..servers.site import Site
 from .guests import Beside, welcome_guests
 from .serving import Served, other_helper, require_one
@@ -325,14 +327,22 @@ class _Creation:
 
     def _run_beside(self, statements: Sequence[Sequence[str]]) -> None:
         """Run each table's statements by one of several sessions: over a long wire each takes its time."""
+        with ThreadPoolExecutor(CREATORS, "link-creator") as pool, contextlib.ExitStack() as stack:
+            opened = list(pool.map(self._attempt_session, range(CREATORS - 1)))
+            sessions = [self.session, *(stack.enter_context(contextlib.closing(each)) for each in opened if each)]
 
-        def run(number: int) -> None:
-            with contextlib.nullcontext(self.session) if number == 0 else self.source.session() as session:
-                for some in statements[number::CREATORS]:
-                    session.execute_all(some)
+            def run(number: int) -> None:
+                for some in statements[number :: len(sessions)]:
+                    sessions[number].execute_all(some)
 
-        with ThreadPoolExecutor(CREATORS, "link-creator") as pool:
-            list(pool.map(run, range(CREATORS)))
+            list(pool.map(run, range(len(sessions))))
+
+    def _attempt_session(self, _: int) -> Session | None:
+        """One more session, if there is room for it."""
+        try:
+            return self.source.open()
+        except ConnectionLimitError:
+            return None
 
 
 def require_rights(site: Site, catalogue: Catalogue, table: Table, rights: Sequence[str]) -> None:
