@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from link import demo
+from link import demo, demo_steps
 from link.errors import ConfigError
 
 psutil: Any = pytest.importorskip("psutil")  # comes with the server's wheel
@@ -54,13 +54,16 @@ def test_the_demo_runs_and_leaves_nothing_behind(place: Path) -> None:
     assert process.returncode == 0, errors
     assert leftovers(place) == []
     lines = output.splitlines()
-    assert sum(line.startswith("[") for line in lines) == len(demo.STEPS) + 1  # and the list of flagged keys
+    assert sum(line.startswith("[") for line in lines) == len(demo_steps.STEPS) + 1  # and the list of flagged keys
     for expected in (
         "(20, 1797, 200)",
         'GRANT SELECT, REFERENCES ON "grasshopper"."recording__spike" TO "djlink"',
         "[{'experiment': 1, 'second': 2}]",
         "(19, 19)",
         "'TRUE'",
+        "  6 tables, 24 new entities, 953 rows, 11 kB; 0 are shared already",
+        "(20, 10)",
+        "24",
     ):
         assert expected in lines
     assert "pulled 10, already shared 10" in output
@@ -87,8 +90,8 @@ def test_an_interrupted_demo_leaves_nothing_behind(place: Path, number: signal.S
     assert leftovers(place) == []
 
 
-@pytest.mark.parametrize("step", demo.STEPS, ids=lambda step: step.what[:20])
-def test_the_code_shown_is_the_code_that_runs(step: demo.Step, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("step", demo_steps.STEPS, ids=lambda step: step.what[:20])
+def test_the_code_shown_is_the_code_that_runs(step: demo_steps.Step, capsys: pytest.CaptureFixture[str]) -> None:
     code = textwrap.dedent(step.code).strip()
     for source, _ in demo._statements(code):
         demo._show(source)
@@ -97,9 +100,9 @@ def test_the_code_shown_is_the_code_that_runs(step: demo.Step, capsys: pytest.Ca
 
 def test_a_step_that_should_fail_and_does_not_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="was to fail"):
-        demo._run(demo.Step(demo.LAB_A, "nothing", "None", fails=True), {})
+        demo._run(demo_steps.Step(demo_steps.LAB_A, "nothing", "None", fails=True), {})
     with pytest.raises(ZeroDivisionError):
-        demo._run(demo.Step(demo.LAB_A, "nothing", "1 / 0"), {})
+        demo._run(demo_steps.Step(demo_steps.LAB_A, "nothing", "1 / 0"), {})
 
 
 def test_the_data() -> None:

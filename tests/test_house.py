@@ -43,7 +43,7 @@ FLOORS = (
         "link.pipeline",
         "link.__init__",
     ),
-    *("dj_link", "link.demo", "link.cli"),
+    *("dj_link", "link.demo_steps", "link.demo", "link.cli"),
 )
 
 

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from .demo_steps import LAB_A, LAB_B, MEMBER, STEPS, Step
 from .errors import ConfigError
 from .servers import embedded
 
@@ -33,189 +34,6 @@ DATA = """\
 Data: spikes of grasshopper auditory receptor neurons, and the sound that drove them, as shipped in nitime.
 A. Rokem, S. Watzl, T. Gollisch, M. Stemmler, A. V. M. Herz, I. Samengo (2006): Spike-timing precision
 underlies the coding efficiency of auditory receptor neurons. J Neurophysiol 95:2541-2552."""
-
-LAB_A, MEMBER, LAB_B = "lab A", "lab A, member", "lab B"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One line of explanation and the code, run in the Python session of one lab."""
-
-    lab: str
-    what: str
-    code: str
-    fails: bool = False
-
-
-STEPS = (
-    Step(
-        LAB_A,
-        "The source pipeline: a second of a recording, its spikes and its stimulus in part tables.",
-        '''
-        lab_a = dj.Instance(HOST_A, "postgres", "", backend="postgresql")
-        schema = lab_a.Schema("grasshopper")
-        @schema
-        class Recording(dj.Manual):
-            definition = """
-            # one second of an intracellular recording of an auditory receptor neuron
-            experiment   : int16
-            second       : int16    # since the start of the experiment
-            ---
-            cutoff_hz    : float64  # the sound's amplitude is noise up to this frequency
-            carrier_khz  : float64  # of the sound
-            intensity_db : float64  # sound pressure level
-            """
-            class Spike(dj.Part):
-                definition = """
-                -> master
-                spike : int16
-                ---
-                time_us : int32     # since the start of the experiment
-                """
-            class Stimulus(dj.Part):
-                definition = """
-                -> master
-                chunk : int16       # of 0.1 s
-                ---
-                amplitude : <blob>  # sound envelope, linear, 20 kHz
-                """
-        ''',
-    ),
-    Step(
-        LAB_A,
-        "Fill it with the published data.",
-        """
-        Recording.insert(data.recordings)
-        Recording.Spike.insert(data.spikes)
-        Recording.Stimulus.insert(data.stimuli)
-        len(Recording()), len(Recording.Spike()), len(Recording.Stimulus())
-        """,
-    ),
-    Step(
-        LAB_A,
-        "Let lab B in: the statements that `datajoint-link grants` prints, and no other right.",
-        """
-        access = Access(
-            source_schema="grasshopper",
-            tables=look_up(lab_a.connection, "postgresql", "grasshopper", ["Recording"]),
-            helper_schema="link_lab_b",
-            helper_tables=["recording_outbound"],
-            password=PASSWORD,
-        )
-        for sql in required_sql(grant_statements(access, "postgresql")):
-            print(sql.replace(PASSWORD, "..."))
-            lab_a.connection.query(sql)
-        """,
-    ),
-    Step(
-        LAB_A,
-        "An ordinary member of lab A: may edit the source, and look at what others hold.",
-        """
-        for sql in (
-            f"CREATE ROLE member LOGIN PASSWORD '{MEMBER_PASSWORD}'",
-            "GRANT USAGE ON SCHEMA grasshopper, link_lab_b TO member",
-            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA grasshopper TO member",
-            "ALTER DEFAULT PRIVILEGES FOR ROLE djlink IN SCHEMA link_lab_b"
-            " GRANT SELECT, REFERENCES ON TABLES TO member",
-        ):
-            lab_a.connection.query(sql)
-        """,
-    ),
-    Step(
-        LAB_B,
-        "Link. The class has the name of the source table; the local table is made in the schema from_lab_a.",
-        '''
-        os.environ["LINK_USER"], os.environ["LINK_PASS"] = "djlink", PASSWORD
-        lab_b = dj.Instance(HOST_B, "postgres", "", backend="postgresql")
-        @link(HOST_A, "grasshopper", "link_lab_b", "RecordingOutbound", "from_lab_a", connection=lab_b)
-        class Recording:
-            """Recordings of lab A."""
-        ''',
-    ),
-    Step(
-        LAB_B,
-        "Browse what lab A has; nothing is copied yet.",
-        """
-        Recording().source & "second < 3"
-        len(Recording())
-        """,
-    ),
-    Step(
-        LAB_B,
-        "Pull one experiment with all its part rows.",
-        """
-        print((Recording().source & "experiment = 1").pull(display_progress=True))
-        """,
-    ),
-    Step(
-        LAB_B,
-        "Pull the rest. What is here already is not pulled again.",
-        """
-        print(Recording().source.pull(display_progress=True))
-        print(Recording().source.status())
-        """,
-    ),
-    Step(
-        LAB_B,
-        "Use the rows: the linked table is an ordinary DataJoint table.",
-        '''
-        analysis = lab_b.Schema("analysis")
-        @analysis
-        class FiringRate(dj.Computed):
-            definition = """
-            -> Recording
-            ---
-            rate_hz     : float64  # spikes in this second
-            envelope_cv : float64  # how much the sound fluctuates: deviation / mean
-            """
-            def make(self, key):
-                sound = np.concatenate((Recording.Stimulus() & key).to_arrays("amplitude", order_by="chunk"))
-                rate = len(Recording.Spike() & key)
-                self.insert1({**key, "rate_hz": rate, "envelope_cv": sound.std() / sound.mean()})
-        FiringRate.populate(display_progress=True)
-        FiringRate & "second < 3"
-        ''',
-    ),
-    Step(
-        MEMBER,
-        "A member of lab A cannot delete a row that lab B has: the helper table holds it.",
-        """
-        member = dj.Instance(HOST_A, "member", MEMBER_PASSWORD, backend="postgresql")
-        member.Schema("grasshopper", create_schema=False, create_tables=False).make_classes()
-        (Recording & "experiment = 1 and second = 2").delete(prompt=False)
-        """,
-        fails=True,
-    ),
-    Step(
-        LAB_A,
-        "So lab A asks for it: its administrator flags the row, with any DataJoint client.",
-        """
-        helper = lab_a.Schema("link_lab_b", create_schema=False, create_tables=False)
-        RecordingOutbound = helper.get_table("recording_outbound")
-        key = {"experiment": 1, "second": 2}
-        RecordingOutbound.update1({**key, "is_flagged": "TRUE"})
-        """,
-    ),
-    Step(
-        LAB_B,
-        "Lab B sees the request and deletes the row, with what was computed from it.",
-        """
-        Recording().source.flagged
-        (Recording() & Recording().source.flagged).delete(prompt=False)
-        len(Recording()), len(FiringRate())
-        """,
-    ),
-    Step(
-        LAB_A,
-        "Lab A sees that nobody has the row any more, and deletes it.",
-        """
-        (RecordingOutbound & key).fetch1("is_deprecated")
-        (Recording & key).delete(prompt=False)
-        len(Recording())
-        """,
-    ),
-    Step(LAB_B, "Both sides agree.", "print(Recording().source.status())"),
-)
 
 
 def demo() -> None:
@@ -337,16 +155,20 @@ def _sessions(data: Data, host_a: str, host_b: str) -> dict[str, dict[str, Any]]
     import datajoint as dj
 
     from .admin import grants
+    from .admin.pipeline_grants import Asked, pipeline_grants
     from .api import link
+    from .pipeline import Pipeline
+    from .servers.rights import PipelineAccess
 
     password = grants.random_password()
     member = {"MEMBER_PASSWORD": grants.random_password()}
     everywhere = {"__name__": "__main__", "dj": dj, "HOST_A": host_a, "PASSWORD": password}
     administration = {name: getattr(grants, name) for name in ("Access", "grant_statements", "look_up", "required_sql")}
+    pipelines = {"Asked": Asked, "PipelineAccess": PipelineAccess, "pipeline_grants": pipeline_grants}
     return {
-        LAB_A: {**everywhere, **member, **administration, "data": data},
+        LAB_A: {**everywhere, **member, **administration, **pipelines, "data": data, "np": np},
         MEMBER: {**everywhere, **member},
-        LAB_B: {**everywhere, "HOST_B": host_b, "link": link, "np": np, "os": os},
+        LAB_B: {**everywhere, "HOST_B": host_b, "link": link, "Pipeline": Pipeline, "np": np, "os": os},
     }
 
 
