@@ -137,7 +137,7 @@ def crash_at_each(
             if crashed["status"] == 0 and not crashed["sprung"]:
                 assert crashed["error"] is None
                 check_end(world, scene)
-                assert turn > 5
+                assert turn > 3
                 return
             tried()
             if "kill" in mode:
