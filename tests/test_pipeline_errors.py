@@ -59,7 +59,13 @@ def test_bad_input(lab: Lab) -> None:
         (lambda: lab_a.pull(Unit, lookups="some"), "lookups='some' is not known"),  # type: ignore[arg-type]
         (lambda: lab_a.pull(Unit, max_rows=-1), "max_rows= must be a number of at least 0"),
         (lambda: lab_a.plan(Unit, max_bytes="1 GB"), "max_bytes= must be a number"),  # type: ignore[arg-type]
-        (lambda: lab_a.plan(Unit, leave_out=[Unit & "subject = 1"]), "leave_out= takes classes"),
+        (lambda: lab_a.plan(Unit, leave_out=[Unit & "subject = 1"]), "leave_out= takes classes[^:]*; not a query"),
+        (lambda: lab_a.plan(Unit, leave_out=5), "leave_out= takes a list, not 5"),  # type: ignore[arg-type]
+        (lambda: lab_a.plan(Unit, cut=Unit & "subject = 1"), "cut= takes a list, not a query"),
+        (lambda: lab_a.plan(Unit, leave_out="Unit"), 'named as "schema.Class"'),
+        (lambda: lab_a.plan(Unit & "subject = 1", leave_out=[Unit]), r"All that is selected is left out: \w+\.Unit\."),
+        (lambda: lab_a.pull(Unit, leave_out=[Unit]), "All that is selected is left out"),
+        (lambda: lab_a.pull([Unit, Unit & "subject = 1"]), r"A list of selections(?s:.*)pull\(\*selections\)"),
         (lambda: lab_a.plan(), "Nothing is selected"),
         (lambda: lab_a.pull(Unit, max_calls=-1), "max_calls must be at least 0"),
         (lambda: lab_a.pull(Unit, max_calls="3"), "max_calls must be at least 0"),  # type: ignore[arg-type]
@@ -113,6 +119,12 @@ def test_schemas_that_are_not_named(lab: Lab) -> None:
     )
     with refused(lab, NotFoundError, "no schema 'nowhere'"):
         behind["nowhere"]
+    wrong = labs.pipeline(lab, schemas=["nowhere", ephys, f"{ephys}s", "hidden"])
+    told = (
+        rf"sees no schemas 'nowhere', '{ephys}s', 'hidden' on(?s:.*)--schema nowhere --schema {ephys}s --schema hidden"
+    )
+    with refused(lab, NotFoundError, told):
+        wrong.source[ephys].Unit()
     elsewhere = labs.pipeline(lab, schemas=["nowhere", ephys])
     with refused(lab, NotFoundError, "sees no schema 'nowhere'"):
         elsewhere.source[ephys].Unit()

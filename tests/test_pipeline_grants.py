@@ -63,7 +63,9 @@ def some(servers: diamond.Servers, restriction: str = "1 = 1") -> Any:
 
 
 def test_whole_schemas(servers: diamond.Servers) -> None:
-    run(servers, pipeline_grants(asked(servers)))
+    script = pipeline_grants(asked(servers))
+    assert "leads to" not in script
+    run(servers, script)
     plan = servers.lab_a.plan(some(servers))
     assert not plan.missing
     assert servers.lab_a.pull(some(servers)).pulled
@@ -94,6 +96,16 @@ def test_tables_with_all_that_they_stand_on(servers: diamond.Servers) -> None:
     lab_a = servers.pipeline()
     result = lab_a.pull(lab_a.source[first].B)
     assert set(result.tables) == {f"{first}.A", f"{first}.B"}
+
+
+def test_schemas_that_others_lead_to(servers: diamond.Servers) -> None:
+    """What a pull would have to cut is told before it is tried."""
+    first, second = servers.theirs.values()
+    whole = asked(servers)
+    script = pipeline_grants(replace(whole, access=replace(whole.access, schemas={second: None})))
+    told = [line for line in script.splitlines() if " leads to " in line]
+    assert told and all(f" leads to {first}." in line and f"with --schema {first} it is" in line for line in told)
+    assert all(line.startswith(f"-- {second}.") for line in told)
 
 
 def test_what_cannot_be_found(servers: diamond.Servers) -> None:
@@ -148,5 +160,13 @@ def test_the_command() -> None:
     schemas = ["grants", "--schema", "subject", "--schema", "ephys", "--helper-schema", "link_lab_b"]
     done = CliRunner().invoke(cli.app, schemas)
     assert done.exit_code == 0 and "GRANT SELECT, REFERENCES ON `ephys`.* TO 'djlink'@'%';" in done.stdout
-    refused = CliRunner().invoke(cli.app, [*schemas, "--table", "Unit"])
-    assert refused.exit_code == 2 and "schema.Class" in refused.output.replace("\n", " ")
+    for more, told in (
+        (["--table", "Unit"], "schema.Class"),
+        (["--table", "lab.Person", "--with-ancestors"], "tables in them"),
+        (["--with-ancestors"], "--with-ancestors is for tables"),
+    ):
+        refused = CliRunner().invoke(cli.app, [*schemas, *more])
+        assert refused.exit_code == 2 and told in " ".join(refused.output.split())
+    for command in ([*schemas, "--host", "127.0.0.1:1"], ["guard", "--host", "127.0.0.1:1", *schemas[-2:]]):
+        mistyped = CliRunner().invoke(cli.app, [*command, "--backend", "postgres"])
+        assert isinstance(mistyped.exception, ConfigError) and "'postgresql'" in str(mistyped.exception)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from types import ModuleType
 from typing import Any
 
@@ -10,7 +10,7 @@ from . import host
 from .api import LinkedPart, LinkedTable
 from .errors import ConfigError, NotFoundError, PrivilegeError
 from .host import QueryExpression
-from .model.graph import Edge, Name, Outside
+from .model.graph import Edge, Name, Outside, label
 from .model.ranges import ALL, Selection
 from .model.schema import Table
 from .ours import LocalSchema
@@ -177,7 +177,12 @@ def _schema_of(selection: Any) -> Any:
         schema = getattr(selection, "schema", None)
     if isinstance(schema, SourceSchema) or host.is_schema(schema):
         return schema
-    raise ConfigError(f"{selection!r} selects nothing of the source.", _WAYS)
+    several = isinstance(selection, (list, tuple, set))
+    raise ConfigError(
+        f"{f'A {type(selection).__name__} of selections' if several else _told(selection)} selects nothing of the "
+        "source.",
+        ("Give them one by one, or with a *: pull(*selections). " if several else "") + _WAYS,
+    )
 
 
 def _local_name(theirs: Theirs, selection: Any) -> str | None:
@@ -198,7 +203,7 @@ def _local_name(theirs: Theirs, selection: Any) -> str | None:
 def left_out(theirs: Theirs, leave_out: Any) -> set[Name]:
     """The groups that ``leave_out=`` names, by classes or as ``"schema.Class"``."""
     found = set[Name]()
-    for each in _several(leave_out):
+    for each in _several("leave_out", leave_out):
         if isinstance(each, str):
             found.add(theirs.graph().find(each))
             continue
@@ -208,27 +213,49 @@ def left_out(theirs: Theirs, leave_out: Any) -> set[Name]:
             found.add(theirs.graph().find(f"{each._link.spec.source_schema}.{each._link.spec.class_name}"))
         else:
             raise ConfigError(
-                f"leave_out= takes classes of tables, whole with their parts, and names of such; not {each!r}.",
+                f"leave_out= takes classes of tables, whole with their parts, and names of such; not {_told(each)}.",
                 'Such as leave_out=[source.ephys.Unit] of the pipeline, or leave_out=["ephys.Unit"].',
             )
     return found
 
 
+def require_some_left(selected: Collection[Name], out: Set[Name]) -> None:
+    """Raise ConfigError where all that is selected is left out."""
+    if selected and set(selected) <= out:
+        raise ConfigError(
+            f"All that is selected is left out: {', '.join(map(label, sorted(selected)))}.",
+            "leave_out= is for tables that come along with what is selected.",
+        )
+
+
 def keys_to_cut(theirs: Theirs, cut: Any) -> list[Edge | Outside]:
     """The foreign keys that are not followed: those that ``cut=`` names, and those that local tables lack."""
     found = list[Edge | Outside]()
-    for place in _several(cut):
+    for place in _several("cut", cut):
         if not isinstance(place, str) or place.count(".") < 2:
             raise ConfigError(
-                f"cut={place!r} names no attribute of a foreign key.",
+                f"cut={_told(place)} names no attribute of a foreign key.",
                 'It is "schema.Class.attribute", or "schema.Class.Part.attribute".',
             )
         found += theirs.graph().find_key(place)
     return theirs.links.find_cut(list(dict.fromkeys(found)))
 
 
-def _several(given: Any) -> Collection[Any]:
-    return [given] if isinstance(given, (str, type)) else list(given)
+def _several(argument: str, given: Any) -> Collection[Any]:
+    if isinstance(given, (str, type)):
+        return [given]
+    # Every row of a query would be one.
+    if isinstance(given, Iterable) and not isinstance(given, QueryExpression):
+        return list(given)
+    raise ConfigError(f"{argument}= takes a list, not {_told(given)}.", f'Such as {argument}=["{_FORMS[argument]}"].')
+
+
+_FORMS = {"leave_out": "ephys.Unit", "cut": "ephys.Unit.subject_id"}
+
+
+def _told(given: Any) -> str:
+    """What something is, in few words: a query would show its rows."""
+    return "a query" if isinstance(given, QueryExpression) else f"{given!r:.200}"
 
 
 LOOKUPS = ("referenced", "whole")

@@ -110,16 +110,20 @@ def _grants(
     Of whole schemas, without --table, or of tables named as in ephys.Unit, it is that of a pipeline.
     """
     from .admin import grants
+    from .config import require_backend
     from .servers.rights import PASSWORD_PLACEHOLDER, Access
 
+    require_backend(backend)
     if generate_password and (existing_user or revoke):
         raise typer.BadParameter("--generate-password is for a new user only.")
     table, of_pipeline = table or [], [name for name in table or [] if name.partition(".")[0] in schema]
+    if with_ancestors and not table:
+        raise typer.BadParameter("--with-ancestors is for tables: --table ephys.Unit. Whole schemas are named each.")
     if with_ancestors or len(schema) > 1 or not table or of_pipeline:
         if helper_table or part or len(of_pipeline) < len(table):
             raise typer.BadParameter(
-                "For a pipeline name whole schemas (--schema), or tables as schema.Class (--table ephys.Unit); "
-                "their parts and helper tables follow from that."
+                "For a pipeline name whole schemas (--schema), or tables in them as schema.Class "
+                "(--schema ephys --table ephys.Unit); their parts and helper tables follow from that."
             )
         print(
             _pipeline_script(
@@ -208,8 +212,9 @@ def _guard(
     """Let nobody but the link user delete helper rows while they hold: print the SQL, or run it."""
     from .admin.grants import render
     from .admin.guard import guard
-    from .config import parse_host
+    from .config import parse_host, require_backend
 
+    require_backend(backend)
     address = parse_host(host)
     address = replace(address, database=database or address.database)
     options: dict[str, Any] = {"user": user, "backend": backend, "apply": apply, "remove": remove}

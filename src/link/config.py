@@ -255,8 +255,7 @@ def make_spec(
         An argument is of the wrong kind, or two contradict each other.
     """
     address = parse_host(host)
-    if backend is not None and (not isinstance(backend, str) or backend not in BACKENDS):
-        raise ConfigError(f"backend={backend!r} is not known.", "Use 'mysql' (also for MariaDB) or 'postgresql'.")
+    require_backend(backend)
     for what, name in {**schemas, "helper_table": helper_table}.items():
         if not isinstance(name, str) or not name:
             raise ConfigError(f"{what} must be a name, not {name!r}.")
@@ -430,6 +429,12 @@ def require_reader(datajoint: object) -> None:
             f"datajoint={datajoint!r} is not known.",
             "It says what reads the local tables: '2.x', or '0.x' for DataJoint 0.12 to 0.14.",
         )
+
+
+def require_backend(backend: object) -> None:
+    """Raise ConfigError for what is no kind of server, if something is given."""
+    if backend is not None and (not isinstance(backend, str) or backend not in BACKENDS):
+        raise ConfigError(f"backend={backend!r} is not known.", "Use 'mysql' (also for MariaDB) or 'postgresql'.")
 
 
 def require_conflicts(conflicts: object) -> None:

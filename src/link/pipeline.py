@@ -11,7 +11,7 @@ from typing import Any, Literal
 import datajoint as dj
 
 from . import host
-from .choosing import chosen, keys_to_cut, left_out, require_limits, require_lookups
+from .choosing import chosen, keys_to_cut, left_out, require_limits, require_lookups, require_some_left
 from .config import LocalStore, PipelineSpec, make_pipeline_spec, require_conflicts
 from .ends.pipeline import Links
 from .errors import ConfigError
@@ -244,7 +244,9 @@ class Pipeline:
         theirs = self._theirs
         theirs.links.look_again()
         keys, out = theirs.links.find_cut(keys_to_cut(theirs, cut)), left_out(theirs, leave_out)
-        return Request(chosen(theirs, selections), descendants, out, keys, lookups == "whole")
+        selected = chosen(theirs, selections)
+        require_some_left(selected, out)
+        return Request(selected, descendants, out, keys, lookups == "whole")
 
     def _plan(self, request: Request, limits: tuple[float | None, float | None]) -> Plan:
         def pull(**options: Any) -> PipelineResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..config import Address, Credentials
@@ -88,16 +88,18 @@ def _looked_up(asked: Asked) -> tuple[PipelineAccess, list[str]]:
     connection = connect(replace(asked.address, database=access.database), asked.administrator, None, asked.kind)
     try:
         with site_of(connection).catalogue() as catalogue:
-            told = list[str]()
             schemas: Mapping[str, Sequence[str] | None] = access.schemas
             for schema in access.schemas:
                 _require_schema(catalogue, schema)
+            graph = _graph(catalogue, access.schemas)
             if asked.tables:
-                graph = _graph(catalogue, access.schemas)
                 chosen = {graph.find(name) for name in asked.tables}
                 chosen = graph.ancestors(chosen) if asked.ancestors else chosen
                 schemas = _tables(graph, chosen)
-                told = list(_missing(graph, chosen))
+                told = list(_missing(graph, chosen, lambda _: "with --with-ancestors"))
+            else:
+                chosen = {name for name in graph.groups if name[0] in access.schemas}
+                told = list(_missing(graph, chosen, lambda parent: f"with --schema {parent[0]}"))
             return replace(
                 access,
                 schemas=schemas,
@@ -141,11 +143,11 @@ def _tables(graph: Graph, chosen: Collection[Name]) -> dict[str, list[str]]:
     return found
 
 
-def _missing(graph: Graph, chosen: Collection[Name]) -> Iterator[str]:
-    """What would have to be cut, as it leads to what is not granted."""
+def _missing(graph: Graph, chosen: Collection[Name], way: Callable[[Name], str]) -> Iterator[str]:
+    """What would have to be cut, as it leads to what is not granted; and the way to grant that."""
     for edge in graph.edges:
         if edge.child in chosen and edge.parent not in chosen:
             yield (
-                f"{edge.place} leads to {label(edge.parent)}, which is not granted: with --with-ancestors it is. "
+                f"{edge.place} leads to {label(edge.parent)}, which is not granted: {way(edge.parent)} it is. "
                 f"Without, a pull has to cut it: cut={[edge.place]!r}"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -101,12 +102,10 @@ class Links:
             waiting = [theirs for theirs, _ in self.spec.schemas]
             catalogue.read(waiting)
             known = catalogue.schemas()
-            for theirs in waiting:
-                if theirs not in known:
-                    raise NotFoundError(
-                        f"The link user {site.user!r} sees no schema {theirs!r} on {site.address}.",
-                        nearest(theirs, known) + site.role_hint(catalogue.idle_roles()),
-                    )
+            if unseen := [theirs for theirs in waiting if theirs not in known]:
+                raise self._no_schemas(
+                    unseen, set(known) - {*waiting, self.spec.helper_schema}, site.role_hint(catalogue.idle_roles())
+                )
             tables, read = list[Table](), set[str]()
             while waiting:
                 catalogue.read(waiting)
@@ -117,6 +116,19 @@ class Links:
                 others = {key.schema for table in found for key in table.foreign_keys}
                 waiting = sorted(others & set(known) - read) if self.spec.prefix is not None else []
         return graph_of(tables)
+
+    def _no_schemas(self, unseen: Sequence[str], others: Collection[str], more: str) -> NotFoundError:
+        """Of schemas that the account does not see, all of them: each is misspelt, or not granted."""
+        site = self.connect_source()
+        resembling = [nearest(theirs, others) for theirs in unseen]
+        named = "".join(f" --schema {shlex.quote(theirs)}" for theirs in unseen)
+        return NotFoundError(
+            f"The link user {site.user!r} sees no schema{'s' * (len(unseen) > 1)} {', '.join(map(repr, unseen))} on "
+            f"{site.address}.",
+            f"{' '.join(dict.fromkeys(resembling))} What the administrator of {site.address} has to run is printed by: "
+            f"datajoint-link grants{named} --helper-schema {shlex.quote(self.spec.helper_schema)} "
+            f"--user {shlex.quote(site.user)} --existing-user --host {site.address}{more}",
+        )
 
     def link(self, name: Name) -> Link:
         """The link of a group; connects nowhere."""
@@ -162,9 +174,9 @@ class Links:
             if error := graph.broken.get(name):
                 raise error
         if unseen := [outside for outside in graph.outside if outside.child in names]:
-            raise self._unseen(unseen)
+            raise self._not_seen(unseen)
 
-    def _unseen(self, unseen: Sequence[Outside]) -> PrivilegeError | NotFoundError:
+    def _not_seen(self, unseen: Sequence[Outside]) -> PrivilegeError | NotFoundError:
         site = self.connect_source()
         lines = [f"{outside.place} -> {outside.key.schema}.{outside.key.table}" for outside in unseen]
         told = "Foreign keys lead to tables that are not to be had:\n    " + "\n    ".join(lines)

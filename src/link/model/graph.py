@@ -195,7 +195,8 @@ class Graph:
         """
         known = {label(name): name for name in self.groups}
         if named not in known:
-            raise ConfigError(f"There is no {named!r} at the source.", nearest(named, known))
+            form = "" if "." in named else 'Tables are named as "schema.Class". '
+            raise ConfigError(f"There is no {named!r} at the source.", form + nearest(named, known))
         return known[named]
 
     def find_key(self, place: str) -> list[Edge | Outside]:
