@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -16,6 +20,7 @@ from lab import Lab
 from linking import contents
 from proxy import Proxy
 from recorder import Statement
+from test_recovery import wait_until
 
 from link import (
     ConfigError,
@@ -275,3 +280,74 @@ def test_ctrl_c_in_a_pull(lab: Lab, statements: list[Statement]) -> None:
     assert {state for state, number in lab_a.status().items() if number} == {"Unshared", "Shared"}
     assert lab_a.pull(there.Unit & "subject = 3").tables[f"{there.database}.Unit"].pulled == 1
     assert len(here.Unit()) == 2
+
+
+PULLING = """
+import json, sys
+import datajoint as dj
+from link import Pipeline
+
+place, local, schema = map(json.loads, sys.argv[1:])
+lab_a = Pipeline(**place, connection=dj.Instance(**local, use_tls=False), use_tls=False)
+lab_a.pull(lab_a.source[schema].Unit & "subject > 2")
+"""
+
+
+def test_ctrl_c_with_some_tables_copied(lab: Lab) -> None:
+    """A process of its own, whose last table waits for a row that somebody has locked here, and keeps locked.
+
+    What is copied stays, what was only claimed is let go of, and the same call goes on from there.
+    """
+    labs.build(lab)
+    lab_a = labs.pipeline(lab)
+    there, here = lab_a.source[f"{lab.prefix}_ephys"], lab_a[f"{lab.prefix}_ephys"]
+    lab_a.pull(there.Unit & "subject = 2")
+    source, local = lab.source_server, lab.local_server
+    place = {
+        "host": f"{source.host}:{source.port}",
+        "schemas": labs.local_schemas(lab),
+        "helper_schema": lab.helper_schema,
+        "backend": source.backend,
+    }
+    account = {"user": lab.local_user, "password": lab.local_password, "backend": local.backend}
+    given = [place, {"host": local.host, "port": local.port, **account}, there.database]
+    held_up = (
+        "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = %s"
+        if local.kind == "postgresql"
+        else "SELECT COUNT(*) FROM information_schema.innodb_trx JOIN information_schema.processlist "
+        "ON id = trx_mysql_thread_id WHERE trx_state = 'LOCK WAIT' AND user = %s"
+    )
+    with closing(local.connect_raw()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"SELECT * FROM {here.database}.probe__electrode WHERE probe = 'p2' FOR UPDATE")
+        child = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", PULLING, *map(json.dumps, given)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"DJ_LOG_LEVEL": "WARNING"},
+        )
+
+        def is_held_up() -> bool:
+            time.sleep(0.2)  # MySQL and MariaDB look no sooner again
+            return child.poll() is not None or bool(local.sql(held_up, lab.local_user)[0][0])
+
+        try:
+            wait_until(is_held_up, 60)
+            child.send_signal(signal.SIGINT)
+            said, complaints = child.communicate(timeout=60)
+        finally:
+            child.kill()
+            child.communicate()
+        cursor.execute("ROLLBACK")
+    assert (said, child.returncode) == ("", -signal.SIGINT), complaints
+    (line,) = [line for line in complaints.splitlines() if "interrupted after" in line]
+    assert "the next pull goes on from here" in line and complaints.rstrip().endswith("KeyboardInterrupt")
+    assert "Exception in thread" not in complaints and "During handling" not in complaints
+    assert (len(here.Session()), len(here.Unit())) == (6, 1)
+    status = lab_a.status(deep=True)
+    assert {state for state, number in status.items() if number} == {"Unshared", "Shared"}
+    assert status.tables[f"{here.__name__}.Session"]["Shared"] == 6
+    again = lab_a.pull(there.Unit & "subject > 2")
+    assert {name for name, result in again.tables.items() if result.pulled} == {f"{here.__name__}.Unit"}
+    assert again.pulled == 5 and lab_a.verify()
