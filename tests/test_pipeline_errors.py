@@ -103,6 +103,8 @@ def test_who_cannot_connect(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     with refused(lab, LoginError, lab.link_user):
         labs.pipeline(lab).source[schema].Unit()
     assert dir(labs.pipeline(lab).source[schema]) == []
+    with refused(lab, NotFoundError, f"cannot be asked(?s:.*)refused the link user '{lab.link_user}'"):
+        labs.pipeline(lab)[schema].Unit  # noqa: B018
     monkeypatch.delenv("LINK_PASS")
     with refused(lab, CredentialsError, "LINK_PASS"):
         labs.pipeline(lab).pull(labs.pipeline(lab).source[schema].Unit)
@@ -234,8 +236,9 @@ def test_a_wire_that_breaks(lab: Lab) -> None:
         ]
         wire.cut()
         for call in calls:
-            with refused(lab, UnreachableError, f"127.0.0.1:{wire.port}"):
+            with refused(lab, UnreachableError, f"127.0.0.1:{wire.port}") as caught:
                 call()
+            assert "\t" not in str(caught.value)  # what psycopg goes on to wonder
         assert len(here.Unit()) == 1 and len(here.Session.Trial()) == 2
         with refused(lab, NotFoundError, "Psth has not been pulled yet"):
             here.Psth  # noqa: B018

@@ -205,7 +205,7 @@ def test_what_is_here(lab: Lab) -> None:
     assert (
         dir(away) == dir(here) and len(away.Unit & "subject = 3") == 1 and len(away.Session.Trial & "subject = 3") == 2
     )
-    with pytest.raises(NotFoundError, match=r"There is no table Unti (?s:.*)the source does not tell(?s:.*)mean 'Unit"):
+    with pytest.raises(NotFoundError, match=r"no table Unti (?s:.*)the source cannot be asked(?s:.*)mean 'Unit"):
         away.Unti  # noqa: B018
     with pytest.raises(UnreachableError):
         away.Unit.source  # noqa: B018

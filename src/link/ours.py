@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -76,9 +75,11 @@ class LocalSchema(NamedSchema):
 
 def _not_here(theirs: Theirs, schema: str, name: str, known: Iterable[str]) -> LinkError:
     """Why there is no local table of a name."""
-    there: dict[str, Name] = {}
-    with contextlib.suppress(LinkError):  # it may be away
+    there, unknown = dict[str, Name](), "and the source does not tell what it has"
+    try:
         there = theirs.tables(schema)
+    except LinkError as error:  # it may be away
+        unknown = f"and the source cannot be asked: {error.what.rstrip('.')}"
     if name in there or name in [table for _, table in there.values()]:
         title = f"{schema}.{name}" if name.isidentifier() else f"{schema}[{name!r}]"
         return UnknownNameError(
@@ -89,7 +90,7 @@ def _not_here(theirs: Theirs, schema: str, name: str, known: Iterable[str]) -> L
     choices = {*known, *there}
     return UnknownNameError(
         f"There is no table {name} in {theirs.links.spec.here(schema)} here"
-        + (f", nor in {schema} at the source." if there else ", and the source does not tell what it has."),
+        + (f", nor in {schema} at the source." if there else f", {unknown}."),
         nearest(name, choices) if choices else "Its first pull makes it.",
     )
 

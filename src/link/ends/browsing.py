@@ -66,7 +66,8 @@ def _load(site: Site, table: Table) -> host.Heading:
         raise
     except host.DataJointError as error:
         raise PrivilegeError(
-            f"DataJoint sees no columns of {table.schema}.{table.name} on {site.address} as {site.user!r}.",
+            f"DataJoint sees no columns of {table.schema}.{table.name} on {site.address} as {site.user!r}: "
+            "it is gone from there, or not granted.",
             site.grant_hint(("SELECT", "REFERENCES"), table.schema, table.name),
         ) from error
 

@@ -68,6 +68,7 @@ _DECIMALS = psycopg2.extensions.new_type((1700,), "DECIMALS", _decimal)
 def translate(error: Exception, address: str, user: str) -> LinkError:
     """The one table from the driver's errors to ours."""
     code, text = getattr(error, "pgcode", None) or "", str(error).strip()
+    first = text.partition("\n")[0]  # then come what psycopg asks itself, and where in the statement
     todo = refusals.remedy(text, "Check the user name and the password.")
     if code.startswith("28") or (todo and not code):
         return LoginError(f"The server {address} refused the user {user!r}: {text}", todo)
@@ -81,13 +82,13 @@ def translate(error: Exception, address: str, user: str) -> LinkError:
         return ServerError(f"{address}: {text}", "Is it a replica, or read-only at the moment? Nothing was changed.")
     if code in _LOST or (not code and isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError))):
         return UnreachableError(
-            f"Lost or could not make the connection to {address} as {user!r}: {text}",
+            f"Lost or could not make the connection to {address} as {user!r}: {first}",
             "Check that the server runs and can be reached from here, then run the same again: it goes on.",
         )
     if code in _BUSY:
         return BusyError(f"{address}: {text}", "Another session holds the same rows; try again.")
     if code == errorcodes.INSUFFICIENT_PRIVILEGE:
-        return PrivilegeError(f"The account {user!r} on {address} lacks a right: {text}")
+        return PrivilegeError(f"The account {user!r} on {address} lacks a right: {first}")
     # 54: what exceeds a limit, of an index entry for one; P0001: a trigger says no.
     if code[:2] in ("22", "23", "54") or code == errorcodes.RAISE_EXCEPTION:
         orphans = code == errorcodes.FOREIGN_KEY_VIOLATION
