@@ -10,7 +10,7 @@ import datajoint as dj
 import pytest
 from lab import Lab
 from labs import SCHEMAS, build, declare, everything, grant, local_schemas, pipeline
-from linking import admin, contents, linked, quoted
+from linking import admin, contents, linked, quoted, remedies
 
 from link import (
     ConfigError,
@@ -492,6 +492,20 @@ def test_what_was_made_goes_where_the_last_local_schema_cannot_be_made(lab: Lab)
         lab_a.pull(*everything(lab, lab_a))
     assert "GRANT" in str(refused.value) and "LINE 1" not in str(refused.value)
     assert contents(lab) == before
+
+
+def test_local_schemas_that_may_not_be_made_are_told_at_once(lab: Lab) -> None:
+    build(lab)
+    name, password = f"{lab.prefix}_guest", "of no use"
+    lab.local_server.create_user(name, password)
+    lab_a = pipeline(lab, connection=lab.instance(lab.local_server, name, password))
+    before = contents(lab)
+    with pytest.raises(PrivilegeError, match="Cannot create the local tables") as refused:
+        lab_a.pull(*everything(lab, lab_a))
+    assert contents(lab) == before
+    for statement in remedies(refused.value):
+        lab.local_server.sql(statement)
+    assert lab_a.pull(*everything(lab, lab_a)).pulled
 
 
 def test_what_was_made_goes_where_the_last_helper_table_does_not_fit(lab: Lab) -> None:

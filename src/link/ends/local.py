@@ -93,7 +93,10 @@ def declare(
         with _undone_on_error(local, session, catalogue, declarations) as created:
             new_schemas = set[str]()
             for declaration in declarations:
-                declaration.create(created, new_schemas)
+                try:
+                    declaration.create(created, new_schemas)
+                except PrivilegeError as error:
+                    raise _with_all_grants(local, declarations, error) from error
             made = _make_meanwhile(declarations, meanwhile, created, take_over)
             if created:
                 catalogue.renew(*schemas)
@@ -109,6 +112,18 @@ def declare(
                 record_lineage(source, local, there, untold)
         triples = zip(declarations, mappings, made, strict=True)
         return [Made(mapping, other, each.was_at) for each, mapping, other in triples]
+
+
+def _with_all_grants(local: Site, declarations: Sequence[Declaration], error: PrivilegeError) -> PrivilegeError:
+    """The same, with the grants for all local schemas in which what is missing cannot be created."""
+    wanted: dict[str, list[str]] = {}
+    for each in declarations:
+        wanted.setdefault(each.spec.local_schema, []).extend(table.name for table in each.creatable)
+    with local.session() as session:  # another: that one may be in a transaction that has failed
+        catalogue = local.catalogue_type(session)
+        lacking = [schema for schema, names in wanted.items() if names and not catalogue.may_create(schema, names)]
+    hints = dict.fromkeys([error.hint, *map(local.grant_schema_hint, lacking)])
+    return PrivilegeError(error.what, "\n  → ".join(filter(None, hints)))
 
 
 def _make_meanwhile(
