@@ -72,6 +72,7 @@ def test_bad_input(lab: Lab) -> None:
         (lambda: lab_a.pull(Unit, leave_out=[Unit]), "All that is selected is left out"),
         (lambda: lab_a.pull([Unit, Unit & "subject = 1"]), r"A list of selections(?s:.*)pull\(\*selections\)"),
         (lambda: lab_a.plan(), "Nothing is selected"),
+        (lambda: lab_a.repair(vanished="forget"), "vanished='forget' is not known"),  # type: ignore[arg-type]
         (lambda: lab_a.pull(Unit, max_calls=-1), "max_calls must be at least 0"),
         (lambda: lab_a.pull(Unit, max_calls="3"), "max_calls must be at least 0"),  # type: ignore[arg-type]
         (lambda: lab_a.pull(Unit, conflicts="ask"), "conflicts='ask' is not known"),  # type: ignore[arg-type]

@@ -211,6 +211,8 @@ def test_what_is_here(lab: Lab) -> None:
         away.Unit.source  # noqa: B018
     # Nothing but a pull makes tables.
     Unit = here.Unit
+    with pytest.raises(dj.DataJointError, match=r"(?i)foreign key|depend"):
+        here.Probe.drop_quick()  # others refer to it
     Unit.drop_quick()
     with pytest.raises(LinkError, match=r"is not there any more(?s:.*)A pull of \w+_ephys\.Unit makes it"):
         Unit()

@@ -424,7 +424,8 @@ class LinkedTable(Editing, Selecting, UserTable, metaclass=LinkedMeta):
     def drop_quick(self) -> None:
         """Drop the local table alone, without a prompt; what is held for it at the source stays held."""
         try:
-            cast(Any, super()).drop_quick()
+            with self._link.connect_local().in_our_words():
+                cast(Any, super()).drop_quick()
         finally:
             self._look_again()
         dj.logger.warning(

@@ -35,7 +35,7 @@ from .work.following import Wanted
 from .work.gather import gather
 from .work.plan import Request, make_plan, require_no_conflicts, selections
 from .work.refresh import Share
-from .work.repair import repair_each
+from .work.repair import repair_each, require_known
 from .work.standing import Wish, refresh_each
 from .work.status import flagged_of_all, status_of_all
 from .work.verify import Look, verify_each
@@ -508,6 +508,7 @@ class Pipeline:
         PipelineRepair
             What was done, or would be, of all tables, and in ``.tables`` of each.
         """
+        require_known(vanished)
         links = self._theirs.links
 
         def work() -> PipelineRepair:

@@ -27,7 +27,7 @@ from .work.following import Wanted
 from .work.gather import gather
 from .work.pull import pull
 from .work.refresh import Share, deletable, refresh
-from .work.repair import repair, repair_each
+from .work.repair import repair, repair_each, require_known
 from .work.run import Run
 from .work.standing import Wish, refresh_each
 from .work.status import flagged, status
@@ -188,6 +188,7 @@ class Source(ReadOnly, FreeTable):
         RepairResult
             What was done, or would be; prints as a small table.
         """
+        require_known(vanished)
         with final():
             selection = self._selection()
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from ..ends.ends import Ends
+from ..errors import ConfigError
 from ..model.graph import Graph, Name, label
 from ..model.pipelines import PipelineRepair, PipelineResult
 from ..model.ranges import ALL, Key, Selection
@@ -105,6 +106,15 @@ def repair_each(
     brought = {label(name): result for name, result in (pulled or {}).items()}
     found = {label(n): RepairResult(actions[n], dry_run, counted[n], brought.get(label(n))) for n in about}
     return PipelineRepair(found, dry_run, title, PipelineResult(brought) if brought else None)
+
+
+def require_known(vanished: str) -> None:
+    """Raise ConfigError for what is no word for entities that are held and not local."""
+    if vanished not in ("refetch", "release"):
+        raise ConfigError(
+            f"vanished={vanished!r} is not known.",
+            "'refetch' fetches again what is held and not local, 'release' lets its holds go.",
+        )
 
 
 def _actions(run: Run, before: Status, vanished: str) -> dict[State, tuple[int, str]]:
