@@ -12,6 +12,7 @@ from diamond import Entity, Name
 from lab import Lab
 
 from link import ConflictError, TransferError
+from link.model.states import HelperRow
 
 
 @pytest.fixture
@@ -126,3 +127,30 @@ def test_below_a_flagged_entity_nothing_is_pulled_whatever_is_here_in_between(se
     assert result.skipped["an ancestor is flagged"] == len(only_d(below("A", (1,))))
     there = {("A", (1,)), ("A", (2,)), ("B", (1, 0)), ("B", (1, 1))}
     assert servers.local_names() == diamond.ancestors(entities, chosen) | there == set(servers.helper_rows())
+
+
+def test_what_a_dead_run_has_copied_stays_held_whatever_it_stands_on(servers: diamond.Servers) -> None:
+    entities = diamond.made()
+    name = ("D", (1, 0, 0))
+    servers.lab_a.pull(some(servers, "a = 99"))
+    here = diamond.ancestors(entities, [name])
+    servers.put(True, {each: entities[each] for each in here})
+    resting, in_hand = HelperRow("NONE", "FALSE", "FALSE"), HelperRow("PULL", "FALSE", "FALSE")
+    servers.hold({each: in_hand if each == name else resting for each in here})
+    servers.flag(("A", (1,)))
+    servers.lab_a.pull(some(servers, "a = 99"))
+    assert servers.local_names() == here
+    assert servers.helper_rows()[name] == resting
+    servers.check_safety()
+
+
+def test_a_repair_fetches_again_what_nothing_needs_beside_something_flagged(servers: diamond.Servers) -> None:
+    servers.lab_a.pull(some(servers, "a = 99"))
+    first = servers.lab_a.source[servers.theirs["first"]]
+    servers.lab_a.pull(first.B & "a = 2", first.A & "a = 3")
+    gone = {("B", (2, 0)), ("B", (2, 1))}
+    servers.take(True, gone)
+    servers.flag(("A", (3,)))
+    servers.lab_a.repair(dry_run=False)
+    assert gone <= servers.local_names()
+    servers.check_safety()

@@ -17,7 +17,7 @@ import pytest
 from dj_link.layout import DJ_LINK
 from link.ends.edits import is_noted, noting
 from link.holds.asking import Question, asking_flags
-from link.holds.closure import Way, letting_go, pruning, wanted_again
+from link.holds.closure import Way, to_let_go, unneeded, wanted_again
 from link.holds.expressions import Expressions, Known, choosing, needing, reading
 from link.holds.parts import holds_of
 from link.holds.sets import Sets
@@ -215,14 +215,14 @@ def following(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]
             f"hold what is referred to: {way.edge.place[4:]}",
             way.claiming(Range((1, "a")[: len(way.child.rows.key)])),
         )
-        yield "let go of what depends on what is not held", letting_go(way.child, [way.depends_on_unheld])
+        yield "let go of what depends on what is not held", to_let_go(way.child, [way.depends_on_unheld]).deletion
         yield "take in hand again what is needed", wanted_again(way.parent, [way], REFETCH).selecting("COUNT(*)")
         for says in (way.depends_on_unheld, way.depends_on_flagged):
             yield "refers to what nobody holds, or is flagged", says
         yield "what shared entities refer to", way.referred_by(SHARED, SELECTION).condition
     parent = next(way.parent for way in ways if way.edge.parent[1] == tables.master.name)
     down = [way for way in ways if way.parent is parent]
-    yield "let go of what nothing needs", pruning(parent, down, [SELECTION])
+    yield "let go of what nothing needs", unneeded(parent, down, [SELECTION]).deletion
 
 
 def planning(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..model.graph import Edge
 from ..model.ranges import ALL, EVERYTHING, Range, Selection, Sql
-from ..model.states import ABANDON_PULL, ASKED, PULLING, REFETCH, REHOLD, UNASKED, Condition, Transition
+from ..model.states import ASKED, PULLING, REFETCH, REHOLD, UNASKED, Condition, Transition
 from ..servers.keyed import Keyed, Segment
 from .holds import Holds
 
@@ -153,25 +153,22 @@ class Way(NamedTuple):
         return f"EXISTS (SELECT 1 FROM {self._joined} WHERE {self._with_value(same)} AND {condition})"
 
 
-def letting_go(child: Holds, conditions: Sequence[str]) -> Sql:
-    """DELETE: let go of what the run has in hand and for which one of some conditions is true."""
-    return _abandoning(child, f"({' OR '.join(conditions)})")
+def to_let_go(child: Holds, conditions: Sequence[str]) -> Segment:
+    """The helper rows that the run has in hand and for which one of some conditions is true."""
+    return _abandoned(child, f"({' OR '.join(conditions)})")
 
 
-def pruning(parent: Holds, ways: Sequence[Way], selections: Sequence[Selection]) -> Sql:
-    """DELETE: let go of what the run has in hand, was not selected, and nothing that is held refers to."""
+def unneeded(parent: Holds, ways: Sequence[Way], selections: Sequence[Selection]) -> Segment:
+    """The helper rows that the run has in hand, that are not of a selection, and to which nothing held refers."""
     needed = [way.is_needed for way in ways]
     same = parent.rows.equals(parent.helper)
     row = f"SELECT 1 FROM {parent.rows.name} WHERE {same}"
     selected = (f"EXISTS ({row} AND {selection.condition or '1 = 1'})" for selection in selections)
-    return _abandoning(parent, f"NOT ({' OR '.join([*needed, *selected]) or '1 = 0'})")
+    return _abandoned(parent, f"NOT ({' OR '.join([*needed, *selected]) or '1 = 0'})")
 
 
-def _abandoning(holds: Holds, condition: str) -> Sql:
-    rows = holds.mine(PULLING).where(holds.condition(UNASKED), condition)
-    where, args = rows.condition
-    assert ABANDON_PULL.then is None
-    return f"DELETE FROM {holds.table} WHERE {where}", args
+def _abandoned(holds: Holds, condition: str) -> Segment:
+    return holds.mine(PULLING).where(holds.condition(UNASKED), condition)
 
 
 def wanted_again(parent: Holds, ways: Sequence[Way], transition: Transition) -> Segment:

@@ -191,6 +191,12 @@ class Segment:
         condition, args = self.condition
         return f"SELECT {what} FROM {self.rows.name} WHERE {condition}{order and f' ORDER BY {order}'}", args
 
+    @property
+    def deletion(self) -> Sql:
+        """DELETE of these rows."""
+        condition, args = self.condition
+        return f"DELETE FROM {self.rows.name} WHERE {condition}", args
+
     def keys(self, session: Session, limit: int | None = None) -> list[Key]:
         """The keys, in order."""
         sql, args = self.selecting(self.rows.selected, self.rows.order)

@@ -9,11 +9,11 @@ import contextlib
 import functools
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from ..holds.closure import Way, letting_go, pruning, wanted_again
+from ..holds.closure import Way, to_let_go, unneeded, wanted_again
 from ..holds.sets import Sets
 from ..model.graph import Graph, Name
 from ..model.ranges import ALL, EVERYTHING, Key, Range, Selection, Sql
@@ -100,6 +100,7 @@ class Following:
     counts: Mapping[Name, Sequence[Count]]
     in_hand: dict[Name, int] = field(default_factory=dict)
     _earlier: dict[Name, set[Key]] = field(default_factory=dict)
+    _resuming: bool = False
     _unequal: dict[Name, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -160,7 +161,9 @@ class Following:
 
         Without ``fresh`` only what is held and not local of it, and what this stands on.
         """
-        self._earlier = {n: self._mine(n) for n in self.names if not fresh and self.in_hand[n] and self._may_meet(n)}
+        asked, self._resuming = any(self._says(name, ASKED) for name in self.names), not fresh
+        before = [n for n in self.names if not fresh and self.in_hand[n] and (asked or self._may_meet(n))]
+        self._earlier = {name: self._mine(name) for name in before}
         for names in self._levels():
             for name in names:
                 self._hold_again(name)
@@ -225,6 +228,7 @@ class Following:
             for selection in selections:
                 deprecated.update(run.holds.saying(UNFLAGGED, selection).keys(run.home))
             self.in_hand[name] += run.apply(REHOLD, sorted(deprecated))
+            self._earlier.setdefault(name, set()).update(deprecated)
         if self.may_differ(name):
             both = Comparison(run)
             gone = {key for selection in selections for key in both.vanished(selection)}
@@ -234,6 +238,7 @@ class Following:
             if gone:
                 logger.warning("%s: %d shared entities are gone locally; pulling them again", run.name, len(gone))
             self.in_hand[name] += run.apply(REFETCH, sorted(gone))
+            self._earlier.setdefault(name, set()).update(gone)
             result = self.tallies[name].result
             result.shared = max(result.shared - len(gone), 0)
 
@@ -294,8 +299,7 @@ class Following:
             self._prune()
 
     def _let_go(self, name: Name, conditions: Sequence[str], why: str, counted: bool) -> int:
-        number = self._execute(letting_go(self.runs[name].holds, conditions))
-        self.in_hand[name] -= number
+        number = self._abandon(name, to_let_go(self.runs[name].holds, conditions))
         # What was not selected is not missed.
         self.tallies[name].skip(why, number if counted and name in self.wanted.selected else 0)
         return number
@@ -304,7 +308,20 @@ class Following:
         for name in reversed(self.names):
             if ways := self.down(name):
                 selected = self.wanted.selected.get(name, ())
-                self.in_hand[name] -= self._execute(pruning(self.runs[name].holds, ways, selected))
+                rows = unneeded(self.runs[name].holds, ways, selected)
+                self._abandon(name, rows, self._earlier.get(name, set()))
+
+    def _abandon(self, name: Name, rows: Segment, spared: Collection[Key] = ()) -> int:
+        """Let go of some that are in hand; how many. What a dead run had in hand it may have copied: it stays held."""
+        run = self.runs[name]
+        if self._resuming or spared:
+            keys = [key for key in rows.keys(run.home) if key not in spared]
+            present = Comparison(run).present(keys) if self._resuming else set()
+            number = run.apply(ABANDON_PULL, [key for key in keys if key not in present])
+        else:
+            number = self._execute(rows.deletion)
+        self.in_hand[name] -= number
+        return number
 
     def meet(self) -> None:
         """Let go of what is local with another content, and of what depends on it, where that is not to be held.
