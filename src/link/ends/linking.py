@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-import datajoint as dj
-
 from .. import host
-from ..config import LinkSpec, credentials
+from ..config import LinkSpec
 from ..errors import ConfigError, LinkError, NotFoundError, told_together
 from ..files.columns import relabelled
 from ..files.routes import Routes
@@ -28,9 +25,9 @@ from ..servers.catalogue import Catalogue
 from ..servers.rights import LINEAGE
 from ..servers.session import Session
 from ..servers.site import Site
-from ..servers.sites import site_of, source_site
 from ..signals import ChangedError
 from .browsing import read_heading
+from .connected import Connected
 from .declaration import Declaration, Order
 from .edits import Edits
 from .ends import Ends, outlines
@@ -44,7 +41,7 @@ logger = logging.getLogger("link")
 T = TypeVar("T")
 
 
-class Link:
+class Link(Connected[LinkSpec]):
     """One link of a source table to a local table. Making one connects nowhere; each method says what it does.
 
     Parameters
@@ -58,13 +55,7 @@ class Link:
     """
 
     def __init__(self, spec: LinkSpec, connection: Any = None, source: Any = None) -> None:
-        self.spec = spec
-        self._given = connection
-        self._given_source = source
-        self._lock = threading.RLock()
-        self._connection: dj.Connection | None = None
-        self._local: Site | None = None
-        self._source: Site | None = None
+        super().__init__(spec, connection, source)
         self._group: Group | None = None
         self._heading: host.Heading | None = None
         self._ends: Ends | None = None
@@ -87,31 +78,6 @@ class Link:
         if (schema, table) != (tuple(map(str.lower, named)) if local.facts.small_letters else named):
             return None
         return self if is_at(self._given if self._given is not None else self._connection, local) else None
-
-    def connect_here(self) -> dj.Connection:
-        """DataJoint's connection to the local server."""
-        with self._lock:
-            if self._connection is None:
-                self._connection = host.connection_of(self._given)
-            return self._connection
-
-    def connect_local(self) -> Site:
-        """The local server."""
-        with self._lock:
-            if self._local is None:
-                self._local = site_of(self.connect_here())
-            return self._local
-
-    def connect_source(self) -> Site:
-        """The source server, as the link user: shared with all links to the same server and account."""
-        with self._lock:
-            if self._source is None:
-                if self._given_source is not None:
-                    self._source = site_of(host.connection_of(self._given_source))
-                else:
-                    backend = host.backend(self.connect_here())
-                    self._source = source_site(self.spec.address, credentials(), self.spec.use_tls, backend)
-            return self._source
 
     def find_source(self, catalogue: Catalogue | None = None) -> Group:
         """The source's tables, checked for the rights that a link needs; asks the source only, and changes nothing.

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-import datajoint as dj
-
-from .. import host
-from ..config import LinkSpec, PipelineSpec, credentials
+from ..config import LinkSpec, PipelineSpec
 from ..errors import NotFoundError, PrivilegeError
 from ..model.graph import Edge, Graph, Name, Outside, class_of, graph_of, label
 from ..model.mapping import Mirror
 from ..model.schema import KeyName, Table, key_name, nearest
 from ..servers.catalogue import Catalogue
 from ..servers.site import Site
-from ..servers.sites import site_of, source_site
 from ..signals import ChangedError
+from .connected import Connected
 from .cuts import Cuts
 from .ends import Ends
 from .identity import TABLE, linked_in
@@ -37,7 +33,7 @@ _NAME = 56
 RECENT = 60
 
 
-class Links:
+class Links(Connected[PipelineSpec]):
     """The links of a pipeline. Making one connects nowhere; each method says what it does.
 
     Parameters
@@ -51,12 +47,7 @@ class Links:
     """
 
     def __init__(self, spec: PipelineSpec, connection: Any = None, source: Any = None) -> None:
-        self.spec = spec
-        self._given = connection
-        self._given_source = source
-        self._lock = threading.RLock()
-        self._local: Site | None = None
-        self._source: Site | None = None
+        super().__init__(spec, connection, source)
         self._graph: Graph | None = None
         self._looked_at: float | None = None  # when, if nobody has done anything by it since
         self._links: dict[Name, Link] = {}
@@ -66,28 +57,6 @@ class Links:
         """The link of a linked table on a server, if it is of one of the local schemas; connects to no other server."""
         theirs = self.spec.there(schema)
         return self.link((theirs, table)) if theirs is not None and is_linked and is_at(self._given, local) else None
-
-    def connect_here(self) -> dj.Connection:
-        """DataJoint's connection to the local server."""
-        return host.connection_of(self._given)
-
-    def connect_local(self) -> Site:
-        """The local server."""
-        with self._lock:
-            if self._local is None:
-                self._local = site_of(self.connect_here())
-            return self._local
-
-    def connect_source(self) -> Site:
-        """The source server, as the link user: shared with all links to the same server and account."""
-        with self._lock:
-            if self._source is None:
-                if self._given_source is not None:
-                    self._source = site_of(host.connection_of(self._given_source))
-                else:
-                    spec, backend = self.spec, host.backend(self.connect_here())
-                    self._source = source_site(spec.address, credentials(), spec.use_tls, backend)
-            return self._source
 
     def find_graph(self) -> Graph:
         """The source's groups and their foreign keys, as far as the account sees them; asks the source only."""

@@ -1,0 +1,63 @@
+"""From what a link, or a pipeline, was given to both servers: connected when first needed."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Generic, TypeVar
+
+import datajoint as dj
+
+from .. import host
+from ..config import LinkSpec, PipelineSpec, credentials
+from ..servers.site import Site
+from ..servers.sites import site_of, source_site
+
+S = TypeVar("S", LinkSpec, PipelineSpec)
+
+
+class Connected(Generic[S]):
+    """Both servers. Making one connects nowhere; each method says what it does.
+
+    Parameters
+    ----------
+    spec : LinkSpec or PipelineSpec
+        What the link, or the pipeline, was given.
+    connection : datajoint.Instance or datajoint.Connection, optional
+        The local side; DataJoint's own connection where there is none.
+    source : datajoint.Connection, or whatever has one as its ``connection``, optional
+        The source side, where it is not to be connected to as the link user of the environment.
+    """
+
+    def __init__(self, spec: S, connection: Any = None, source: Any = None) -> None:
+        self.spec: S = spec
+        self._given = connection
+        self._given_source = source
+        self._lock = threading.RLock()
+        self._connection: dj.Connection | None = None
+        self._local: Site | None = None
+        self._source: Site | None = None
+
+    def connect_here(self) -> dj.Connection:
+        """DataJoint's connection to the local server."""
+        with self._lock:
+            if self._connection is None:
+                self._connection = host.connection_of(self._given)
+            return self._connection
+
+    def connect_local(self) -> Site:
+        """The local server."""
+        with self._lock:
+            if self._local is None:
+                self._local = site_of(self.connect_here())
+            return self._local
+
+    def connect_source(self) -> Site:
+        """The source server, as the link user: shared with all links to the same server and account."""
+        with self._lock:
+            if self._source is None:
+                if self._given_source is not None:
+                    self._source = site_of(host.connection_of(self._given_source))
+                else:
+                    backend = host.backend(self.connect_here())
+                    self._source = source_site(self.spec.address, credentials(), self.spec.use_tls, backend)
+            return self._source
