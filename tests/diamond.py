@@ -317,9 +317,11 @@ class Servers:
 
     # what must be
 
-    def check_safety(self, before: Mapping[Name, Entity] | None = None) -> None:
+    def check_safety(self, before: Mapping[Name, Entity] | None = None, made_here: Iterable[Name] = ()) -> None:
         """True at every instant: what is here is held, refers to what is here, and is what the source has or had."""
         local, helper, there = self.local_entities(), self.helper_rows(), self.source_entities()
+        for name in made_here:
+            local.pop(name, None)
         assert not local.keys() - helper.keys(), "local and not held"
         partial = {n for n in local.keys() & there.keys() if local[n] not in (there[n], (before or there).get(n))}
         assert not partial, f"partial: {partial}"

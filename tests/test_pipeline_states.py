@@ -166,7 +166,7 @@ def test_repair_of_each_table(diamond: Servers, vanished: Any) -> None:
     expected = ancestors(made(), there) | set(made_here)
     here = world.local_entities()
     assert set(here) == expected and {name: here[name] for name in made_here} == made_here
-    world.check_safety(made_here)
+    world.check_safety(made_here=made_here)
     assert set(world.helper_rows()) == expected - set(made_here)
     assert {row.process for row in world.helper_rows().values()} == {"NONE"}
     assert all(here[name] == kept[name] for name in set(kept) & set(here))
@@ -219,7 +219,7 @@ def test_refresh_of_each_table(diamond: Servers, processes: int) -> None:
         ("C", (3,)): there["C", (3,)],
         **made_here,
     }
-    world.check_safety(made_here)
+    world.check_safety(made_here=made_here)
     assert lab_a.verify() and lab_a.refresh().refreshed == 0
     assert "and pulled 2, to which edited rows refer now" in repr(result) and "4 tables" in result._repr_html_()
 

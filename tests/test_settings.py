@@ -185,13 +185,12 @@ def test_what_is_cut_all_the_same_is_noticed(lab: Lab, monkeypatch: pytest.Monke
     for name in ("MYSQL", "MARIADB"):
         kept = [setting for setting in getattr(settings, name) if setting.name != "sql_select_limit"]
         monkeypatch.setattr(settings, name, kept)
-    for limit in (5, 40):  # fewer than the rows of one part, and of all parts
-        try:
-            lab.source_server.sql(f"SET GLOBAL sql_select_limit = {limit}")
-            with pytest.raises(TransferError, match=f"sent {limit if limit < 7 else ''}.* of .* rows"):
-                session().source.pull()
-        finally:
-            lab.source_server.sql("SET GLOBAL sql_select_limit = DEFAULT")
+    try:
+        lab.source_server.sql("SET GLOBAL sql_select_limit = 40")  # fewer than the part rows
+        with pytest.raises(TransferError, match=r"sent .* of .* rows"):
+            session().source.pull()
+    finally:
+        lab.source_server.sql("SET GLOBAL sql_select_limit = DEFAULT")
     assert session().source.pull().pulled == 12
     assert_same(lab, table, "trial")
 
@@ -215,7 +214,7 @@ def test_no_timestamp_changes_with_every_update(lab: Lab, monkeypatch: pytest.Mo
             visit = granted(lab, table)
             with pytest.raises(LocalMismatchError, match=r"visit\.visit with every UPDATE"):
                 visit()
-            assert lab.local_server.sql(f"SHOW TABLES FROM {lab.local_schema} LIKE 'visit'") == []
+            assert lab.local_server.sql(f"SHOW SCHEMAS LIKE '{lab.local_schema}'") == []
             lab.local_server.sql("SET GLOBAL explicit_defaults_for_timestamp = 1")
             assert visit().source.pull().pulled == 1
         assert visit().source.verify().compared == 1
