@@ -54,7 +54,9 @@ def test_the_demo_runs_and_leaves_nothing_behind(place: Path) -> None:
     assert process.returncode == 0, errors
     assert leftovers(place) == []
     lines = output.splitlines()
-    assert sum(line.startswith("[") for line in lines) == len(demo_steps.STEPS) + 1  # and the list of flagged keys
+    assert (
+        sum(line.startswith("[") for line in lines) == len(demo_steps.STEPS) + 2
+    )  # and the lists of flagged keys, of parents
     for expected in (
         "(20, 1797, 200)",
         'GRANT SELECT, REFERENCES ON "grasshopper"."recording__spike" TO "djlink"',

@@ -79,8 +79,9 @@ class World:
     def trace(self) -> Any:
         """All that there is at both ends."""
         names = [*self.schemas, self.lab.helper_schema]
+        own = self.lab.prefix  # others may be at work on the same servers
         return [
-            _all_of(closures.read(server, schemas)) + sorted(server.sql(SCHEMAS))
+            _all_of(closures.read(server, schemas)) + sorted(s for s in server.sql(SCHEMAS) if s[0].startswith(own))
             for server, schemas in ((self.lab.source_server, names), (self.lab.local_server, list(self.local.values())))
         ]
 
