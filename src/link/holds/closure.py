@@ -16,6 +16,7 @@ from ..model.ranges import ALL, EVERYTHING, Range, Selection, Sql
 from ..model.states import ASKED, PULLING, REFETCH, REHOLD, UNASKED, Condition, Transition
 from ..servers.keyed import Keyed, Segment
 from .holds import Holds
+from .sets import equal
 
 #: Kinds of keys of which equal ones are written alike everywhere.
 _WRITTEN_ALIKE = ("integer", "bytes", "uuid", "bool", "date")
@@ -41,14 +42,14 @@ class Way(NamedTuple):
         keys = [self.parent.dialect.quote(name) for name in self.parent.rows.names]
         d = self.parent.dialect.alias("referred")
         distinct, args = self._referred(within, keys)
-        same = " AND ".join(f"{d}.{key} = {reference}" for key, reference in zip(keys, self._held, strict=True))
+        same = equal([f"{d}.{key}" for key in keys], self._held)
         held = self.parent.dialect.alias("held")
         unheld = f"NOT EXISTS (SELECT {self.parent.dialect.by_index}1 FROM {self.parent.table} {held} WHERE {same})"
         if self._written_alike:
             return self.parent.claim_of([f"{d}.{key}" for key in keys], f"FROM ({distinct}) {d} WHERE {unheld}"), args
         # Foreign keys compare under collations: the key is held as the row has it that it refers to.
         rows = self.parent.rows
-        on = " AND ".join(f"{reference} = {d}.{key}" for key, reference in zip(keys, rows.references, strict=True))
+        on = equal(rows.references, [f"{d}.{key}" for key in keys])
         joined = self.parent.dialect.driving_join(f"({distinct}) {d}", rows.name, on)
         return self.parent.claim_of(list(rows.references), f"FROM {joined} WHERE {unheld}"), args
 
@@ -95,7 +96,7 @@ class Way(NamedTuple):
             return rows.name, on
         part = Keyed(dialect, edge.through, [edge.through[name] for name in edge.key.referred])
         refers = [dialect.field(edge.table, edge.table[name]) for name in edge.key.columns]
-        same = " AND ".join(f"{a} = {b}" for a, b in zip(part.references, refers, strict=True))
+        same = equal(part.references, refers)
         return f"({rows.name} JOIN {part.name} ON {same})", on
 
     def _with_value(self, condition: str) -> str:
@@ -114,9 +115,9 @@ class Way(NamedTuple):
     def _parents(self, says: Condition | None = None) -> str:
         """The rows of the parent's helper table that an entity refers to, and that say this, FROM onward."""
         held = self.parent.dialect.alias("held")
-        same = [f"{a} = {b}" for a, b in zip(self._held, self.columns, strict=True)]
+        same = equal(self._held, self.columns)
         said = [self.parent.dialect.unguessed(self.parent.condition(says, held))] if says else []
-        return f"FROM {self.parent.table} {held} WHERE {' AND '.join([*same, *said])}"
+        return f"FROM {self.parent.table} {held} WHERE {' AND '.join([same, *said])}"
 
     @property
     def depends_on_unheld(self) -> str:
@@ -130,8 +131,7 @@ class Way(NamedTuple):
 
     def referred_by(self, says: Condition, selection: Selection) -> Selection:
         """Of the parents: what entities of a selection refer to whose helper rows say this."""
-        parents = self.parent.rows.references
-        same = " AND ".join(f"{a} = {b}" for a, b in zip(parents, self.columns, strict=True))
+        same = equal(self.parent.rows.references, self.columns)
         condition, _ = self.child.saying(says, selection).condition
         rows = self.child.table
         if not self.edge.is_inherited:
@@ -142,13 +142,13 @@ class Way(NamedTuple):
     @property
     def is_needed(self) -> str:
         """The condition that some held entity of the child refers to one of the parent's helper table."""
-        same = " AND ".join(f"{a} = {b}" for a, b in zip(self.parent.helper.references, self.columns, strict=True))
+        same = equal(self.parent.helper.references, self.columns)
         return f"EXISTS (SELECT 1 FROM {self._joined} WHERE {self._with_value(same)})"
 
     @property
     def is_wanted(self) -> str:
         """The condition that some entity that the run has in hand refers to one of the parent's helper table."""
-        same = " AND ".join(f"{a} = {b}" for a, b in zip(self.parent.helper.references, self.columns, strict=True))
+        same = equal(self.parent.helper.references, self.columns)
         condition, _ = self.child.mine(PULLING).condition
         return f"EXISTS (SELECT 1 FROM {self._joined} WHERE {self._with_value(same)} AND {condition})"
 
