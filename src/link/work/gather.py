@@ -122,7 +122,6 @@ class _Gathering:
         self.following = Following(runs, wanted, tallies, counts)
         #: Set when copies are to end.
         self.over = threading.Event()
-        self._lost: dict[Name, tuple[int, int]] = {}
         self._in_use: list[Session] = []  # by threads that copy, each two at a time; spare ones are idle
         self._told = set[Name]()
 
@@ -153,8 +152,6 @@ class _Gathering:
     def _copy(self, resumed: bool) -> None:
         """Copy what is in hand: each group once those that it refers to are here, some groups at once."""
         left = {name: number for name, number in self.following.in_hand.items() if number}
-        for name in left:
-            self._has_lost(name)
         total, shows = sum(left.values()), self.wanted.display_progress
         bar: tqdm[NoReturn] = tqdm(total=total, unit="row", disable=not shows or not total)
         busy = self._are_busy() if left else set()
@@ -170,13 +167,12 @@ class _Gathering:
         for name in (name for name in self.following.names if name in left):
             while self._must_wait(name, busy):
                 time.sleep(PAUSE)
-            self._copy_group(name, bar, resumed)
-            if self._has_lost(name):
+            if self._copy_group(name, bar, resumed):
                 self.following.let_go_below([name])
 
     def _copy_together(self, left: dict[Name, int], bar: tqdm[NoReturn], resumed: bool, busy: set[Name]) -> None:
         """Copy each group as soon as those that it refers to are here."""
-        under_way: dict[Future[None], Name] = {}
+        under_way: dict[Future[bool], Name] = {}
         with ThreadPoolExecutor(AT_ONCE, "link-gatherer") as pool:
             try:
                 while left:
@@ -187,9 +183,9 @@ class _Gathering:
                         time.sleep(PAUSE)
                     for future in wait(under_way, PAUSE if busy else None, FIRST_COMPLETED).done:
                         name = under_way.pop(future)
-                        future.result()
+                        has_lost = future.result()
                         del left[name]
-                        if self._has_lost(name):
+                        if has_lost:
                             wait(under_way)
                             self.following.let_go_below([name])
             except BaseException as error:
@@ -204,8 +200,10 @@ class _Gathering:
         """Whether a group refers to one of others, itself or by groups between."""
         return bool((self.wanted.graph.ancestors([name]) - {name}) & set(others))
 
-    def _copy_group(self, name: Name, bar: tqdm[NoReturn], resumed: bool) -> None:
+    def _copy_group(self, name: Name, bar: tqdm[NoReturn], resumed: bool) -> bool:
+        """Copy a group; whether some of it was let go of, on which others may stand."""
         run, tally, wanted = self.runs[name], self.tallies[name], self.wanted
+        before = tally.left_out
         source, local = run.ends.source, run.ends.local
         run = run.beside(run.open(source), run.open(local))
         self._in_use.extend((run.home, run.local))
@@ -221,6 +219,7 @@ class _Gathering:
             self._transfer(name, run, number, bar, resumed)
         run.give_back(source, [run.home])
         run.give_back(local, [run.local])
+        return tally.left_out > before
 
     def _transfer(self, name: Name, run: Run, number: int, bar: tqdm[NoReturn], resumed: bool) -> None:
         tally, wanted = self.tallies[name], self.wanted
@@ -230,12 +229,6 @@ class _Gathering:
         with run.files(wanted.transfers, tally.result, wanted.display_progress) as files:
             Transfer(run, chunks, files, tally).move(bar, wanted.suppress_errors)
             replace_outdated(run, files, tally, wanted.suppress_errors)
-
-    def _has_lost(self, name: Name) -> bool:
-        """Whether entities of a group were let go of in its copy, on which others may stand."""
-        result = self.tallies[name].result
-        before, self._lost[name] = self._lost.get(name), (len(result.errors), sum(result.skipped.values()))
-        return before != self._lost[name] and before is not None
 
     def _are_busy(self) -> set[Name]:
         """The groups of which others have some in hand."""

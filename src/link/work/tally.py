@@ -32,6 +32,11 @@ class Tally:
     # The loader's thread meets entities, and the reader's.
     _meeting: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
+    @property
+    def left_out(self) -> int:
+        """How many entities were refused, or left alone."""
+        return len(self.result.errors) + sum(self.result.skipped.values())
+
     def count(self, loaded: Sequence[int]) -> int:
         """Count rows that were loaded, by table; how many entities those are."""
         self.result.pulled += loaded[0]
