@@ -18,7 +18,7 @@ from ..model.backends import BACKENDS
 from ..model.legacy import TRACKING
 from ..model.schema import TIER_PREFIXES, nearest, part_name, part_names
 from ..servers.rights import LINEAGE, Access, Statement
-from ..servers.sites import rights_for, source_site
+from ..servers.sites import rights_for, visiting
 
 #: What a person may leave out.
 DEFAULT_BACKEND = next(iter(BACKENDS))
@@ -161,16 +161,13 @@ def look_up(connection: Any, backend: str, schema: str, names: Iterable[str]) ->
 
 
 def _looked_up(access: Access, backend: str, address: Address, administrator: Credentials) -> Access:
-    site = source_site(replace(address, database=access.database), administrator, None, backend)
-    try:
+    with visiting(replace(address, database=access.database), administrator, backend) as site:
         tables = look_up(site.connection, backend, access.source_schema, access.tables)
         with site.catalogue() as catalogue:
             keys = (fk for name in tables for fk in catalogue.table(access.source_schema, name).foreign_keys)
             tracking = dict.fromkeys(fk.table for fk in keys if fk.table.startswith(TRACKING))
             has_lineage = LINEAGE in catalogue.tables(access.source_schema)
             return replace(access, tables=tables, tracking_tables=[*tracking], has_lineage=has_lineage)
-    finally:
-        site.connection.close()
 
 
 def _resolve(name: str, present: Sequence[str], schema: str) -> str:

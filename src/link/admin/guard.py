@@ -16,10 +16,9 @@ from ..model.layouts import FLAGGED, LINK
 from ..model.schema import Table, nearest
 from ..model.served import holders
 from ..servers.catalogue import Catalogue
-from ..servers.connecting import connect
 from ..servers.rights import Guarded, Statement
 from ..servers.site import Site
-from ..servers.sites import site_of
+from ..servers.sites import visiting
 from .anchors import anchor, held_by, to_anchor, unanchor
 
 #: What everybody may change in a helper table; the server itself changes the second with the first.
@@ -84,26 +83,21 @@ def guard(
     LinkError
         The server refuses.
     """
-    connection = connect(address, administrator, None, backend or next(iter(BACKENDS)))
-    try:
-        site = site_of(connection)
-        with site.session() as session:
-            catalogue = site.catalogue_type(session)
-            tables, others = _look(site, catalogue, schema)
-            names = [table.name for table in tables]
-            loose: list[Table] = []
-            if remove:
-                statements = [*unanchor(catalogue, site.definitions, schema), *site.rights.unguard(schema, names)]
-            else:
-                firm, loose = to_anchor(catalogue, tables)
-                link_user = "" if catalogue.shows_all_keys else _link_user(catalogue, schema, names, user)
-                statements = site.rights.guard([_guarded(table) for table in tables], link_user)
-                statements += anchor(catalogue, site.definitions, schema, firm)
-            for statement in statements if apply else ():
-                session.execute(statement.sql.replace("%", "%%"))
-            return Guard(statements, names, [f"{table.schema}.{table.name}" for table in loose], others)
-    finally:
-        connection.close()
+    with visiting(address, administrator, backend or next(iter(BACKENDS))) as site, site.session() as session:
+        catalogue = site.catalogue_type(session)
+        tables, others = _look(site, catalogue, schema)
+        names = [table.name for table in tables]
+        loose: list[Table] = []
+        if remove:
+            statements = [*unanchor(catalogue, site.definitions, schema), *site.rights.unguard(schema, names)]
+        else:
+            firm, loose = to_anchor(catalogue, tables)
+            link_user = "" if catalogue.shows_all_keys else _link_user(catalogue, schema, names, user)
+            statements = site.rights.guard([_guarded(table) for table in tables], link_user)
+            statements += anchor(catalogue, site.definitions, schema, firm)
+        for statement in statements if apply else ():
+            session.execute(statement.sql.replace("%", "%%"))
+        return Guard(statements, names, [f"{table.schema}.{table.name}" for table in loose], others)
 
 
 def _look(site: Site, catalogue: Catalogue, schema: str) -> tuple[list[Table], list[str]]:

@@ -10,9 +10,8 @@ from ..errors import ConfigError, NotFoundError
 from ..model.graph import Graph, Name, graph_of, label
 from ..model.schema import Table, nearest
 from ..servers.catalogue import Catalogue
-from ..servers.connecting import connect
 from ..servers.rights import LINEAGE, PipelineAccess
-from ..servers.sites import rights_for, site_of
+from ..servers.sites import rights_for, visiting
 from .grants import DEFAULT_BACKEND, render
 
 
@@ -85,32 +84,29 @@ def _looked_up(asked: Asked) -> tuple[PipelineAccess, list[str]]:
     """The access with what the server tells of it; and what is to be said of foreign keys."""
     assert asked.address is not None and asked.administrator is not None
     access = asked.access
-    connection = connect(replace(asked.address, database=access.database), asked.administrator, None, asked.kind)
-    try:
-        with site_of(connection).catalogue() as catalogue:
-            schemas: Mapping[str, Sequence[str] | None] = access.schemas
-            for schema in access.schemas:
-                _require_schema(catalogue, schema)
-            graph = _graph(catalogue, access.schemas)
-            if asked.tables:
-                chosen = {graph.find(name) for name in asked.tables}
-                chosen = graph.ancestors(chosen) if asked.ancestors else chosen
-                schemas = _tables(graph, chosen)
-                told = list(_missing(graph, chosen, lambda _: "with --with-ancestors"))
-            else:
-                chosen = {name for name in graph.groups if name[0] in access.schemas}
-                told = list(_missing(graph, chosen, lambda parent: f"with --schema {parent[0]}"))
-            return replace(
-                access,
-                schemas=schemas,
-                helper_tables=[n for n in catalogue.tables(access.helper_schema) if n != LINEAGE]
-                if catalogue.has_schema(access.helper_schema)
-                else [],
-                owners={schema: catalogue.owners(schema) for schema, tables in schemas.items() if tables is None},
-                lineage=[schema for schema in schemas if LINEAGE in catalogue.tables(schema)],
-            ), told
-    finally:
-        connection.close()
+    address = replace(asked.address, database=access.database)
+    with visiting(address, asked.administrator, asked.kind) as site, site.catalogue() as catalogue:
+        schemas: Mapping[str, Sequence[str] | None] = access.schemas
+        for schema in access.schemas:
+            _require_schema(catalogue, schema)
+        graph = _graph(catalogue, access.schemas)
+        if asked.tables:
+            chosen = {graph.find(name) for name in asked.tables}
+            chosen = graph.ancestors(chosen) if asked.ancestors else chosen
+            schemas = _tables(graph, chosen)
+            told = list(_missing(graph, chosen, lambda _: "with --with-ancestors"))
+        else:
+            chosen = {name for name in graph.groups if name[0] in access.schemas}
+            told = list(_missing(graph, chosen, lambda parent: f"with --schema {parent[0]}"))
+        return replace(
+            access,
+            schemas=schemas,
+            helper_tables=[n for n in catalogue.tables(access.helper_schema) if n != LINEAGE]
+            if catalogue.has_schema(access.helper_schema)
+            else [],
+            owners={schema: catalogue.owners(schema) for schema, tables in schemas.items() if tables is None},
+            lineage=[schema for schema in schemas if LINEAGE in catalogue.tables(schema)],
+        ), told
 
 
 def _require_schema(catalogue: Catalogue, schema: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -88,6 +88,16 @@ def source_site(address: Address, account: Credentials, use_tls: bool | Mapping[
     login = (account.user, account.password, tls)
     key = (completed(address, backend), login)
     return _of_accounts.find(key, lambda: _connected_site(connect(address, account, use_tls, backend), login))
+
+
+@contextlib.contextmanager
+def visiting(address: Address, account: Credentials, backend: str) -> Iterator[Site]:
+    """The site of a server for a while, by a connection of its own, which is closed then."""
+    connection = connect(address, account, None, backend)
+    try:
+        yield site_of(connection)
+    finally:
+        connection.close()
 
 
 def _connected_site(connection: dj.Connection, login: Hashable) -> Site:
