@@ -368,8 +368,8 @@ def test_where_a_key_comes_from_that_the_link_user_cannot_see(lab: Lab, caplog: 
     unit.insert({"subject": 1, "session": 2, "unit": n, "depth": n} for n in range(3))
     lab.grant(unit)
     admin(lab, 'REVOKE SELECT, REFERENCES ON "{source}"."session" FROM {user}')
-    for _ in range(2):
-        linked(lab, "Unit").source.pull("unit = 1")
+    for unit_here in [linked(lab, "Unit") for _ in range(2)]:  # both alive: what has been said is known to their site
+        unit_here.source.pull("unit = 1")
     (record,) = [record for record in caplog.records if "key's attributes" in record.getMessage()]
     with pytest.raises(dj.DataJointError):
         (unit & "depth = 2").delete(prompt=False)
