@@ -10,7 +10,7 @@ WORKERS ?= 3
 # The tests of what a crash, a broken wire, a hand or a strange value may do: those that try more when asked to.
 SOAK := tests/test_closures.py tests/test_crash.py tests/test_model.py tests/test_load.py tests/test_interruptions.py tests/test_exact_properties.py
 
-.PHONY: help demo check test soak bench lint format golden servers clean
+.PHONY: help demo check test soak bench lint format golden wheel servers clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ format: .venv/.dev ## put the code into shape
 
 golden: .venv/.dev ## write the texts of our SQL anew (tests/golden): read the difference before it is committed
 	LINK_GOLDEN=write $(BIN)/pytest -q tests/test_golden.py
+
+wheel: .venv/.dev ## build what is published, into dist, and check its metadata
+	$(BIN)/python -m build --installer uv
+	$(BIN)/twine check --strict dist/*
 
 servers: .venv/.dev ## run the test servers until Ctrl-C (then LINK_TEST_SERVERS=.cache/servers.json make test)
 	DJ_IGNORE_CONFIG_FILE=true $(BIN)/python tests/fleet.py $(LISTING)

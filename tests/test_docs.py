@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from people import SAID, SHOWN
 
+import dj_link
+import link
 from link.model.states import TABLE, TRANSITIONS, Transition
 from link.servers import mysql_types, postgresql_types
 
@@ -113,3 +115,11 @@ def test_the_types_are_those_of_the_code() -> None:
 def test_the_readme_shows_what_was_measured() -> None:
     measured = (ROOT / "benchmarks/results/bench.md").read_text().strip()
     assert measured in (ROOT / "README.md").read_text()
+
+
+def test_the_page_on_what_is_public_lists_the_public_names() -> None:
+    names = (ROOT / "docs/public.md").read_text().split("## Names")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \|", names, re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(link.__all__)
+    [older] = re.findall(r"^`from dj_link import ...`: (.*) \(", names, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", older) == dj_link.__all__

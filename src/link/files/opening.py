@@ -31,7 +31,7 @@ def open_store(config: Config, name: str) -> Store:
         raise
     except ImportError as error:
         raise StoreError(
-            f"The store {name!r} needs a package that is not installed: {error}", "pip install datajoint-link[s3]"
+            f"The store {name!r} needs a package that is not installed: {error}", "pip install 'datajoint-link[s3]'"
         ) from error
     except (DataJointError, OSError) as error:
         raise StoreError(
