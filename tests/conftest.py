@@ -32,7 +32,7 @@ FLEET = pytest.StashKey[Fleet]()
 FIGURES = pytest.StashKey[Figures]()
 #: What `--quick` runs on PostgreSQL, beside what needs no server.
 QUICK = ("test_pull", "test_delete", "test_flags", "test_linked_class")
-#: Fixtures that come with a server, the demo's, which starts servers of its own, and one that installs what is published.
+#: Fixtures that come with a server, the demo's, which starts its own, and one that installs what is published.
 WITH_SERVERS = {"kind", "pair", "servers", "buckets", "place", "installed"}
 
 
