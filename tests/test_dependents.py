@@ -16,7 +16,6 @@ from recorder import Statement
 
 from link import LinkError, TransferError
 from link.errors import ConfigError
-from link.model import results
 from link.servers import keyed
 from link.work import dependents
 
@@ -189,7 +188,7 @@ def test_what_became_stale(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert order.index(analysis.Depth.full_table_name) < order.index(analysis.Summary.full_table_name)
     line = next(line for line in repr(told).splitlines() if analysis.Pair.full_table_name in line)
     assert line.split()[1:] == ["computed", "3"]
-    monkeypatch.setattr(results, "MOST_KEYS", 5)
+    monkeypatch.setattr("link.model.dependents.MOST_KEYS", 5)
     with pytest.raises(LinkError, match="6 keys"):
         analysis.Quality & told[analysis.Quality]
     assert [len(batch) for batch in told[analysis.Quality].batches(4)] == [4, 2]

@@ -11,7 +11,7 @@ from test_flags import helper_at_source
 
 from link import State
 from link.model.layouts import TIMES
-from link.model.results import Since
+from link.model.statuses import Since
 
 LONG_AGO = "2001-02-03 04:05:06"
 

@@ -33,8 +33,9 @@ from .errors import (
 )
 from .model.pipelines import PipelineRefresh, PipelineRepair, PipelineResult, PipelineStatus, PipelineVerification
 from .model.plans import Plan
-from .model.results import PullResult, RefreshResult, RepairResult, Status, VerifyResult
+from .model.results import PullResult, RefreshResult, RepairResult, VerifyResult
 from .model.states import State
+from .model.statuses import Status
 from .pipeline import Pipeline
 from .view import Source
 

@@ -18,7 +18,8 @@ from .ends.linking import Link
 from .errors import ConfigError, LinkError
 from .host import FreeTable
 from .model.ranges import Selection
-from .model.results import PullResult, RefreshResult, RepairResult, Status, VerifyResult
+from .model.results import PullResult, RefreshResult, RepairResult, VerifyResult
+from .model.statuses import Status
 from .selections import Selecting, selection_of
 from .signals import final
 from .work import parallel

@@ -5,25 +5,16 @@ Tables are called ``"schema.Class"``, as the source has them; those come first t
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from .results import (
-    RESTING,
-    Dependents,
-    PullResult,
-    RefreshResult,
-    RepairResult,
-    Since,
-    Status,
-    VerifyResult,
-    busy_line,
-    first_of,
-)
+from .dependents import Dependents
+from .results import PullResult, RefreshResult, RepairResult, VerifyResult
+from .shown import as_line, as_table, first_of, plain
 from .states import State
+from .statuses import RESTING, Since, Status, busy_line
 
 
 class PipelineResult(PullResult):
@@ -62,6 +53,10 @@ class PipelineResult(PullResult):
     def _repr_html_(self) -> str:
         return _as_html(self._lines())
 
+    def to_dict(self) -> dict[str, Any]:
+        """The sums as of one table; ``tables`` has the same of each, by ``"schema.Class"``."""
+        return {**super().to_dict(), "tables": plain(self.tables)}
+
 
 class PipelineStatus(Status):
     """Counts of entities by state over all tables, and by table: a line each where it is printed.
@@ -88,14 +83,14 @@ class PipelineStatus(Status):
         self.tables = dict(tables)
         self._title = title
 
-    def _rows(self) -> list[list[str]]:
+    def _lines(self) -> list[list[str]]:
         """What is printed: the states that there are, a line of each table, and one of all."""
         shown = [state for state in State if self[state] or state.value in RESTING]
         lines = [*self.tables.items(), *([(_number(self.tables), self)] if len(self.tables) != 1 else [])]
         return [["", *(s.value for s in shown)], *([name, *(f"{one[s]:,}" for s in shown)] for name, one in lines)]
 
     def __repr__(self) -> str:
-        rows = self._rows()
+        rows = self._lines()
         first, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = (
             "  ".join([f"{name:<{first}}", *(f"{n:>{width}}" for n, width in zip(numbers, widths, strict=True))])
@@ -104,9 +99,12 @@ class PipelineStatus(Status):
         return "\n".join([self._title, *lines, *self.remarks])
 
     def _repr_html_(self) -> str:
-        header, *rows = self._rows()
-        remarks = "".join(f"<p>{html.escape(remark)}</p>" for remark in self.remarks)
-        return f"<p>{html.escape(self._title)}</p>{_table(['table', *header[1:]], rows)}{remarks}"
+        header, *rows = self._lines()
+        return as_table(rows, ["table", *header[1:]], self._title, self.remarks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The sums as of one table; ``tables`` has the same of each, by ``"schema.Class"``."""
+        return {**super().to_dict(), "tables": plain(self.tables)}
 
 
 def _since(each: Iterable[Since]) -> Since:
@@ -151,7 +149,7 @@ class PipelineVerification(VerifyResult):
     def _lines(self) -> dict[str, str]:
         return {
             **{name: repr(each) for name, each in self.tables.items()},
-            _number(self.tables): self._told(lambda _: ""),
+            _number(self.tables): as_line(self._facts(lambda _: "")),
         }
 
     def __repr__(self) -> str:
@@ -159,6 +157,10 @@ class PipelineVerification(VerifyResult):
 
     def _repr_html_(self) -> str:
         return _as_html(self._lines())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The sums as of one table; ``tables`` has the same of each, by ``"schema.Class"``."""
+        return {**super().to_dict(), "tables": plain(self.tables)}
 
 
 class PipelineRepair(RepairResult):
@@ -211,8 +213,11 @@ class PipelineRepair(RepairResult):
         return "\n".join([self._title, *lines, *busy_line(self.before)])
 
     def _repr_html_(self) -> str:
-        busy = "".join(f"<p>{line}</p>" for line in busy_line(self.before))
-        return f"<p>{self._title}</p>{_as_html(self._lines())}{busy}"
+        return as_table(self._lines().items(), (), self._title, busy_line(self.before))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The sums as of one table; ``tables`` has the same of each, by ``"schema.Class"``."""
+        return {**super().to_dict(), "tables": plain(self.tables)}
 
 
 class Flagged(Mapping[str, list[dict[str, Any]]]):
@@ -255,6 +260,10 @@ class Flagged(Mapping[str, list[dict[str, Any]]]):
 
     def _repr_html_(self) -> str:
         return _as_html(self._lines()) if self else "nothing is flagged"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: ``keys`` by table; the local server is asked for the ``dependents``."""
+        return {"keys": plain(self._keys), "dependents": plain(self.dependents)}
 
 
 class PipelineRefresh(RefreshResult):
@@ -311,6 +320,10 @@ class PipelineRefresh(RefreshResult):
     def _repr_html_(self) -> str:
         return _as_html(self._lines())
 
+    def to_dict(self) -> dict[str, Any]:
+        """The sums as of one table; ``tables`` has the same of each, and ``pulled`` what was pulled before."""
+        return {**super().to_dict(), "tables": plain(self.tables), "pulled": self.pulled.to_dict()}
+
 
 def _has_happened(result: PullResult) -> bool:
     """Whether a pull has done, or left undone, anything in a table."""
@@ -328,11 +341,4 @@ def _as_text(lines: Mapping[str, str]) -> str:
 
 
 def _as_html(lines: Mapping[str, str]) -> str:
-    return _table(["table", ""], lines.items())
-
-
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    def row(cells: Iterable[str], tag: str) -> str:
-        return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
-
-    return f"<table>{row(header, 'th')}{''.join(row(cells, 'td') for cells in rows)}</table>"
+    return as_table(lines.items(), ["table", ""])

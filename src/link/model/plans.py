@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LimitError
 from ..host import user_choice
 from .pipelines import PipelineResult
-from .results import size
+from .shown import as_table, plain, size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +64,10 @@ class PlanTable:
         """New rows, part rows too."""
         return self.new + self.part_rows
 
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes as plain values, for JSON."""
+        return {each.name: plain(getattr(self, each.name)) for each in fields(self)}
+
     @property
     def told(self) -> str:
         """What is new, in a line."""
@@ -96,6 +99,10 @@ class Conflict:
     def __str__(self) -> str:
         shown = ", ".join(map(str, self.examples)) + ", ..." * (self.count > len(self.examples))
         return f"{self.count:,} of {self.table} differ in {', '.join(self.columns)}: {shown}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes as plain values, for JSON."""
+        return {each.name: plain(getattr(self, each.name)) for each in fields(self)}
 
 
 @dataclass(frozen=True)
@@ -275,6 +282,28 @@ class Plan:
         names = [each.name for each in fields(PlanTable) if each.repr]
         return pd.DataFrame([[getattr(table, name) for name in names] for table in self.tables], columns=names)
 
+    def to_dict(self) -> dict[str, Any]:
+        """What the plan says as plain values, for JSON: the sums, and in ``tables`` each, by ``"schema.Class"``."""
+        counted = self._counted
+        return {
+            "source": self._source,
+            "helper_schema": self._helper_schema,
+            "entities": self.entities,
+            "new": self.new,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "files": self.files,
+            "file_bytes": self.file_bytes,
+            "left_out": self.left_out,
+            "gone": self.gone,
+            "conflicts": plain(self.conflicts),
+            "cut": [{"foreign_key": cut.place, "reason": cut.why} for cut in counted.cut],
+            "unseen": list(counted.unseen),
+            "missing": list(self.missing),
+            "over_limits": self._over(),
+            "tables": {table.name: plain(table) for table in self.tables},
+        }
+
     # limits
 
     @property
@@ -324,12 +353,7 @@ class Plan:
         return "\n".join([self._title(), *lines, *(f"  {line}" for line in self._notes())])
 
     def _repr_html_(self) -> str:
-        def row(cells: Iterable[str], tag: str) -> str:
-            return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
-
-        rows = row(_HEADER, "th") + "".join(row(_cells(table), "td") for table in self.tables)
-        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self._notes())
-        return f"<table><caption>{html.escape(self._title())}</caption>{rows}</table>{notes}"
+        return as_table(map(_cells, self.tables), _HEADER, self._title(), self._notes())
 
     def _title(self) -> str:
         return f"Plan: {self._source} -> this server, held in {self._helper_schema}"

@@ -1,23 +1,16 @@
-"""What operations return: counts that print as one line, or as a small table."""
+"""What operations return: counts that print as one line or a small table, in notebooks too, and are plain as a dict."""
 
 from __future__ import annotations
 
-import html
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from functools import cached_property
 from typing import Any, NamedTuple
 
-from ..errors import LinkError
+from .dependents import Dependents, no_dependents
 from .ranges import Key
+from .shown import Fact, as_line, as_rows, as_table, first_of, plain, plain_errors, size
 from .states import State
-
-#: Of more keys no condition is made.
-MOST_KEYS = 5000
-#: So many keys are printed.
-_SHOWN = 3
+from .statuses import Status, busy_line
 
 
 @dataclass
@@ -87,127 +80,69 @@ class PullResult:
         self.replaced += part.replaced
         self.errors += part.errors
 
-    def __repr__(self) -> str:
-        words = [
-            f"{'would pull' if self.dry_run else 'pulled'} {self.pulled:,}",
-            f"already shared {self.shared:,}",
-            *[f"adopted {self.adopted:,}"] * bool(self.adopted),
-            *(f"skipped {count:,} ({reason})" for reason, count in self.skipped.items() if count),
+    @property
+    def total(self) -> int:
+        """All that is counted: the selection, and what an interrupted run had left to be finished."""
+        named = len(self.differing) + len(self.replaced) + len(self.errors)
+        return self.pulled + self.shared + self.adopted + named + sum(self.skipped.values())
+
+    def _facts(self) -> list[Fact]:
+        facts = [
+            Fact("would pull" if self.dry_run else "pulled", f"{self.pulled:,}"),
+            Fact("already shared", f"{self.shared:,}"),
+            *[Fact("adopted", f"{self.adopted:,}")] * bool(self.adopted),
+            *_skipped(self.skipped),
         ]
-        if self.differing:
-            words.append(f"differing {len(self.differing):,}")
-        if self.replaced:
-            words.append(f"replaced {len(self.replaced):,}")
-        if self.errors:
-            words.append(f"refused {len(self.errors):,}")
+        named = (("differing", self.differing), ("replaced", self.replaced), ("refused", self.errors))
+        facts += [Fact(word, f"{len(keys):,}") for word, keys in named if keys]
         if not self.dry_run:
-            files = [f"files {self.files:,} ({size(self.file_bytes)})"] * bool(self.files)
-            words += [f"part rows {self.part_rows:,}", size(self.bytes), *files, f"{self.seconds:.1f} s"]
-        return ", ".join(words)
+            facts += [Fact("part rows", f"{self.part_rows:,}"), Fact("bytes", size(self.bytes), size(self.bytes))]
+            facts += [_files(self.files, self.file_bytes)] * bool(self.files)
+            facts += [_time(self.seconds)]
+        return facts
+
+    def __repr__(self) -> str:
+        return as_line(self._facts())
+
+    def _repr_html_(self) -> str:
+        return as_table(as_rows(self._facts()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes as plain values, for JSON; errors have ``key``, ``type``, ``what`` and ``hint``."""
+        return {
+            "pulled": self.pulled,
+            "shared": self.shared,
+            "adopted": self.adopted,
+            "skipped": dict(self.skipped),
+            "total": self.total,
+            "part_rows": self.part_rows,
+            "bytes": self.bytes,
+            "files": self.files,
+            "file_bytes": self.file_bytes,
+            "seconds": self.seconds,
+            "differing": plain(self.differing),
+            "replaced": plain(self.replaced),
+            "errors": plain_errors(self.errors),
+            "dry_run": self.dry_run,
+        }
+
+
+def _skipped(reasons: Mapping[str, int]) -> list[Fact]:
+    return [Fact("skipped", f"{count:,} ({reason})") for reason, count in reasons.items() if count]
+
+
+def _files(number: int, file_bytes: int) -> Fact:
+    return Fact("files", f"{number:,} ({size(file_bytes)})")
+
+
+def _time(seconds: float) -> Fact:
+    return Fact("seconds", f"{seconds:.1f}", f"{seconds:.1f} s")
 
 
 def count_in(counts: dict[str, int], more: Mapping[str, int]) -> None:
     """Add numbers to those that are counted under the same words."""
     for what, number in more.items():
         counts[what] = counts.get(what, 0) + number
-
-
-def size(number: float) -> str:
-    """A number of bytes, as people read it."""
-    for unit in ("bytes", "kB", "MB"):
-        if number < 1000:
-            return f"{number:,.0f} {unit}"
-        number /= 1000
-    return f"{number:,.1f} GB"
-
-
-def first_of(keys: Sequence[object]) -> str:
-    """The first of some keys, in parentheses."""
-    more = [f"and {len(keys) - _SHOWN:,} more"] * (len(keys) > _SHOWN)
-    return f" ({', '.join([*map(str, keys[:_SHOWN]), *more])})" if keys else ""
-
-
-@dataclass(frozen=True)
-class Since:
-    """Since when: of what is held and at rest, by the source's clock; None where the helper table does not say it.
-
-    Attributes
-    ----------
-    first_pulled, last_pulled : datetime or None
-        When the first and the last of the holds was taken that are there for the copies of now: each was copied at that
-        time or a little later.
-    last_refreshed : datetime or None
-        When a refresh last changed a copy.
-    flagged : datetime or None
-        When the source flagged the first of those that it waits for.
-    """
-
-    first_pulled: datetime | None = None
-    last_pulled: datetime | None = None
-    last_refreshed: datetime | None = None
-    flagged: datetime | None = None
-
-    def __str__(self) -> str:
-        pulled = [self.first_pulled, self.last_pulled] if self.first_pulled != self.last_pulled else [self.last_pulled]
-        said = (("pulled", pulled), ("last refreshed", [self.last_refreshed]), ("flagged since", [self.flagged]))
-        return ", ".join(f"{word} {' to '.join(map(_when, times))}" for word, times in said if None not in times)
-
-
-def _when(time: datetime | None) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%S %Z}"
-
-
-#: The states that are printed whether there are some or not.
-RESTING = (State.UNSHARED.value, State.SHARED.value)
-
-
-class Status(Mapping[str, int]):
-    """Counts of entities by state; prints as a small table.
-
-    Parameters
-    ----------
-    counts : mapping of State to int
-        What was counted.
-    title : str
-        The link.
-    in_other_hands : mapping of State to int
-        How many of them pulls or deletions that run at this moment have in hand.
-    since : Since
-        When they were pulled, refreshed and flagged.
-    """
-
-    def __init__(
-        self, counts: Mapping[State, int], title: str, in_other_hands: Mapping[State, int], since: Since
-    ) -> None:
-        self.since = since
-        self.in_other_hands = {state: number for state, number in in_other_hands.items() if number}
-        self._counts = {state.value: counts.get(state, 0) for state in State}
-        self._title = title
-
-    @property
-    def remarks(self) -> list[str]:
-        """What is printed below the counts: since when, and what running operations have in hand."""
-        since = str(self.since)
-        return [*([since] if since else []), *busy_line(self)]
-
-    def __getitem__(self, state: str | State) -> int:
-        return self._counts[state.value if isinstance(state, State) else state]
-
-    def __iter__(self) -> Any:
-        return iter(self._counts)
-
-    def __len__(self) -> int:
-        return len(self._counts)
-
-    def __repr__(self) -> str:
-        width = max(map(len, self._counts))
-        lines = [f"{name:<{width}}  {n:>12,}" for name, n in self._counts.items() if n or name in RESTING]
-        return "\n".join([self._title, *lines, *self.remarks])
-
-    def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><td>{name}</td><td>{n:,}</td></tr>" for name, n in self._counts.items())
-        table = f"<table><caption>{self._title}</caption><tr><th>state</th><th>entities</th></tr>{rows}</table>"
-        return f"{table}<p>{self.since}</p>"
 
 
 class Damaged(NamedTuple):
@@ -233,6 +168,10 @@ class Damaged(NamedTuple):
     def __str__(self) -> str:
         return f"{self.key} {self.column}: {self.path} {self.reason}"
 
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes as plain values, for JSON."""
+        return {"key": plain(self.key), "column": self.column, "path": self.path, "reason": self.reason}
+
 
 class Dangling(NamedTuple):
     """A local row that refers to a row which is not there.
@@ -253,6 +192,10 @@ class Dangling(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.key} of {self.table} refers to nothing in {self.parent}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes as plain values, for JSON."""
+        return {"key": plain(self.key), "table": self.table, "parent": self.parent}
 
 
 @dataclass
@@ -312,118 +255,48 @@ class VerifyResult:
         self.damaged += part.damaged
         self.dangling += part.dangling
 
-    def __repr__(self) -> str:
-        return self._told(first_of)
+    def _facts(self, named: Callable[[Sequence[object]], str] = first_of) -> list[Fact]:
+        """What is said; what stands behind numbers is ``named`` so."""
 
-    def _told(self, named: Callable[[Sequence[object]], str]) -> str:
-        """In one line; what stands behind numbers is ``named`` so."""
-        words = [
-            f"compared {self.compared:,}",
-            f"{len(self.differing):,} differing{named(self.differing)}",
-            f"{len(self.missing):,} missing{named(self.missing)}",
+        def found(word: str, some: Sequence[object]) -> Fact:
+            number, names = f"{len(some):,}", named(some)
+            return Fact(word, f"{number}{names}", f"{number} {word}{names}")
+
+        facts = [
+            Fact("compared", f"{self.compared:,}"),
+            found("differing", self.differing),
+            found("missing", self.missing),
+            *[found("dangling", self.dangling)] * bool(self.dangling),
         ]
-        if self.dangling:
-            words.append(f"{len(self.dangling):,} dangling{named(self.dangling)}")
         if self.not_here:
-            words.append(f"not compared, for they are not here: {', '.join(self.not_here)}")
-        if self.files or self.damaged:
-            words.append(f"files {self.files:,} ({size(self.file_bytes)})")
-            words.append(f"{len(self.damaged):,} damaged{named(self.damaged)}")
-        return ", ".join([*words, f"{self.seconds:.1f} s"])
-
-
-class DependentRows:
-    """Rows of one table that depend on entities: a restriction of that table. They are read when it is used.
-
-    Of very many :meth:`batches` has the keys in parts, and nothing else.
-    """
-
-    def __init__(self, count: int, read: Callable[[], Iterator[dict[str, Any]]]) -> None:
-        self._count = count
-        self._read = read
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        if self._count > MOST_KEYS:
-            raise LinkError(
-                f"A condition by {self._count:,} keys is not made: by more than {MOST_KEYS:,} a server is busy for "
-                "minutes or hours.",
-                "Take them in parts: for some in result.dependents[Table].batches(): (Table & some).delete(). "
-                'refresh(dependents="delete") deletes any number.',
+            names = ", ".join(self.not_here)
+            facts.append(
+                Fact("not compared, for they are not here", names, f"not compared, for they are not here: {names}")
             )
-        return self._read() if self._count else iter(())
-
-    def batches(self, size: int = 1000) -> Iterator[list[dict[str, Any]]]:
-        """The keys, so many at a time: restrictions for one query after the other."""
-        remaining = self._read() if self._count else iter(())
-        while batch := list(itertools.islice(remaining, size)):
-            yield batch
+        if self.files or self.damaged:
+            facts += [_files(self.files, self.file_bytes), found("damaged", self.damaged)]
+        return [*facts, _time(self.seconds)]
 
     def __repr__(self) -> str:
-        return f"{self._count:,} rows"
-
-
-class Dependents(Mapping[Any, DependentRows]):
-    """Local rows that depend on some entities, by table.
-
-    It takes a class or the full name of a table, and has for it what restricts that table to these rows. It is looked
-    up when it is first asked. Of refreshed entities those come first that ``populate()`` makes anew, and rows of linked
-    tables are not told: what they are is up to their sources.
-    """
-
-    def __init__(
-        self, count: Callable[[], dict[str, tuple[str, int]]], read: Callable[[str], Iterator[dict[str, Any]]]
-    ) -> None:
-        self._count = count
-        self._read = read
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # With a result that travels to another process; there is no connection there to look it up by.
-        return Dependents, (_elsewhere, _elsewhere)
-
-    @cached_property
-    def _tables(self) -> dict[str, tuple[str, int]]:
-        return self._count()
-
-    def __getitem__(self, table: Any) -> DependentRows:
-        name = str(getattr(table, "full_table_name", table))
-        return DependentRows(self._tables[name][1], lambda: self._read(name))
-
-    def __contains__(self, table: object) -> bool:
-        name = str(getattr(table, "full_table_name", table))
-        return name in set(self)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([name for name, (_, number) in self._tables.items() if number])
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-    def __repr__(self) -> str:
-        if not self:
-            return "no dependents"
-        width = max(map(len, self))
-        return "\n".join(f"{name:<{width}}  {self._tables[name][0]:<8}  {len(self[name]):>12,}" for name in self)
+        return as_line(self._facts())
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(name)}</td><td>{self._tables[name][0]}</td><td>{len(self[name]):,}</td></tr>"
-            for name in self
-        )
-        return f"<table><tr><th>table</th><th>tier</th><th>rows</th></tr>{rows}</table>"
+        return as_table(as_rows(self._facts()))
 
-
-def _elsewhere(*_: str) -> Any:
-    raise LinkError(
-        "What depends on entities is looked up where the result was made that tells of them, and it comes from there.",
-        "Ask for it in that process; or restrict the dependent tables by the keys, as far as they have its attributes.",
-    )
-
-
-def _no_keys(_: str) -> Iterator[dict[str, Any]]:
-    return iter(())
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes as plain values, for JSON; ``equal`` says whether everything that is here is."""
+        return {
+            "equal": bool(self),
+            "compared": self.compared,
+            "differing": plain(self.differing),
+            "missing": plain(self.missing),
+            "not_here": list(self.not_here),
+            "files": self.files,
+            "file_bytes": self.file_bytes,
+            "damaged": plain(self.damaged),
+            "dangling": plain(self.dangling),
+            "seconds": self.seconds,
+        }
 
 
 @dataclass
@@ -468,7 +341,7 @@ class RefreshResult:
     seconds: float = 0.0
     dry_run: bool = False
     deleted: dict[str, int] = field(default_factory=dict)
-    dependents: Dependents = field(default_factory=lambda: Dependents(dict, _no_keys))
+    dependents: Dependents = field(default_factory=no_dependents)
     entities: list[Key] = field(default_factory=list)
     refused_entities: list[Key] = field(default_factory=list)
     edited_here: list[dict[str, Any]] = field(default_factory=list)
@@ -493,15 +366,46 @@ class RefreshResult:
         count_in(self.skipped, part.skipped)
         count_in(self.deleted, part.deleted)
 
+    @property
+    def total(self) -> int:
+        """All that is counted: the selection."""
+        return self.refreshed + self.equal + len(self.refused) + sum(self.skipped.values())
+
+    def _facts(self) -> list[Fact]:
+        shared = self.refreshed + self.equal + len(self.refused)
+        facts = [Fact("would refresh" if self.dry_run else "refreshed", f"{self.refreshed:,} of {shared:,}")]
+        facts += [Fact("edited here", f"{len(self.edited_here):,}")] * bool(self.edited_here)
+        facts += [Fact("refused", f"{len(self.refused):,}")] * bool(self.refused)
+        facts += _skipped(self.skipped)
+        if self.deleted:
+            number = f"{sum(self.deleted.values()):,}"
+            facts.append(Fact("deleted dependent rows", number, f"deleted {number} dependent rows"))
+        facts += [_files(self.files, self.file_bytes)] * bool(self.files)
+        return [*facts, _time(self.seconds)]
+
     def __repr__(self) -> str:
-        total = self.refreshed + self.equal + len(self.refused)
-        words = [f"{'would refresh' if self.dry_run else 'refreshed'} {self.refreshed:,} of {total:,}"]
-        words += [f"edited here {len(self.edited_here):,}"] * bool(self.edited_here)
-        words += [f"refused {len(self.refused):,}"] * bool(self.refused)
-        words += [f"skipped {count:,} ({reason})" for reason, count in self.skipped.items() if count]
-        words += [f"deleted {sum(self.deleted.values()):,} dependent rows"] * bool(self.deleted)
-        words += [f"files {self.files:,} ({size(self.file_bytes)})"] * bool(self.files)
-        return ", ".join([*words, f"{self.seconds:.1f} s"])
+        return as_line(self._facts())
+
+    def _repr_html_(self) -> str:
+        return as_table(as_rows(self._facts()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes as plain values, for JSON; the local server is asked for the ``dependents``."""
+        return {
+            "refreshed": self.refreshed,
+            "equal": self.equal,
+            "skipped": dict(self.skipped),
+            "total": self.total,
+            "keys": plain(self.keys),
+            "edited_here": plain(self.edited_here),
+            "refused": plain_errors(self.refused),
+            "files": self.files,
+            "file_bytes": self.file_bytes,
+            "seconds": self.seconds,
+            "deleted": dict(self.deleted),
+            "dependents": plain(self.dependents),
+            "dry_run": self.dry_run,
+        }
 
 
 @dataclass(frozen=True)
@@ -532,8 +436,19 @@ class RepairResult:
         lines = [f"  {n:>10,} {state.value}: {action}" for state, (n, action) in self.actions.items()]
         return "\n".join([f"repair {verb}:", *lines, *busy])
 
+    def _repr_html_(self) -> str:
+        busy = busy_line(self.before)
+        if not self.actions:
+            return as_table([], (), "nothing to repair", busy)
+        rows = [[f"{n:,}", state.value, action] for state, (n, action) in self.actions.items()]
+        title = f"repair {'would' if self.dry_run else 'did'}:"
+        return as_table(rows, ["entities", "state", ""], title, busy)
 
-def busy_line(status: Status) -> list[str]:
-    """A line about what running operations have in hand, if they have."""
-    number = sum(status.in_other_hands.values())
-    return [f"in other hands: {number:,}, of pulls or deletions that are running"] if number else []
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: ``actions`` by state, each with its number of ``entities`` and the ``action``."""
+        return {
+            "dry_run": self.dry_run,
+            "actions": {state.value: {"entities": n, "action": what} for state, (n, what) in self.actions.items()},
+            "before": self.before.to_dict(),
+            "pulled": None if self.pulled is None else self.pulled.to_dict(),
+        }

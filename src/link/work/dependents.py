@@ -15,9 +15,9 @@ from .. import host
 from ..ends.ends import Ends
 from ..ends.identity import linked_in
 from ..errors import DefinitionError, PrivilegeError
+from ..model.dependents import Dependents
 from ..model.keys import as_datajoint
 from ..model.ranges import Key, Range
-from ..model.results import Dependents
 from ..model.schema import ForeignKey, Table, part_names, tier, with_master_keys
 from ..servers.keyed import Keyed, Segment, batches
 from ..servers.session import Session

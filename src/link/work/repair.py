@@ -12,9 +12,10 @@ from ..errors import ConfigError
 from ..model.graph import Graph, Name, label
 from ..model.pipelines import PipelineRepair, PipelineResult
 from ..model.ranges import ALL, Key, Selection
-from ..model.results import RepairResult, Status
+from ..model.results import RepairResult
 from ..model.schema import tier
 from ..model.states import CANCEL_DELETE, LET_GO, REFETCH, REHOLD, TABLE, UNFLAGGED, State
+from ..model.statuses import Status
 from .comparing import Comparison
 from .dependents import MADE
 from .following import Wanted

@@ -8,12 +8,13 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..ends.ends import Ends
+from ..model.dependents import no_dependents
 from ..model.graph import Name, label
 from ..model.keys import as_dict
 from ..model.pipelines import Flagged, PipelineStatus
 from ..model.ranges import ALL, Key, Selection
-from ..model.results import Dependents, Since, Status
 from ..model.states import AT_REST, DEPRECATED, FLAGGED, HELD, UNFINISHED, Count, State, state_of
+from ..model.statuses import Since, Status
 from ..servers.keyed import Segment
 from .comparing import Comparison
 from .dependents import dependents_of
@@ -130,7 +131,7 @@ def flagged_of_all(ends: Mapping[Name, Ends]) -> Flagged:
     columns = {name: ends[name].mapping.source.master.key_columns for name in keys}
     return Flagged(
         {label(name): [as_dict(columns[name], key) for key in some] for name, some in keys.items()},
-        dependents_of(of_links, is_all=True) if keys else Dependents(dict, lambda _: iter(())),
+        dependents_of(of_links, is_all=True) if keys else no_dependents(),
     )
 
 

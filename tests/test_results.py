@@ -1,0 +1,166 @@
+"""What operations return: the same facts as text, as HTML and as plain values, and sums that add up."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import html
+import json
+import pickle
+import re
+import uuid
+from pathlib import Path
+from typing import Any
+
+import datajoint as dj
+import pulling
+import pytest
+from lab import Lab
+from pipelines import flag, granted, sessions
+
+from link import LinkError, State, TransferError
+from link.model.results import PullResult, RefreshResult
+
+ROOT = Path(__file__).parent.parent
+
+
+def documented(title: str) -> set[str]:
+    """The fields that docs/results.md tells of."""
+    section = (ROOT / "docs/results.md").read_text().split(f"\n## {title}\n")[1].split("\n## ")[0]
+    cells = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| `")]
+    return {name for cell in cells for name in re.findall(r"`([a-z_]+)`", cell)}
+
+
+def words(text: str) -> set[str]:
+    """The words and numbers of a text or of HTML, but for the unit of what is told without its name."""
+    unescaped = html.unescape(re.sub(r"<[^>]+>", " ", text))
+    return set(re.findall(r"[\w'.,-]*\w", unescaped)) - {"s"}
+
+
+def assert_shown(result: Any, title: str, *more: str) -> dict[str, Any]:
+    """A result is documented and plain, and its HTML says what its text says; its dict."""
+    told: dict[str, Any] = result.to_dict()
+    assert set(told) == documented(title).union(more)
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    shown = result._repr_html_()
+    assert words(repr(result)) <= words(shown), (repr(result), shown)
+    return told
+
+
+def test_what_a_table_returns(lab: Lab) -> None:
+    Session = granted(lab, sessions(lab, 8))
+    assert assert_shown(Session.source.pull(dry_run=True), "`pull()`")["pulled"] == 8
+    told = assert_shown(Session.source.pull("session < 6"), "`pull()`")
+    assert (told["pulled"], told["part_rows"], told["total"]) == (6, 12, 6)
+    assert told["seconds"] > 0 and told["errors"] == [] and told["dry_run"] is False
+    flag(lab, "session = 5")
+    told = assert_shown(Session.source.pull(max_calls=0), "`pull()`")
+    assert told["skipped"] == {"flagged for deletion by the source": 1} and told["total"] == 6
+    Session.update1({"subject": 1, "session": 1, "note": "<b>mine</b>"})
+    (Session.Trial & "session = 2 AND trial = 0").delete_quick()
+    told = assert_shown(Session.source.verify(), "`verify()`")
+    keys = [{"subject": n, "session": n} for n in (1, 2)]
+    assert (told["equal"], told["compared"], told["differing"]) == (False, 5, keys)
+    told = assert_shown(Session.source.refresh(dry_run=True), "`refresh()`")
+    assert (told["refreshed"], told["keys"], told["edited_here"], told["dependents"]) == (2, keys, keys[:1], {})
+    told = assert_shown(Session.source.refresh(), "`refresh()`")
+    assert (told["refreshed"], told["equal"], told["total"]) == (2, 3, 6)
+    assert told["skipped"] == {"flagged for deletion by the source": 1}
+    for table in ("session__trial", "session"):
+        lab.local_server.sql(f"DELETE FROM {lab.local_schema}.{table} WHERE session = 3")
+    told = assert_shown(Session.source.status(), "`status()`")
+    found = {"Unshared": 2, "Shared": 4, "Tainted": 1, "Vanished": 1}
+    assert told["states"] == {state.value: 0 for state in State} | found
+    times = [told["since"][name] for name in ("first_pulled", "last_refreshed", "flagged")]
+    assert all(datetime.datetime.fromisoformat(time).utcoffset() == datetime.timedelta() for time in times)
+    for shown in (repr(Session.source.status()), Session.source.status()._repr_html_()):
+        assert "Vanished" in shown and "Deprecated" not in shown and "flagged since" in shown
+    told = assert_shown(Session.source.repair(), "`repair()`")
+    assert told["actions"]["Vanished"]["entities"] == 1 and told["before"]["states"]["Shared"] == 4
+    assert_shown(Session.source.repair(dry_run=False), "`repair()`")
+    told = assert_shown(Session.source.repair(), "`repair()`")
+    assert told["actions"] == {}
+
+
+def test_what_a_pipeline_returns(lab: Lab) -> None:
+    """The same, with each table's beside the sums."""
+
+    class Animal(dj.Manual):
+        definition = "animal: int32\n---\nweight=null: float64"
+
+    class Visit(dj.Manual):
+        definition = "-> Animal\nvisit: int32\n---\nnote='': varchar(20)"
+
+    rows = {"Animal": [(n, None) for n in range(3)], "Visit": [(n % 3, n, "") for n in range(6)]}
+    schema = pulling.declare(lab, {"zoo": (Animal, Visit)}, rows)["zoo"]
+    pulling.grant(lab, [schema])
+    zoo = pulling.Checked(lab, [schema]).pipeline
+    visits = zoo.source[schema].Visit & "visit < 4"
+    plan = zoo.plan(visits)
+    told = assert_shown(plan, "`plan()`")
+    animal, visit = f"{schema}.Animal", f"{schema}.Visit"
+    assert (told["new"], list(told["tables"])) == (7, [animal, visit])
+    assert set(told["tables"][visit]) == documented("A table of a plan")
+    told = assert_shown(plan.pull(), "`pull()`", "tables")
+    assert (told["pulled"], told["tables"][animal]["pulled"]) == (7, 3)
+    visit_table = zoo[schema].Visit
+    visit_table.update1({"animal": 1, "visit": 1, "note": "<i>here</i>"})
+    told = assert_shown(zoo.verify(), "`verify()`", "tables")
+    assert told["tables"][visit]["differing"] == told["differing"] == [{"animal": 1, "visit": 1}]
+    told = assert_shown(zoo.refresh(), "`refresh()`", "tables", "pulled")
+    assert told["tables"][visit]["refreshed"] == told["refreshed"] == 1 and told["pulled"]["pulled"] == 0
+    lab.source_server.sql(f"UPDATE {lab.helper_schema}.{schema}_animal_outbound SET is_flagged = 'TRUE'")
+    told = assert_shown(zoo.status(), "`status()`", "tables")
+    assert told["states"]["Tainted"] == told["tables"][animal]["states"]["Tainted"] == 3
+    told = assert_shown(zoo.flagged, "`flagged` of a pipeline")
+    assert told["keys"] == {animal: [{"animal": n} for n in range(3)]}
+    [(_, dependents)] = told["dependents"].items()
+    assert dependents == {"tier": "manual", "rows": 4}
+    assert_shown(zoo.repair(), "`repair()`", "tables")
+
+
+def test_values_that_json_has_not() -> None:
+    day = datetime.date(2026, 1, 2)
+    key = {
+        "day": day,
+        "at": datetime.datetime(2026, 1, 2, 3, 4, 5, 6),
+        "clock": -datetime.timedelta(hours=30, seconds=1, microseconds=5),
+        "noon": datetime.time(12),
+        "id": uuid.UUID(int=1),
+        "price": decimal.Decimal("1.50"),
+        "hash": b"\x00\xff",
+        "ratio": float("nan"),
+        "n": 7,
+    }
+    error = TransferError("It went wrong.", "Do this.")
+    result = PullResult(differing=[key], errors=[(key, error), ({"n": 1}, ValueError("odd"))])
+    told = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert told["differing"] == [
+        {
+            "day": "2026-01-02",
+            "at": "2026-01-02T03:04:05.000006",
+            "clock": "-30:00:01.000005",
+            "noon": "12:00:00",
+            "id": "00000000-0000-0000-0000-000000000001",
+            "price": "1.50",
+            "hash": "00ff",
+            "ratio": "nan",
+            "n": 7,
+        }
+    ]
+    assert told["errors"][0] == {
+        "key": told["differing"][0],
+        "type": "TransferError",
+        "what": "It went wrong.",
+        "hint": "Do this.",
+    }
+    assert told["errors"][1] == {"key": {"n": 1}, "type": "ValueError", "what": "odd", "hint": None}
+    assert told["total"] == 3
+
+
+def test_dependents_that_are_not_here() -> None:
+    """A result that has travelled to another process is plain all the same."""
+    result = pickle.loads(pickle.dumps(RefreshResult(refreshed=1)))
+    with pytest.raises(LinkError):
+        list(result.dependents)
+    assert result.to_dict()["dependents"] is None
