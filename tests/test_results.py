@@ -91,7 +91,7 @@ def test_what_a_pipeline_returns(lab: Lab) -> None:
     class Visit(dj.Manual):
         definition = "-> Animal\nvisit: int32\n---\nnote='': varchar(20)"
 
-    rows = {"Animal": [(n, None) for n in range(3)], "Visit": [(n % 3, n, "") for n in range(6)]}
+    rows: dict[str, Any] = {"Animal": [(n, None) for n in range(3)], "Visit": [(n % 3, n, "") for n in range(6)]}
     schema = pulling.declare(lab, {"zoo": (Animal, Visit)}, rows)["zoo"]
     pulling.grant(lab, [schema])
     zoo = pulling.Checked(lab, [schema]).pipeline
