@@ -9,7 +9,9 @@ import datajoint as dj
 import pytest
 
 from link import ConfigError, CredentialsError, LinkedTable, link
-from link.config import Address, LinkSpec, credentials, make_spec, parse_host
+from link.accounts import credentials
+from link.addresses import Address, parse_host
+from link.config import LinkSpec, make_spec
 
 NAMES = ("source", "helper", "outbound", "here")
 

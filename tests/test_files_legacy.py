@@ -23,8 +23,9 @@ from pipelines import count_held, linked
 from test_files_crash import contents
 
 from link import DefinitionError, PrivilegeError, StoreError, TransferError, reference
+from link.accounts import Credentials
+from link.addresses import Address
 from link.admin.grants import grants
-from link.config import Address, Credentials
 from link.files import stores
 from link.servers.rights import Access
 from link.work import parallel

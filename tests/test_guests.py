@@ -18,9 +18,10 @@ from linking import admin, linked, quoted
 from typer.testing import CliRunner
 
 from link import ConfigError, State, cli
+from link.accounts import Credentials
+from link.addresses import Address
 from link.admin.grants import member_statements, revoke_statements
 from link.admin.guard import guard
-from link.config import Address, Credentials
 from link.model.states import HOLD
 from link.servers.rights import Access, Statement
 

@@ -24,6 +24,8 @@ FLOORS = (
         "link.queries",
         "link.mends",
         "link.model",
+        "link.addresses",
+        "link.accounts",
         "link.config",
         "link.servers",
     ),

@@ -29,8 +29,9 @@ from people import answered
 from pipelines import count_held, helper_rows, linked
 from provision import KINDS
 
+from link.accounts import Credentials
+from link.addresses import Address
 from link.admin.grants import grants
-from link.config import Address, Credentials
 from link.files.stores import STAGING
 from link.model.schema import part_class
 from link.servers.rights import Access

@@ -13,8 +13,9 @@ from lab import Lab
 from typer.testing import CliRunner
 
 from link import ConfigError, LinkError, NotFoundError, cli
+from link.accounts import Credentials
+from link.addresses import parse_host
 from link.admin.pipeline_grants import Asked, pipeline_grants
-from link.config import Credentials, parse_host
 from link.servers.rights import PipelineAccess
 
 ACCESS = PipelineAccess(

@@ -22,9 +22,10 @@ from pipelines import linked, rows
 from pulling import Checked, grant
 
 from link import State
+from link.accounts import Credentials
+from link.addresses import Address
 from link.admin.grants import member_statements
 from link.admin.guard import guard
-from link.config import Address, Credentials
 from link.servers.rights import Access
 
 #: Sessions 0 to 9, each of a subject of its own, but that 1 is of the first one too.

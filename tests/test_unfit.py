@@ -15,9 +15,10 @@ from pipelines import count_held
 from proxy import Proxy
 
 from link import ConfigError, ConnectionLimitError, ServerError, UnsupportedServerError
+from link.accounts import Credentials
+from link.addresses import Address
 from link.admin.grants import grants
 from link.admin.guard import guard
-from link.config import Address, Credentials
 from link.servers.mysql_site import MySQLSite
 from link.servers.postgresql_site import PostgreSQLSite
 from link.servers.rights import Access

@@ -9,7 +9,9 @@ from typing import Any, cast
 
 import datajoint as dj
 
-from link.config import credentials, parse_host, require_schema_name
+from link.accounts import credentials
+from link.addresses import parse_host
+from link.config import require_schema_name
 from link.host import connection_of
 from link.servers.sites import source_site
 

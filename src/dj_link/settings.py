@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from link.config import READERS, Address, LinkSpec
+from link.addresses import Address
+from link.config import READERS, LinkSpec
 from link.errors import ConfigError
 from link.host import from_camel_case
 from link.model.layouts import Layout

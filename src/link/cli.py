@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from .config import Address, Credentials
+    from .accounts import Credentials
+    from .addresses import Address
 
 app = typer.Typer(
     help="Share living data between DataJoint database servers.",
@@ -210,9 +211,10 @@ def _guard(
     remove: Annotated[bool, typer.Option("--remove", help="Take the guard away again.")] = False,
 ) -> None:
     """Let nobody but the link user delete helper rows while they hold: print the SQL, or run it."""
+    from .addresses import parse_host
     from .admin.grants import render
     from .admin.guard import guard
-    from .config import parse_host, require_backend
+    from .config import require_backend
 
     require_backend(backend)
     address = parse_host(host)
@@ -232,13 +234,13 @@ def _guard(
 
 
 def _address(host: str | None) -> Address | None:
-    from .config import parse_host
+    from .addresses import parse_host
 
     return None if host is None else parse_host(host)
 
 
 def _administrator() -> Credentials:
-    from .config import Credentials
+    from .accounts import Credentials
 
     # Prompts go to stderr, so that the SQL alone can be redirected into a file.
     user = os.environ.get("DJ_USER") or typer.prompt("Administrator", err=True)

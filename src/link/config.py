@@ -1,112 +1,19 @@
-"""What ``@link`` was given, checked and frozen; credentials from the environment.
-
-Nothing here connects anywhere.
-"""
+"""What ``@link`` was given, checked and frozen. Nothing here connects anywhere."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
-from .errors import ConfigError, CredentialsError
+from .addresses import Address, parse_host
+from .errors import ConfigError
 from .host import from_camel_case
 from .model.backends import BACKENDS
 from .model.layouts import LINK, Layout
 from .model.mapping import Mirror
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """An account on the source server, the link user's unless it is said otherwise; the password never shows.
-
-    ``role`` and ``told_by`` are for messages: what the account is, and where user and password were read.
-    """
-
-    user: str
-    password: str = field(repr=False)
-    role: str = "link user"
-    told_by: str = "LINK_USER and LINK_PASS"
-
-
-def credentials() -> Credentials:
-    """Read ``LINK_USER`` and ``LINK_PASS``.
-
-    Raises
-    ------
-    CredentialsError
-        One of them, or both, are not set.
-    """
-    missing = [name for name in ("LINK_USER", "LINK_PASS") if not os.environ.get(name)]
-    if missing:
-        raise CredentialsError(
-            f"The environment variable{'s' * (len(missing) > 1)} {' and '.join(missing)} "
-            f"{'are' if len(missing) > 1 else 'is'} not set: the account of the link user on the source server.",
-            "In a shell: export LINK_USER=... LINK_PASS=...; "
-            "in Python, before the first use: os.environ['LINK_USER'] = ...",
-        )
-    return Credentials(os.environ["LINK_USER"], os.environ["LINK_PASS"])
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where the source server is."""
-
-    host: str
-    port: int | None = None
-    backend: str | None = None
-    database: str | None = None
-
-
-def parse_host(host: str) -> Address:
-    """Split ``host``, ``host:port``, a socket folder or a URL.
-
-    Raises
-    ------
-    ConfigError
-        The text is none of these, or holds credentials.
-    """
-    if not isinstance(host, str) or not host.strip():
-        raise ConfigError(f"The host of the source server must be a name, not {host!r}.")
-    if "://" in host:
-        return _parse_url(host)
-    if host.startswith("/"):
-        return Address(host, backend=next(name for name, kind in BACKENDS.items() if kind.has_socket_folders))
-    if "@" in host:
-        raise _credentials_in("host")
-    name, colon, port = host.rpartition(":")
-    if not colon:
-        return Address(host)
-    if not name or ":" in name or not port.isdigit():
-        raise ConfigError(f"The host {host!r} is not of the form name, name:port, /socket/folder or URL.")
-    return Address(name, int(port))
-
-
-def _parse_url(url: str) -> Address:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise ConfigError("The port in the URL of the source server is not a number.") from None
-    if parts.username or parts.password:
-        raise _credentials_in("URL")
-    backend = next((name for name, kind in BACKENDS.items() if parts.scheme in kind.schemes), None)
-    if backend is None or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigError(f"Cannot read the URL {url!r}.", "Use postgresql://host:port/database or mysql://host:port.")
-    if ":" in parts.hostname:
-        raise ConfigError(f"DataJoint does not connect to IPv6 addresses such as {parts.hostname}.", "Use a host name.")
-    return Address(parts.hostname, port, backend, parts.path.strip("/") or None)
-
-
-def _credentials_in(what: str) -> ConfigError:
-    return ConfigError(
-        f"The {what} of the source server holds a user or a password.",
-        "Leave them out and set LINK_USER and LINK_PASS in the environment.",
-    )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..config import Address, Credentials
+from ..accounts import Credentials
+from ..addresses import Address
 from ..errors import ConfigError, NotFoundError
 from ..host import from_camel_case
 from ..model.backends import BACKENDS

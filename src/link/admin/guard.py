@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..config import Address, Credentials
+from ..accounts import Credentials
+from ..addresses import Address
 from ..errors import ConfigError, NotFoundError
 from ..model.backends import BACKENDS
 from ..model.layouts import FLAGGED, LINK

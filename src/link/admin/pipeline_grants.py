@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..config import Address, Credentials
+from ..accounts import Credentials
+from ..addresses import Address
 from ..errors import ConfigError, NotFoundError
 from ..model.graph import Graph, Name, graph_of, label
 from ..model.schema import Table, nearest

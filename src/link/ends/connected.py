@@ -8,7 +8,8 @@ from typing import Any, Generic, TypeVar
 import datajoint as dj
 
 from .. import host
-from ..config import LinkSpec, PipelineSpec, credentials
+from ..accounts import credentials
+from ..config import LinkSpec, PipelineSpec
 from ..servers.site import Site
 from ..servers.sites import site_of, source_site
 

@@ -14,7 +14,8 @@ from typing import Any
 import datajoint as dj
 
 from .. import host
-from ..config import Address, Credentials
+from ..accounts import Credentials
+from ..addresses import Address
 from ..errors import ConfigError, ConnectionLimitError, LinkError, LoginError, NotFoundError, UnreachableError
 from ..model.backends import BACKENDS
 from . import refusals

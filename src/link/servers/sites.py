@@ -12,7 +12,8 @@ from weakref import WeakValueDictionary
 import datajoint as dj
 
 from .. import host
-from ..config import Address, Credentials
+from ..accounts import Credentials
+from ..addresses import Address
 from ..errors import ConfigError, LinkError, UnsupportedServerError
 from ..model.backends import BACKENDS
 from .connecting import completed, connect

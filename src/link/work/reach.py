@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import host
-from ..config import Address
+from ..addresses import Address
 from ..ends.ends import Ends
 from ..ends.identity import linked_in
 from ..ends.linking import Link, open_together
