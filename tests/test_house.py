@@ -21,6 +21,7 @@ FLOORS = (
         "link.errors",
         "link.signals",
         "link.host",
+        "link.typed",
         "link.queries",
         "link.mends",
         "link.model",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, cast
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, Protocol, TypeVar, cast, overload
 
 import datajoint as dj
 
@@ -17,16 +17,32 @@ from .ends.edits import noting
 from .ends.ends import Ends
 from .ends.linking import Link
 from .errors import ConfigError, LinkError
-from .host import TableMeta, UserTable
+from .host import UserTable
 from .model.ranges import Selection
 from .model.schema import part_class, part_of_class
 from .selections import Selecting, selection_of
 from .signals import final
+from .typed import TypedMeta, of_classes
 from .view import Source
 from .work.deletion import Target, batched, delete, tell_of_holds
 from .work.ending import Counts, drop
 
 logger = logging.getLogger("link")
+
+T = TypeVar("T")
+L = TypeVar("L", bound="LinkedTable")
+
+
+class Decorator(Protocol):
+    """What :func:`link` returns: it makes a linked table of a class.
+
+    A class that has :class:`LinkedTable` as its base keeps its own attributes for who checks types.
+    """
+
+    @overload
+    def __call__(self, cls: type[L], /) -> type[L]: ...
+    @overload
+    def __call__(self, cls: type, /) -> type[LinkedTable]: ...
 
 
 def link(
@@ -47,7 +63,7 @@ def link(
     conflicts: Literal["keep", "raise", "skip", "replace"] = "keep",
     holder: str | None = None,
     connection: Any = None,
-) -> Callable[[type], Any]:
+) -> Decorator:
     """Link the table that a class names, on another lab's server, to a local table.
 
     Nothing is read or connected until the class is first used. From then on it is an ordinary DataJoint table on the
@@ -169,16 +185,16 @@ def linked_class(cls: type, link: Link, kind: type[LinkedTable], tier: type[dj.T
     return LinkedMeta(cls.__name__, (*mixins, kind, tier), body)
 
 
-class LinkedMeta(TableMeta):
+class LinkedMeta(TypedMeta):
     """Connects a linked class when it is first used, not when it is made."""
 
     _link: Link
     _active: bool
     _activation: Any
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        cls._activate()
-        return super().__call__(*args, **kwargs)
+    def __call__(cls: type[T], *args: Any, **kwargs: Any) -> T:
+        cast(Any, cls)._activate()
+        return cast(T, cast(Any, super()).__call__(*args, **kwargs))
 
     def __getattr__(cls, name: str) -> Any:
         # Part tables are attributes of the class, known once the local tables are; a pull may have added one.
@@ -254,6 +270,7 @@ class Editing:
 
     _link: Link
 
+    @of_classes
     def update1(self, row: Mapping[str, Any]) -> None:
         """Update one row, as in DataJoint; of a pulled one ``source.refresh()`` brings back the source's values."""
         update = cast(Any, super()).update1
@@ -270,6 +287,7 @@ class Editing:
                 host.attempt(connection, noting(local.dialect, table, this))
         self._tell()
 
+    @of_classes
     def insert(self, rows: Any, replace: bool = False, *more: Any, **options: Any) -> None:
         """Insert rows, as in DataJoint; of a pulled one that is replaced it is as with :meth:`update1`."""
         cast(Any, super()).insert(rows, replace, *more, **options)
@@ -305,6 +323,7 @@ class LinkedTable(Editing, Selecting, UserTable, metaclass=LinkedMeta):
         """The local table's definition, as DataJoint describes it."""
         return str(cast(Any, self).describe(printout=False))
 
+    @of_classes
     def alter(self, prompt: bool = True, context: Any = None) -> None:
         """Widen the local table, and its parts, to what the source's have become; and mark columns.
 
@@ -335,6 +354,7 @@ class LinkedTable(Editing, Selecting, UserTable, metaclass=LinkedMeta):
         if altered and prompt:
             dj.logger.info("Table altered")
 
+    @of_classes
     def delete(self, transaction: bool = True, prompt: bool | None = None, part_integrity: str = "enforce") -> int:
         """Delete local rows and what depends on them locally, and release them at the source.
 
@@ -372,6 +392,7 @@ class LinkedTable(Editing, Selecting, UserTable, metaclass=LinkedMeta):
         with final():
             return self._link.operate(lambda ends: delete([Target(ends, self._selection(), going)], prompt))
 
+    @of_classes
     def drop(self, prompt: bool | None = None, part_integrity: str = "enforce") -> None:
         """Drop the local table, its parts and what depends on them locally, and release the holds at the source.
 
@@ -421,6 +442,7 @@ class LinkedTable(Editing, Selecting, UserTable, metaclass=LinkedMeta):
         finally:
             self._look_again()
 
+    @of_classes
     def drop_quick(self) -> None:
         """Drop the local table alone, without a prompt; what is held for it at the source stays held."""
         try:
@@ -438,6 +460,7 @@ class LinkedTable(Editing, Selecting, UserTable, metaclass=LinkedMeta):
         self._link.forget()
         type(self)._active = False
 
+    @of_classes
     def delete_quick(self, get_count: bool = False) -> int | None:
         """Delete local rows without a prompt and without dependents, and release them at the source.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datajoint as dj
 
@@ -32,6 +32,11 @@ class LocalSchema(NamedSchema):
     schema : str
         The schema's name there.
     """
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> type[LinkedTable]: ...
+        def __getitem__(self, name: str) -> type[LinkedTable]: ...
 
     def __init__(self, theirs: Theirs, schema: str) -> None:
         super().__init__(schema)

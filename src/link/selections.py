@@ -22,6 +22,7 @@ from . import host
 from .errors import ConfigError
 from .host import QueryExpression
 from .model.ranges import Selection
+from .typed import Typed, of_classes
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Unmatched:
     known: tuple[str, ...]
 
 
-class Selecting:
+class Selecting(Typed):
     """A query that remembers which of its restrictions have none of its attributes, with all that is made of it."""
 
     #: What DataJoint would take for everything.
@@ -68,6 +69,7 @@ class Selecting:
             result._unmatched = (*self._unmatched, *unmatched)
         return result
 
+    @of_classes
     def join(self, other: Any, semantic_check: bool = True, left: bool = False, allow_nullable_pk: bool = False) -> Any:
         """Join as DataJoint does; see :meth:`datajoint.QueryExpression.join`."""
         _require_same_connection(self, _queries(other))
@@ -77,6 +79,7 @@ class Selecting:
         result = expression.join(_limited(other), semantic_check, left=left, allow_nullable_pk=allow_nullable_pk)
         return _made_of(result, self, other)
 
+    @of_classes  # type: ignore[arg-type]
     def aggr(self, group: Any, *attributes: Any, exclude_nonmatching: bool = False, **named_attributes: Any) -> Any:
         """Aggregate as DataJoint does; see :meth:`datajoint.QueryExpression.aggr`."""
         _require_same_connection(self, _queries(group))

@@ -10,7 +10,7 @@ import contextlib
 import threading
 from collections.abc import Iterator, Mapping
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import datajoint as dj
 
@@ -18,11 +18,12 @@ from . import host
 from .ends.browsing import read_heading
 from .ends.pipeline import Links
 from .errors import ConfigError, LinkError, NotFoundError
-from .host import FreeTable, TableMeta
+from .host import FreeTable
 from .model.graph import Graph, Name, class_of, label
 from .model.legacy import modernized
 from .model.schema import Group, Table, nearest, part_class
 from .signals import final
+from .typed import TypedMeta
 from .view import ReadOnly
 
 
@@ -147,7 +148,7 @@ def _require_fit(links: Links, graph: Graph) -> None:
             )
 
 
-class SourceMeta(TableMeta):
+class SourceMeta(TypedMeta):
     """The class of a table at the source."""
 
     _theirs: Theirs
@@ -185,7 +186,8 @@ class SourceMeta(TableMeta):
         """The table's quoted full name."""
         return host.full_name(cls.connection, cls._group[0], cls._name)
 
-    def __getattr__(cls, name: str) -> NoReturn:
+    def __getattr__(cls, name: str) -> Any:
+        # Parts are there as attributes; all that comes here is missing.
         if name[:1].isupper() and "_group" in cls.__dict__:
             parts = [attribute for attribute, value in vars(cls).items() if isinstance(value, SourceMeta)]
             raise UnknownNameError(
@@ -218,7 +220,7 @@ class SourceTable(ReadOnly, FreeTable, metaclass=SourceMeta):
         """The definition of the table, which names the source's tables by their schemas and classes."""
         named = self._theirs.context() if context is None else context
         with self._theirs.without_circles():
-            return str(super().describe(context=named, printout=printout))  # type: ignore[no-untyped-call]
+            return str(super().describe(context=named, printout=printout))
 
     def __repr__(self) -> str:
         return str(super(FreeTable, self).__repr__())  # type: ignore[no-untyped-call]
@@ -287,6 +289,11 @@ class SourceSchema(NamedSchema):
     schema : str
         The schema's name there.
     """
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> type[SourceTable]: ...
+        def __getitem__(self, name: str) -> type[SourceTable]: ...
 
     def __init__(self, theirs: Theirs, schema: str) -> None:
         super().__init__(schema)

@@ -22,6 +22,7 @@ from .model.results import PullResult, RefreshResult, RepairResult, VerifyResult
 from .model.statuses import Status
 from .selections import Selecting, selection_of
 from .signals import final
+from .typed import of_classes
 from .work import parallel
 from .work.ending import release
 from .work.following import Wanted
@@ -38,6 +39,7 @@ from .work.verify import Look, verify
 class ReadOnly(Selecting):
     """A table of the source, which is another lab's."""
 
+    @of_classes
     def _read_only(self, *_: Any, **__: Any) -> NoReturn:
         raise LinkError(
             f"The source of {self._title} is read-only from here.",
