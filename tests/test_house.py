@@ -37,6 +37,7 @@ FLOORS = (
         "link.work",
         "link.admin",
         "link.selections",
+        "link.sharing",
         "link.view",
         "link.api",
         "link.drawing",

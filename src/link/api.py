@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, Protocol, TypeVar, cast, overload
+from typing import Any, Literal, NoReturn, Protocol, TypeVar, cast, overload
 
 import datajoint as dj
 
@@ -23,7 +23,7 @@ from .model.schema import part_class, part_of_class
 from .selections import Selecting, selection_of
 from .signals import final
 from .typed import TypedMeta, of_classes
-from .view import Source
+from .view import Source, SourcePart
 from .work.deletion import Target, batched, delete, tell_of_holds
 from .work.ending import Counts, drop
 
@@ -202,7 +202,7 @@ class LinkedMeta(TypedMeta):
             cls._active = False
             cls._activate()
             return getattr(cls, name)
-        raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}{_elsewhere(cls, name)}")
 
     @property
     def connection(cls) -> dj.Connection:
@@ -258,6 +258,16 @@ class LinkedMeta(TypedMeta):
             host.load_heading(cls())
 
 
+#: What a source has, and its table here has not.
+_AT_SOURCE = frozenset(name for name in dir(Source) if not name.startswith("_")) - frozenset(dir(UserTable))
+
+
+def _elsewhere(cls: type, name: str) -> str:
+    """Where something is to be had that a local table has not, if it is; ends the message of an AttributeError."""
+    title = cls.__name__
+    return f": it is the source's, {title}.source.{name}, or ({title}.source & ...).{name}" * (name in _AT_SOURCE)
+
+
 class _SourceOf:
     """``Table.source`` and ``Table().source``."""
 
@@ -306,8 +316,17 @@ class Editing:
             )
 
 
+class _SourceOfPart:
+    """``Table.Part.source`` and ``Table.Part().source``."""
+
+    def __get__(self, instance: Any, owner: type[LinkedPart]) -> SourcePart:
+        return SourcePart(owner._link, owner.__name__)
+
+
 class LinkedPart(Editing, dj.Part):
-    """A part of a linked table: an ordinary DataJoint table otherwise."""
+    """A part of a linked table: an ordinary DataJoint table otherwise, with ``source`` for the source's part."""
+
+    source = _SourceOfPart()
 
 
 class LinkedTable(Editing, Selecting, UserTable, metaclass=LinkedMeta):
@@ -317,6 +336,9 @@ class LinkedTable(Editing, Selecting, UserTable, metaclass=LinkedMeta):
     _active = True
     _source_class: type[Source] = Source
     source = _SourceOf()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{_elsewhere(type(self), name)}")
 
     @property
     def definition(self) -> str:

@@ -541,6 +541,18 @@ def is_restricted_table(expression: Any) -> bool:
     return len(expression.support) == 1 and isinstance(expression.support[0], str)
 
 
+def is_plain(expression: Any) -> bool:
+    """Whether conditions on a table, by its name, can be added to a query: it reads that table, and nothing else."""
+    return expression._top is None and len(expression.support) == 1 and isinstance(expression.support[0], str)
+
+
+def with_condition(expression: Any, condition: str) -> Any:
+    """A query on a table with one more condition, by the full names of its columns; DataJoint does not look at it."""
+    result = copy.copy(expression)
+    result._restriction = dj.AndList([*expression.restriction, condition])
+    return result
+
+
 def is_limited(expression: Any) -> bool:
     """Whether a query takes only some of its rows, as with ``dj.Top``."""
     return expression._top is not None

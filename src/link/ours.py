@@ -12,7 +12,8 @@ from .ends.pipeline import Links
 from .errors import DefinitionError, LinkError
 from .model.graph import Name, class_of, master_of
 from .model.schema import nearest, tier
-from .theirs import NamedSchema, Theirs, UnknownNameError, named
+from .sharing import UnknownNameError
+from .theirs import NamedSchema, Theirs, named
 
 TIERS: dict[str, type[dj.Table]] = {
     "manual": dj.Manual,

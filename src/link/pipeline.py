@@ -29,7 +29,7 @@ from .model.ranges import ALL, union
 from .ours import LocalSchema
 from .signals import final
 from .theirs import SourceSchemas, Theirs, require_schema, schemas_to_show
-from .view import may_delete
+from .view import may_delete, named_here
 from .work.deletion import delete_flagged
 from .work.following import Wanted
 from .work.gather import gather
@@ -256,6 +256,7 @@ class Pipeline:
         counted = links.operate(lambda: make_plan(links, request))
         return Plan(counted, spec.address.host, spec.helper_schema, limits, pull, self.diagram)
 
+    @named_here(limit="max_calls")
     def pull(
         self,
         *selections: Any,

@@ -18,17 +18,15 @@ from . import host
 from .ends.browsing import read_heading
 from .ends.pipeline import Links
 from .errors import ConfigError, LinkError, NotFoundError
+from .holds.holds import Holds
 from .host import FreeTable
 from .model.graph import Graph, Name, class_of, label
 from .model.legacy import modernized
 from .model.schema import Group, Table, nearest, part_class
+from .servers.site import Site
+from .sharing import ReadOnly, UnknownNameError
 from .signals import final
 from .typed import TypedMeta
-from .view import ReadOnly
-
-
-class UnknownNameError(NotFoundError, AttributeError):
-    """No such schema or table; to Python no such attribute, which many ask for before they use it."""
 
 
 class Theirs:
@@ -75,12 +73,15 @@ class Theirs:
                 self._groups[name] = modernized(graph.groups[name], self.links.link(name).spec.codecs).group
             return self._groups[name]
 
+    def table(self, name: Name, table: str) -> Table:
+        """A table of a group."""
+        return next(each for each in self.group(name).tables if each.name == table)
+
     def heading(self, name: Name, table: str) -> host.Heading:
         """DataJoint's heading of a table of a group."""
         with self._lock:
-            group = self.group(name)
+            found = self.table(name, table)
             if (name[0], table) not in self._headings:
-                found = next(each for each in group.tables if each.name == table)
                 self._headings[name[0], table] = read_heading(self.links.connect_source(), found)
             return self._headings[name[0], table]
 
@@ -215,6 +216,18 @@ class SourceTable(ReadOnly, FreeTable, metaclass=SourceMeta):
     @property
     def _title(self) -> str:
         return f"{self._group[0]}.{type(self).__qualname__}"
+
+    def _there(self) -> Site:
+        return self._theirs.links.connect_source()
+
+    def _table(self) -> Table:
+        return self._theirs.table(self._group, self._name)
+
+    def _find_holds(self) -> Holds | None:
+        return self._theirs.links.find_holds(self._group)
+
+    def _whole(self) -> Any:
+        return type(self)()
 
     def describe(self, context: Any = None, printout: bool = False) -> str:
         """The definition of the table, which names the source's tables by their schemas and classes."""

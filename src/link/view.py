@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
-from typing import Any, Literal, NoReturn, cast
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import datajoint as dj
 
@@ -15,14 +16,17 @@ from .config import require_conflicts
 from .ends.ends import Ends
 from .ends.implied import implied_by
 from .ends.linking import Link
-from .errors import ConfigError, LinkError
+from .errors import ConfigError
+from .holds.holds import Holds
 from .host import FreeTable
 from .model.ranges import Selection
 from .model.results import PullResult, RefreshResult, RepairResult, VerifyResult
+from .model.schema import Table, nearest
 from .model.statuses import Status
-from .selections import Selecting, selection_of
+from .selections import require_matched, selection_of
+from .servers.site import Site
+from .sharing import ReadOnly, UnknownNameError
 from .signals import final
-from .typed import of_classes
 from .work import parallel
 from .work.ending import release
 from .work.following import Wanted
@@ -35,32 +39,65 @@ from .work.standing import Wish, refresh_each
 from .work.status import flagged, status
 from .work.verify import Look, verify
 
-
-class ReadOnly(Selecting):
-    """A table of the source, which is another lab's."""
-
-    @of_classes
-    def _read_only(self, *_: Any, **__: Any) -> NoReturn:
-        raise LinkError(
-            f"The source of {self._title} is read-only from here.",
-            "Delete local rows with (Table() & ...).delete(); rows at the source are its own lab's.",
-        )
-
-    insert = insert1 = insert_dataframe = update1 = staged_insert1 = _read_only
-    delete = delete_quick = drop = drop_quick = alter = _read_only
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-class Source(ReadOnly, FreeTable):
-    """What the source has: a DataJoint query that can be restricted, previewed, fetched, and pulled."""
+def named_here(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Let a function say of arguments that it does not know how it calls them."""
 
-    def __init__(self, link: Link) -> None:
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def told(*args: P.args, **kwargs: P.kwargs) -> T:
+            for given in kwargs.keys() & names.keys():
+                raise TypeError(f"{function.__name__}() calls it {names[given]}=, not {given}=.")
+            return function(*args, **kwargs)
+
+        return told
+
+    return decorate
+
+
+class SourceView(ReadOnly, FreeTable):
+    """A table of a link's source: the master's, or that of a part."""
+
+    def __init__(self, link: Link, part: str | None = None) -> None:
         with final():
-            master, site = link.find_source().master, link.connect_source()
-            heading = link.read_heading()
-        cast(Any, super()).__init__(site.connection, host.full_name(site.connection, master.schema, master.name))
+            table, site = link.find_table(part), link.connect_source()
+            heading = link.read_heading(part)
+        cast(Any, super()).__init__(site.connection, host.full_name(site.connection, table.schema, table.name))
         self._link = link
+        self._part = part
         host.set_heading(self, heading)
 
+    def _there(self) -> Site:
+        return self._link.connect_source()
+
+    def _table(self) -> Table:
+        return self._link.find_table(self._part)
+
+    def _find_holds(self) -> Holds | None:
+        return self._link.find_holds()
+
+    def _whole(self) -> Any:
+        return type(self)(self._link, self._part)
+
+    @property
+    def _title(self) -> str:
+        title = self._link.spec.class_name
+        return f"{title}.{self._part}" if self._part else title
+
+    def __repr__(self) -> str:
+        return str(cast(Any, super(FreeTable, self)).__repr__())
+
+
+class Source(SourceView):
+    """What the source has: a DataJoint query that can be restricted, previewed, fetched, and pulled.
+
+    Its part tables are attributes, by the names of their classes: ``Session.source.Trial``.
+    """
+
+    @named_here(limit="max_calls")
     def pull(
         self,
         *restrictions: Any,
@@ -396,9 +433,25 @@ class Source(ReadOnly, FreeTable):
                     return
             self._link.take_over()
 
-    @property
-    def _title(self) -> str:
-        return self._link.spec.class_name
+    def __getattr__(self, name: str) -> SourcePart:
+        if name[:1].isupper() and "_link" in self.__dict__:
+            with final():
+                known = self._link.find_parts()
+                if name in known and not self.restriction and not host.is_limited(self):
+                    return SourcePart(self._link, name)
+                if name in known:
+                    raise UnknownNameError(
+                        f"A query on {self._title} at the source has no part tables.",
+                        f"Restrict the part by it: {self._title}.source.{name} & query.",
+                    )
+                raise UnknownNameError(
+                    f"{self._title} at the source has no part table {name!r}, as far as the link user sees them.",
+                    nearest(name, known),
+                )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._link.find_parts()})
 
     def _selection(self, *restrictions: Any) -> Selection:
         """What this query selects; DataJoint may have to ask the source for it."""
@@ -410,8 +463,31 @@ class Source(ReadOnly, FreeTable):
         self._link.connect_source().require_short(selection.condition)
         return selection
 
-    def __repr__(self) -> str:
-        return str(cast(Any, super(FreeTable, self)).__repr__())
+
+class SourcePart(SourceView):
+    """A part of a source table: a DataJoint query; what is pulled are the entities that its rows belong to."""
+
+    def pull(self, *restrictions: Any, **options: Any) -> PullResult:
+        """Copy the entities that the selected rows belong to, whole, as :meth:`Source.pull` does, and hold them.
+
+        Parameters
+        ----------
+        *restrictions
+            Further restrictions, as for ``&``; all of them apply.
+        **options
+            As for :meth:`Source.pull`.
+
+        Returns
+        -------
+        PullResult
+            Counts entities.
+        """
+        query: Any = self
+        with self._there().in_our_words():
+            for restriction in restrictions:
+                query = query & restriction
+        require_matched(query)
+        return Source(self._link).pull(query.proj(), **options)
 
 
 def may_delete(counts: Mapping[str, int]) -> bool:

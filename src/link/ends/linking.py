@@ -14,12 +14,13 @@ from ..config import LinkSpec
 from ..errors import ConfigError, LinkError, NotFoundError, told_together
 from ..files.columns import relabelled
 from ..files.routes import Routes
-from ..holds.helper import Wanted, provide_helpers
+from ..holds.helper import Wanted, find_helper, provide_helpers
+from ..holds.holds import Holds
 from ..holds.parts import holds_of
 from ..holds.serving import Served
 from ..model.backends import BACKENDS
 from ..model.readers import Reader
-from ..model.schema import TIER_PREFIXES, Column, Group, Table, part_names
+from ..model.schema import TIER_PREFIXES, Column, Group, Table, part_class, part_names
 from ..model.states import HELD
 from ..servers.catalogue import Catalogue
 from ..servers.rights import LINEAGE
@@ -57,7 +58,7 @@ class Link(Connected[LinkSpec]):
     def __init__(self, spec: LinkSpec, connection: Any = None, source: Any = None) -> None:
         super().__init__(spec, connection, source)
         self._group: Group | None = None
-        self._heading: host.Heading | None = None
+        self._headings: dict[str | None, host.Heading] = {}
         self._ends: Ends | None = None
         self._edits: Edits | None = None
         self._is_any_tier = spec.local_table is None
@@ -91,12 +92,34 @@ class Link(Connected[LinkSpec]):
                     self._group = find_source(site, self.spec, asked)
             return self._group
 
-    def read_heading(self) -> host.Heading:
-        """DataJoint's heading of the source table, which tells where each attribute comes from."""
+    def find_parts(self) -> dict[str, Table]:
+        """The part tables of the source by their classes, as far as the account sees them; asks the source only."""
+        group = self.find_source()
+        return {part_class(group.master.name, part.name): part for part in group.parts}
+
+    def find_table(self, part: str | None = None) -> Table:
+        """The source's table, or that of the part of a class; asks the source only."""
+        return self.find_source().master if part is None else self.find_parts()[part]
+
+    def read_heading(self, part: str | None = None) -> host.Heading:
+        """DataJoint's heading of a source table, which tells where each attribute comes from."""
         with self._lock:
-            if self._heading is None:
-                self._heading = read_heading(self.connect_source(), self.find_source().master)
-            return self._heading
+            if part not in self._headings:
+                self._headings[part] = read_heading(self.connect_source(), self.find_table(part))
+            return self._headings[part]
+
+    def find_holds(self) -> Holds | None:
+        """The holds, if there is a helper table by now; asks the servers, and creates nothing."""
+        with self._lock:
+            if self._ends is not None:
+                return self._ends.holds
+            if self.spec.mirror:  # by what is noted beside the local table
+                return self.open().holds if self.is_declared() else None
+            site = self.connect_source()
+            with site.catalogue() as catalogue:
+                master = self.find_source(catalogue).master
+                helper = find_helper(site, catalogue, self.spec, master)
+            return holds_of(site.dialect, master, helper, self.spec.layout) if helper else None
 
     def find_origins(self, catalogue: Catalogue | None = None) -> dict[str, str]:
         """Where the attributes of the source table come from, of those that come from somewhere.
@@ -276,7 +299,8 @@ class Link(Connected[LinkSpec]):
     def forget(self) -> None:
         """Look at the tables again before they are used the next time."""
         with self._lock:
-            self._group = self._heading = self._ends = self._edits = None
+            self._group = self._ends = self._edits = None
+            self._headings = {}
             others = list(self._stands_on)
         for other in others:  # without the lock: who opens several waits for theirs
             other.forget()

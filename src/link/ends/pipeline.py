@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 
 from ..config import LinkSpec, PipelineSpec
 from ..errors import NotFoundError, PrivilegeError
+from ..holds.helper import require_rights
+from ..holds.holds import Holds
+from ..holds.parts import holds_of
 from ..model.graph import Edge, Graph, Name, Outside, class_of, graph_of, label
 from ..model.mapping import Mirror
 from ..model.schema import KeyName, Table, key_name, nearest
@@ -237,6 +240,16 @@ class Links(Connected[PipelineSpec]):
                 if any((key.schema, key.table) == name for key in table.foreign_keys):
                     found[name] = table
         return found
+
+    def find_holds(self, name: Name) -> Holds | None:
+        """The holds of a group, if it has a helper table by now; asks both servers, and creates nothing."""
+        source, link = self.connect_source(), self.link(name)
+        with source.catalogue() as there, self.connect_local().catalogue() as here:
+            helper = self.find_helpers(there, here, [name]).get(name)
+            if helper is None:
+                return None
+            require_rights(source, there, helper, ("SELECT",))
+        return holds_of(source.dialect, self.find_graph().groups[name].master, helper, link.spec.layout)
 
     def look_again(self) -> Graph:
         """The source's groups as they are now: there may be new ones, which stand on what was there before."""

@@ -383,6 +383,25 @@ def check_key(source: Table, layout: Layout) -> None:
         )
 
 
+def find_helper(site: Site, catalogue: Catalogue, spec: LinkSpec, source: Table) -> Table | None:
+    """The helper table of a link, if it is there by now; creates and changes nothing.
+
+    Raises
+    ------
+    HelperMismatchError
+        There is a table of that name which is no helper table of this link.
+    PrivilegeError
+        The account may not read it.
+    """
+    schema, name, layout = spec.find_helper_schema(), spec.helper_table, spec.layout
+    if not {name, *(part_name(name, suffix) for suffix in layout.parts.values())} <= set(catalogue.tables(schema)):
+        return None
+    helper = catalogue.table(schema, name)
+    require_rights(site, catalogue, helper, ("SELECT",))
+    check_helper(site, source, helper, layout)
+    return helper
+
+
 def check_helper(site: Site, source: Table, helper: Table, layout: Layout) -> None:
     """Raise HelperMismatchError for a helper table that is not one of this source table in this layout."""
     visible = {c.name: c for c in helper.columns if not c.hidden}

@@ -258,6 +258,15 @@ class Holds:
         same = self.rows.equals(self.helper)
         return helper.where(f"EXISTS (SELECT 1 FROM {self.rows.name} WHERE {same} AND {selection.condition})")
 
+    def holding(self, rows: Keyed, says: Condition | None = None) -> str:
+        """The condition that the entity of a row is held, and that its helper row says this.
+
+        The helper table goes by another name in there: it may be the target of the INSERT around it.
+        """
+        held = self.dialect.alias("holding")
+        where = " AND ".join([rows.equals(self.helper.called(held)), *([self.condition(says, held)] if says else [])])
+        return f"EXISTS (SELECT {self.dialect.by_index}1 FROM {self.table} {held} WHERE {where})"
+
     def in_hand(self, workers: set[int], says: Condition, selection: Selection = ALL) -> Segment:
         """The helper rows of a selection that say this and that some runs have in hand."""
         of_these = f"{self.table}.{WORKER} IN ({', '.join(map(str, sorted(workers)))})"

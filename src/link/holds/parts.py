@@ -72,15 +72,16 @@ class PartHolds(Holds):
     def _says(self, table: str, name: str, values: tuple[str, ...]) -> str:
         if name not in self.parts:
             return super()._says(table, name, values)
-        return self._is_in_part(name) if values == (TRUE,) else f"NOT {self._is_in_part(name)}"
+        is_in_part = self._is_in_part(name, table)
+        return is_in_part if values == (TRUE,) else f"NOT {is_in_part}"
 
     def _value(self, name: str) -> str:
         if name not in self.parts:
             return super()._value(name)
-        return f"CASE WHEN {self._is_in_part(name)} THEN {TRUE!r} ELSE {FALSE!r} END"
+        return f"CASE WHEN {self._is_in_part(name, self.table)} THEN {TRUE!r} ELSE {FALSE!r} END"
 
-    def _is_in_part(self, name: str) -> str:
-        return self.helper.exists(self.parts[name], "part")
+    def _is_in_part(self, name: str, table: str) -> str:
+        return self.helper.called(table).exists(self.parts[name], "part")
 
 
 def holds_of(dialect: Dialect, source: Table, helper: Table, layout: Layout) -> Holds:

@@ -6,6 +6,7 @@ run it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -73,6 +74,13 @@ class Keyed:
     def order(self) -> str:
         """The expressions by which keys sort."""
         return ", ".join(self.dialect.key_order(column, reference) for column, reference in self.pairs)
+
+    def called(self, alias: str) -> Keyed:
+        """The same table as it goes by another name in a statement."""
+        other = copy.copy(self)
+        other.name = alias
+        other.references = tuple(f"{alias}.{self.dialect.quote(column.name)}" for column in self.key)
+        return other
 
     def equals(self, other: Keyed) -> str:
         """The condition that rows of two tables belong to one entity."""
