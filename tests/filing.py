@@ -28,8 +28,9 @@ class Stores:
         self.lab, self.folder = lab, folder
         self.theirs = self._made("theirs", source, buckets.source if source == "s3" else None)
         self.ours = self._made("ours", local, buckets.local if local == "s3" else None) | settings
+        self.settings = {"theirs": self.theirs, "ours": self.ours}
         for instance in (lab.source, lab.local):
-            instance.config.stores = {"theirs": self.theirs, "ours": self.ours}
+            instance.config.stores = dict(self.settings)
             instance.config.download_path = str(folder / f"downloads{id(instance)}")
 
     def _made(self, name: str, where: Where, account: Any) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def test_wrong_credentials(
     monkeypatch.setenv(wrong, "s3cret")
     user = "s3cret" if wrong == "LINK_USER" else lab.link_user
     monkeypatch.setattr(dj.logger, "propagate", True)
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, "link"):
         error = refused(lab, LoginError, "Check LINK_USER and LINK_PASS", use_tls=use_tls)
     assert f"{lab.source_server.host}:{lab.source_server.port}" in error.what
     assert repr(user) in error.what

@@ -20,6 +20,8 @@ FLOORS = (
     *(
         "link.errors",
         "link.signals",
+        "link.logs",
+        "link.progress",
         "link.host",
         "link.typed",
         "link.queries",

@@ -9,9 +9,11 @@ import pickle
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+import scripts
 from figures import SOAK
 from lab import Lab
 from pipelines import assert_same, granted, helper_rows, run_sql, sessions, units
@@ -168,10 +170,29 @@ def test_no_password_is_shown(lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog:
             tasks.extend(args)
             return super().submit(function, *args, **kwargs)
 
-    with caplog.at_level(logging.DEBUG), Recording(2) as executor:
+    with caplog.at_level(logging.DEBUG, "link"), Recording(2) as executor:
         Unit.source.pull(executor=executor, processes=2)
     assert len(tasks) > 1
     for secret in (lab.link_password, lab.local_password):
         assert secret not in "".join(map(repr, tasks)) + "".join(map(str, tasks)) + caplog.text
         assert secret.encode() in pickle.dumps(tasks[0])  # it must travel, of course
     assert "pulled 200" in caplog.text
+
+
+@one_kind
+def test_workers_that_import_the_script(lab: Lab, tmp_path: Path) -> None:
+    """Where processes are not forked, as on macOS and Windows, a script needs a guard, and is told so."""
+    lab.grant(sessions(lab, 20))
+    script = """
+        from link.work import parallel
+        parallel.FORKS = False
+        @linked
+        class Session: pass
+        {guard}Session.source.pull(processes=2)
+        """
+    failed = scripts.run(lab, script.format(guard=""), tmp_path)
+    assert failed.returncode == 1
+    assert 'put what starts workers under if __name__ == "__main__":' in failed.stderr.splitlines()[-1]
+    passed = scripts.run(lab, script.format(guard='if __name__ == "__main__": '), tmp_path)
+    assert passed.returncode == 0, passed.stderr
+    assert helper_rows(lab) == [REST] * 20

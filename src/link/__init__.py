@@ -6,6 +6,7 @@ as you have it. See :func:`link`.
 
 from importlib.metadata import version as _version
 
+from . import logs as _logs
 from . import mends as _mends
 from .api import LinkedTable, link
 from .config import reference
@@ -42,6 +43,7 @@ from .view import Source
 __version__ = _version("datajoint-link")
 
 _mends.mend()
+_logs.join()
 
 __all__ = [
     "ConfigError",

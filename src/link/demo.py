@@ -178,7 +178,7 @@ class _Signals:
     Starting and ending servers is not interruptible, so none can be left half started.
     """
 
-    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    NUMBERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
     def __init__(self) -> None:
         self._received: int | None = None

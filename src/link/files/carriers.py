@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import NoReturn, Protocol, TypeVar
-
-from tqdm.auto import tqdm
+from typing import Protocol, TypeVar
 
 from ..host import Config
+from ..progress import bar_of_bytes, no_bar
 from .opening import OpenStores
 from .stores import Cancelled
 
@@ -45,7 +44,8 @@ class Carriers:
         self._result = result
         self._counting = threading.Lock()
         self._stopped = threading.Event()
-        self._bar: tqdm[NoReturn] = tqdm(unit="B", unit_scale=True, desc=f"{name} files", disable=not display_progress)
+        self._title = f"{name} files" if display_progress else None
+        self._bar = no_bar()  # none is drawn before there is something to carry
 
     def __enter__(self: Me) -> Me:
         return self
@@ -54,11 +54,14 @@ class Carriers:
         self._stopped.set()
         self.pool.shutdown(cancel_futures=True)
         self.stores.close()
+        self._bar.set_postfix(files=self._result.files, refresh=False)
         self._bar.close()
 
     def expect(self, size: int) -> None:
         """So many bytes more are to come."""
         with self._counting:
+            if size and self._title:
+                self._bar, self._title = bar_of_bytes(self._title), None
             self._bar.total = (self._bar.total or 0) + size
 
     def count(self, files: int) -> None:

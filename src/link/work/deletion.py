@@ -100,11 +100,11 @@ def delete(targets: Sequence[Target], prompt: bool) -> int:
         count = _delete(targets, prompt, outcome)
     except KeyboardInterrupt:
         logger.warning("%s: interrupted; %s", name, outcome.said)
-        raise
-    if count:
+        raise KeyboardInterrupt from None  # where in here it was is of no use to anybody
+    if count and prompt:
+        dj_logger.info("Delete committed.")
+    elif count:
         logger.info("%s: deleted %d entities here, and the source knows", name, count)
-        if prompt:
-            dj_logger.info("Delete committed.")
     return count
 
 

@@ -23,9 +23,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import NoReturn
-
-from tqdm.auto import tqdm
 
 from ..ends.ends import Ends
 from ..errors import LockedError, TransferError, UnreachableError
@@ -34,6 +31,7 @@ from ..model.graph import Name, label
 from ..model.ranges import Chunk, Range, Selection
 from ..model.results import PullResult
 from ..model.states import PULLING, UNFINISHED, Count
+from ..progress import Bar, bar_of_entities, no_bar
 from ..servers.keyed import Segment
 from ..servers.session import Session
 from ..signals import BusyError, OrphanError
@@ -153,7 +151,7 @@ class _Gathering:
         """Copy what is in hand: each group once those that it refers to are here, some groups at once."""
         left = {name: number for name, number in self.following.in_hand.items() if number}
         total, shows = sum(left.values()), self.wanted.display_progress
-        bar: tqdm[NoReturn] = tqdm(total=total, unit="row", disable=not shows or not total)
+        bar = bar_of_entities("", total, shows)
         busy = self._are_busy() if left else set()
         self.runs.home.expect([pair.there for name in left for pair in self.runs[name].mapping.tables])
         with bar:
@@ -162,7 +160,7 @@ class _Gathering:
             else:
                 self._copy_together(left, bar, resumed, busy)
 
-    def _copy_by_turns(self, left: Mapping[Name, int], bar: tqdm[NoReturn], resumed: bool, busy: set[Name]) -> None:
+    def _copy_by_turns(self, left: Mapping[Name, int], bar: Bar, resumed: bool, busy: set[Name]) -> None:
         """Copy one group after the other, each by several processes; no thread is at work when they are begun."""
         for name in (name for name in self.following.names if name in left):
             while self._must_wait(name, busy):
@@ -170,7 +168,7 @@ class _Gathering:
             if self._copy_group(name, bar, resumed):
                 self.following.let_go_below([name])
 
-    def _copy_together(self, left: dict[Name, int], bar: tqdm[NoReturn], resumed: bool, busy: set[Name]) -> None:
+    def _copy_together(self, left: dict[Name, int], bar: Bar, resumed: bool, busy: set[Name]) -> None:
         """Copy each group as soon as those that it refers to are here."""
         under_way: dict[Future[bool], Name] = {}
         with ThreadPoolExecutor(AT_ONCE, "link-gatherer") as pool:
@@ -200,7 +198,7 @@ class _Gathering:
         """Whether a group refers to one of others, itself or by groups between."""
         return bool((self.wanted.graph.ancestors([name]) - {name}) & set(others))
 
-    def _copy_group(self, name: Name, bar: tqdm[NoReturn], resumed: bool) -> bool:
+    def _copy_group(self, name: Name, bar: Bar, resumed: bool) -> bool:
         """Copy a group; whether some of it was let go of, on which others may stand."""
         run, tally, wanted = self.runs[name], self.tallies[name], self.wanted
         before = tally.left_out
@@ -221,7 +219,7 @@ class _Gathering:
         run.give_back(local, [run.local])
         return tally.left_out > before
 
-    def _transfer(self, name: Name, run: Run, number: int, bar: tqdm[NoReturn], resumed: bool) -> None:
+    def _transfer(self, name: Name, run: Run, number: int, bar: Bar, resumed: bool) -> None:
         tally, wanted = self.tallies[name], self.wanted
         chunks = Held(run, wanted.conflicts, resumed, number, self.over, founded=self.founded)
         if self.following.has_rows_here(name, run) and self.following.may_differ(name, run):
@@ -325,8 +323,7 @@ def copy_range(ends: Ends, _: Selection, within: Range, share: Share) -> PullRes
         chunks = Held(run, share.conflicts, resumed, number, threading.Event(), within, founded=share.founded)
         if Segment(run.rows).key_at(run.local, 0) is not None:
             chunks.expecting.set()
-        bar: tqdm[NoReturn] = tqdm(disable=True)
-        with bar, run.files(share.transfers, tally.result) as files:
+        with no_bar() as bar, run.files(share.transfers, tally.result) as files:
             Transfer(run, chunks, files, tally).move(bar, share.suppress_errors)
             replace_outdated(run, files, tally, share.suppress_errors)
 

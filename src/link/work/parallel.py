@@ -14,9 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, NoReturn, TypeVar
-
-from tqdm.auto import tqdm
+from typing import Any, Generic, TypeVar
 
 from .. import host
 from ..config import LinkSpec
@@ -27,6 +25,7 @@ from ..host import Login
 from ..model.ranges import ALL, EVERYTHING, Range, Selection
 from ..model.results import PullResult, RefreshResult
 from ..model.states import PULLING, SHARED
+from ..progress import Bar, bar_of_entities
 from ..servers.keyed import Segment
 from ..servers.sites import site_of
 from .comparing import Comparison
@@ -41,6 +40,10 @@ logger = logging.getLogger("link")
 RANGES_PER_WORKER = 4
 #: A range is not worth a task of its own below so many entities.
 FEWEST = 1000
+#: Whether workers are forked: that needs no importable __main__, as in a notebook; elsewhere there is no choice.
+FORKS = sys.platform == "linux"
+#: What those need that are not.
+IN_SCRIPTS = 'In a script, put what starts workers under if __name__ == "__main__": as each of them imports it. '
 
 
 R = TypeVar("R", PullResult, RefreshResult)
@@ -95,7 +98,7 @@ def pull(
     return _gathered(ends, started, result, parts)
 
 
-def copy(run: Run, work: Work[PullResult], bar: tqdm[NoReturn], workers: int, executor: Executor | None) -> PullResult:
+def copy(run: Run, work: Work[PullResult], bar: Bar, workers: int, executor: Executor | None) -> PullResult:
     """Copy with several workers what a run has in hand; ``work`` knows its number."""
     result = PullResult()
     ranges = list(_ranges(run, lambda within: run.holds.mine(PULLING, within), workers * RANGES_PER_WORKER, None))
@@ -132,7 +135,7 @@ def _gathered(ends: Ends, started: float, result: R, parts: Iterator[R]) -> R:
     for part in parts:
         result.add(part)
     result.seconds = time.monotonic() - started
-    logger.info("%s: %r", ends.name, result)
+    logger.debug("%s: %r", ends.name, result)
     return result
 
 
@@ -149,7 +152,7 @@ def _share_out(
     """Cut rows into ranges, and let workers do them: what each of them has done, as it ends."""
     with Run(ends) as run:
         ranges = list(_ranges(run, functools.partial(rows, run, selection), workers * RANGES_PER_WORKER, limit))
-    with tqdm(total=sum(n for _, n in ranges), unit="row", desc=ends.name, disable=not display_progress) as bar:
+    with bar_of_entities(ends.name, sum(n for _, n in ranges), display_progress) as bar:
         yield from do_shares(ends, selection, ranges, work, workers, executor, bar)
 
 
@@ -160,7 +163,7 @@ def do_shares(
     work: Work[R],
     workers: int,
     executor: Executor | None,
-    bar: tqdm[NoReturn],
+    bar: Bar,
 ) -> Iterator[R]:
     """Let workers do ranges of so many entities each: what each of them has done, as it ends."""
     spec = replace(ends.spec, helper_schema=ends.spec.find_helper_schema())
@@ -176,7 +179,8 @@ def do_shares(
     except BrokenExecutor as error:
         raise TransferError(
             f"A worker of {ends.name} has died: {error}",
-            "Was it killed, or out of memory? What was done stays; run the same again, and it goes on.",
+            f"Was it killed, or out of memory? {'' if executor is None and FORKS else IN_SCRIPTS}"
+            "What was done stays; run the same again, and it goes on.",
         ) from error
     finally:
         for future in futures:
@@ -216,6 +220,4 @@ def _ranges(run: Run, rows: Callable[[Range], Segment], count: int, limit: int |
 
 
 def _processes(workers: int) -> Executor:
-    # Forking needs no importable __main__, as in a notebook; elsewhere there is no choice.
-    method = "fork" if sys.platform == "linux" else "spawn"
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(method))
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork" if FORKS else "spawn"))

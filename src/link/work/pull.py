@@ -11,9 +11,6 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NoReturn
-
-from tqdm.auto import tqdm
 
 from ..config import CONFLICTS
 from ..ends.ends import Ends
@@ -22,6 +19,7 @@ from ..files.copies import Files
 from ..model.ranges import ALL, EVERYTHING, Range, Selection
 from ..model.results import PullResult, RefreshResult, count_in
 from ..model.states import ASKED, AT_REST, PULLING, REFETCH, REHOLD, UNFINISHED, UNFLAGGED, Count
+from ..progress import Bar, bar_of_entities, no_bar
 from ..servers.keyed import Segment
 from ..signals import BusyError, ChangedError
 from .adopting import look
@@ -117,7 +115,7 @@ def pull(
             logger.warning("%s: stopped: %r. The next pull goes on from there.", ends.name, result)
         raise
     result.seconds = time.monotonic() - started
-    logger.info("%s: %r", ends.name, result)
+    logger.debug("%s: %r", ends.name, result)
     return result
 
 
@@ -194,13 +192,12 @@ def _is_unfinished(run: Run, counts: Sequence[Count]) -> bool:
     return any(count.row.says(PULLING) and count.worker == run.holds.worker for count in counts)
 
 
-def _bar(run: Run, selection: Selection, limit: int | None, display_progress: bool) -> tqdm[NoReturn]:
-    total = None
-    if display_progress:
-        fresh = run.holds.unshared(selection).count(run.home)
-        mine = run.holds.mine(PULLING).count(run.home)
-        total = mine + (fresh if limit is None else min(fresh, limit))
-    return tqdm(total=total, unit="row", desc=run.name, disable=not display_progress)
+def _bar(run: Run, selection: Selection, limit: int | None, display_progress: bool) -> Bar:
+    if not display_progress:
+        return no_bar()
+    fresh = run.holds.unshared(selection).count(run.home)
+    mine = run.holds.mine(PULLING).count(run.home)
+    return bar_of_entities(run.name, mine + (fresh if limit is None else min(fresh, limit)))
 
 
 def count_held(run: Run, counts: Sequence[Count], selection: Selection, result: PullResult) -> None:

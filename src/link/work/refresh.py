@@ -11,9 +11,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
-
-from tqdm.auto import tqdm
 
 from ..ends.ends import Ends
 from ..errors import LockedError, UnreachableError
@@ -21,6 +18,7 @@ from ..holds.closure import Way
 from ..model.ranges import EVERYTHING, Key, Range, Selection
 from ..model.results import RefreshResult, count_in
 from ..model.states import ASKED, SHARED, UNFINISHED
+from ..progress import Bar, bar_of_entities, no_bar
 from ..signals import BusyError
 from .comparing import FEW, Comparison
 from .dependents import Descent, dependents_of
@@ -71,7 +69,7 @@ def refresh(ends: Ends, selection: Selection, share: Share, display_progress: bo
     result = begin_refresh(ends, selection, dry_run=share.dry_run)
     result.add(refresh_range(ends, selection, EVERYTHING, share, display_progress))
     result.seconds = time.monotonic() - started
-    logger.info("%s: %r", ends.name, result)
+    logger.debug("%s: %r", ends.name, result)
     return result
 
 
@@ -173,6 +171,7 @@ def refresh_range(
     return counts
 
 
-def _bar(run: Run, selection: Selection, display_progress: bool) -> tqdm[NoReturn]:
-    total = run.holds.saying(SHARED, selection).count(run.home) if display_progress else None
-    return tqdm(total=total, unit="row", desc=run.name, disable=not display_progress)
+def _bar(run: Run, selection: Selection, display_progress: bool) -> Bar:
+    if not display_progress:
+        return no_bar()
+    return bar_of_entities(run.name, run.holds.saying(SHARED, selection).count(run.home))

@@ -16,12 +16,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import NoReturn
-
-from tqdm.auto import tqdm
 
 from ..errors import ConnectionLimitError, HelperMismatchError, LinkError, UnreachableError
 from ..files.copies import Files
+from ..progress import Bar
 from ..servers.dialect import Dialect
 from ..servers.session import Form
 from .adopting import Adopter
@@ -69,7 +67,7 @@ class Transfer:
         self.files = files
         self.tally = tally
 
-    def move(self, bar: tqdm[NoReturn], suppress_errors: bool) -> None:
+    def move(self, bar: Bar, suppress_errors: bool) -> None:
         """Move everything. On an error nothing is under way any more; what was only claimed is the caller's."""
         run, errors = self.run, self.tally.result.errors
         self._open()

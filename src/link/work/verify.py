@@ -86,7 +86,7 @@ def _verify(run: Run, selection: Selection, look: Look) -> VerifyResult:
             for keys in _having_files(both, checker, selection, look.sample):
                 _check_files(both, checker, keys, result)
     result.seconds = time.monotonic() - started
-    logger.info("%s: %r", run.name, result)
+    logger.debug("%s: %r", run.name, result)
     return result
 
 
