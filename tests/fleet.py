@@ -52,8 +52,8 @@ def _alive(idle: list[Any]) -> Any:
     """Take a session whose server has not ended it meanwhile."""
     while idle:
         connection = idle.pop()
-        wire = connection if hasattr(connection, "fileno") else connection._sock
-        if not select.select([wire], [], [], 0)[0]:
+        wire = connection if hasattr(connection, "fileno") else getattr(connection, "_sock", None)
+        if wire and not select.select([wire], [], [], 0)[0]:
             return connection
         _leave(connection)
     return None

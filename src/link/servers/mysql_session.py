@@ -8,7 +8,7 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import pymysql
 from pymysql.constants import CR, ER
@@ -184,7 +184,8 @@ class MySQLSession(Session):
         self._connection = connection
         self._raw_columns = raw_columns
         self._max_statement = (sys.maxsize if packet is None else packet) - _MARGIN
-        _keep_alive(connection._sock)
+        if wire := mysql_wire.find_socket(connection):
+            _keep_alive(wire)
         mysql_wire.widen(connection)
         self.execute(setting_up(connection))
 
@@ -317,18 +318,15 @@ class MySQLSession(Session):
             self.execute("ROLLBACK")
 
     def _close(self) -> None:
-        # Not close(): it would say goodbye politely, and wait, in the middle of an unbuffered result.
-        # And it has ended for the server, too, though a process that was forked meanwhile has the socket as well.
-        if wire := self._connection._sock:
-            with contextlib.suppress(OSError):
-                wire.shutdown(socket.SHUT_RDWR)
-        self._connection._force_close()
+        # Not close() alone: it would say goodbye politely, and wait, in the middle of an unbuffered result.
+        mysql_wire.drop(self._connection)
 
 
 def _interleaved(cursor: SSCursor, raw: Sequence[Column], form: Form) -> Generator[bytes | None, None, None]:
     writers = [writer(column, form) for column in raw]
-    while row := cast(Any, cursor).fetchone():
-        yield interleaved(row, writers, form)
+    with contextlib.closing(mysql_wire.rows(cursor)) as rows:
+        for row in rows:
+            yield interleaved(row, writers, form)
 
 
 def _too_long(table: Table) -> RowError:

@@ -3,48 +3,111 @@
 For each row PyMySQL makes several objects and calls, which takes longer than all that the client does besides. A row
 of one column is one packet: its length, a counter, and the value behind the value's own length. PyMySQL neither
 compresses packets nor asks for results without an EOF packet at their end, so these are all the forms there are.
+
+All that is known of PyMySQL's insides is here. Where a release of it has others, its own cursor reads, as exactly.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
-from collections.abc import Generator
+import logging
+import socket
+from collections.abc import Callable, Generator
 from typing import Any, cast
 
 import pymysql
-from pymysql.connections import MAX_PACKET_LEN
 from pymysql.constants import CR
 from pymysql.cursors import SSCursor
-
-from ..errors import ServerError
 
 #: How much is read from the socket at once.
 BUFFER_BYTES = 1 << 18
 
+#: What one packet holds; what is longer comes in several packets.
+_FULL = 2**24 - 1
 _NULL, _TWO, _THREE, _END, _ERROR = 0xFB, 0xFC, 0xFD, 0xFE, 0xFF
+#: Packets within others, compressed by zlib or zstd; results without an EOF packet.
+_OTHER_FORMS = 1 << 5 | 1 << 26 | 1 << 24
+
+logger = logging.getLogger("link")
+
+
+def find_socket(connection: Any) -> socket.socket | None:
+    """The socket of a connection that is open."""
+    found = getattr(connection, "_sock", None)
+    return found if isinstance(found, socket.socket) else None
 
 
 def widen(connection: Any) -> None:
-    """Let a fresh connection read more than 8 kB at once.
+    """Let a fresh connection read more than 8 kB at once."""
+    if _is_known(connection) and (wire := find_socket(connection)):
+        connection._rfile = wire.makefile("rb", BUFFER_BYTES)
 
-    Raises
-    ------
-    ServerError
-        A release of PyMySQL that reads in another way.
-    """
-    if not isinstance(getattr(connection, "_rfile", None), io.BufferedReader):
-        raise ServerError(
-            f"PyMySQL {pymysql.VERSION_STRING} does not read from its connection as this package expects.",
-            "Install an older one, such as PyMySQL 1.1, and report this.",
-        )
-    connection._rfile = connection._sock.makefile("rb", BUFFER_BYTES)
+
+def drop(connection: Any) -> None:
+    """End a connection, also in the middle of a result; for the server, too, though a forked process may have it."""
+    if wire := find_socket(connection):
+        with contextlib.suppress(OSError):
+            wire.shutdown(socket.SHUT_RDWR)
+    with contextlib.suppress(pymysql.Error):  # it was closed before
+        connection.close()
 
 
 def values(cursor: SSCursor) -> Generator[bytes | None, None, None]:
-    """The rows of the query of one column that the cursor has just run.
+    """The rows of the query of one column, a binary string, that the cursor has just run.
 
     Who stops before the end loses the connection: there is no other way to stop the server.
     """
+    result = getattr(cursor, "_result", None)
+    if _is_known(cursor.connection) and hasattr(result, "unbuffered_active") and hasattr(result, "connection"):
+        return _straight(cursor)
+    _tell(pymysql.VERSION_STRING)
+    return _driven(cursor)
+
+
+def rows(cursor: SSCursor) -> Generator[tuple[bytes | None, ...], None, None]:
+    """The rows of the query that the cursor has just run, by the driver's own means; else as :func:`values`."""
+    connection = cursor.connection
+    try:
+        yield from iter(cast(Any, cursor).fetchone, None)
+    except (pymysql.MySQLError, OSError):
+        raise  # the driver has seen to the connection
+    except BaseException:
+        drop(connection)
+        raise
+    finally:
+        if hasattr(result := getattr(cursor, "_result", None), "unbuffered_active"):
+            cast(Any, result).unbuffered_active = False  # it is not to read the rest when it tidies up
+
+
+def _is_known(connection: Any) -> bool:
+    """Whether PyMySQL reads as this module does."""
+    return (
+        isinstance(getattr(connection, "_rfile", None), io.BufferedReader)
+        and find_socket(connection) is not None
+        and not getattr(connection, "client_flag", _OTHER_FORMS) & _OTHER_FORMS
+        and hasattr(pymysql.err, "raise_mysql_exception")
+    )
+
+
+@functools.cache
+def _tell(version: str) -> None:
+    """Say, once, that it is slower."""
+    logger.warning(
+        "PyMySQL %s does not read from its connections as this package expects. Its own cursors read instead: as "
+        "exactly, and slower. Please report this; an older PyMySQL, such as 1.2, is as fast as ever.",
+        version,
+    )
+
+
+def _driven(cursor: SSCursor) -> Generator[bytes | None, None, None]:
+    with contextlib.closing(rows(cursor)) as read:
+        for row in read:
+            yield row[0]
+
+
+def _straight(cursor: SSCursor) -> Generator[bytes | None, None, None]:
     connection, result = cast(Any, cursor.connection), cast(Any, cursor)._result
     # The driver is not to read the rest when it tidies up.
     result.unbuffered_active, result.connection = False, None
@@ -71,18 +134,18 @@ def values(cursor: SSCursor) -> Generator[bytes | None, None, None]:
                 yield data[9:]
     finally:
         if not finished:
-            connection._force_close()
+            drop(connection)
 
 
-def _packet(read: Any) -> bytes:
+def _packet(read: Callable[[int], bytes]) -> bytes:
     """What lies in the next packet, or in all of those in which something long comes: the last is not full."""
     pieces: list[bytes] = []
     while len(header := read(4)) == 4:
         size = header[0] | header[1] << 8 | header[2] << 16
-        data: bytes = read(size)
+        data = read(size)
         if len(data) < size:
             break
-        if size < MAX_PACKET_LEN:
+        if size < _FULL:
             return b"".join((*pieces, data)) if pieces else data
         pieces.append(data)
     raise pymysql.OperationalError(CR.CR_SERVER_LOST, "Lost connection to the server during a query")
