@@ -21,7 +21,6 @@ from pipelines import assert_same, everything, run_sql, sessions
 from recorder import Statement
 
 from dj_link import LazySchema, Link, LinkedTable
-from dj_link.layout import DJ_LINK
 from link import (
     ConfigError,
     CredentialsError,
@@ -32,6 +31,7 @@ from link import (
     TransactionError,
     UnreachableError,
 )
+from link.model.layouts import DJ_LINK
 
 
 def session_keys(*numbers: int) -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ from typing import Literal
 
 import pytest
 
-from dj_link.layout import DJ_LINK
 from link.ends.edits import is_noted, noting
 from link.holds.asking import Question, asking_flags
 from link.holds.closure import Way, to_let_go, unneeded, wanted_again
@@ -24,7 +23,7 @@ from link.holds.sets import Sets
 from link.holds.together import asking_for_others
 from link.model.graph import Graph, graph_of
 from link.model.kinds import Kind
-from link.model.layouts import LINK, TIMES, WORKER, Layout
+from link.model.layouts import DJ_LINK, LINK, TIMES, WORKER, Layout
 from link.model.mapping import local_group
 from link.model.ranges import ALL, Chunk, Range, Selection, Sql
 from link.model.schema import Column, Content, ForeignKey, Group, Index, Table, Tracked, part_name

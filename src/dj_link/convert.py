@@ -17,14 +17,12 @@ from link.ends.linking import Link
 from link.errors import LinkError, NotFoundError
 from link.holds.helper import check_helper, check_key
 from link.holds.parts import holds_of
-from link.model.layouts import LINK, WORKER
+from link.model.layouts import DJ_LINK, LINK, WORKER
 from link.model.schema import Table, part_name
 from link.model.states import FALSE, TRUE
 from link.servers.keyed import Keyed, Segment
 from link.servers.session import Session
 from link.signals import final
-
-from .layout import DJ_LINK
 
 logger = logging.getLogger("link")
 

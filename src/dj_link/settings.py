@@ -10,9 +10,7 @@ from link.addresses import Address
 from link.config import READERS, LinkSpec
 from link.errors import ConfigError
 from link.host import from_camel_case
-from link.model.layouts import Layout
-
-from .layout import DJ_LINK
+from link.model.layouts import DJ_LINK, Layout
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,15 @@ import zlib
 from collections.abc import Iterator, Sequence
 
 from ..ends.lineage import origins
-from ..model.schema import ForeignKey, Table, part_names
+from ..model.schema import Table, part_names
 from ..servers.catalogue import Catalogue
 from ..servers.definitions import Definitions
 from ..servers.dialect import plain
 from ..servers.rights import LINEAGE, Statement
+from .helpers import held_by
 
 #: How the names of anchors begin. DataJoint lists no table whose name begins so.
 ANCHOR = "~link_guard_"
-
-
-def held_by(helper: Table) -> ForeignKey | None:
-    """What a helper table holds: what its key refers to; None for a table whose key refers to nothing."""
-    return next((fk for fk in helper.foreign_keys if set(fk.columns) == set(helper.primary_key)), None)
 
 
 def to_anchor(catalogue: Catalogue, helpers: Sequence[Table]) -> tuple[list[Table], list[Table]]:

@@ -14,13 +14,14 @@ from ..addresses import Address
 from ..errors import ConfigError, NotFoundError
 from ..model.backends import BACKENDS
 from ..model.layouts import FLAGGED, LINK
-from ..model.schema import Table, nearest
+from ..model.schema import Table
 from ..model.served import holders
 from ..servers.catalogue import Catalogue
 from ..servers.rights import Guarded, Statement
 from ..servers.site import Site
 from ..servers.sites import visiting
-from .anchors import anchor, held_by, to_anchor, unanchor
+from .anchors import anchor, to_anchor, unanchor
+from .helpers import find_helpers
 
 #: What everybody may change in a helper table; the server itself changes the second with the first.
 FREE = (LINK.columns["is_flagged"], FLAGGED)
@@ -103,34 +104,25 @@ def guard(
 
 def _look(site: Site, catalogue: Catalogue, schema: str) -> tuple[list[Table], list[str]]:
     """The helper tables of a schema, and the names of its other tables."""
-    if not catalogue.has_schema(schema):
-        raise NotFoundError(
-            f"There is no schema {schema!r} on the server {site.address}.", nearest(schema, catalogue.schemas())
-        )
-    tables = [catalogue.table(schema, name) for name in catalogue.tables(schema) if not name.startswith("~")]
-    found = [table for table in tables if _is_helper(table)]
+    found = [helper.table for helper in find_helpers(site, catalogue, schema) if helper.layout is LINK]
     if not found:
         raise NotFoundError(
-            f"The schema {schema!r} on the server {site.address} has no helper table.",
-            "Links create them when they are first used.",
+            f"The schema {schema!r} on the server {site.address} has outbound tables of the older interface only.",
+            "Convert them: datajoint-link convert.",
         )
-    return found, [table.name for table in tables if table not in found]
+    names = {table.name for table in found}
+    return found, [name for name in catalogue.tables(schema) if name not in names and not name.startswith("~")]
 
 
 def _link_user(catalogue: Catalogue, schema: str, names: Sequence[str], given: str | None) -> str:
     """The link user; of a wrong one the guard would keep the links themselves from letting go."""
-    found = catalogue.writers(schema, names)
+    found = sorted({user for users in catalogue.link_users(schema, names).values() for user in users})
     if given is not None and (given in found or not found):
         return given
     if given is None and len(found) == 1:
         return found[0]
     have = f"{', '.join(found) or 'nobody'} may write to the helper tables of {schema!r} by a right on just these"
     raise ConfigError(f"{have}{'' if given is None else f', and not {given}'}.", "Name the link user with --user.")
-
-
-def _is_helper(table: Table) -> bool:
-    """Whether a table is built as a helper table is: it holds other rows by its key, and says how far that is."""
-    return held_by(table) is not None and set(LINK.columns.values()) <= set(table.names)
 
 
 def _guarded(table: Table) -> Guarded:

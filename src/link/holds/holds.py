@@ -23,7 +23,10 @@ from ..model.layouts import FLAGGED, LINK, PULLED, REFRESHED, TIMES, WORKER, Lay
 from ..model.ranges import ALL, EVERYTHING, Chunk, Key, Range, Rows, Selection, Sql
 from ..model.schema import Table
 from ..model.states import (
+    ASKED,
     AT_REST,
+    DEPRECATED,
+    FALSE,
     HELD,
     HOLD,
     NONE,
@@ -31,6 +34,7 @@ from ..model.states import (
     PULLING,
     REST,
     SHARED,
+    TRUE,
     UNASKED,
     UNFINISHED,
     UNSETTLED,
@@ -357,6 +361,46 @@ class Holds:
         waiting = f"CASE WHEN {self.condition(UNSETTLED)} THEN {FLAGGED} END"
         times = (f"MIN({PULLED})", f"MAX({PULLED})", f"MAX({REFRESHED})", f"MIN({waiting})")
         return self.saying(HELD, selection).selecting(", ".join(map(self.dialect.seconds, times)))
+
+    # what people of the source do
+
+    def reading_account(self) -> Sql:
+        """SELECT: how many entities are held, flagged, deprecated and in hand; and where they are told, the times.
+
+        These are of what is not deprecated: when the first and the last hold was taken, when a copy was last refreshed;
+        and when the first of the flags was set that wait.
+        """
+        said = (SHARED, UNSETTLED, DEPRECATED, UNFINISHED)
+        counts = [f"COALESCE(SUM(CASE WHEN {self.condition(each)} THEN 1 ELSE 0 END), 0)" for each in said]
+        here, waiting = f"NOT ({self.condition(DEPRECATED)})", self.condition(UNSETTLED)
+        times = [
+            f"{aggregate}(CASE WHEN {of} THEN {column} END)"
+            for aggregate, of, column in (
+                ("MIN", here, PULLED),
+                ("MAX", here, PULLED),
+                ("MAX", here, REFRESHED),
+                ("MIN", waiting, FLAGGED),
+            )
+        ]
+        told = map(self.dialect.seconds, times) if self.timed else ()
+        return f"SELECT {', '.join([*counts, *told])} FROM {self.table}", ()
+
+    def flagging(self, selection: Selection) -> Sql:
+        """The statement by which the source asks for the deletion of what is held of a selection."""
+        return self._flag(TRUE, self.saying(UNASKED, selection))
+
+    def unflagging(self, selection: Selection) -> Sql:
+        """The statement by which the source no longer asks for that."""
+        return self._flag(FALSE, self.saying(ASKED, selection))
+
+    def _flag(self, flag: str, rows: Segment) -> Sql:
+        # Nothing is said of the time: the server itself notes it.
+        condition, args = rows.condition
+        return f"UPDATE {self.table} SET {self.columns['is_flagged']} = {flag!r} WHERE {condition}", args
+
+    def clearing(self, keys: Sequence[Key]) -> list[Sql]:
+        """DELETE what some deprecated entities have here, one statement's worth; each has a row for each of them."""
+        return [self.helper.deletion(keys, (self.condition(DEPRECATED), ()))]
 
     # what helper rows say
 

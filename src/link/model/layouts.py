@@ -69,3 +69,9 @@ LINK = Layout(
     {"process": "process", "is_flagged": "is_flagged", "is_deprecated": "is_deprecated"},
     times=TIMES,
 )
+#: The outbound tables of the older interface.
+DJ_LINK = Layout(
+    {"process": "_process"},
+    {"is_flagged": "deletion_requested", "is_deprecated": "deletion_approved"},
+    "It may have been converted: use @link then. Or LINK_OUTBOUND names the schema of other links.",
+)

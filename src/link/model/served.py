@@ -114,9 +114,14 @@ def write(words: str, mark: Mark) -> str:
 
 
 def holders(comment: str) -> str:
-    """Who holds, in the words of the comment of a helper table, without the rest; nothing where it does not say."""
+    """That somebody holds, in the words of the comment of a helper table, and who; nothing where it does not say."""
     words = read(comment).words
     return words.partition(". To delete ")[0].partition(": ")[0] if words.startswith(_BEGINNING) else ""
+
+
+def holder(comment: str) -> str:
+    """Who holds, as the comment of a helper table says it; nothing where it does not."""
+    return holders(comment).removeprefix(_BEGINNING)
 
 
 @dataclass(frozen=True)

@@ -289,9 +289,12 @@ class Catalogue(ABC):
         """The accounts that own tables of a schema; only where tables have owners."""
         return []
 
-    def writers(self, schema: str, names: Sequence[str]) -> list[str]:
-        """The accounts, without their hosts, that may insert into one of some tables by a right on just that."""
-        raise NotImplementedError
+    @abstractmethod
+    def link_users(self, schema: str, names: Sequence[str]) -> dict[str, list[str]]:
+        """Of each of some helper tables the accounts, without their hosts, that write to it, as far as that is seen.
+
+        They own it; where tables have no owners, they may insert by a right on just that table, or just that schema.
+        """
 
     def guests(self, schema: str, asked: Sequence[tuple[Table, MemberRights]]) -> list[list[str]]:
         """Of each source table, the accounts that may delete from it, and lack a right on tables of a helper schema.

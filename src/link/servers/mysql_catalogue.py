@@ -272,13 +272,23 @@ class MySQLCatalogue(Catalogue):
         """Whether MySQL takes the names of schemas literally, as it does where rights can be revoked on single ones."""
         return ("partial_revokes", "ON") in self.session.query("SHOW VARIABLES LIKE 'partial_revokes'")
 
-    def writers(self, schema: str, names: Sequence[str]) -> list[str]:
-        rows = self.session.query(
-            "SELECT DISTINCT GRANTEE FROM information_schema.TABLE_PRIVILEGES WHERE PRIVILEGE_TYPE = 'INSERT' "
-            f"AND TABLE_SCHEMA = %s AND TABLE_NAME IN ({', '.join(['%s'] * len(names))})",
-            (schema, *names),
+    def link_users(self, schema: str, names: Sequence[str]) -> dict[str, list[str]]:
+        tables = self.session.query(
+            "SELECT DISTINCT TABLE_NAME, GRANTEE FROM information_schema.TABLE_PRIVILEGES "
+            "WHERE PRIVILEGE_TYPE = 'INSERT' AND TABLE_SCHEMA = %s",
+            (schema,),
         )
-        return sorted({str(grantee).rpartition("@")[0][1:-1] for (grantee,) in rows})
+        schemas = self.session.query(
+            "SELECT DISTINCT TABLE_SCHEMA, GRANTEE FROM information_schema.SCHEMA_PRIVILEGES "
+            "WHERE PRIVILEGE_TYPE = 'INSERT'"
+        )
+        # A right on whole schemas names them by a pattern.
+        whole = [grantee for pattern, grantee in schemas if re.sub(r"\\(.)", r"\1", pattern) == schema]
+        of_table = {name: {grantee for table, grantee in tables if table == name} for name in names}
+        return {
+            name: sorted({str(grantee).rpartition("@")[0][1:-1] for grantee in {*grantees, *whole}})
+            for name, grantees in of_table.items()
+        }
 
     # tables from elsewhere
 

@@ -242,6 +242,12 @@ class PostgreSQLCatalogue(Catalogue):
         )
         return [str(owner) for (owner,) in rows]
 
+    def link_users(self, schema: str, names: Sequence[str]) -> dict[str, list[str]]:
+        rows = self.session.query(
+            "SELECT tablename, tableowner FROM pg_catalog.pg_tables WHERE schemaname = %s", (schema,)
+        )
+        return {str(table): [str(owner)] for table, owner in rows if table in names}
+
     def has_policies(self, table: Table) -> bool:
         return bool(self._rows("table", table.schema, table.name)[0][5])
 

@@ -1,0 +1,62 @@
+"""What somebody at a source chooses of a table whose rows are held, by a restriction as DataJoint takes it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from .. import host
+from ..errors import ConfigError, PrivilegeError, ServerError, UnreachableError
+from ..model.graph import label
+from ..model.ranges import ALL, Selection
+from ..model.schema import Table
+from ..selections import Selecting, selection_of
+from ..servers.catalogue import Catalogue
+from ..servers.keyed import Keyed, Segment
+from ..servers.session import Session
+from ..servers.site import Site
+
+
+class _Rows(Selecting, host.FreeTable):
+    """A table at the source."""
+
+    @property
+    def _title(self) -> str:
+        return str(self.full_table_name)
+
+
+def choose(site: Site, table: Table, where: Any) -> Selection:
+    """The rows of a table that a restriction selects, which is anything that DataJoint takes; None for all of them.
+
+    Raises
+    ------
+    ConfigError
+        The restriction has none of the table's attributes, or is none.
+    """
+    if where is None:
+        return ALL
+    try:
+        with site.in_our_words():
+            rows: Any = cast(Any, _Rows)(site.connection, host.full_name(site.connection, table.schema, table.name))
+            return selection_of(rows & where)
+    except (ConfigError, PrivilegeError, UnreachableError):
+        raise
+    except host.DataJointError as error:
+        raise _unreadable(table, str(error)) from error
+
+
+def count(session: Session, catalogue: Catalogue, table: Table, selection: Selection) -> int:
+    """How many rows there are; what is wrong with the condition is told here, before anything is changed."""
+    try:
+        return Segment(Keyed(session.dialect, table)).where(*selection.conditions).count(session)
+    except (PrivilegeError, UnreachableError):
+        raise
+    except ServerError as error:
+        raise _unreadable(table, error.what) from error
+
+
+def _unreadable(table: Table, said: str) -> ConfigError:
+    names = ", ".join(column.name for column in table.columns if not column.hidden)
+    return ConfigError(
+        f"The condition on {label((table.schema, table.name))} cannot be used: {said}",
+        f"It has the attributes {names}.",
+    )

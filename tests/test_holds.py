@@ -1,0 +1,347 @@
+"""What people of a source do about held rows without a link: look who holds them, flag them, clear away what has gone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import datajoint as dj
+import pytest
+from lab import Lab
+from labs import build, everything, pipeline
+from linking import admin
+from pipelines import contents, count_held, declare, ephys, flag, granted, helper, rows, states
+from test_source_lab import give
+
+from link import ConfigError, NotFoundError, PrivilegeError, State
+from link.accounts import Credentials
+from link.addresses import Address
+from link.admin import cleaning, flags, holding
+from link.admin.guard import guard
+from link.model.layouts import TIMES
+
+
+@pytest.fixture
+def address(lab: Lab) -> Address:
+    return Address(lab.source_server.host, lab.source_server.port, lab.source_server.backend)
+
+
+@pytest.fixture
+def administrator(lab: Lab) -> Credentials:
+    return Credentials(lab.source_server.admin_user, lab.source_server.admin_password, "administrator")
+
+
+@pytest.fixture
+def member(lab: Lab) -> Credentials:
+    """Somebody who works at the source, and has no rights yet."""
+    user = f"{lab.prefix}_member"
+    lab.source_server.create_user(user, "secret")
+    return Credentials(user, "secret", "administrator", "DJ_USER and DJ_PASS")
+
+
+def give_flagging(lab: Lab, user: str) -> None:
+    """What `grants --member` prints, for one linked table."""
+    give(lab, user, flags=True, helpers=[lab.helper_table])
+
+
+def wall(moment: datetime) -> bool:
+    return timedelta(minutes=-5) < datetime.now(timezone.utc) - moment < timedelta(minutes=5)
+
+
+# --- who holds what
+
+
+def test_each_entity_is_counted_once(either: Lab, address: Address, administrator: Credentials) -> None:
+    lab, tables = either, ephys(either)
+    Subject = granted(lab, tables["Subject"], **({} if either.older else {"holder": "Lab B"}))
+    Subject.source.pull()
+    (held,) = holding.holds(address, administrator, lab.helper_schema).lines
+    assert (held.table, held.account) == (f"{lab.source_schema}.Subject", lab.link_user)
+    assert (held.held, held.flagged, held.deprecated, held.in_hand) == (3, 0, 0, 0)
+    if not lab.older:
+        assert held.holder == "Lab B"
+        assert held.since and wall(held.since) and held.until and wall(held.until)
+        assert held.flagged_since is None
+    assert flags.flag(address, administrator, held.table, "subject <> 'ann'", helper_schema=lab.helper_schema).changed
+    (Subject & "subject = 'bob''s'").delete(prompt=False)
+    result = holding.holds(address, administrator, lab.helper_schema)
+    (held,) = result.lines
+    assert (held.held, held.flagged, held.deprecated, held.in_hand) == (1, 1, 1, 0)
+    assert lab.older or (held.flagged_since and wall(held.flagged_since))
+    told = json.loads(json.dumps(result.to_dict()))["lines"][0]
+    assert (told["table"], told["held"], told["in_hand"]) == (held.table, 1, 0)
+    for shown in (repr(result), result._repr_html_()):
+        assert held.table in shown and lab.link_user in shown and ("Lab B" in shown) is not lab.older
+
+
+def test_older_helper_tables_say_no_times(lab: Lab, address: Address, administrator: Credentials) -> None:
+    Subject = granted(lab, ephys(lab)["Subject"])
+    Subject.source.pull()
+    for column in TIMES:
+        if lab.kind == "postgresql":
+            lab.source_server.sql(f"DROP TRIGGER IF EXISTS link_since ON {helper(lab)}")
+        lab.source_server.sql(f"ALTER TABLE {helper(lab)} DROP COLUMN {column}")
+    (held,) = (result := holding.holds(address, administrator, lab.helper_schema)).lines
+    assert (held.held, held.since, held.until) == (3, None, None)
+    assert "unknown" in repr(result)
+
+
+def test_a_pipeline_is_counted_by_tables_and_by_accounts(
+    lab: Lab, address: Address, administrator: Credentials
+) -> None:
+    build(lab)
+    lab_a = pipeline(lab, holder="Lab B")
+    lab_a.pull(everything(lab, lab_a))
+    by_table = holding.holds(address, administrator, lab.helper_schema)
+    counts = {each.table: each.held for each in by_table.lines}
+    assert counts[f"{lab.prefix}_ephys.Unit"] == 8 and counts[f"{lab.prefix}_ephys.Session"] == 16
+    (whole,) = holding.holds(address, administrator, lab.helper_schema, by="account").lines
+    assert (whole.account, whole.holder, whole.table) == (lab.link_user, "Lab B", None)
+    assert whole.held == sum(counts.values())
+    assert whole.since and wall(whole.since)
+
+
+def test_what_cannot_be_found_is_said(lab: Lab, address: Address, administrator: Credentials) -> None:
+    with pytest.raises(NotFoundError, match="no schema 'nowhere'"):
+        holding.holds(address, administrator, "nowhere")
+    with pytest.raises(NotFoundError, match="has no helper table"):
+        holding.holds(address, administrator, lab.helper_schema)
+    granted(lab, ephys(lab)["Subject"]).source.pull("subject = 'ann'")
+    for named, complaint in (
+        (f"{lab.source_schema}.Subjekt", rf"(?s)holds rows of .*Did you mean '{lab.source_schema}.Subject'"),
+        ("Subject", "schema.Class"),
+        (f'{lab.source_schema}.x`"; DROP TABLE y; --', "holds rows of"),
+    ):
+        with pytest.raises(NotFoundError, match=complaint):
+            flags.flag(address, administrator, named, None, helper_schema=lab.helper_schema)
+    with pytest.raises(ConfigError, match="is a part"):
+        flags.flag(address, administrator, f"{lab.source_schema}.Subject.Name", None, helper_schema=lab.helper_schema)
+
+
+# --- asking for deletion
+
+
+def test_flagging_says_what_it_does(either: Lab, address: Address, administrator: Credentials) -> None:
+    lab = either
+    Subject = granted(lab, ephys(lab)["Subject"])
+    Subject.source.pull("subject <> 'ann'")
+    table = f"{lab.source_schema}.Subject"
+
+    def does(what: Callable[..., flags.Flagged], where: Any, **options: Any) -> tuple[int, ...]:
+        done = what(address, administrator, table, where, helper_schema=lab.helper_schema, **options)
+        assert json.loads(json.dumps(done.to_dict()))["changed"] == done.changed
+        return done.selected, done.changed, done.unchanged, done.not_held
+
+    before = contents(lab.source_server, lab.helper_schema)
+    assert does(flags.flag, None, dry_run=True) == (3, 2, 0, 1)
+    assert does(flags.flag, "subject LIKE 'nobody%'") == (0, 0, 0, 0)
+    assert contents(lab.source_server, lab.helper_schema) == before
+    # Text as DataJoint takes it, and a mapping whose value is bound.
+    assert does(flags.flag, "subject LIKE 'bob%'") == (1, 1, 0, 0)
+    assert does(flags.flag, {"subject": "bob's"}) == (1, 0, 1, 0)
+    assert does(flags.flag, [{"subject": 'ci"%\\d'}, {"subject": "ann"}]) == (2, 1, 0, 1)
+    assert len(Subject.source.flagged) == 2
+    (Subject & {"subject": "bob's"}).delete(prompt=False)
+    assert states(lab, "subject", "subject")["bob's",] is State.DEPRECATED
+    done = flags.unflag(address, administrator, table, None, helper_schema=lab.helper_schema)
+    assert (done.changed, done.deprecated, done.not_held) == (2, 1, 1)
+    assert Subject.source.pull({"subject": "bob's"}).pulled == 1
+    assert does(flags.unflag, None) == (3, 0, 2, 1)
+    with pytest.raises(ConfigError, match=r"(?s)cannot be used.*attributes subject, weight"):
+        does(flags.flag, "no_such_column = 1")
+    with pytest.raises(ConfigError, match="no attribute of"):
+        does(flags.flag, {"subjekt": "ann"})
+    assert count_held(lab) == 2
+
+
+def test_a_pipeline_s_rows_are_flagged(lab: Lab, address: Address, administrator: Credentials) -> None:
+    build(lab)
+    lab_a = pipeline(lab)
+    lab_a.pull(everything(lab, lab_a))
+    for named in ("ephys.Unit", "ephys._unit"):
+        done = flags.flag(
+            address, administrator, f"{lab.prefix}_{named}", "subject < 3", helper_schema=lab.helper_schema
+        )
+        assert done.changed + done.unchanged == 3
+    assert lab_a.delete_flagged(prompt=False) == 3
+    cleaned = cleaning.clean(
+        address, administrator, f"{lab.prefix}_ephys.Unit", helper_schema=lab.helper_schema, dry_run=False
+    )
+    assert cleaned.entities == 3 and not cleaned.kept
+    assert len(rows(lab.source_server, f"{lab.prefix}_ephys._unit")) == 5
+
+
+def test_whoever_lacks_a_right_is_told_the_grant(lab: Lab, address: Address, member: Credentials) -> None:
+    """With what is granted then, a member does it all; beside a guard, too."""
+    Subject = granted(lab, ephys(lab)["Subject"])
+    Subject.source.pull()
+    table, where = f"{lab.source_schema}.Subject", "subject = 'ann'"
+
+    def flagging() -> Any:
+        return flags.flag(address, member, table, where, helper_schema=lab.helper_schema)
+
+    if lab.kind != "postgresql":
+        with pytest.raises(NotFoundError, match="--member"):
+            flagging()
+    tries = 0
+    while tries < 6:
+        try:
+            assert flagging().changed == 1
+            break
+        except PrivilegeError as error:
+            tries += 1
+            assert member.user in error.what
+            for statement in (error.hint or "").partition(": ")[2].split(";"):
+                if "GRANT" in statement:
+                    lab.source_server.sql(statement)
+        except NotFoundError:
+            admin(lab, f'GRANT REFERENCES ON "{{helper}}"."{lab.helper_table}" TO {account(lab, member)}')
+    assert tries
+    give_flagging(lab, member.user)
+    guard(address, Credentials(lab.source_server.admin_user, lab.source_server.admin_password), lab.helper_schema,
+          user=lab.link_user, apply=True)
+    assert flags.unflag(address, member, table, where, helper_schema=lab.helper_schema).changed == 1
+    assert flagging().changed == 1
+    (held,) = holding.holds(address, member, lab.helper_schema).lines
+    assert (held.held, held.flagged) == (2, 1)
+    (Subject & where).delete(prompt=False)
+    cleaned = cleaning.clean(address, member, table, helper_schema=lab.helper_schema, dry_run=False)
+    assert cleaned.entities == 1
+    assert {key[0] for key in states(lab, "subject", "subject")} == {"bob's", 'ci"%\\d'}
+
+
+def account(lab: Lab, member: Credentials) -> str:
+    return member.user if lab.kind == "postgresql" else f"{member.user}@'%'"
+
+
+# --- clearing away
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_what_is_deprecated_goes_with_all_that_depends_on_it(
+    either: Lab, address: Address, administrator: Credentials, guarded: bool
+) -> None:
+    """As by DataJoint's delete(): parts, computed tables, and those by keys under other names."""
+    lab, tables = either, ephys(either)
+    Subject = granted(lab, tables["Subject"])
+    Subject.source.pull()
+    if guarded and not lab.older:
+        guard(address, administrator, lab.helper_schema, user=lab.link_user, apply=True)
+    table = f"{lab.source_schema}.Subject"
+
+    def cleaned(**options: Any) -> cleaning.Cleaned:
+        return cleaning.clean(address, administrator, table, helper_schema=lab.helper_schema, **options)
+
+    flag(lab, "subject <> 'ann'")
+    assert cleaned(dry_run=False).entities == 0  # nobody has let go of it yet
+    (Subject & "subject <> 'ann'").delete(prompt=False)
+    before = contents(lab.source_server, lab.source_schema, lab.helper_schema)
+    foreseen = cleaned()
+    assert foreseen.dry_run and foreseen.entities == 2
+    assert contents(lab.source_server, lab.source_schema, lab.helper_schema) == before
+
+    one = cleaned(where={"subject": "bob's"}, dry_run=False)
+    two = cleaned(dry_run=False)
+    assert (one.entities, two.entities) == (1, 1)
+    assert one.rows + two.rows == foreseen.rows
+    after = contents(lab.source_server, lab.source_schema, lab.helper_schema)
+    gone = {name: len(before[name]) - len(after[name]) for name in before if len(before[name]) != len(after[name])}
+    assert gone.pop(f"{lab.source_schema}.subject") == 2
+    assert foreseen.rows == {**gone, table.replace("Subject", "subject"): 2} | {
+        name: number for name, number in foreseen.rows.items() if not number
+    }
+    # Each subject has a recording with a file and three channels, sorted twice.
+    schema = lab.source_schema
+    assert gone[f"{schema}._recording__channel"] == 6 and gone[f"{schema}.__sorting__spike"] == 28
+    assert gone[f"{schema}.__sorting__report"] == 8
+    assert json.loads(json.dumps(two.to_dict()))["rows"][f"{schema}.__sorting"] == 2
+    assert "__sorting__spike" in repr(two) and "__sorting__spike" in two._repr_html_()
+    assert Subject.source.status()[State.SHARED] == 1
+
+
+def test_no_hold_is_taken_away(lab: Lab, address: Address, administrator: Credentials) -> None:
+    """Where others hold what depends on a row, or the row itself, it stays with all that is its own."""
+    tables = ephys(lab)
+    Subject = granted(lab, tables["Subject"])
+    Subject.source.pull()
+    # Lab C, with a helper schema of its own, holds a computed row.
+    admin(lab, f'CREATE SCHEMA "{lab.prefix}_c"' + (' AUTHORIZATION {user}' if lab.kind == "postgresql" else ""))
+    if lab.kind != "postgresql":
+        admin(lab, f'GRANT ALL ON "{lab.prefix}_c".* TO {{user}}')
+    other = Lab(lab.source_server, lab.local_server, prefix=lab.prefix, link_password=lab.link_password)
+    other.helper_schema, other.local_schema = f"{lab.prefix}_c", f"{lab.prefix}_local_c"
+    other.source, other.local = lab.source, lab.local
+    for table in (tables["Sorting"], tables["Recording"]):
+        lab.grant(table)
+    Sorting = granted(other, tables["Sorting"], holder="Lab C")
+    Sorting.source.pull({"subject": "bob's", "method": "fast"})
+    flag(lab, "1 = 1")
+    Subject.delete(prompt=False) if False else (Subject & True).delete(prompt=False)
+    before = contents(lab.source_server, lab.source_schema, other.helper_schema)
+    done = cleaning.clean(
+        address, administrator, f"{lab.source_schema}.Subject", helper_schema=lab.helper_schema, dry_run=False
+    )
+    assert done.entities == 2 and list(done.kept.values()) == [1]
+    assert "Lab C" in repr(done) and done.to_dict()["kept"] == dict(done.kept)
+    assert rows(lab.source_server, f"{lab.source_schema}.subject", "subject") == [("bob's",)]
+    after = contents(lab.source_server, lab.source_schema, other.helper_schema)
+    name = f"{other.helper_schema}.{other.helper_table}"
+    assert after[name] == before[name]
+    assert len(after[f"{lab.source_schema}.__sorting"]) == 2
+    # Lab C lets go of it as asked, and then all of it can go.
+    flag(other, "1 = 1")
+    (Sorting & True).delete(prompt=False)
+    done = cleaning.clean(
+        address, administrator, f"{lab.source_schema}.Subject", helper_schema=lab.helper_schema, dry_run=False
+    )
+    assert done.entities == 1 and done.rows[name] == 1
+    assert rows(lab.source_server, f"{lab.source_schema}.subject") == []
+
+
+def test_nothing_is_half_done(lab: Lab, address: Address, administrator: Credentials) -> None:
+    """A table that refers to the rows of a part, without its own master: DataJoint refuses that, too."""
+    tables = ephys(lab)
+
+    class Note(dj.Manual):
+        definition = "note: int32"
+
+        class Line(dj.Part):
+            definition = "-> master\n---\n-> Subject"
+
+    note: Any = declare(lab, Note, tables["Subject"])
+    note.insert1({"note": 1})
+    note.Line.insert1({"note": 1, "subject": "ann"})
+    Subject = granted(lab, tables["Subject"])
+    Subject.source.pull()
+    flag(lab, "1 = 1")
+    (Subject & True).delete(prompt=False)
+    before = contents(lab.source_server, lab.source_schema, lab.helper_schema)
+    with pytest.raises(Exception, match="without their masters"):
+        cleaning.clean(
+            address, administrator, f"{lab.source_schema}.Subject", helper_schema=lab.helper_schema, dry_run=False
+        )
+    assert contents(lab.source_server, lab.source_schema, lab.helper_schema) == before
+
+
+def test_what_a_member_cannot_see_keeps_the_rows(lab: Lab, address: Address, member: Credentials) -> None:
+    """Whoever may not look at a table that refers to a row hears that there is one; nothing has been deleted."""
+    tables = ephys(lab)
+    Subject = granted(lab, tables["Subject"])
+    Subject.source.pull()
+    give_flagging(lab, member.user)
+    admin(lab, f'CREATE SCHEMA "{lab.prefix}_hidden"')
+    subject = f'"{lab.source_schema}"."subject"'
+    admin(
+        lab,
+        f'CREATE TABLE "{lab.prefix}_hidden"."secret" '
+        f'(subject varchar(12) PRIMARY KEY, FOREIGN KEY (subject) REFERENCES {subject} (subject))',
+        f"INSERT INTO \"{lab.prefix}_hidden\".\"secret\" VALUES ('ann')",
+    )
+    flag(lab, "subject <> 'bob''s'")
+    (Subject & "subject <> 'bob''s'").delete(prompt=False)
+    before = contents(lab.source_server, lab.source_schema, lab.helper_schema)
+    with pytest.raises(Exception, match=r"(?s)Nothing was deleted.*does not see"):
+        cleaning.clean(address, member, f"{lab.source_schema}.Subject", helper_schema=lab.helper_schema, dry_run=False)
+    assert contents(lab.source_server, lab.source_schema, lab.helper_schema) == before
