@@ -169,7 +169,13 @@ def holding(layout_name: str, dialect: Dialect, tables: Group, layout: Layout) -
     told |= {
         f"keys: {name}": holds.saying(what, SELECTION).selecting(holds.helper.selected) for name, what in says.items()
     }
+    told |= {
+        "who holds what": holds.reading_account(),
+        "the source flags": holds.flagging(SELECTION),
+        "the source unflags": holds.unflagging(ALL),
+    }
     yield from ((layout_name + name, sql) for name, sql in told.items())
+    yield from ((f"{layout_name}the source clears away what is deprecated", sql) for sql in holds.clearing(KEYS))
     if holds.timed:
         yield f"{layout_name}note what is refreshed", holds.noting_refreshed(KEYS)
         yield f"{layout_name}tell since when", holds.reading_since()

@@ -1,4 +1,4 @@
-"""What people of a source do about held rows without a link: look who holds them, flag them, clear away what has gone."""
+"""What people of a source do about held rows, without a link: see who holds them, flag them, clear them away."""
 
 from __future__ import annotations
 
@@ -64,16 +64,17 @@ def test_each_entity_is_counted_once(either: Lab, address: Address, administrato
         assert held.holder == "Lab B"
         assert held.since and wall(held.since) and held.until and wall(held.until)
         assert held.flagged_since is None
-    assert flags.flag(address, administrator, held.table, "subject <> 'ann'", helper_schema=lab.helper_schema).changed
+    table = f"{lab.source_schema}.Subject"
+    assert flags.flag(address, administrator, table, "subject <> 'ann'", helper_schema=lab.helper_schema).changed
     (Subject & "subject = 'bob''s'").delete(prompt=False)
     result = holding.holds(address, administrator, lab.helper_schema)
     (held,) = result.lines
     assert (held.held, held.flagged, held.deprecated, held.in_hand) == (1, 1, 1, 0)
     assert lab.older or (held.flagged_since and wall(held.flagged_since))
     told = json.loads(json.dumps(result.to_dict()))["lines"][0]
-    assert (told["table"], told["held"], told["in_hand"]) == (held.table, 1, 0)
+    assert (told["table"], told["held"], told["in_hand"]) == (table, 1, 0)
     for shown in (repr(result), result._repr_html_()):
-        assert held.table in shown and lab.link_user in shown and ("Lab B" in shown) is not lab.older
+        assert table in shown and lab.link_user in shown and ("Lab B" in shown) is not lab.older
 
 
 def test_older_helper_tables_say_no_times(lab: Lab, address: Address, administrator: Credentials) -> None:
@@ -93,7 +94,7 @@ def test_a_pipeline_is_counted_by_tables_and_by_accounts(
 ) -> None:
     build(lab)
     lab_a = pipeline(lab, holder="Lab B")
-    lab_a.pull(everything(lab, lab_a))
+    lab_a.pull(*everything(lab, lab_a))
     by_table = holding.holds(address, administrator, lab.helper_schema)
     counts = {each.table: each.held for each in by_table.lines}
     assert counts[f"{lab.prefix}_ephys.Unit"] == 8 and counts[f"{lab.prefix}_ephys.Session"] == 16
@@ -159,7 +160,7 @@ def test_flagging_says_what_it_does(either: Lab, address: Address, administrator
 def test_a_pipeline_s_rows_are_flagged(lab: Lab, address: Address, administrator: Credentials) -> None:
     build(lab)
     lab_a = pipeline(lab)
-    lab_a.pull(everything(lab, lab_a))
+    lab_a.pull(*everything(lab, lab_a))
     for named in ("ephys.Unit", "ephys._unit"):
         done = flags.flag(
             address, administrator, f"{lab.prefix}_{named}", "subject < 3", helper_schema=lab.helper_schema
@@ -200,8 +201,13 @@ def test_whoever_lacks_a_right_is_told_the_grant(lab: Lab, address: Address, mem
             admin(lab, f'GRANT REFERENCES ON "{{helper}}"."{lab.helper_table}" TO {account(lab, member)}')
     assert tries
     give_flagging(lab, member.user)
-    guard(address, Credentials(lab.source_server.admin_user, lab.source_server.admin_password), lab.helper_schema,
-          user=lab.link_user, apply=True)
+    guard(
+        address,
+        Credentials(lab.source_server.admin_user, lab.source_server.admin_password),
+        lab.helper_schema,
+        user=lab.link_user,
+        apply=True,
+    )
     assert flags.unflag(address, member, table, where, helper_schema=lab.helper_schema).changed == 1
     assert flagging().changed == 1
     (held,) = holding.holds(address, member, lab.helper_schema).lines
@@ -249,9 +255,9 @@ def test_what_is_deprecated_goes_with_all_that_depends_on_it(
     after = contents(lab.source_server, lab.source_schema, lab.helper_schema)
     gone = {name: len(before[name]) - len(after[name]) for name in before if len(before[name]) != len(after[name])}
     assert gone.pop(f"{lab.source_schema}.subject") == 2
-    assert foreseen.rows == {**gone, table.replace("Subject", "subject"): 2} | {
-        name: number for name, number in foreseen.rows.items() if not number
-    }
+    told = {name: number for name, number in foreseen.rows.items() if number and not name.endswith(".subject")}
+    # Of an outbound table its parts are not counted.
+    assert told == {name: number for name, number in gone.items() if "__deletion" not in name}
     # Each subject has a recording with a file and three channels, sorted twice.
     schema = lab.source_schema
     assert gone[f"{schema}._recording__channel"] == 6 and gone[f"{schema}.__sorting__spike"] == 28
@@ -267,7 +273,7 @@ def test_no_hold_is_taken_away(lab: Lab, address: Address, administrator: Creden
     Subject = granted(lab, tables["Subject"])
     Subject.source.pull()
     # Lab C, with a helper schema of its own, holds a computed row.
-    admin(lab, f'CREATE SCHEMA "{lab.prefix}_c"' + (' AUTHORIZATION {user}' if lab.kind == "postgresql" else ""))
+    admin(lab, f'CREATE SCHEMA "{lab.prefix}_c"' + (" AUTHORIZATION {user}" if lab.kind == "postgresql" else ""))
     if lab.kind != "postgresql":
         admin(lab, f'GRANT ALL ON "{lab.prefix}_c".* TO {{user}}')
     other = Lab(lab.source_server, lab.local_server, prefix=lab.prefix, link_password=lab.link_password)
@@ -278,7 +284,7 @@ def test_no_hold_is_taken_away(lab: Lab, address: Address, administrator: Creden
     Sorting = granted(other, tables["Sorting"], holder="Lab C")
     Sorting.source.pull({"subject": "bob's", "method": "fast"})
     flag(lab, "1 = 1")
-    Subject.delete(prompt=False) if False else (Subject & True).delete(prompt=False)
+    (Subject & True).delete(prompt=False)
     before = contents(lab.source_server, lab.source_schema, other.helper_schema)
     done = cleaning.clean(
         address, administrator, f"{lab.source_schema}.Subject", helper_schema=lab.helper_schema, dry_run=False
@@ -336,8 +342,8 @@ def test_what_a_member_cannot_see_keeps_the_rows(lab: Lab, address: Address, mem
     admin(
         lab,
         f'CREATE TABLE "{lab.prefix}_hidden"."secret" '
-        f'(subject varchar(12) PRIMARY KEY, FOREIGN KEY (subject) REFERENCES {subject} (subject))',
-        f"INSERT INTO \"{lab.prefix}_hidden\".\"secret\" VALUES ('ann')",
+        f"(subject varchar(12) PRIMARY KEY, FOREIGN KEY (subject) REFERENCES {subject} (subject))",
+        f'INSERT INTO "{lab.prefix}_hidden"."secret" VALUES (\'ann\')',
     )
     flag(lab, "subject <> 'bob''s'")
     (Subject & "subject <> 'bob''s'").delete(prompt=False)

@@ -201,6 +201,29 @@ SELECT `held`.`unit_outbound`.`n`, IF(LOCATE(0xED, BINARY `held`.`unit_outbound`
     FROM `lab`.`#unit`
     WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
 
+-- @link: who holds what
+SELECT COALESCE(SUM(CASE WHEN `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE' THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE' THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE' THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN `held`.`unit_outbound`.process IN ('PULL', 'DELETE') THEN 1 ELSE 0 END), 0), UNIX_TIMESTAMP(MIN(CASE WHEN NOT (`held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE') THEN _pulled END)), UNIX_TIMESTAMP(MAX(CASE WHEN NOT (`held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE') THEN _pulled END)), UNIX_TIMESTAMP(MAX(CASE WHEN NOT (`held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE') THEN _refreshed END)), UNIX_TIMESTAMP(MIN(CASE WHEN `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE' THEN _flagged END))
+    FROM `held`.`unit_outbound`;
+
+-- @link: the source flags
+UPDATE `held`.`unit_outbound`
+    SET is_flagged = 'TRUE'
+    WHERE `held`.`unit_outbound`.is_flagged = 'FALSE'
+    AND EXISTS (SELECT 1
+    FROM `lab`.`#unit`
+    WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
+
+-- @link: the source unflags
+UPDATE `held`.`unit_outbound`
+    SET is_flagged = 'FALSE'
+    WHERE `held`.`unit_outbound`.is_flagged = 'TRUE';
+
+-- @link: the source clears away what is deprecated: ('[[1, "a"], [2, "b"]]',)
+DELETE `held`.`unit_outbound`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
+    WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE';
+
 -- @link: note what is refreshed: ('[[1, "a"], [2, "b"]]',)
 UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
@@ -525,6 +548,61 @@ SELECT `held`.`unit_outbound`.`n`, IF(LOCATE(0xED, BINARY `held`.`unit_outbound`
     AND EXISTS (SELECT 1
     FROM `lab`.`#unit`
     WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
+
+-- dj_link: who holds what
+SELECT COALESCE(SUM(CASE WHEN `held`.`unit_outbound`._process = 'NONE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`) THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN `held`.`unit_outbound`._process = 'NONE'
+    AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_approved` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`) THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN `held`.`unit_outbound`._process = 'NONE'
+    AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
+    AND EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_approved` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`) THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN `held`.`unit_outbound`._process IN ('PULL', 'DELETE') THEN 1 ELSE 0 END), 0)
+    FROM `held`.`unit_outbound`;
+
+-- dj_link: the source flags
+INSERT INTO `held`.`unit_outbound__deletion_requested` (`n`, `name`)
+    SELECT `held`.`unit_outbound`.`n`, `held`.`unit_outbound`.`name`
+    FROM `held`.`unit_outbound`
+    WHERE NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
+    AND EXISTS (SELECT 1
+    FROM `lab`.`#unit`
+    WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
+
+-- dj_link: the source unflags
+DELETE `held`.`unit_outbound__deletion_requested`
+    FROM `held`.`unit_outbound` STRAIGHT_JOIN `held`.`unit_outbound__deletion_requested` ON `held`.`unit_outbound`.`n` = `held`.`unit_outbound__deletion_requested`.`n` AND `held`.`unit_outbound`.`name` = `held`.`unit_outbound__deletion_requested`.`name`
+    WHERE 1 = 1;
+
+-- dj_link: the source clears away what is deprecated: ('[[1, "a"], [2, "b"]]',)
+DELETE `held`.`unit_outbound__deletion_approved`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound__deletion_approved` ON `held`.`unit_outbound__deletion_approved`.`n` = `~keys`.`~0` AND `held`.`unit_outbound__deletion_approved`.`name` = `~keys`.`~1`
+    WHERE 1 = 1;
+
+-- dj_link: the source clears away what is deprecated: ('[[1, "a"], [2, "b"]]',)
+DELETE `held`.`unit_outbound__deletion_requested`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound__deletion_requested` ON `held`.`unit_outbound__deletion_requested`.`n` = `~keys`.`~0` AND `held`.`unit_outbound__deletion_requested`.`name` = `~keys`.`~1`
+    WHERE EXISTS (SELECT 1
+    FROM `held`.`unit_outbound`
+    WHERE `held`.`unit_outbound`.`n` = `held`.`unit_outbound__deletion_requested`.`n` AND `held`.`unit_outbound`.`name` = `held`.`unit_outbound__deletion_requested`.`name` AND `held`.`unit_outbound`._process = 'NONE');
+
+-- dj_link: the source clears away what is deprecated: ('[[1, "a"], [2, "b"]]',)
+DELETE `held`.`unit_outbound`
+    FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
+    WHERE 1 = 1;
 
 -- dj_link: transition b, range: (1, 1, 'a', 7, 7, "it's 100%")
 UPDATE `held`.`unit_outbound`

@@ -223,6 +223,32 @@ SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"::text
     FROM "lab"."#unit"
     WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3));
 
+-- @link: who holds what
+SELECT COALESCE(SUM(CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound".is_deprecated = 'FALSE' THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound".is_deprecated = 'TRUE' THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN "held"."unit_outbound".process IN ('PULL', 'DELETE') THEN 1 ELSE 0 END), 0), EXTRACT(EPOCH
+    FROM MIN(CASE WHEN NOT ("held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound".is_deprecated = 'TRUE') THEN _pulled END)), EXTRACT(EPOCH
+    FROM MAX(CASE WHEN NOT ("held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound".is_deprecated = 'TRUE') THEN _pulled END)), EXTRACT(EPOCH
+    FROM MAX(CASE WHEN NOT ("held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound".is_deprecated = 'TRUE') THEN _refreshed END)), EXTRACT(EPOCH
+    FROM MIN(CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound".is_deprecated = 'FALSE' THEN _flagged END))
+    FROM "held"."unit_outbound";
+
+-- @link: the source flags
+UPDATE "held"."unit_outbound"
+    SET is_flagged = 'TRUE'
+    WHERE "held"."unit_outbound".is_flagged = 'FALSE'
+    AND EXISTS (SELECT 1
+    FROM "lab"."#unit"
+    WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3));
+
+-- @link: the source unflags
+UPDATE "held"."unit_outbound"
+    SET is_flagged = 'FALSE'
+    WHERE "held"."unit_outbound".is_flagged = 'TRUE';
+
+-- @link: the source clears away what is deprecated: ('{1,2}', ['a', 'b'])
+DELETE
+    FROM "held"."unit_outbound" USING unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'TRUE' AND "held"."unit_outbound".is_deprecated = 'TRUE' THEN TRUE END;
+
 -- @link: note what is refreshed: ('{1,2}', ['a', 'b'])
 UPDATE "held"."unit_outbound"
     SET _refreshed = CURRENT_TIMESTAMP, _flagged = "held"."unit_outbound"._flagged
@@ -511,6 +537,58 @@ SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"::text
     AND EXISTS (SELECT 1
     FROM "lab"."#unit"
     WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3));
+
+-- dj_link: who holds what
+SELECT COALESCE(SUM(CASE WHEN "held"."unit_outbound"._process = 'NONE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN "held"."unit_outbound"._process = 'NONE'
+    AND EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name")
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_approved" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN "held"."unit_outbound"._process = 'NONE'
+    AND EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name")
+    AND EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_approved" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name") THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN "held"."unit_outbound"._process IN ('PULL', 'DELETE') THEN 1 ELSE 0 END), 0)
+    FROM "held"."unit_outbound";
+
+-- dj_link: the source flags
+INSERT INTO "held"."unit_outbound__deletion_requested" ("n", "name")
+    SELECT "held"."unit_outbound"."n", "held"."unit_outbound"."name"
+    FROM "held"."unit_outbound"
+    WHERE NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name")
+    AND EXISTS (SELECT 1
+    FROM "lab"."#unit"
+    WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3));
+
+-- dj_link: the source unflags
+DELETE
+    FROM "held"."unit_outbound__deletion_requested" USING "held"."unit_outbound"
+    WHERE "held"."unit_outbound"."n" = "held"."unit_outbound__deletion_requested"."n" AND "held"."unit_outbound"."name" = "held"."unit_outbound__deletion_requested"."name" AND CASE WHEN 1 = 1 THEN TRUE END;
+
+-- dj_link: the source clears away what is deprecated: ('{1,2}', ['a', 'b'])
+DELETE
+    FROM "held"."unit_outbound__deletion_approved" USING unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound__deletion_approved"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound__deletion_approved"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN 1 = 1 THEN TRUE END;
+
+-- dj_link: the source clears away what is deprecated: ('{1,2}', ['a', 'b'])
+DELETE
+    FROM "held"."unit_outbound__deletion_requested" USING unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound__deletion_requested"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound__deletion_requested"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN EXISTS (SELECT 1
+    FROM "held"."unit_outbound"
+    WHERE "held"."unit_outbound"."n" = "held"."unit_outbound__deletion_requested"."n" AND "held"."unit_outbound"."name" = "held"."unit_outbound__deletion_requested"."name" AND "held"."unit_outbound"._process = 'NONE') THEN TRUE END;
+
+-- dj_link: the source clears away what is deprecated: ('{1,2}', ['a', 'b'])
+DELETE
+    FROM "held"."unit_outbound" USING unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
+    WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN 1 = 1 THEN TRUE END;
 
 -- dj_link: transition b, range: (1, 'a', 7, "it's 100%")
 UPDATE "held"."unit_outbound"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..config import Address, Credentials
+from ..accounts import Credentials
+from ..addresses import Address
 from ..holds.holds import Holds
 from ..model.backends import BACKENDS
 from ..model.graph import label

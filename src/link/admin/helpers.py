@@ -16,7 +16,7 @@ from ..servers.catalogue import Catalogue
 from ..servers.site import Site
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Helper:
     """A helper table.
 

@@ -8,7 +8,8 @@ from datetime import datetime, timezone
 from itertools import groupby
 from typing import Any, Literal
 
-from ..config import Address, Credentials
+from ..accounts import Credentials
+from ..addresses import Address
 from ..errors import ConfigError
 from ..model.backends import BACKENDS
 from ..model.graph import label

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..model.layouts import Layout
-from ..model.ranges import EVERYTHING, Key, Range, Rows, Sql
+from ..model.ranges import Key, Range, Rows, Selection, Sql
 from ..model.schema import Table, part_name
-from ..model.states import FALSE, NONE, TRUE, Condition, Transition
+from ..model.states import FALSE, NONE, TRUE, UNASKED, Condition, Transition
 from ..servers.dialect import Dialect
-from ..servers.keyed import Keyed, Segment
+from ..servers.keyed import Keyed
 from ..servers.session import Session
 from ..signals import BusyError, RowError
 from .holds import Change, Holds
@@ -70,20 +70,22 @@ class PartHolds(Holds):
         held = f"EXISTS (SELECT {self.dialect.by_index}1 FROM {self.table} WHERE {equal} AND {guard})"
         return approved.deletion(rows, (held, args))
 
-    def _flag(self, flag: str, rows: Segment) -> Sql:
-        requested, (condition, args) = self.parts["is_flagged"], rows.condition
-        if flag == TRUE:
-            keys = f"SELECT {', '.join(self.helper.references)} FROM {self.table} WHERE {condition}"
-            names = ", ".join(map(self.dialect.quote, requested.names))
-            return f"INSERT INTO {requested.name} ({names}) {keys}", args
-        return requested.deletion(EVERYTHING, (_where_any(self.table, self.helper.equals(requested), condition), args))
+    def flagging(self, selection: Selection) -> Sql:
+        requested, (condition, args) = self.parts["is_flagged"], self.saying(UNASKED, selection).condition
+        keys = f"SELECT {', '.join(self.helper.references)} FROM {self.table} WHERE {condition}"
+        return f"INSERT INTO {requested.name} ({', '.join(map(self.dialect.quote, requested.names))}) {keys}", args
+
+    def unflagging(self, selection: Selection) -> Sql:
+        requested, (condition, args) = self.parts["is_flagged"], self.saying({}, selection).condition
+        equal = self.helper.equals(requested)
+        return self.dialect.delete_listed(requested.name, self.table, equal, condition), args
 
     def clearing(self, keys: Sequence[Key]) -> list[Sql]:
         requested, approved = self.parts["is_flagged"], self.parts["is_deprecated"]
-        at_rest = f"{self.helper.equals(requested)} AND {self.condition({'process': (NONE,)})}"
+        equal, at_rest = self.helper.equals(requested), self.condition({"process": (NONE,)})
         return [
             approved.deletion(keys),
-            requested.deletion(keys, (_where_any(self.table, at_rest), ())),
+            requested.deletion(keys, (f"EXISTS (SELECT 1 FROM {self.table} WHERE {equal} AND {at_rest})", ())),
             self.helper.deletion(keys),
         ]
 
@@ -100,10 +102,6 @@ class PartHolds(Holds):
 
     def _is_in_part(self, name: str, table: str) -> str:
         return self.helper.called(table).exists(self.parts[name], "part")
-
-
-def _where_any(table: str, *conditions: str) -> str:
-    return f"EXISTS (SELECT 1 FROM {table} WHERE {' AND '.join(conditions)})"
 
 
 def holds_of(dialect: Dialect, source: Table, helper: Table, layout: Layout) -> Holds:
