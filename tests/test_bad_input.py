@@ -207,6 +207,14 @@ def test_a_mistyped_source_schema_is_not_created(lab: Lab) -> None:
     assert repr(lab.source_schema) in str(error.hint)
 
 
+@pytest.mark.parametrize("other", ["helper_schema", "local_schema"])
+def test_schemas_in_the_wrong_order(lab: Lab, other: str) -> None:
+    declare_session(lab)
+    names = {"source_schema": getattr(lab, other), other: lab.source_schema}
+    said = str(refused(lab, NotFoundError, "sees no", **names))
+    assert f"{lab.source_schema} there has such a table: are source_schema and {other} swapped?" in said
+
+
 def test_a_mistyped_class_name(lab: Lab) -> None:
     declare_session(lab)
     error = refused(lab, NotFoundError, "sees no table 'sesion'", name="Sesion")

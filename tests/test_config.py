@@ -199,12 +199,46 @@ def test_decorating_needs_neither_server_nor_credentials(monkeypatch: pytest.Mon
         """The units of lab A."""
 
     assert issubclass(Unit, LinkedTable)
-    assert (Unit.__name__, Unit.__doc__) == ("Unit", "The units of lab A.")
+    assert Unit.__name__ == "Unit" and str(Unit.__doc__).startswith("The units of lab A.\n\nLinked to source.Unit at ")
 
 
 def test_positional_and_keyword_arguments_are_what_they_are_documented_to_be() -> None:
     decorator: Any = link
     with pytest.raises(TypeError):
         decorator("db", *NAMES, {"theirs": "ours"})
-    with pytest.raises(TypeError):
-        decorator("db", "source", "helper", "outbound", local_schema="here")
+    names = ("source_schema", "helper_schema", "helper_table", "local_schema")
+    by_name = decorator(host="db", **dict(zip(names, NAMES, strict=True)))(type("Unit", (), {}))
+    assert by_name._link.spec == decorator("db", *NAMES)(type("Unit", (), {}))._link.spec
+
+
+@pytest.mark.parametrize("table", ["unit", "_unit", "", 7, dj.Manual])
+def test_the_class_at_the_source_is_a_class(table: Any) -> None:
+    with pytest.raises(ConfigError, match="table must be the class"):
+        link("db", *NAMES, table=table)(type("Unit", (), {}))
+
+
+def test_a_schema_without_a_name_is_no_local_schema() -> None:
+    with pytest.raises(ConfigError, match="without a name"):
+        link("db", *NAMES[:3], dj.Schema())
+
+
+def test_what_is_not_used_of_a_body_is_told() -> None:
+    """Each thing by its name, with what to do about it; a name and methods of one's own are no reason."""
+
+    class Unit(dj.Computed):
+        definition = "unit: int32"
+
+        class Spike(dj.Part):
+            definition = "-> master"
+
+        class Wave(dj.Part): ...
+
+        def make(self, key: Any) -> None: ...
+
+        def few(self) -> Any: ...
+
+    with pytest.warns(UserWarning, match=r"definition, make, Spike\.definition, the base dj\.Computed") as told:
+        link("db", *NAMES)(Unit)
+    assert [each.filename for each in told] == [__file__]
+    assert "Unit.source.pull()" in str(told[0].message) and "Wave" not in str(told[0].message)
+    link("db", *NAMES)(type("Unit", (dj.Manual,), {"few": Unit.few, "Wave": Unit.Wave}))

@@ -41,6 +41,7 @@ FLOORS = (
         "link.admin",
         "link.sharing",
         "link.view",
+        "link.bodies",
         "link.api",
         "link.drawing",
         "link.theirs",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
 from typing import Any
 
 import datajoint as dj
+import pulling
 import pytest
 from lab import Lab
 from pipelines import assert_same, contents, count_held, ephys, everything, flag, granted, linked, rows, sessions, units
@@ -16,7 +18,7 @@ from proxy import Proxy
 from recorder import Statement
 
 from link import LinkedTable, State, link
-from link.errors import UnreachableError
+from link.errors import ConfigError, UnreachableError
 
 
 def test_nothing_connects_at_decoration(statements: list[Statement], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +34,9 @@ def test_nothing_connects_at_decoration(statements: list[Statement], monkeypatch
     decorate = link("no.such.host.invalid:1", "source", "helper", "UnitOutbound", "local", stores={"theirs": "ours"})
     Unit = decorate(Plain)
     assert issubclass(Unit, LinkedTable) and issubclass(Unit, dj.Manual)
-    assert (Unit.__name__, Unit.__doc__, Unit.__module__) == ("Unit", "Some units.", __name__)
+    assert (Unit.__name__, Unit.__module__, Unit.__qualname__) == ("Unit", __name__, Plain.__qualname__)
+    assert str(Unit.__doc__).startswith("Some units.\n\n") and ".source.pull()" not in str(Plain.__doc__)
+    assert "(Unit.source & ...).pull()" in str(Unit.__doc__)
     assert Unit.table_name == "unit" and Unit.database == "local"
     assert statements == []
 
@@ -64,10 +68,11 @@ def test_body_and_base_do_no_harm(lab: Lab) -> None:
         def twice(value: int) -> int:
             return 2 * value
 
-    Linked = linked(lab, "Session", body=Session)
+    with pytest.warns(UserWarning, match="definition"):
+        Linked = linked(lab, "Session", body=Session)
     assert Linked.source.pull().part_rows == 6
     assert (len(Linked().few()), Linked().number, Linked.twice(4), Linked().shout()) == (2, 3, 8, "from a mixin")
-    assert Linked.__doc__ == "What we know of a session."
+    assert Linked.__doc__.startswith("What we know of a session.")
     assert (len(Linked.Trial()), Linked.Trial().primary_key) == (6, ["subject", "session", "trial"])
     assert Linked.Trial.master is Linked and [part.table_name for part in Linked().parts(as_objects=True)]
     assert Linked().heading.names == ["subject", "session", "note"]
@@ -414,3 +419,106 @@ def test_pulled_through_a_copy_of_the_class(lab: Lab) -> None:
     assert first.source.status()[State.SHARED] == len(first()) == 5
     first.source.pull()
     assert_same(lab, table, "trial")
+
+
+# arguments and bodies
+
+
+def test_two_tables_of_one_name(lab: Lab) -> None:
+    """In one module, and in one local schema: each is named by its class here."""
+
+    class Unit(dj.Manual):
+        definition = "unit: int32\n---\nnote: varchar(9)"
+
+        class Spike(dj.Part):
+            definition = "-> master\nspike: int32"
+
+    rows = {"Unit": [(1, "theirs")], "Unit.Spike": [(1, n) for n in range(3)]}
+    schemas = [pulling.declare(lab, {name: [Unit]}, rows)[name] for name in ("a", "b")]
+    pulling.grant(lab, schemas)
+    host = f"{lab.source_server.host}:{lab.source_server.port}"
+
+    def of(schema: str, name: str) -> Any:
+        names = (schema, lab.helper_schema, f"{name}Outbound", lab.local_schema)
+        return link(host, *names, table="Unit", connection=lab.local, use_tls=False)(type(name, (), {}))
+
+    UnitOfA, UnitOfB = of(schemas[0], "UnitOfA"), of(schemas[1], "UnitOfB")
+    assert UnitOfA.source.pull().part_rows == UnitOfB.source.pull().part_rows == 3
+    assert (UnitOfA.table_name, UnitOfA.Spike.table_name) == ("unit_of_a", "unit_of_a__spike")
+    assert UnitOfB.full_table_name != UnitOfA.full_table_name and "unit_of_b" in UnitOfB.full_table_name
+    assert UnitOfA.source.verify() and UnitOfA.source.status()[State.SHARED] == 1
+    with pytest.raises(dj.DataJointError, match="lineage"):
+        UnitOfA() * UnitOfB()  # their numbers are different labs' numbers
+    again = of(schemas[0], "UnitOfA")
+    assert (again & "unit = 1").fetch1("note") == "theirs" and len(again.Spike()) == 3
+    assert again.delete(prompt=False) == 1
+    assert (len(UnitOfA()), len(UnitOfB()), UnitOfA.source.status()[State.UNSHARED]) == (0, 1, 1)
+    assert f"{schemas[0]}.Unit at" in str(UnitOfA.__doc__)
+
+
+def test_a_pipeline_takes_a_class_by_another_name(lab: Lab) -> None:
+    """What it leaves out, or is asked for, is the table at the source."""
+
+    class Unit(dj.Manual):
+        definition = "unit: int32"
+
+    schema = pulling.declare(lab, {"a": [Unit]}, {"Unit": [(1,)]})["a"]
+    pulling.grant(lab, [schema])
+    lab_a = pulling.Checked(lab, [schema]).pipeline
+    host = f"{lab.source_server.host}:{lab.source_server.port}"
+    names = (schema, lab.helper_schema, "outbound", lab.local_schema)
+    Theirs = link(host, *names, table="Unit", connection=lab.local, use_tls=False)(type("Theirs", (), {}))
+    with pytest.raises(ConfigError, match=f"{schema}.Unit"):
+        lab_a.plan(Theirs)
+    with pytest.raises(ConfigError, match="left out"):
+        lab_a.plan(lab_a.source[schema].Unit, leave_out=[Theirs])
+
+
+def test_a_schema_of_datajoint_is_the_local_one(lab: Lab) -> None:
+    """Its connection is taken with it; another one is refused."""
+    lab.grant(sessions(lab, 3))
+    schema = lab.local.Schema(lab.local_schema)
+    Session = linked(lab, "Session", local_schema=schema, connection=None)
+    assert Session.source.pull().pulled == 3 and Session.connection is lab.local.connection
+    assert len(linked(lab, "Session", local_schema=schema, connection=lab.local)()) == 3
+    with pytest.raises(ConfigError, match="another connection"):
+        linked(lab, "Session", local_schema=schema, connection=lab.source)
+
+
+class Outer:
+    """Where a linked class may well be."""
+
+    @link("db.invalid", "source", "helper", "outbound", "local")
+    class Unit(LinkedTable):
+        """A class within another."""
+
+    class Second(Unit):
+        """A class of a linked one."""
+
+
+def test_classes_are_pickled_by_their_names() -> None:
+    assert pickle.loads(pickle.dumps(Outer.Unit)) is Outer.Unit
+    assert pickle.loads(pickle.dumps(Outer.Second)) is Outer.Second
+
+
+def test_methods_of_a_body_that_go_on_with_those_of_the_base(lab: Lab) -> None:
+    """As in any class, also in a class of the linked one."""
+    lab.grant(sessions(lab, 6))
+
+    class Session(LinkedTable):
+        def delete(self, *args: Any, **options: Any) -> int:  # type: ignore[override]
+            return -super().delete(*args, **options)
+
+        @property
+        def title(self) -> str:
+            return f"{__class__.__name__} {super().table_name}"  # type: ignore[name-defined]
+
+    Linked = linked(lab, "Session", body=Session)
+
+    class Few(Linked):  # type: ignore[misc]
+        def few(self) -> Any:
+            return self & "session < 2"
+
+    assert Few.source.pull().pulled == 6 and Few().title == "Session session"
+    assert len(Few().few()) == 2 and (Few & "session = 1").delete(prompt=False) == -1
+    assert len(Linked()) == len(Few()) == 5 and len(Few.Trial()) == 10

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import link.api
+import link.bodies
 import link.view
 from link import PullResult
 from link.config import require_codecs, require_reader
@@ -128,7 +129,7 @@ class Link:
 
     def __call__(self, cls: type) -> Any:
         """Decorate a class, and return a subclass of :class:`LinkedTable`."""
-        link.api.require_table_class(cls, "@Link")
+        link.bodies.require_table_class(cls, "@Link")
         spec = older_spec(
             cls.__name__,
             self._source.address,
@@ -138,7 +139,7 @@ class Link:
             self._stores,
             codecs=self._codecs,
             datajoint=self._datajoint,
-            parts_named=link.api.parts_named(cls),
+            parts_named=link.bodies.parts_named(cls),
             create_schema=self._local.create_schema,
             create_tables=self._local.create_tables,
         )

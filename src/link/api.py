@@ -11,6 +11,7 @@ from typing import Any, Literal, NoReturn, Protocol, TypeVar, cast, overload
 import datajoint as dj
 
 from . import host
+from .bodies import documented, parts_named, rebind, require_table_class, tell_of_unused
 from .config import LocalStore, make_spec
 from .ends.altering import alter
 from .ends.edits import noting
@@ -50,9 +51,9 @@ def link(
     source_schema: str,
     helper_schema: str,
     helper_table: str,
-    local_schema: str,
-    /,
+    local_schema: str | dj.Schema,
     *,
+    table: str | None = None,
     stores: Mapping[str, LocalStore] | None = None,
     codecs: Mapping[str, str] | None = None,
     datajoint: Literal["2.x", "0.x"] = "2.x",
@@ -80,8 +81,11 @@ def link(
     helper_schema, helper_table : str
         Where on the source server the rows of this link are held. The table's name may be a class name; table and
         schema are created when missing, as the account's rights allow.
-    local_schema : str
-        The schema of the local table; created when missing.
+    local_schema : str or datajoint.Schema
+        The schema of the local table; created when missing. A ``dj.Schema`` stands for its name and its connection.
+    table : str, optional
+        The class of the source table, in CamelCase, where the decorated class is to have another name: the local table
+        is named by the class. Default: the class has the name of the source table's.
     stores : mapping, optional
         For tables with files: each store of the source, and the local store for copies of its objects. Both are
         configured in DataJoint's settings of the local connection; where the source's goes by another name there, give
@@ -109,7 +113,7 @@ def link(
         Who holds, in words for people at the source, such as ``"Lab B"``: they read it in the comment of the helper
         table.
     connection : datajoint.Instance or datajoint.Connection, optional
-        The local server. Default: DataJoint's own connection, ``dj.conn()``.
+        The local server. Default: that of ``local_schema``, or DataJoint's own connection, ``dj.conn()``.
 
     Returns
     -------
@@ -124,17 +128,18 @@ def link(
     Examples
     --------
     >>> @link("db.lab-a.org", "ephys", "link_lab_b", "unit_outbound", "ephys_from_a")
-    ... class Unit:
+    ... class Unit(LinkedTable):
     ...     '''The units of lab A.'''
-    >>> (Unit().source & "subject_id = 7").pull(display_progress=True)
+    >>> (Unit.source & "subject_id = 7").pull(display_progress=True)
     """
+    named, connection = _local_side(local_schema, connection)
 
     def decorate(cls: type) -> Any:
         require_table_class(cls, "@link")
         schemas = {
             "source_schema": source_schema,
             "helper_schema": helper_schema,
-            "local_schema": local_schema,
+            "local_schema": named,
         }
         spec = make_spec(
             cls.__name__,
@@ -151,24 +156,32 @@ def link(
             conflicts=conflicts,
             holder=holder,
             parts_named=parts_named(cls),
+            table=table,
         )
+        tell_of_unused(cls, parts_named(cls))
         return linked_class(cls, Link(spec, connection), LinkedTable)
 
     return decorate
 
 
-def require_table_class(cls: object, decorator: str) -> None:
-    """Raise ConfigError for what cannot be decorated."""
-    if not isinstance(cls, type) or not host.is_camel_case(cls.__name__):
+def _local_side(local_schema: Any, connection: Any) -> tuple[Any, Any]:
+    """The local schema's name, and what stands for the local connection.
+
+    Raises
+    ------
+    ConfigError
+        A schema of DataJoint's stands for another connection than ``connection=`` does, or for none.
+    """
+    given = host.schema_given(local_schema)
+    if given is None:
+        return local_schema, connection
+    name, own = given
+    if connection is not None and host.connection_of(connection) is not own:
         raise ConfigError(
-            f"{decorator} decorates a class whose name is the source table's in CamelCase, not {cls!r}.",
-            "For example: class Unit: pass",
+            f"local_schema= is the dj.Schema {name!r} on another connection than connection= is.",
+            "Leave connection= out, or give the name of the schema.",
         )
-
-
-def parts_named(cls: type) -> frozenset[str]:
-    """The part classes that the body of a class names."""
-    return frozenset(n for n, v in vars(cls).items() if isinstance(v, type) and issubclass(v, dj.Part))
+    return name, own
 
 
 def linked_class(cls: type, link: Link, kind: type[LinkedTable], tier: type[dj.Table] = dj.Manual) -> Any:
@@ -181,8 +194,12 @@ def linked_class(cls: type, link: Link, kind: type[LinkedTable], tier: type[dj.T
         "_active": False,
         "_activation": threading.RLock(),
         "database": link.spec.local_schema,
+        "__qualname__": cls.__qualname__,
+        "__doc__": documented(cls, link.spec),
     }
-    return LinkedMeta(cls.__name__, (*mixins, kind, tier), body)
+    made = LinkedMeta(cls.__name__, (*mixins, kind, tier), body)
+    rebind(body.values(), cls, made)
+    return made
 
 
 class LinkedMeta(TypedMeta):

@@ -194,7 +194,7 @@ def _local_name(theirs: Theirs, selection: Any) -> str | None:
         return None
     spec = kind._link.spec
     within = f".{kind.__name__}" if issubclass(kind, LinkedPart) else ""
-    return f"{spec.source_schema}.{spec.class_name}{within}"
+    return f"{spec.source_schema}.{spec.source_class}{within}"
 
 
 # what is said by name
@@ -210,7 +210,7 @@ def left_out(theirs: Theirs, leave_out: Any) -> set[Name]:
         if isinstance(each, type) and issubclass(each, SourceTable) and each.is_master:
             found.add(each.group)
         elif isinstance(each, type) and issubclass(each, LinkedTable):
-            found.add(theirs.graph().find(f"{each._link.spec.source_schema}.{each._link.spec.class_name}"))
+            found.add(theirs.graph().find(f"{each._link.spec.source_schema}.{each._link.spec.source_class}"))
         else:
             raise ConfigError(
                 f"leave_out= takes classes of tables, whole with their parts, and names of such; not {_told(each)}.",

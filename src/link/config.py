@@ -10,7 +10,7 @@ from typing import Any
 
 from .addresses import Address, parse_host
 from .errors import ConfigError
-from .host import from_camel_case
+from .host import from_camel_case, is_camel_case
 from .model.backends import BACKENDS
 from .model.layouts import LINK, Layout
 from .model.mapping import Mirror
@@ -81,6 +81,8 @@ class LinkSpec:
         Part classes that the body of the decorated class names; each must be there.
     create_schema, create_tables : bool
         Whether the local schema, and the local tables, may be created where they are missing.
+    class_there : str or None
+        The class of the table at the source, where it goes by another name here.
     source_table, local_table : str or None
         The exact names of the master tables, where they do not follow from the class.
     mirror : Mirror or None
@@ -103,6 +105,7 @@ class LinkSpec:
     parts_named: frozenset[str] = field(default=frozenset(), compare=False)
     create_schema: bool = field(default=True, compare=False)
     create_tables: bool = field(default=True, compare=False)
+    class_there: str | None = None
     source_table: str | None = None
     local_table: str | None = None
     mirror: Mirror | None = None
@@ -124,13 +127,18 @@ class LinkSpec:
 
     @property
     def table_name(self) -> str:
-        """The local table's name; at the source the same behind the prefix of its tier."""
+        """The local table's name."""
         return self.local_table or self.class_table
 
     @property
     def class_table(self) -> str:
-        """The name of a table of the class, behind the prefix of its tier."""
+        """The name of a local table of the class, behind the prefix of its tier."""
         return from_camel_case(self.class_name)
+
+    @property
+    def source_class(self) -> str:
+        """The class of the table at the source."""
+        return self.class_there or self.class_name
 
     def find_helper_schema(self) -> str:
         """The schema of the helper table; asked for when it is first needed."""
@@ -153,6 +161,7 @@ def make_spec(
     conflicts: str = CONFLICTS[0],
     holder: str | None = None,
     parts_named: frozenset[str] = frozenset(),
+    table: str | None = None,
 ) -> LinkSpec:
     """Check the arguments of ``@link`` as far as that goes without a server.
 
@@ -173,6 +182,11 @@ def make_spec(
             'stores must map names to names: stores={"source_store": "local_store"}.',
             'Or to reference("local_store"), or to a pair: the name of the source\'s store in these settings, and the '
             "local store.",
+        )
+    if table is not None and not (isinstance(table, str) and is_camel_case(table)):
+        raise ConfigError(
+            f"table must be the class of the source table, in CamelCase, not {table!r}.",
+            'Such as table="Unit" for the table unit; the local table is named by the class that is decorated.',
         )
     require_codecs(codecs)
     require_reader(datajoint)
@@ -206,6 +220,7 @@ def make_spec(
         conflicts=conflicts,
         holder=holder,
         parts_named=parts_named,
+        class_there=table,
     )
 
 

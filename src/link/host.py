@@ -307,6 +307,24 @@ def is_schema(given: Any) -> bool:
     return isinstance(given, Schema) and given.is_activated()
 
 
+def schema_given(given: Any) -> tuple[str, dj.Connection] | None:
+    """Name and connection of one of DataJoint's schemas; None for what is none.
+
+    Raises
+    ------
+    ConfigError
+        It stands for none on a server.
+    """
+    if not isinstance(given, Schema):
+        return None
+    if given.connection is None or not given.is_activated():
+        raise ConfigError(
+            "local_schema= is a dj.Schema without a name.",
+            'Give it one first, schema.activate("name"), or give the name alone.',
+        )
+    return str(given.database), given.connection
+
+
 def know_schema(connection: dj.Connection, schema: str) -> None:
     """Tell DataJoint of a schema that is there: it seeks dependents only in those that it knows."""
     known: Any = dj.Schema(connection=connection, create_schema=False, create_tables=False)

@@ -103,6 +103,7 @@ def _link_of(child: Link, ends: Ends, here: tuple[str, str], tie: Tie) -> Link:
     return child.stand_on_like(
         replace(
             child.spec,
+            class_there=None,
             class_name=class_of(tie.table[1]),
             source_schema=tie.table[0],
             source_table=tie.table[1],

@@ -8,10 +8,21 @@ from collections.abc import Sequence
 from ..config import LinkSpec
 from ..errors import DefinitionError, NotFoundError, PrivilegeError
 from ..holds.helper import check_key, require_rights
+from ..host import from_camel_case
 from ..model.kinds import marker
 from ..model.legacy import modernized
 from ..model.readers import Reader
-from ..model.schema import Group, Table, find_master, nearest, part_class, part_names, part_of_class, with_master_keys
+from ..model.schema import (
+    TIER_PREFIXES,
+    Group,
+    Table,
+    find_master,
+    nearest,
+    part_class,
+    part_names,
+    part_of_class,
+    with_master_keys,
+)
 from ..servers.catalogue import Catalogue
 from ..servers.dialect import PARTITION
 from ..servers.rights import LINEAGE
@@ -62,28 +73,31 @@ def _named(site: Site, spec: LinkSpec, catalogue: Catalogue) -> list[Table]:
     if not catalogue.has_schema(spec.source_schema):
         raise NotFoundError(
             f"The link user {site.user!r} sees no schema {spec.source_schema!r} on {site.address}.",
-            nearest(spec.source_schema, catalogue.schemas()) + site.role_hint(catalogue.idle_roles()),
+            _swapped(spec, catalogue)
+            + nearest(spec.source_schema, catalogue.schemas())
+            + site.role_hint(catalogue.idle_roles()),
         )
-    relations = catalogue.relations(spec.source_schema)
+    relations, stem = catalogue.relations(spec.source_schema), from_camel_case(spec.source_class)
     names = [name for name, what in relations.items() if not what]
     master = (
-        find_master(spec.class_name, spec.class_table, names)
+        find_master(spec.source_class, stem, names)
         if spec.source_table is None
         else next((name for name in names if name == spec.source_table), None)
     )
     if master is None:
-        if other := find_master(spec.class_name, spec.class_table, list(relations)):
+        if other := find_master(spec.source_class, stem, list(relations)):
             raise DefinitionError(
                 f"{spec.source_schema}.{other} on the source server {site.address} is {relations[other]}: it has no "
                 "rows of its own that could be held.",
                 "Link the table that has them.",
             )
         raise NotFoundError(
-            f"The link user {site.user!r} sees no table {spec.class_table!r} (class {spec.class_name}) in the "
+            f"The link user {site.user!r} sees no table {stem!r} (class {spec.source_class}) in the "
             f"schema {spec.source_schema} on the source server {site.address}.",
-            nearest(spec.class_table, [name.lstrip("#_") for name in names])
+            _swapped(spec, catalogue)
+            + nearest(stem, [name.lstrip("#_") for name in names])
             + " "
-            + site.grant_hint(SOURCE_RIGHTS, spec.source_schema, spec.class_table)
+            + site.grant_hint(SOURCE_RIGHTS, spec.source_schema, stem)
             + site.role_hint(catalogue.idle_roles()),
         )
     parts = part_names(master, relations)
@@ -99,6 +113,17 @@ def _named(site: Site, spec: LinkSpec, catalogue: Catalogue) -> list[Table]:
         else:
             found.append(part)
     return found
+
+
+def _swapped(spec: LinkSpec, catalogue: Catalogue) -> str:
+    """Where a table is in another schema that was named: that arguments are swapped."""
+    stem = from_camel_case(spec.source_class)
+    for argument, schema in (("helper_schema", spec.helper_schema), ("local_schema", spec.local_schema)):
+        if schema != spec.source_schema and catalogue.has_schema(schema):
+            names = set(catalogue.tables(schema)) - {spec.helper_table}
+            if any(prefix + stem in names for prefix in TIER_PREFIXES):
+                return f"The schema {schema} there has such a table: are source_schema and {argument} swapped? "
+    return ""
 
 
 def _leave_out(site: Site, spec: LinkSpec, master: str, name: str, why: str) -> None:

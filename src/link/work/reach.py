@@ -300,6 +300,7 @@ def _like(ends: Ends, table: Name, tie: Tie) -> Link:
     return Link(
         replace(
             ends.spec,
+            class_there=None,
             class_name=class_of(name),
             source_schema=theirs,
             source_table=name,
