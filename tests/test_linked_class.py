@@ -176,7 +176,7 @@ def assert_made(lab: Lab) -> None:
 def test_existing_local_table_is_used(lab: Lab) -> None:
     """A local table of the same heading stays as it is, rows and comments included."""
     table = sessions(lab, 4)
-    schema = lab.local.Schema(lab.local_schema)
+    schema: Any = lab.local.Schema(lab.local_schema)
 
     class Session(dj.Manual):
         definition = """
@@ -433,7 +433,7 @@ def test_two_tables_of_one_name(lab: Lab) -> None:
         class Spike(dj.Part):
             definition = "-> master\nspike: int32"
 
-    rows = {"Unit": [(1, "theirs")], "Unit.Spike": [(1, n) for n in range(3)]}
+    rows: dict[str, Any] = {"Unit": [(1, "theirs")], "Unit.Spike": [(1, n) for n in range(3)]}
     schemas = [pulling.declare(lab, {name: [Unit]}, rows)[name] for name in ("a", "b")]
     pulling.grant(lab, schemas)
     host = f"{lab.source_server.host}:{lab.source_server.port}"
@@ -467,7 +467,7 @@ def test_a_pipeline_takes_a_class_by_another_name(lab: Lab) -> None:
     lab_a = pulling.Checked(lab, [schema]).pipeline
     host = f"{lab.source_server.host}:{lab.source_server.port}"
     names = (schema, lab.helper_schema, "outbound", lab.local_schema)
-    Theirs = link(host, *names, table="Unit", connection=lab.local, use_tls=False)(type("Theirs", (), {}))
+    Theirs: Any = link(host, *names, table="Unit", connection=lab.local, use_tls=False)(type("Theirs", (), {}))
     with pytest.raises(ConfigError, match=f"{schema}.Unit"):
         lab_a.plan(Theirs)
     with pytest.raises(ConfigError, match="left out"):
@@ -477,7 +477,7 @@ def test_a_pipeline_takes_a_class_by_another_name(lab: Lab) -> None:
 def test_a_schema_of_datajoint_is_the_local_one(lab: Lab) -> None:
     """Its connection is taken with it; another one is refused."""
     lab.grant(sessions(lab, 3))
-    schema = lab.local.Schema(lab.local_schema)
+    schema: Any = lab.local.Schema(lab.local_schema)
     Session = linked(lab, "Session", local_schema=schema, connection=None)
     assert Session.source.pull().pulled == 3 and Session.connection is lab.local.connection
     assert len(linked(lab, "Session", local_schema=schema, connection=lab.local)()) == 3
@@ -506,7 +506,7 @@ def test_methods_of_a_body_that_go_on_with_those_of_the_base(lab: Lab) -> None:
     lab.grant(sessions(lab, 6))
 
     class Session(LinkedTable):
-        def delete(self, *args: Any, **options: Any) -> int:  # type: ignore[override]
+        def delete(self, *args: Any, **options: Any) -> int:
             return -super().delete(*args, **options)
 
         @property
@@ -514,11 +514,7 @@ def test_methods_of_a_body_that_go_on_with_those_of_the_base(lab: Lab) -> None:
             return f"{__class__.__name__} {super().table_name}"  # type: ignore[name-defined]
 
     Linked = linked(lab, "Session", body=Session)
-
-    class Few(Linked):  # type: ignore[misc]
-        def few(self) -> Any:
-            return self & "session < 2"
-
+    Few: Any = type("Few", (Linked,), {"few": lambda self: self & "session < 2"})
     assert Few.source.pull().pulled == 6 and Few().title == "Session session"
     assert len(Few().few()) == 2 and (Few & "session = 1").delete(prompt=False) == -1
     assert len(Linked()) == len(Few()) == 5 and len(Few.Trial()) == 10
