@@ -55,7 +55,7 @@ def test_log(lab: Lab, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.Mon
         Unit.source.pull()
         (Unit & "unit < 3").delete(prompt=False)
     lines = [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "link"]
-    assert [level for level, _ in lines] == ["DEBUG"] * 3 + ["INFO"] * 2
+    assert [level for level, _ in lines] == ["DEBUG"] * 4 + ["INFO"]
     assert all("4 copied, 4 finished" in line for _, line in lines[:2]) and "2 copied, 2 finished" in lines[2][1]
     assert lines[3][1].startswith("Unit: pulled 10,") and lines[4][1].startswith("Unit: deleted 3 ")
     assert lab.link_password not in caplog.text and lab.local_password not in caplog.text
@@ -410,7 +410,7 @@ def test_quiet_unless_asked(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Non
     Session.source.pull(display_progress=True)
     out, err = capsys.readouterr()
     assert out == ""
-    assert "Session: 100%" in err and "20/20" in err and "row/s" in err
+    assert "Session: 100%" in err and "20/20" in err and "entities/s" in err
     Session.source.pull(display_progress=True)
     assert capsys.readouterr().out == ""
 
