@@ -22,6 +22,7 @@ FLOORS = (
         "link.signals",
         "link.logs",
         "link.progress",
+        "link.tls",
         "link.host",
         "link.typed",
         "link.queries",

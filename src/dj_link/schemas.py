@@ -12,8 +12,9 @@ import datajoint as dj
 from link.accounts import credentials
 from link.addresses import parse_host
 from link.config import require_schema_name
-from link.host import connection_of
+from link.host import connection_of, use_tls_of_process
 from link.servers.sites import source_site
+from link.tls import parse_tls
 
 
 class LazySchema:
@@ -79,7 +80,7 @@ class LazySchema:
             return connection_of(self._given)
         # Kept, so that whoever links tables of that server shares the connection.
         self._site = source_site(
-            self.address, credentials(), dj.config["database.use_tls"], dj.config["database.backend"]
+            self.address, credentials(), parse_tls(use_tls_of_process()), dj.config["database.backend"]
         )
         return self._site.connection
 

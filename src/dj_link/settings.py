@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from link.addresses import Address
 from link.config import READERS, LinkSpec
 from link.errors import ConfigError
-from link.host import from_camel_case
+from link.host import from_camel_case, use_tls_of_process
 from link.model.layouts import DJ_LINK, Layout
+from link.tls import parse_tls
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def older_spec(
         helper_table=from_camel_case(f"{class_name}Outbound"),
         local_schema=local_schema,
         store_pairs=tuple((stores or {}).items()),
-        use_tls=None,
+        use_tls=parse_tls(use_tls_of_process()),
         codec_pairs=tuple((codecs or {}).items()),
         datajoint=datajoint,
         parts_named=parts_named,

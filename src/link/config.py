@@ -14,6 +14,7 @@ from .host import from_camel_case, is_camel_case
 from .model.backends import BACKENDS
 from .model.layouts import LINK, Layout
 from .model.mapping import Mirror
+from .tls import Tls, parse_tls
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class LinkSpec:
     helper_table: str
     local_schema: str
     store_pairs: tuple[tuple[str, LocalStore], ...]
-    use_tls: bool | Mapping[str, Any] | None
+    use_tls: Tls
     codec_pairs: tuple[tuple[str, str], ...] = ()
     datajoint: str = READERS[0]
     layout: Layout = LINK
@@ -193,8 +194,6 @@ def make_spec(
     require_conflicts(conflicts)
     if port is not None and (not isinstance(port, int) or not 0 < port < 65536):
         raise ConfigError(f"port must be a number from 1 to 65535, not {port!r}.")
-    if use_tls is not None and not isinstance(use_tls, (bool, Mapping)):
-        raise ConfigError(f"use_tls must be True, False or a mapping as for dj.conn, not {use_tls!r}.")
     if holder is not None and (not isinstance(holder, str) or not holder.strip() or not holder.isprintable()):
         raise ConfigError(f"holder must be a short text, who holds in words, not {holder!r}.", 'Such as "Lab B".')
     address = Address(
@@ -214,7 +213,7 @@ def make_spec(
         local_schema=schemas["local_schema"],
         # DataJoint writes the default store as an empty name, and configures it as "default".
         store_pairs=tuple(("" if name == "default" else name, store) for name, store in (stores or {}).items()),
-        use_tls=use_tls,
+        use_tls=parse_tls(use_tls),
         codec_pairs=tuple((codecs or {}).items()),
         datajoint=datajoint,
         conflicts=conflicts,
@@ -242,7 +241,7 @@ class PipelineSpec:
     prefix: str | None
     store_pairs: tuple[tuple[str, LocalStore], ...]
     codec_pairs: tuple[tuple[str, str], ...]
-    use_tls: bool | Mapping[str, Any] | None
+    use_tls: Tls
     holder: str | None
 
     def here(self, schema: str) -> str | None:
@@ -312,7 +311,7 @@ def make_pipeline_spec(
         prefix=prefix,
         store_pairs=spec.store_pairs,
         codec_pairs=tuple((codecs or {}).items()),
-        use_tls=use_tls,
+        use_tls=spec.use_tls,
         holder=holder,
     )
 

@@ -9,6 +9,7 @@
         │   └── StoreError                  a store is not named in ``stores=``, not configured, or fails
         ├── ServerError                 a server said no
         │   ├── UnreachableError            cannot connect, or the connection was lost
+        │   │   └── EncryptionError             no TLS as it is asked for, or not with that server
         │   ├── LoginError                  wrong user or password
         │   ├── PrivilegeError              a right is missing; the GRANT is in the message
         │   ├── ConnectionLimitError        the server, or the account, has no connection left
@@ -94,6 +95,10 @@ class ServerError(LinkError):
 
 class UnreachableError(ServerError):
     """A server cannot be reached, or the connection to it was lost."""
+
+
+class EncryptionError(UnreachableError):
+    """A server offers no encryption, or cannot prove that it is the one that is meant."""
 
 
 class LoginError(ServerError):

@@ -15,6 +15,7 @@ import functools
 import logging
 import re
 import threading
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -41,6 +42,7 @@ from datajoint.utils import is_camel_case, user_choice
 from datajoint.utils import to_camel_case as _to_camel_case
 
 from .errors import ConfigError
+from .tls import CLEAR, Tls
 
 __all__ = [
     "TOKEN_ALPHABET",
@@ -72,6 +74,10 @@ __all__ = [
 ]
 
 
+# Of a source's server; of DataJoint's own connection it goes on being said.
+warnings.filterwarnings("ignore", "MariaDB is not officially supported", UserWarning, re.escape(__name__))
+
+
 # names
 
 
@@ -96,8 +102,8 @@ class Login:
     ----------
     database : str or None
         On a server where schemas lie in databases.
-    tls_asked : bool, mapping or None
-        What was asked for, as ``dj.conn`` takes it.
+    tls : Tls or mapping
+        How it is encrypted; a mapping for the driver, where DataJoint was given one.
     backend : str
         DataJoint's name for the kind of server.
     """
@@ -107,32 +113,66 @@ class Login:
     user: str
     password: str = field(repr=False)
     database: str | None
-    tls_asked: bool | Mapping[str, Any] | None = field(repr=False)
+    tls: Tls | Mapping[str, Any] = field(repr=False)
     backend: str
 
-    def connect(self) -> dj.Connection:
-        """A connection like it."""
-        return dj.Instance(
-            self.host,
-            self.user,
-            self.password,
-            port=self.port,
-            use_tls=cast(Any, self.tls_asked),
-            backend=cast(Any, self.backend),
-            database__name=self.database,
-        ).connection
+
+#: What connects a driver: it is given what DataJoint does it by, the login, and what DataJoint would say by keywords.
+Connecting = Callable[..., Any]
+
+
+class _Connection(dj.Connection):
+    """A connection of DataJoint's for which we connect the driver, now and whenever it was lost.
+
+    DataJoint goes on without encryption where it fails, does not require it on all servers where it is told to, and
+    does not check certificates on all of them. The settings are those of the process, which need not be read again.
+    """
+
+    def __init__(self, login: Login, connecting: Connecting) -> None:
+        self.login = login
+        self._connecting = connecting
+        config = instance._global_config.model_copy(deep=True)
+        config.database.backend = cast(Any, login.backend)
+        config.database.name = login.database
+        super().__init__(
+            login.host,
+            login.user,
+            login.password,
+            login.port,
+            use_tls=login.tls != CLEAR,  # said so, DataJoint does not go on without
+            backend=login.backend,
+            database_name=login.database,
+            config_override=config,
+        )
+
+    def connect(self) -> None:
+        """Connect, by the driver."""
+        adapter: Any = self.adapter
+        if "connect" not in vars(adapter):
+            adapter.connect = functools.partial(self._connecting, adapter.connect, self.login)
+            getattr(adapter, "_register_numpy_adapters", lambda: None)()
+        super().connect()
+
+
+def connect(login: Login, connecting: Connecting) -> dj.Connection:
+    """A connection by a login; what DataJoint says of it is left to who asks for it."""
+    with muted():
+        return _Connection(login, connecting)
 
 
 def login(connection: dj.Connection) -> Login:
-    """How a connection was made."""
+    """How a connection was made, as far as DataJoint tells it."""
+    if isinstance(connection, _Connection):
+        return connection.login
     info: dict[str, Any] = connection.conn_info
+    asked = info["ssl_input"]
     return Login(
         info["host"],
         info["port"],
         info["user"],
         info["passwd"],
         info.get("database_name"),
-        info["ssl_input"],
+        asked if isinstance(asked, Mapping) and asked else Tls(asked is not False),
         backend(connection),
     )
 
@@ -169,11 +209,6 @@ def backend(connection: dj.Connection) -> str:
 def driver(connection: dj.Connection) -> Any:
     """The driver's connection inside of DataJoint's."""
     return connection._conn
-
-
-def tls_settings(connection: dj.Connection) -> Any:
-    """What DataJoint gives the driver where TLS is wanted: True, or a mapping."""
-    return connection.conn_info.get("ssl")
 
 
 def answers(connection: dj.Connection) -> bool:
@@ -254,6 +289,11 @@ def settings_of_process() -> Any:
     return dj.config
 
 
+def use_tls_of_process() -> bool | None:
+    """What DataJoint is told of encryption in this process, if anything."""
+    return instance._global_config.database.use_tls
+
+
 def safemode(connection: dj.Connection) -> bool:
     """Whether deletions ask first."""
     return bool(connection._config["safemode"])
@@ -268,12 +308,12 @@ def path_in(backend: StorageBackend, path: str) -> str:
 
 
 @contextlib.contextmanager
-def muted(is_muted: Callable[[], bool]) -> Iterator[None]:
-    """Let DataJoint not say anything in this thread while something is true."""
+def muted() -> Iterator[None]:
+    """Let DataJoint not say anything in this thread."""
     thread = threading.get_ident()
 
     def is_said(record: logging.LogRecord) -> bool:
-        return record.thread != thread or not is_muted()
+        return record.thread != thread
 
     dj.logger.addFilter(is_said)
     try:

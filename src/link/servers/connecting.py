@@ -6,19 +6,29 @@ import contextlib
 import contextvars
 import re
 import socket
+import ssl
 import struct
 import threading
-from collections.abc import Mapping
-from typing import Any
 
 import datajoint as dj
 
 from .. import host
 from ..accounts import Credentials
 from ..addresses import Address
-from ..errors import ConfigError, ConnectionLimitError, LinkError, LoginError, NotFoundError, UnreachableError
+from ..errors import (
+    ConfigError,
+    ConnectionLimitError,
+    LinkError,
+    LoginError,
+    NotFoundError,
+    UnreachableError,
+    UnsupportedServerError,
+)
 from ..model.backends import BACKENDS
-from . import refusals
+from ..tls import CLEAR, Tls
+from . import encryption, refusals
+from .mysql_site import MySQLSite
+from .site import Site
 
 #: PostgreSQL's SSLRequest: its length and its code (documentation, "Message Formats").
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
@@ -26,10 +36,10 @@ _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 PATIENCE, ANSWER_WITHIN = 1.0, 10.0
 
 
-def connect(
-    address: Address, account: Credentials, use_tls: bool | Mapping[str, Any] | None, backend: str
-) -> dj.Connection:
+def connect(address: Address, account: Credentials, tls: Tls, backend: str) -> dj.Connection:
     """Connect to a source server, which is of the kind ``backend`` unless its address says so.
+
+    Where it is left open whether there is TLS, there is; or, to this machine alone, none if the server has none.
 
     Raises
     ------
@@ -37,7 +47,7 @@ def connect(
         The server cannot be reached, or is of another kind, or refuses the account.
     """
     address = completed(address, backend)
-    attempt = _Attempt(address, account, use_tls)
+    attempt = _Attempt(address, account, tls)
     try:
         if attempt.has_ended(PATIENCE):
             return attempt.connection()
@@ -57,8 +67,8 @@ def connect(
 class _Attempt:
     """DataJoint's attempt to connect, in a thread that can be left behind: nothing else ends its drivers' waiting."""
 
-    def __init__(self, address: Address, account: Credentials, use_tls: bool | Mapping[str, Any] | None) -> None:
-        self._address, self._account, self._use_tls = address, account, use_tls
+    def __init__(self, address: Address, account: Credentials, tls: Tls) -> None:
+        self._address, self._account, self._tls = address, account, tls
         # The thread sets these, and then that it has ended.
         self._connection: dj.Connection | None = None
         self._error: BaseException | None = None
@@ -84,26 +94,70 @@ class _Attempt:
             raise error
         if address.backend == "postgresql" and _is_mysql(address):
             raise _another_kind(address, "mysql")
-        raise _refused(error, f"{address.host}:{address.port}", self._account)
+        raise _refused(error, address, self._account, self._tls)
 
     def _connect(self) -> None:
+        try:
+            self._connection = self._connected()
+        except BaseException as error:
+            self._error = error
+        if self._left.is_set() and self._connection is not None:
+            self._connection.close()
+        self._ended.set()
+
+    def _connected(self) -> dj.Connection:
+        try:
+            return self._logged_in(self._tls.settled(self._tls.required is not False))
+        except Exception as error:
+            if self._tls.required is not None or not encryption.is_refused(str(error)):
+                raise
+            if not encryption.is_this_machine(self._address.host):
+                raise
+        return self._logged_in(CLEAR)
+
+    def _logged_in(self, tls: Tls) -> dj.Connection:
         address, account = self._address, self._account
         assert address.port and address.backend  # it is completed
-        login = host.Login(
-            address.host,
-            address.port,
-            account.user,
-            account.password,
-            address.database,
-            self._use_tls,
-            address.backend,
+        return connect_by(
+            host.Login(
+                address.host,
+                address.port,
+                account.user,
+                account.password,
+                address.database,
+                tls,
+                address.backend,
+            )
         )
-        with host.muted(self._left.is_set):
-            try:
-                self._connection = login.connect()
-            except BaseException as error:
-                self._error = error
-        self._ended.set()
+
+
+def connect_by(login: host.Login) -> dj.Connection:
+    """Connect once more as a connection is that is there, in another process for one."""
+    return host.connect(login, site_type(login.backend).connect_for_datajoint)
+
+
+def site_type(backend: str) -> type[Site]:
+    """The kind of site for a backend of DataJoint's.
+
+    Raises
+    ------
+    UnsupportedServerError
+        There is none.
+    ConfigError
+        Its driver is not installed.
+    """
+    if backend == "mysql":
+        return MySQLSite
+    if backend != "postgresql":
+        raise UnsupportedServerError(f"DataJoint's backend {backend!r} is not supported.")
+    try:
+        # Its driver need not be installed where nobody uses it.
+        from .postgresql_site import PostgreSQLSite
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"PostgreSQL's driver is not installed: {error}.", 'pip install "datajoint-link[postgres]"'
+        ) from error
+    return PostgreSQLSite
 
 
 def completed(address: Address, backend: str) -> Address:
@@ -130,6 +184,20 @@ def _is_mysql(address: Address) -> bool:
     return False
 
 
+def _doubt(address: Address, tls: Tls) -> str:
+    """What is wrong with the certificate of a PostgreSQL server, of which its driver says little; nothing elsewhere."""
+    if address.backend == "postgresql" and tls.ca is not None:
+        with contextlib.suppress(OSError), _wire(address) as wire:
+            wire.sendall(_SSL_REQUEST)
+            if wire.recv(1) == b"S":
+                wire.settimeout(2)
+                try:
+                    encryption.context(tls).wrap_socket(wire, server_hostname=address.host).close()
+                except ssl.SSLCertVerificationError as error:
+                    return str(error)
+    return ""
+
+
 def _wire(address: Address) -> socket.socket:
     if address.host.startswith("/"):
         raise OSError("a folder of sockets has one kind of server")
@@ -146,9 +214,12 @@ def _another_kind(address: Address, backend: str) -> ConfigError:
     )
 
 
-def _refused(error: Exception, place: str, account: Credentials) -> LinkError:
+def _refused(error: Exception, address: Address, account: Credentials, tls: Tls) -> LinkError:
     """What DataJoint's connection attempt met, in our words."""
-    user, text = account.user, str(error).strip().replace(account.password, "***")
+    place, user, text = f"{address.host}:{address.port}", account.user, str(error).strip()
+    text = text.replace(account.password, "***")
+    if untrusted := encryption.find_refusal(_doubt(address, tls) or text, f"The source server {place}"):
+        return untrusted
     if re.search(r'database ".*" does not exist', text):
         return NotFoundError(
             f"The source server {place} has no such database (user {user!r}): {text}",

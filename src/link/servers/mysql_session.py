@@ -18,7 +18,7 @@ from ..errors import ConnectionLimitError, LinkError, LoginError, PrivilegeError
 from ..model.ranges import Sql
 from ..model.schema import Column, Table
 from ..signals import BusyError, OrphanError, RowError
-from . import mysql_wire, refusals, settings
+from . import encryption, mysql_wire, refusals, settings
 from .dialect import plain
 from .languages import interleaved, writer
 from .mysql import MariaDB, MySQL
@@ -91,6 +91,8 @@ def translate(error: Exception, address: str, user: str) -> LinkError:
         )
     if code == ER.OPTION_PREVENTS_STATEMENT:
         return ServerError(f"{address}: {text}", "Is it a replica, or read-only at the moment? Nothing was changed.")
+    if untrusted := encryption.find_refusal(str(error), f"The server {address}"):
+        return untrusted
     if code in _LOST or isinstance(error, (OSError, pymysql.InterfaceError)):
         return UnreachableError(
             f"Lost or could not make the connection to {address} as {user!r}: {text}",

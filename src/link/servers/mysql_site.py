@@ -6,14 +6,17 @@ import contextlib
 import functools
 import re
 import ssl
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import datajoint as dj
 import pymysql
 
-from .. import host
 from ..errors import LinkError, PrivilegeError
+from ..host import Login
 from ..model.served import digest
+from ..tls import Tls
+from . import encryption
 from .dialect import Dialect, plain
 from .mysql import MariaDB
 from .mysql_catalogue import MySQLCatalogue
@@ -52,6 +55,14 @@ class MySQLSite(Site):
         return setting_up(driver, browsing=True)
 
     @staticmethod
+    def connect_for_datajoint(connect: Callable[..., Any], login: Login, **settings: Any) -> Any:
+        return connect(**settings | {"use_tls": _tls(login)})
+
+    @staticmethod
+    def is_encrypted(driver: Any) -> bool:
+        return bool(getattr(driver, "_secure", False))
+
+    @staticmethod
     def told_number(driver: Any) -> int:
         return int(driver.thread_id())
 
@@ -83,10 +94,7 @@ class MySQLSite(Site):
             other.query(f"KILL QUERY {number}")
 
     def _connect(self) -> Any:
-        settings: dict[str, Any] = {"ssl_disabled": True}
-        if getattr(host.driver(self.connection), "_secure", False):
-            given = host.tls_settings(self.connection)
-            settings = {"ssl": given if isinstance(given, dict) and given else _encrypted()}
+        tls = _tls(self.login)
         try:
             return pymysql.connect(
                 host=self.login.host,
@@ -97,7 +105,8 @@ class MySQLSite(Site):
                 database="information_schema",
                 charset="utf8mb4",
                 autocommit=True,
-                **settings,
+                ssl=cast(Any, tls or None),
+                ssl_disabled=not tls,
             )
         except (pymysql.MySQLError, OSError) as error:
             raise self.translate(error) from error
@@ -167,10 +176,8 @@ def _account(dialect: Dialect, named: str) -> str:
     return plain(f"{dialect.text(user)}@{dialect.text(client_host)}")
 
 
-@functools.cache
-def _encrypted() -> ssl.SSLContext:
-    """Encryption that checks no certificate, as DataJoint's own; made once: reading the system's roots takes long."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
+def _tls(login: Login) -> ssl.SSLContext | dict[str, Any] | bool:
+    """What the driver is told: no text, of which it makes what is merely preferred; False for none."""
+    if not isinstance(login.tls, Tls):
+        return dict(login.tls)
+    return encryption.context(login.tls) if login.tls.required else False

@@ -17,7 +17,7 @@ from ..errors import ConnectionLimitError, LinkError, LoginError, PrivilegeError
 from ..model.ranges import Sql
 from ..model.schema import Table
 from ..signals import BusyError, OrphanError, RowError
-from . import refusals, settings
+from . import encryption, refusals, settings
 from .dialect import plain
 from .languages import REFUSED, unhexed
 from .postgresql import PostgreSQL
@@ -80,6 +80,8 @@ def translate(error: Exception, address: str, user: str) -> LinkError:
         )
     if code == errorcodes.READ_ONLY_SQL_TRANSACTION:
         return ServerError(f"{address}: {text}", "Is it a replica, or read-only at the moment? Nothing was changed.")
+    if not code and (untrusted := encryption.find_refusal(first, f"The server {address}")):
+        return untrusted
     if code in _LOST or (not code and isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError))):
         return UnreachableError(
             f"Lost or could not make the connection to {address} as {user!r}: {first}",

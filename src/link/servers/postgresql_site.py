@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import datajoint as dj
@@ -10,7 +11,10 @@ import psycopg2
 
 from .. import host
 from ..errors import LinkError, PrivilegeError
+from ..host import Login
 from ..model.served import digest
+from ..tls import Tls
+from . import encryption
 from .dialect import plain
 from .postgresql_catalogue import PostgreSQLCatalogue
 from .postgresql_definitions import PostgreSQLDefinitions
@@ -21,6 +25,8 @@ from .site import Facts, Site
 
 #: With client_connection_check_interval.
 _OLDEST = 140000
+#: Where sessions are of who names no database, as DataJoint's.
+_DATABASE = "postgres"
 
 
 class PostgreSQLSite(Site):
@@ -43,7 +49,7 @@ class PostgreSQLSite(Site):
     @property
     def database(self) -> str:
         """The database that sessions are on."""
-        return self.login.database or "postgres"
+        return self.login.database or _DATABASE
 
     def translate(self, error: Exception) -> LinkError:
         return translate(error, self.address, self.user)
@@ -55,6 +61,14 @@ class PostgreSQLSite(Site):
     @staticmethod
     def browsing(driver: Any) -> str:
         return setting_up(driver, browsing=True)
+
+    @staticmethod
+    def connect_for_datajoint(connect: Callable[..., Any], login: Login, **settings: Any) -> Any:
+        return _connect(login)
+
+    @staticmethod
+    def is_encrypted(driver: Any) -> bool:
+        return bool(driver.info.ssl_in_use)
 
     @staticmethod
     def told_number(driver: Any) -> int:
@@ -85,29 +99,10 @@ class PostgreSQLSite(Site):
             cursor.execute("SELECT pg_cancel_backend(%s)", (number,))
 
     def _connect(self) -> Any:
-        encrypted = host.driver(self.connection).info.ssl_in_use
         try:
-            driver = psycopg2.connect(
-                host=self.login.host,
-                port=self.login.port,
-                user=self.login.user,
-                password=self.login.password,
-                dbname=self.database,
-                # The driver writes in what it is told here, whatever is set later.
-                client_encoding="UTF8",
-                sslmode="require" if encrypted else "disable",
-                connect_timeout=10,
-                # A server that is gone without a word is noticed within two minutes, also in the middle of sending.
-                keepalives_idle=30,
-                keepalives_interval=10,
-                keepalives_count=3,
-                tcp_user_timeout=120_000,
-                application_name="datajoint-link",
-            )
+            return _connect(self.login)
         except psycopg2.Error as error:
             raise self.translate(error) from error
-        driver.autocommit = True
-        return driver
 
     def find_unfit(self, session: Session) -> tuple[str, str] | None:
         replica, role, damaged = session.query(
@@ -145,6 +140,30 @@ class PostgreSQLSite(Site):
             packet=None,
             small_letters=False,
         )
+
+
+def _connect(login: Login) -> Any:
+    # Of a mapping of its own DataJoint takes no more than that there is to be TLS.
+    tls = login.tls if isinstance(login.tls, Tls) else Tls(required=True)
+    driver = psycopg2.connect(
+        host=login.host,
+        port=login.port,
+        user=login.user,
+        password=login.password,
+        dbname=login.database or _DATABASE,
+        # The driver writes in what it is told here, whatever is set later.
+        client_encoding="UTF8",
+        connect_timeout=10,
+        # A server that is gone without a word is noticed within two minutes, also in the middle of sending.
+        keepalives_idle=30,
+        keepalives_interval=10,
+        keepalives_count=3,
+        tcp_user_timeout=120_000,
+        application_name="datajoint-link",
+        **encryption.settings(tls),
+    )
+    driver.autocommit = True
+    return driver
 
 
 def _system(session: Session) -> tuple[str, str]:

@@ -13,13 +13,15 @@ import socket
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import datajoint as dj
 
 from .. import host
 from ..errors import LinkError, UnreachableError, UnsupportedServerError
+from ..host import Login
+from ..tls import CLEAR
 from .catalogue import Catalogue
 from .definitions import Definitions
 from .rights import Rights
@@ -109,7 +111,8 @@ class Site(ABC):
 
     def __init__(self, connection: dj.Connection) -> None:
         self.connection = connection
-        self.login = host.login(connection)
+        login = host.login(connection)
+        self.login = login if self.is_encrypted(host.driver(connection)) else replace(login, tls=CLEAR)
         self.user = self.login.user
         self.address = f"{self.login.host}:{self.login.port}"
         self.turn = threading.RLock()
@@ -191,6 +194,16 @@ class Site(ABC):
     @abstractmethod
     def find_outdated(*told: str) -> tuple[str, str] | None:
         """What a server that is too old runs and lacks, by the answer to `version_query`, and what to do."""
+
+    @staticmethod
+    @abstractmethod
+    def connect_for_datajoint(connect: Callable[..., Any], login: Login, **settings: Any) -> Any:
+        """Connect the driver as DataJoint's ``connect`` does by its ``settings``, but encrypted as the login says."""
+
+    @staticmethod
+    @abstractmethod
+    def is_encrypted(driver: Any) -> bool:
+        """Whether a connection is encrypted."""
 
     @staticmethod
     @abstractmethod

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -14,16 +15,19 @@ import datajoint as dj
 from .. import host
 from ..accounts import Credentials
 from ..addresses import Address
-from ..errors import ConfigError, LinkError, UnsupportedServerError
+from ..errors import ConfigError, LinkError
 from ..model.backends import BACKENDS
-from .connecting import completed, connect
+from ..tls import CLEAR, Tls, parse_tls
+from . import encryption
+from .connecting import completed, connect, site_type
 from .mysql import MySQL
 from .mysql_rights import MySQLRights
-from .mysql_site import MySQLSite
 from .postgresql import PostgreSQL
 from .postgresql_rights import PostgreSQLRights
 from .rights import Rights
 from .site import Site
+
+logger = logging.getLogger("link")
 
 _RIGHTS: dict[str, Rights] = {"mysql": MySQLRights(MySQL()), "postgresql": PostgreSQLRights(PostgreSQL())}
 
@@ -71,10 +75,10 @@ def site_of(connection: dj.Connection) -> Site:
     UnsupportedServerError
         A backend, or a version of a server, that this package does not speak.
     """
-    return _of_connections.find(id(connection), lambda: _site_type(host.backend(connection))(connection))
+    return _of_connections.find(id(connection), lambda: site_type(host.backend(connection))(connection))
 
 
-def source_site(address: Address, account: Credentials, use_tls: bool | Mapping[str, Any] | None, backend: str) -> Site:
+def source_site(address: Address, account: Credentials, tls: Tls, backend: str) -> Site:
     """The site of a source server, of the kind ``backend`` unless its address says so.
 
     All links of a process to the same server and account share it, and with it DataJoint's connection; by whatever
@@ -85,16 +89,18 @@ def source_site(address: Address, account: Credentials, use_tls: bool | Mapping[
     LinkError
         The server cannot be reached, or refuses the account, or is not supported.
     """
-    tls = repr(sorted(use_tls.items())) if isinstance(use_tls, Mapping) else use_tls
     login = (account.user, account.password, tls)
     key = (completed(address, backend), login)
-    return _of_accounts.find(key, lambda: _connected_site(connect(address, account, use_tls, backend), login))
+    return _of_accounts.find(key, lambda: _connected_site(connect(address, account, tls, backend), login))
 
 
 @contextlib.contextmanager
 def visiting(address: Address, account: Credentials, backend: str) -> Iterator[Site]:
-    """The site of a server for a while, by a connection of its own, which is closed then."""
-    connection = connect(address, account, None, backend)
+    """The site of a server for a while, by a connection of its own, which is closed then.
+
+    It is encrypted as DataJoint's own would be, but for what comes of it: see :class:`~link.tls.Tls`.
+    """
+    connection = connect(address, account, parse_tls(host.use_tls_of_process()), backend)
     try:
         yield site_of(connection)
     finally:
@@ -108,10 +114,22 @@ def _connected_site(connection: dj.Connection, login: Hashable) -> Site:
             connection.close()
             return known
         site.guard_queries()
+        _tell(site)
         return site
     except LinkError:
         connection.close()
         raise
+
+
+def _tell(site: Site) -> None:
+    """Say that there is a connection, and if it can be read on its way."""
+    login = site.login
+    encrypted = login.tls != CLEAR
+    logger.info(f"Connected to the source server {site.address} as {site.user}{' by TLS' * encrypted}.")
+    if not encrypted and not encryption.is_this_machine(login.host):
+        logger.warning(
+            f"What goes to and from {site.address} is not encrypted, as use_tls=False says: it can be read on its way."
+        )
 
 
 def _by_another_name(site: Site, login: Hashable) -> Site | None:
@@ -137,14 +155,3 @@ def rights_for(backend: str) -> Rights:
         return _RIGHTS[backend]
     except KeyError:
         raise ConfigError(f"backend={backend!r} is not known.", f"Use one of {', '.join(BACKENDS)}.") from None
-
-
-def _site_type(backend: str) -> type[Site]:
-    if backend == "mysql":
-        return MySQLSite
-    if backend == "postgresql":
-        # Its driver need not be installed where nobody uses it.
-        from .postgresql_site import PostgreSQLSite
-
-        return PostgreSQLSite
-    raise UnsupportedServerError(f"DataJoint's backend {backend!r} is not supported.")

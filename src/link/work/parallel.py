@@ -26,6 +26,7 @@ from ..model.ranges import ALL, EVERYTHING, Range, Selection
 from ..model.results import PullResult, RefreshResult
 from ..model.states import PULLING, SHARED
 from ..progress import Bar, bar_of_entities
+from ..servers.connecting import connect_by
 from ..servers.keyed import Segment
 from ..servers.sites import site_of
 from .comparing import Comparison
@@ -191,7 +192,7 @@ def do_shares(
 
 def do(task: Task[R]) -> R:
     """What a worker does."""
-    source, local = task.source.connect(), task.local.connect()
+    source, local = connect_by(task.source), connect_by(task.local)
     host.set_stores(local, task.stores)
     try:
         site = site_of(source)  # kept as long as the link
