@@ -173,10 +173,11 @@ class PostgreSQL(Engine):
 
 
 class PgBouncer(Engine):
-    """A pool of sessions before a PostgreSQL server. Its one option is the mode."""
+    """A pool of sessions before a PostgreSQL server. Its options are the mode, and lines of its settings."""
 
     def prepare(self, host: str, port: int, accounts: Mapping[str, str]) -> None:
         """Write down which server it stands before, and who may use it."""
+        mode, *others = self.options
         known = "".join(f'"{user}" "{password}"\n' for user, password in accounts.items())
         (self.folder / "accounts").write_text(known)
         settings = {
@@ -185,10 +186,10 @@ class PgBouncer(Engine):
             "unix_socket_dir": "",
             "auth_type": "plain",
             "auth_file": self.folder / "accounts",
-            "pool_mode": self.options[0],
+            "pool_mode": mode,
         }
         lines = ["[databases]", f"* = host={host} port={port}", "[pgbouncer]"]
-        lines += [f"{name} = {value}" for name, value in settings.items()]
+        lines += [*(f"{name} = {value}" for name, value in settings.items()), *others]
         (self.folder / "settings.ini").write_text("\n".join(lines) + "\n")
 
     def command(self) -> Sequence[str]:

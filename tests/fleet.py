@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import datajoint as dj
@@ -324,18 +325,25 @@ class Fleet:
         for kind, (source, local) in started.items():
             self._pairs[kind] = source.result(), local.result()
 
-    def spare(self, kind: str, *options: str) -> TestServer:
-        """One more server, with options of its own."""
+    def spare(self, kind: str, *options: str, files: Mapping[str, bytes] = MappingProxyType({})) -> TestServer:
+        """One more server, with options of its own, in which ``{folder}`` stands for where its files are."""
         self._keeper = self._keeper or Keeper()
         folder = self._keeper.folder / f"spare{len(self._processes)}"
-        return self._launch(kind, find(kind), folder, free_port(), options)
+        return self._launch(kind, find(kind), folder, free_port(), options, files)
 
-    def pooler(self, server: TestServer, mode: str, accounts: Mapping[str, str]) -> TestServer:
+    def pooler(
+        self,
+        server: TestServer,
+        mode: str,
+        accounts: Mapping[str, str],
+        *options: str,
+        files: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> TestServer:
         """PgBouncer before a server, for some accounts with their passwords, in one of its modes."""
         self._keeper = self._keeper or Keeper()
         folder = self._keeper.folder / f"pooler{len(self._processes)}"
         folder.mkdir()
-        engine = PgBouncer(find_pgbouncer(), folder, free_port(), options=(mode,))
+        engine = PgBouncer(find_pgbouncer(), folder, free_port(), options=(mode, *_placed(options, files, folder)))
         engine.prepare(server.host, server.port, accounts)
         process = ServerProcess(engine, self._keeper)
         self._processes.append(process)
@@ -377,11 +385,17 @@ class Fleet:
         return [(kind, program, folder, free_port()) for folder in folders]
 
     def _launch(
-        self, kind: str, program: Program, folder: Path, port: int, options: tuple[str, ...] = ()
+        self,
+        kind: str,
+        program: Program,
+        folder: Path,
+        port: int,
+        options: Sequence[str] = (),
+        files: Mapping[str, bytes] = MappingProxyType({}),
     ) -> TestServer:
         assert self._keeper is not None
         folder.mkdir()
-        engine = ENGINES[kind](program, folder, port, self.hurried, options)
+        engine = ENGINES[kind](program, folder, port, self.hurried, _placed(options, files, folder))
         process = ServerProcess(engine, self._keeper)
         self._processes.append(process)
         if make_data_files := engine.set_up():
@@ -389,6 +403,13 @@ class Fleet:
         server = TestServer(kind, port, str(folder), process=process)
         server.start()
         return server
+
+
+def _placed(options: Sequence[str], files: Mapping[str, bytes], folder: Path) -> tuple[str, ...]:
+    """Options that say where files are, which are written there."""
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return tuple(option.format(folder=folder) for option in options)
 
 
 def free_port() -> int:

@@ -17,7 +17,7 @@ _MEANINGS = (
         "The server's pg_hba.conf lets the account in from other machines only, or with another encryption: ask its "
         "administrator.",
     ),
-    (r"insecure transport", "The server takes encrypted connections alone: leave out use_tls=False."),
+    (r"insecure transport|SSL required", "The server takes encrypted connections alone: leave out use_tls=False."),
     (
         r"authentication failed|no password supplied",
         "{check} The server says the same where the password has expired (VALID UNTIL).",
