@@ -105,7 +105,9 @@ def link(
     port : int, optional
         The source server's port.
     use_tls : bool or mapping, optional
-        As for ``dj.conn``.
+        Whether what goes to the source is encrypted. Default: on its way to another machine it is, or there is no
+        connection. ``{"ca": path}`` checks the server's certificate as well, ``cert`` and ``key`` are the client's own;
+        ``check_hostname=False`` takes a certificate for another name.
     conflicts : {'keep', 'raise', 'skip', 'replace'}
         What pulls do about rows that are local, not held, and not what the source has, unless they are told: see
         :meth:`Source.pull`.
