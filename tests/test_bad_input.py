@@ -188,11 +188,6 @@ def test_no_such_database(lab: Lab) -> None:
     refused(lab, NotFoundError, "Name it with database= or in the URL", database="nope")
 
 
-@POSTGRESQL
-def test_tls_that_the_server_does_not_offer(lab: Lab) -> None:
-    refused(lab, UnreachableError, "SSL was required", use_tls=True)
-
-
 @pytest.mark.parametrize("connection", [7, "127.0.0.1", dj.Manual])
 def test_a_local_connection_of_another_kind(lab: Lab, connection: Any) -> None:
     refused(lab, ConfigError, "connection=dj.Instance", connection=connection)
