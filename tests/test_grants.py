@@ -12,6 +12,8 @@ import pytest
 from fleet import TestServer
 from lab import Lab
 
+from link.accounts import Credentials
+from link.addresses import Address
 from link.admin.grants import (
     grant_statements,
     grants,
@@ -96,7 +98,7 @@ def test_mysql_revoke() -> None:
 -- DELETE FROM `link_lab_b`.`~lineage` WHERE table_name = 'unit_outbound';
 """
     assert (
-        grants(EPHYS, backend="mysql", revoke=True)
+        render(revoke_statements(EPHYS, "mysql"))
         == f"""\
 -- All rights of the account end with it.
 DROP USER 'djlink'@'%';
@@ -116,7 +118,7 @@ REVOKE ALL PRIVILEGES ON `link_lab_b`.`unit_outbound` FROM 'djlink'@'%';
 
 def test_postgresql_revoke() -> None:
     assert (
-        grants(EPHYS, backend="postgresql", revoke=True)
+        render(revoke_statements(EPHYS, "postgresql"))
         == """\
 -- Only for an administrator who is no superuser:
 -- GRANT "djlink" TO CURRENT_USER;
@@ -143,6 +145,15 @@ def test_postgresql_revoke_leaves_what_other_links_of_the_account_need() -> None
         'REVOKE SELECT, REFERENCES ON "lab_ephys"."unit__waveform" FROM "djlink"',
     ]
     assert '-- REVOKE CONNECT ON DATABASE "neuro" FROM "djlink";' in render(statements)
+
+
+@pytest.mark.parametrize(
+    ("backend", "drop"), [("mysql", "DROP USER 'djlink'@'%';"), ("postgresql", 'DROP ROLE "djlink";')]
+)
+def test_nobody_knows_what_else_an_account_is_for_without_a_look(backend: str, drop: str) -> None:
+    stays = render(revoke_statements(replace(EPHYS, new_user=False), backend))
+    why = "-- The account stays: with --host it is looked up whether it is for anything else. If it is not:\n"
+    assert grants(EPHYS, backend=backend, revoke=True) == f"{stays}{why}-- {drop}\n"
 
 
 def test_an_account_that_exists_is_not_created() -> None:
@@ -287,6 +298,36 @@ def test_revoking_keeps_the_holds(lab: Lab, access: Access, linked: Any, new_use
         with closing(lab.source_server.connect_raw(access.user, access.password)) as connection:
             refused(connection.cursor(), f"SELECT * FROM {unit}")
             refused(connection.cursor(), f"SELECT * FROM {helper}")
+
+
+def test_an_account_is_found_and_goes_with_its_last_link(lab: Lab, access: Access) -> None:
+    """A second table does not stop at CREATE USER, and taking one back does not end the other link."""
+    server = lab.source_server
+    where: dict[str, Any] = {
+        "backend": server.backend,
+        "address": Address(server.host, server.port),
+        "administrator": Credentials(server.admin_user, server.admin_password),
+    }
+    second = replace(access, tables=["_other"], helper_tables=["other_outbound"])
+
+    def printed(asked: Access, **more: Any) -> str:
+        script = grants(asked, **where, **more)
+        run(server, [line.rstrip(";") for line in script.splitlines() if not line.startswith("--")])
+        return script
+
+    create, drop = ("CREATE ROLE", "DROP ROLE") if lab.kind == "postgresql" else ("CREATE USER", "DROP USER")
+    assert create in printed(access)
+    again = printed(second)
+    assert create not in again and "is there already, and stays as it is" in again
+    taken = printed(access, revoke=True)
+    assert f"-- {drop}" in taken and f"\n{drop}" not in taken
+    assert "The account stays, for it has rights on " in taken and f"{access.source_schema}._other." in taken
+    with closing(server.connect_raw(access.user, access.password)) as connection:
+        connection.cursor().execute(f"SELECT * FROM {quote(lab.kind)(access.source_schema, '_other')}")
+        refused(connection.cursor(), f"SELECT * FROM {quote(lab.kind)(access.source_schema, 'unit')}")
+    assert f"\n{drop}" in f"\n{printed(second, revoke=True)}"
+    with pytest.raises(Exception, match=r"(?i)denied|does not exist|authentication failed"):
+        server.connect_raw(access.user, access.password)
 
 
 def delete_as_an_ordinary_member(lab: Lab) -> Any:

@@ -99,6 +99,14 @@ def test_tables_with_all_that_they_stand_on(servers: diamond.Servers) -> None:
     assert set(result.tables) == {f"{first}.A", f"{first}.B"}
 
 
+def test_tables_by_their_own_names_and_an_account_that_is_there(servers: diamond.Servers) -> None:
+    first, _ = servers.theirs.values()
+    new = asked(servers, f"{first}.a")
+    script = pipeline_grants(replace(new, access=replace(new.access, new_user=True)))
+    assert "is there already" in script and "CREATE USER" not in script and "CREATE ROLE" not in script
+    assert script.partition("stays as it is.\n")[2] == pipeline_grants(asked(servers, f"{first}.A"))
+
+
 def test_schemas_that_others_lead_to(servers: diamond.Servers) -> None:
     """What a pull would have to cut is told before it is tried."""
     first, second = servers.theirs.values()
@@ -133,7 +141,7 @@ CREATE SCHEMA IF NOT EXISTS `link_lab_b`;
 GRANT ALL PRIVILEGES ON `link\\_lab\\_b`.* TO 'djlink'@'%';
 """
     )
-    assert "DROP USER 'djlink'@'%';" in pipeline_grants(Asked(access=ACCESS), revoke=True)
+    assert "-- DROP USER 'djlink'@'%';" in pipeline_grants(Asked(access=ACCESS), revoke=True)
 
 
 def test_the_text_on_postgresql() -> None:

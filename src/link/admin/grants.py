@@ -20,6 +20,7 @@ from ..model.legacy import TRACKING
 from ..model.schema import TIER_PREFIXES, nearest, part_name, part_names
 from ..servers.rights import LINEAGE, Access, Statement
 from ..servers.sites import rights_for, visiting
+from .known import Known, given, know, taken
 
 #: What a person may leave out.
 DEFAULT_BACKEND = next(iter(BACKENDS))
@@ -57,8 +58,9 @@ def grants(
         If there is no such schema or table.
     """
     backend = backend or (address.backend if address else None) or DEFAULT_BACKEND
+    known = Known()
     if address is not None and administrator is not None:
-        access = _looked_up(access, backend, address, administrator)
+        access, known = _looked_up(access, backend, address, administrator)
     named = replace(
         access,
         tables=list(dict.fromkeys(map(table_name, access.tables))),
@@ -68,7 +70,11 @@ def grants(
         return render(
             statement for member in members for statement in member_statements(named, backend, member, revoke)
         )
-    return render((revoke_statements if revoke else grant_statements)(named, backend))
+    if revoke:
+        named, more = taken(named, known, rights_for(backend))
+        return render([*revoke_statements(named, backend), *more])
+    named, told = given(named, known)
+    return commented(told) + render(grant_statements(named, backend))
 
 
 def grant_statements(access: Access, backend: str) -> list[Statement]:
@@ -98,6 +104,11 @@ def render(statements: Iterable[Statement]) -> str:
             ended = ["DELIMITER //", f"{statement.sql} //", "DELIMITER ;"]
         lines += _comment("\n".join(ended)) if statement.optional else ended
     return "\n".join(lines) + "\n"
+
+
+def commented(lines: Iterable[str]) -> str:
+    """Lines that a script begins with."""
+    return "".join(f"-- {line}\n" for line in lines)
 
 
 def required_sql(statements: Iterable[Statement]) -> list[str]:
@@ -161,14 +172,18 @@ def look_up(connection: Any, backend: str, schema: str, names: Iterable[str]) ->
     return list(dict.fromkeys(found))
 
 
-def _looked_up(access: Access, backend: str, address: Address, administrator: Credentials) -> Access:
+def _looked_up(access: Access, backend: str, address: Address, administrator: Credentials) -> tuple[Access, Known]:
     with visiting(replace(address, database=access.database), administrator, backend) as site:
         tables = look_up(site.connection, backend, access.source_schema, access.tables)
         with site.catalogue() as catalogue:
             keys = (fk for name in tables for fk in catalogue.table(access.source_schema, name).foreign_keys)
             tracking = dict.fromkeys(fk.table for fk in keys if fk.table.startswith(TRACKING))
             has_lineage = LINEAGE in catalogue.tables(access.source_schema)
-            return replace(access, tables=tables, tracking_tables=[*tracking], has_lineage=has_lineage)
+            own = {(access.source_schema, name) for name in tables}
+            own |= {(access.helper_schema, table_name(name)) for name in access.helper_tables}
+            known = know(catalogue, access, own)
+            found = replace(access, tables=tables, tracking_tables=[*tracking], has_lineage=has_lineage)
+            return found, known
 
 
 def _resolve(name: str, present: Sequence[str], schema: str) -> str:

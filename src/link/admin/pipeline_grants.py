@@ -13,7 +13,8 @@ from ..model.schema import Table, nearest
 from ..servers.catalogue import Catalogue
 from ..servers.rights import LINEAGE, PipelineAccess
 from ..servers.sites import rights_for, visiting
-from .grants import DEFAULT_BACKEND, render
+from .grants import DEFAULT_BACKEND, commented, render
+from .known import Known, given, know, taken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ def pipeline_grants(asked: Asked, *, revoke: bool = False, members: Sequence[str
     NotFoundError
         There is no such schema or table.
     """
-    access, told = _looked_up(asked) if asked.address else (asked.access, list[str]())
+    access, told, known = _looked_up(asked) if asked.address else (asked.access, list[str](), Known())
     if not asked.address and (asked.tables or members):
         raise ConfigError(
             f"{'Tables with their parts' if asked.tables else 'The helper tables'} have to be looked up on the source "
@@ -77,12 +78,15 @@ def pipeline_grants(asked: Asked, *, revoke: bool = False, members: Sequence[str
     if members:
         make = rights.let_member_out if revoke else rights.let_member_in
         return render(statement for member in members for statement in make(access, member))
-    statements = rights.let_pipeline_out(access) if revoke else rights.let_pipeline_in(access)
-    return "".join(f"-- {line}\n" for line in told if not revoke) + render(statements)
+    if revoke:
+        access, more = taken(access, known, rights)
+        return render([*rights.let_pipeline_out(access), *more])
+    access, more_told = given(access, known)
+    return commented([*told, *more_told]) + render(rights.let_pipeline_in(access))
 
 
-def _looked_up(asked: Asked) -> tuple[PipelineAccess, list[str]]:
-    """The access with what the server tells of it; and what is to be said of foreign keys."""
+def _looked_up(asked: Asked) -> tuple[PipelineAccess, list[str], Known]:
+    """The access with what the server tells of it; what is to be said of foreign keys; and what the account is for."""
     assert asked.address is not None and asked.administrator is not None
     access = asked.access
     address = replace(asked.address, database=access.database)
@@ -99,7 +103,9 @@ def _looked_up(asked: Asked) -> tuple[PipelineAccess, list[str]]:
         else:
             chosen = {name for name in graph.groups if name[0] in access.schemas}
             told = list(_missing(graph, chosen, lambda parent: f"with --schema {parent[0]}"))
-        return replace(
+        own = {(schema, name) for schema, names in schemas.items() for name in names or [""]}
+        known = know(catalogue, access, own | {(access.helper_schema, "")})
+        found = replace(
             access,
             schemas=schemas,
             helper_tables=[n for n in catalogue.tables(access.helper_schema) if n != LINEAGE]
@@ -107,7 +113,8 @@ def _looked_up(asked: Asked) -> tuple[PipelineAccess, list[str]]:
             else [],
             owners={schema: catalogue.owners(schema) for schema, tables in schemas.items() if tables is None},
             lineage=[schema for schema in schemas if LINEAGE in catalogue.tables(schema)],
-        ), told
+        )
+        return found, told, known
 
 
 def _require_schema(catalogue: Catalogue, schema: str) -> None:

@@ -186,7 +186,7 @@ class Graph:
         return Graph(self.groups, edges, [o for o in self.outside if o not in cut], self.broken)
 
     def find(self, named: str) -> Name:
-        """The group that ``"schema.Class"`` names.
+        """The group that ``"schema.Class"`` names, or ``"schema.table"``.
 
         Raises
         ------
@@ -194,10 +194,11 @@ class Graph:
             There is none.
         """
         known = {label(name): name for name in self.groups}
-        if named not in known:
+        found = next((name for name in self.groups if ".".join(name) == named), known.get(named))
+        if found is None:
             form = "" if "." in named else 'Tables are named as "schema.Class". '
             raise ConfigError(f"There is no {named!r} at the source.", form + nearest(named, known))
-        return known[named]
+        return found
 
     def find_key(self, place: str) -> list[Edge | Outside]:
         """The foreign keys that have the column which ``"schema.Class[.Part].attribute"`` names.

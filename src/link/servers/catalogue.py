@@ -296,6 +296,13 @@ class Catalogue(ABC):
         They own it; where tables have no owners, they may insert by a right on just that table, or just that schema.
         """
 
+    @abstractmethod
+    def account_rights(self, user: str, client_host: str) -> set[tuple[str, str]] | None:
+        """The schemas and tables on which an account has rights of its own, or which it owns; None if it is not seen.
+
+        Of a right on all of a schema no table is named.
+        """
+
     def guests(self, schema: str, asked: Sequence[tuple[Table, MemberRights]]) -> list[list[str]]:
         """Of each source table, the accounts that may delete from it, and lack a right on tables of a helper schema.
 

@@ -282,13 +282,24 @@ class MySQLCatalogue(Catalogue):
             "SELECT DISTINCT TABLE_SCHEMA, GRANTEE FROM information_schema.SCHEMA_PRIVILEGES "
             "WHERE PRIVILEGE_TYPE = 'INSERT'"
         )
-        # A right on whole schemas names them by a pattern.
-        whole = [grantee for pattern, grantee in schemas if re.sub(r"\\(.)", r"\1", pattern) == schema]
+        whole = [grantee for pattern, grantee in schemas if _literal(pattern) == schema]
         of_table = {name: {grantee for table, grantee in tables if table == name} for name in names}
         return {
             name: sorted({str(grantee).rpartition("@")[0][1:-1] for grantee in {*grantees, *whole}})
             for name, grantees in of_table.items()
         }
+
+    def account_rights(self, user: str, client_host: str) -> set[tuple[str, str]] | None:
+        account = f"'{user}'@'{client_host}'"
+        if not self.session.query("SELECT 1 FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = %s", (account,)):
+            return None
+        rows = self.session.query(
+            "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLE_PRIVILEGES WHERE GRANTEE = %s "
+            "UNION SELECT TABLE_SCHEMA, '' FROM information_schema.SCHEMA_PRIVILEGES "
+            "WHERE GRANTEE = %s AND PRIVILEGE_TYPE IN ('SELECT', 'INSERT')",
+            (account, account),
+        )
+        return {(str(schema) if table else _literal(str(schema)), str(table)) for schema, table in rows}
 
     # tables from elsewhere
 
@@ -464,3 +475,8 @@ def _like(pattern: str, literally: bool) -> re.Pattern[str]:
     wild = {} if literally else {"%": ".*", "_": "."}
     pieces = re.findall(r"\\?.", pattern, re.DOTALL)
     return re.compile("".join(wild.get(piece, re.escape(piece[-1])) for piece in pieces), re.DOTALL)
+
+
+def _literal(pattern: str) -> str:
+    """The schema that a right on whole schemas means, which names them by a pattern."""
+    return re.sub(r"\\(.)", r"\1", pattern)

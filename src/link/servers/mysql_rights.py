@@ -71,7 +71,7 @@ class MySQLRights(Rights):
     def let_out(self, access: Access) -> list[Statement]:
         user = self._user(access)
         if access.new_user:
-            taken = [Statement(f"DROP USER {user}", "All rights of the account end with it.")]
+            taken = [Statement(self.drop(access), "All rights of the account end with it.")]
         else:
             sources = (f"REVOKE SELECT, REFERENCES ON {table} FROM {user}" for table in self._tables(access))
             helpers = (f"REVOKE ALL PRIVILEGES ON {table} FROM {user}" for table in self._helpers(access))
@@ -81,6 +81,9 @@ class MySQLRights(Rights):
             taken = [*map(Statement, sources), *map(Statement, helpers)]
             taken += because(why, [*tracking, lineage], optional=True)
         return [*taken, *dropping([*self._drops(access), *self._forgets(access)])]
+
+    def drop(self, access: Access | PipelineAccess) -> str:
+        return f"DROP USER {self._user(access)}"
 
     def let_pipeline_in(self, access: PipelineAccess) -> list[Statement]:
         user = self._user(access)
@@ -97,7 +100,7 @@ class MySQLRights(Rights):
     def let_pipeline_out(self, access: PipelineAccess) -> list[Statement]:
         user, helper = self._user(access), self._name(access.helper_schema)
         if access.new_user:
-            taken = [Statement(f"DROP USER {user}", "All rights of the account end with it.")]
+            taken = [Statement(self.drop(access), "All rights of the account end with it.")]
         else:
             lineage = (f"{self._name(s)}.{self._name(LINEAGE)}" for s in self._listed(access))
             taken = [

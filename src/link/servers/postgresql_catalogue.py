@@ -248,6 +248,17 @@ class PostgreSQLCatalogue(Catalogue):
         )
         return {str(table): [str(owner)] for table, owner in rows if table in names}
 
+    def account_rights(self, user: str, client_host: str) -> set[tuple[str, str]] | None:
+        if not self.session.query("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %s", (user,)):
+            return None
+        rows = self.session.query(
+            "SELECT DISTINCT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "JOIN pg_roles r ON r.rolname = %s LEFT JOIN LATERAL aclexplode(c.relacl) a ON a.grantee = r.oid "
+            "WHERE c.relkind IN ('r', 'p') AND (a.grantee IS NOT NULL OR c.relowner = r.oid)",
+            (user,),
+        )
+        return {(str(schema), str(table)) for schema, table in rows}
+
     def has_policies(self, table: Table) -> bool:
         return bool(self._rows("table", table.schema, table.name)[0][5])
 

@@ -85,6 +85,9 @@ class PostgreSQLRights(Rights):
             ),
         ]
 
+    def drop(self, access: Access | PipelineAccess) -> str:
+        return f"DROP ROLE {self._names(access.user)[0]}"
+
     def let_pipeline_in(self, access: PipelineAccess) -> list[Statement]:
         (user,) = self._names(access.user)
         return [
@@ -113,7 +116,7 @@ class PostgreSQLRights(Rights):
             *(Statement(f"REVOKE SELECT ON {table} FROM {user}") for table in self._listed(access)),
             *self._by_default(access, f"REVOKE SELECT, REFERENCES ON TABLES FROM {user}"),
             *map(Statement, rest),
-            *([Statement(f"DROP ROLE {user}")] if access.new_user else []),
+            *([Statement(self.drop(access))] if access.new_user else []),
             *dropping([f"DROP SCHEMA {helper} CASCADE"]),
         ]
 
@@ -166,7 +169,7 @@ class PostgreSQLRights(Rights):
             ),
             *(Statement(f"REVOKE SELECT, REFERENCES ON {table} FROM {user}") for table in self._tables(access)),
             *because("" if access.new_user else shared, rest, optional=not access.new_user),
-            *([Statement(f"DROP ROLE {user}")] if access.new_user else []),
+            *([Statement(self.drop(access))] if access.new_user else []),
             *dropping(
                 [
                     *(f"DROP TABLE {table}" for table in self._helpers(access)),

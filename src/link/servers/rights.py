@@ -168,6 +168,10 @@ class Rights(ABC):
         """The script that takes an access back; no helper row, thus no hold, is lost by it."""
 
     @abstractmethod
+    def drop(self, access: Access | PipelineAccess) -> str:
+        """The statement that drops the account of an access."""
+
+    @abstractmethod
     def let_pipeline_in(self, access: PipelineAccess) -> list[Statement]:
         """The script that gives an access to whole schemas, or to tables of several."""
 
