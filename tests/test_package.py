@@ -126,7 +126,7 @@ def test_what_is_imported_is_declared(metadata: Message) -> None:
         f"{where} imports {package}, of {brought.get(package)}"
         for package, where in imported()
         if package not in OURS | sys.stdlib_module_names
-        and declared.isdisjoint(map(canonicalize_name, brought.get(package, ())))
+        and declared.isdisjoint(map(canonicalize_name, brought.get(package, (package,))))
     ]
     assert not undeclared, "\n".join(undeclared)
 

@@ -33,6 +33,7 @@ from .errors import (
     UnreachableError,
     UnsupportedServerError,
 )
+from .loading import load
 from .model.pipelines import PipelineRefresh, PipelineRepair, PipelineResult, PipelineStatus, PipelineVerification
 from .model.plans import Plan
 from .model.results import PullResult, RefreshResult, RepairResult, VerifyResult
@@ -84,5 +85,6 @@ __all__ = [
     "UnsupportedServerError",
     "VerifyResult",
     "link",
+    "load",
     "reference",
 ]

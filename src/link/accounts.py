@@ -1,11 +1,35 @@
-"""Accounts at source servers: where user and password are found."""
+"""Accounts at source servers: where user and password are found, or who is asked for them."""
 
 from __future__ import annotations
 
+import contextlib
+import getpass
+import logging
+import multiprocessing
 import os
+import shlex
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
-from .errors import CredentialsError
+from pydantic import AliasChoices, Field, SecretStr, create_model
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from .errors import CredentialsError, LoginError
+from .host import secrets_folder
+from .links_file import NamedSource, secret, variable
+
+logger = logging.getLogger("link")
+T = TypeVar("T")
+
+#: So often a person is asked for one password, and so many seconds a program has that prints it.
+TRIES, PATIENCE = 3, 60
+_TYPED = "what was typed"
 
 
 @dataclass(frozen=True)
@@ -21,20 +45,193 @@ class Credentials:
     told_by: str = "LINK_USER and LINK_PASS"
 
 
-def credentials() -> Credentials:
-    """Read ``LINK_USER`` and ``LINK_PASS``.
+class _Said(BaseSettings):
+    """What the environment says of an account, and what a folder of secrets says."""
+
+    model_config = SettingsConfigDict(case_sensitive=True, env_ignore_empty=True)
+
+    user: str | None = None
+    password: SecretStr | None = None
+
+
+def _said(user: str, *password: str, folder: Path | None = None) -> _Said:
+    """What variables say, and a folder in which there are files of such names; the former wins."""
+    of: dict[str, Any] = {
+        "user": (str | None, Field(None, validation_alias=user)),
+        "password": (SecretStr | None, Field(None, validation_alias=AliasChoices(*password))),
+    }
+    model: Any = create_model("_Said", __base__=_Said, **of)
+    return cast(_Said, model(_secrets_dir=folder))
+
+
+def credentials(source: NamedSource | None = None) -> Credentials:
+    """The account at a source; of ``LINK_USER`` and ``LINK_PASS`` where it has no name.
+
+    The password of a named source is what ``LINK_<NAME>_PASS`` says; or else the file ``link.<name>.password`` of
+    DataJoint's folder of secrets; or what its ``password_command`` prints; or what a person types, if one sits there.
 
     Raises
     ------
     CredentialsError
-        One of them, or both, are not set.
+        They are not told, or cannot be read.
     """
-    missing = [name for name in ("LINK_USER", "LINK_PASS") if not os.environ.get(name)]
-    if missing:
+    return _of_variables() if source is None else _of_source(source)
+
+
+def logged_in(source: NamedSource | None, connect: Callable[[Credentials], T]) -> T:
+    """What comes of connecting with the credentials of a source; a person may correct what was typed."""
+    for attempts in range(1, TRIES + 1):
+        account = credentials(source)
+        try:
+            return connect(account)
+        except LoginError:
+            _remembered.forget(source, account)
+            if account.told_by != _TYPED or attempts == TRIES:
+                raise
+            logger.warning("The source %s refused the password that was typed.", source and source.name)
+    raise AssertionError
+
+
+def _of_variables() -> Credentials:
+    said = _said("LINK_USER", "LINK_PASS")
+    missing = [name for name, of in (("LINK_USER", said.user), ("LINK_PASS", said.password)) if not of]
+    if not said.user or not said.password:
         raise CredentialsError(
             f"The environment variable{'s' * (len(missing) > 1)} {' and '.join(missing)} "
             f"{'are' if len(missing) > 1 else 'is'} not set: the account of the link user on the source server.",
             "In a shell: export LINK_USER=... LINK_PASS=...; "
-            "in Python, before the first use: os.environ['LINK_USER'] = ...",
+            "in Python, before the first use: os.environ['LINK_USER'] = .... "
+            "Or give the source a name in a links.toml, which has more ways (docs/settings.md).",
         )
-    return Credentials(os.environ["LINK_USER"], os.environ["LINK_PASS"])
+    return Credentials(said.user, said.password.get_secret_value())
+
+
+def _of_source(source: NamedSource) -> Credentials:
+    user_variable, password_variable = variable(source.name, "USER"), variable(source.name, "PASS")
+    folder = secrets_folder(source.path)
+    try:
+        said = _said(user_variable, password_variable, secret(source.name), folder=folder)
+        problem = None
+    except (OSError, ValueError, SettingsError) as error:
+        problem = type(error.__cause__ or error).__name__
+    if problem is not None:  # raised here: what the file holds is in the error
+        raise CredentialsError(
+            f"The password of {source.place} cannot be read from {folder}/{secret(source.name)}: {problem}.",
+            "It is one line of text, which you may read.",
+        )
+    user = said.user or source.settings.user
+    if not user:
+        raise CredentialsError(
+            f"There is no user for {source.place}.",
+            f"Say user = ... there, or set the environment variable {user_variable}. "
+            "LINK_USER and LINK_PASS are for sources without a name.",
+        )
+    if said.password is None or not said.password.get_secret_value():
+        return _remembered.find(source, user)
+    told_by = password_variable
+    if not os.environ.get(password_variable):
+        told_by = f"{folder}/{secret(source.name)}"
+        _require_secret(Path(told_by), source)
+    return Credentials(user, said.password.get_secret_value(), told_by=f"the user, and {told_by}")
+
+
+def _require_secret(path: Path, source: NamedSource) -> None:
+    """Say it once where others on this machine can read a password; not of what a container's own folder has."""
+    is_ours = path.parent.parent == source.path.parent
+    if is_ours and os.name == "posix" and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH) and path not in _told:
+        _told.add(path)
+        logger.warning("Others on this machine can read the password in %s. Run: chmod 600 %s", path, path)
+
+
+#: Files of which it was said that others can read them.
+_told: set[Path] = set()
+
+
+class _Remembered:
+    """Passwords that a person has typed or a program has printed: once a process, and in its memory alone.
+
+    Whoever asks holds the lock, so that of several threads one asks. A forked child has what is known, and a lock of
+    its own.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[NamedSource, str], Credentials] = {}
+        self._renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+
+    def find(self, source: NamedSource, user: str) -> Credentials:
+        """The account of a source whose password is found nowhere else."""
+        with self._lock:
+            known = self._known.get((source, user))
+            if known is None:
+                known = self._known[source, user] = _printed(source, user) or _typed(source, user)
+            return known
+
+    def forget(self, source: NamedSource | None, account: Credentials) -> None:
+        """Ask anew: it was refused."""
+        with self._lock:
+            if source is not None and self._known.get((source, account.user)) == account:
+                del self._known[source, account.user]
+
+
+_remembered = _Remembered()
+
+
+def _printed(source: NamedSource, user: str) -> Credentials | None:
+    """What the program says that prints the password, if there is one."""
+    command = source.settings.password_command
+    if command is None:
+        return None
+    what = f"The password_command of {source.place}"
+    hint = "Run it in a shell: it is to print the password as its first line, and to end with 0."
+    problem = ""
+    try:
+        words = list(command) if isinstance(command, tuple) else shlex.split(command)
+        run = subprocess.run(words, capture_output=True, timeout=PATIENCE, cwd=source.path.parent)
+        password = run.stdout.decode().split("\n")[0].rstrip("\r")
+    except subprocess.TimeoutExpired:
+        problem = f"has not ended within {PATIENCE} s"
+    except UnicodeDecodeError:
+        problem = "has printed what is no text"
+    except (OSError, ValueError) as error:
+        problem = f"cannot be run: {error}"
+    if problem:  # raised here: the errors above hold what was printed
+        raise CredentialsError(f"{what} {problem}.", hint)
+    if run.returncode:
+        complaint = run.stderr.decode(errors="replace").strip()[-500:]
+        complaint = complaint.replace(password, "***") if password else complaint
+        raise CredentialsError(f"{what} has ended with {run.returncode}: {complaint or 'without a word'}", hint)
+    if not password:
+        raise CredentialsError(f"{what} has printed nothing.", hint)
+    return Credentials(user, password, told_by="the user, and what the password_command prints")
+
+
+def _typed(source: NamedSource, user: str) -> Credentials:
+    """What a person types who sits at a terminal or a notebook; nobody does before a worker."""
+    password = ""
+    if _is_attended():
+        with contextlib.suppress(EOFError, NotImplementedError):  # a kernel whose client has nobody to ask
+            password = getpass.getpass(f"Password of {user} at {source.name} ({source.address.host}): ")
+    if not password:
+        raise CredentialsError(
+            f"There is no password for the user {user!r} of {source.place}, and nobody to ask for it.",
+            f"Set the environment variable {variable(source.name, 'PASS')}, write it into "
+            f"{source.path.parent / '.secrets' / secret(source.name)}, or say password_command = ... there. "
+            "Where a person sits at a terminal or a notebook it is asked for, but not by workers.",
+        )
+    return Credentials(user, password, told_by=_TYPED)
+
+
+def _is_attended() -> bool:
+    if multiprocessing.parent_process() is not None:
+        return False
+    ipython = sys.modules.get("IPython")
+    if ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None:
+        return True  # its getpass asks its client
+    with contextlib.suppress(ValueError):  # it is closed
+        return sys.stdin is not None and sys.stdin.isatty()
+    return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from .model.backends import BACKENDS
@@ -27,7 +28,7 @@ def parse_host(host: str) -> Address:
         The text is none of these, or holds credentials.
     """
     if not isinstance(host, str) or not host.strip():
-        raise _refused(f"The host of the source server must be a name, not {host!r}.")
+        raise config_error(f"The host of the source server must be a name, not {host!r}.")
     if "://" in host:
         return _parse_url(host)
     if host.startswith("/"):
@@ -38,7 +39,7 @@ def parse_host(host: str) -> Address:
     if not colon:
         return Address(host)
     if not name or ":" in name or not port.isdigit():
-        raise _refused(f"The host {host!r} is not of the form name, name:port, /socket/folder or URL.")
+        raise config_error(f"The host {host!r} is not of the form name, name:port, /socket/folder or URL.")
     return Address(name, int(port))
 
 
@@ -47,25 +48,56 @@ def _parse_url(url: str) -> Address:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise _refused("The port in the URL of the source server is not a number.") from None
+        raise config_error("The port in the URL of the source server is not a number.") from None
     if parts.username or parts.password:
         raise _credentials_in("URL")
     backend = next((name for name, kind in BACKENDS.items() if parts.scheme in kind.schemes), None)
     if backend is None or not parts.hostname or parts.query or parts.fragment:
-        raise _refused(f"Cannot read the URL {url!r}.", "Use postgresql://host:port/database or mysql://host:port.")
+        raise config_error(f"Cannot read the URL {url!r}.", "Use postgresql://host:port/database or mysql://host:port.")
     if ":" in parts.hostname:
-        raise _refused(f"DataJoint does not connect to IPv6 addresses such as {parts.hostname}.", "Use a host name.")
+        raise config_error(
+            f"DataJoint does not connect to IPv6 addresses such as {parts.hostname}.", "Use a host name."
+        )
     return Address(parts.hostname, port, backend, parts.path.strip("/") or None)
 
 
+def completed_by(
+    address: Address, said_by: str, *, port: int | None, backend: str | None, database: str | None
+) -> Address:
+    """An address with what is said beside it; ``said_by`` is for messages: what has said the address.
+
+    Raises
+    ------
+    ConfigError
+        They contradict each other, or belong to different kinds of server.
+    """
+    address = Address(
+        address.host,
+        agree("port", port, said_by, address.port),
+        agree("backend", backend, said_by, address.backend),
+        agree("database", database, said_by, address.database),
+    )
+    if address.database and address.backend and not BACKENDS[address.backend].has_databases:
+        raise config_error(f"database={address.database!r} is for PostgreSQL; on MySQL the schemas are the databases.")
+    return address
+
+
+def agree(what: str, argument: Any, said_by: str, said: Any) -> Any:
+    """What two places say of something, which must be the same where both say it."""
+    if None not in (argument, said) and argument != said:
+        raise config_error(f"{what}={argument!r} contradicts {said_by}, which says {said!r}.")
+    return said if argument is None else argument
+
+
 def _credentials_in(what: str) -> Exception:
-    return _refused(
+    return config_error(
         f"The {what} of the source server holds a user or a password.",
         "Leave them out and set LINK_USER and LINK_PASS in the environment.",
     )
 
 
-def _refused(what: str, hint: str | None = None) -> Exception:
-    from .errors import ConfigError  # it loads DataJoint
+def config_error(what: str, hint: str | None = None) -> Exception:
+    """A ConfigError; only who meets one loads DataJoint for it."""
+    from .errors import ConfigError
 
     return ConfigError(what, hint)

@@ -69,13 +69,14 @@ def link(
 
     Nothing is read or connected until the class is first used. From then on it is an ordinary DataJoint table on the
     local server, with ``source`` for what the other server has. The account at the source is ``LINK_USER`` and
-    ``LINK_PASS`` of the environment.
+    ``LINK_PASS`` of the environment, or that of a source with a name.
 
     Parameters
     ----------
     host : str
         The source server: ``host``, ``host:port``, a socket folder, or a URL such as
-        ``postgresql://db.lab.org:5432/neuro``.
+        ``postgresql://db.lab.org:5432/neuro``; or the name of a source in the ``links.toml`` of the working directory,
+        or of the nearest folder above it in the same project, which is read now and says the account, too.
     source_schema : str
         The schema of the source table.
     helper_schema, helper_table : str

@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
-from .addresses import Address, parse_host
+from .addresses import Address, agree, completed_by, parse_host
 from .errors import ConfigError
 from .host import from_camel_case, is_camel_case
+from .links_file import NamedSource, source_named
 from .model.backends import BACKENDS
 from .model.layouts import LINK, Layout
 from .model.mapping import Mirror
@@ -88,6 +89,8 @@ class LinkSpec:
         The exact names of the master tables, where they do not follow from the class.
     mirror : Mirror or None
         Of a pipeline: the local tables are what the source's are.
+    named : NamedSource or None
+        The source, if it has a name in a ``links.toml``: whose account is taken.
     """
 
     class_name: str
@@ -110,6 +113,7 @@ class LinkSpec:
     source_table: str | None = None
     local_table: str | None = None
     mirror: Mirror | None = None
+    named: NamedSource | None = None
 
     @property
     def stores(self) -> Mapping[str, LocalStore]:
@@ -148,7 +152,7 @@ class LinkSpec:
 
 def make_spec(
     class_name: str,
-    host: str,
+    host: str | NamedSource,
     schemas: Mapping[str, str],
     helper_table: str,
     *,
@@ -171,7 +175,8 @@ def make_spec(
     ConfigError
         An argument is of the wrong kind, or two contradict each other.
     """
-    address = parse_host(host)
+    named = host if isinstance(host, NamedSource) else source_named(host)
+    address = named.address if named else parse_host(cast(str, host))
     require_backend(backend)
     for what, name in {**schemas, "helper_table": helper_table}.items():
         if not isinstance(name, str) or not name:
@@ -194,16 +199,12 @@ def make_spec(
     require_conflicts(conflicts)
     if port is not None and (not isinstance(port, int) or not 0 < port < 65536):
         raise ConfigError(f"port must be a number from 1 to 65535, not {port!r}.")
+    if named:
+        use_tls = agree("use_tls", use_tls, named.place, named.use_tls)
     if holder is not None and (not isinstance(holder, str) or not holder.strip() or not holder.isprintable()):
         raise ConfigError(f"holder must be a short text, who holds in words, not {holder!r}.", 'Such as "Lab B".')
-    address = Address(
-        address.host,
-        _agree("port", port, address.port),
-        _agree("backend", backend, address.backend),
-        _agree("database", database, address.database),
-    )
-    if address.database and address.backend and not BACKENDS[address.backend].has_databases:
-        raise ConfigError(f"database={address.database!r} is for PostgreSQL; on MySQL the schemas are the databases.")
+    said_by = named.place if named else "the host"
+    address = completed_by(address, said_by, port=port, backend=backend, database=database)
     return LinkSpec(
         class_name=class_name,
         address=address,
@@ -220,6 +221,7 @@ def make_spec(
         holder=holder,
         parts_named=parts_named,
         class_there=table,
+        named=named,
     )
 
 
@@ -233,6 +235,10 @@ class PipelineSpec:
         Schemas at the source, and the local ones.
     prefix : str or None
         What stands before the local names of schemas that are not named, if ancestors may come from such ones.
+    named : NamedSource or None
+        The source, if it has a name in a ``links.toml``.
+    name : str or None
+        The pipeline's own name there.
     """
 
     address: Address
@@ -243,6 +249,8 @@ class PipelineSpec:
     codec_pairs: tuple[tuple[str, str], ...]
     use_tls: Tls
     holder: str | None
+    named: NamedSource | None = None
+    name: str | None = None
 
     def here(self, schema: str) -> str | None:
         """The local schema for one of the source's, if it has one."""
@@ -257,7 +265,7 @@ class PipelineSpec:
 
 
 def make_pipeline_spec(
-    host: str,
+    host: str | NamedSource,
     schemas: Mapping[str, str] | Sequence[str],
     helper_schema: str,
     *,
@@ -269,6 +277,7 @@ def make_pipeline_spec(
     port: int | None,
     use_tls: bool | Mapping[str, Any] | None,
     holder: str | None,
+    name: str | None = None,
 ) -> PipelineSpec:
     """Check the arguments of ``Pipeline`` as far as that goes without a server.
 
@@ -313,6 +322,8 @@ def make_pipeline_spec(
         codec_pairs=tuple((codecs or {}).items()),
         use_tls=spec.use_tls,
         holder=holder,
+        named=spec.named,
+        name=name,
     )
 
 
@@ -400,12 +411,6 @@ def require_schema_name(what: str, name: object) -> None:
         raise ConfigError(f"{what} must be a name, not {name!r}.")
     if re.search(r"[\s.%`\"]", name):
         raise ConfigError(f"{what}={name!r}: DataJoint reads no schemas with such characters.")
-
-
-def _agree(what: str, argument: Any, from_host: Any) -> Any:
-    if None not in (argument, from_host) and argument != from_host:
-        raise ConfigError(f"{what}={argument!r} contradicts the host, which says {from_host!r}.")
-    return from_host if argument is None else argument
 
 
 def _table_name(name: str) -> str:

@@ -18,6 +18,7 @@ import threading
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import datajoint as dj
@@ -33,7 +34,7 @@ from datajoint.hash_registry import build_hash_path, get_store_backend
 from datajoint.heading import Heading
 from datajoint.lineage import ensure_lineage_table, get_schema_lineages, insert_lineages
 from datajoint.schemas import _Schema as Schema
-from datajoint.settings import Config
+from datajoint.settings import Config, find_secrets_dir
 from datajoint.storage import TOKEN_ALPHABET, StorageBackend, build_object_path
 from datajoint.table import FreeTable
 from datajoint.user_tables import TableMeta, UserTable
@@ -175,6 +176,11 @@ def login(connection: dj.Connection) -> Login:
         asked if isinstance(asked, Mapping) and asked else Tls(asked is not False),
         backend(connection),
     )
+
+
+def secrets_folder(beside: Path) -> Path | None:
+    """The folder of secrets that belongs to a file of settings."""
+    return find_secrets_dir(beside)
 
 
 def own_connection() -> dj.Connection | None:

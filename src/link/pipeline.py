@@ -59,12 +59,12 @@ class Pipeline:
     attributes, by the *source's* names: of :attr:`source`, where tables are queries at the source, and of the pipeline
     itself, where they are the local tables, in the tiers of the source's and with their foreign keys. What is no
     identifier, or is taken, goes in brackets: ``lab_a["odd-name"]``. The account at the source is ``LINK_USER`` and
-    ``LINK_PASS`` of the environment.
+    ``LINK_PASS`` of the environment, or that of a source with a name.
 
     Parameters
     ----------
     host : str
-        The source server, as for :func:`link.link`.
+        The source server, as for :func:`link.link`: a name of ``links.toml``, too.
     schemas : mapping or sequence of str
         The source's schemas, and the local ones that have their tables: theirs to ours. Of a sequence the names are the
         same here, behind ``prefix``. Local schemas are created when missing.
@@ -120,6 +120,12 @@ class Pipeline:
         )
         self.__setstate__((spec, connection))
 
+    @classmethod
+    def _of(cls, spec: PipelineSpec, connection: Any) -> Pipeline:
+        made = cls.__new__(cls)
+        made.__setstate__((spec, connection))
+        return made
+
     def __getstate__(self) -> tuple[PipelineSpec, Any]:
         """For another process, which connects by itself."""
         return self._spec, self._connection
@@ -156,7 +162,9 @@ class Pipeline:
     def __repr__(self) -> str:
         spec = self._spec
         pairs = ", ".join(theirs if theirs == ours else f"{theirs} as {ours}" for theirs, ours in spec.schemas)
-        return f"<pipeline of {spec.address.host}: {pairs}; held in {spec.helper_schema} there>"
+        source = f"{spec.named.name} ({spec.address.host})" if spec.named else spec.address.host
+        title = f"pipeline {spec.name}" if spec.name else "pipeline"
+        return f"<{title} of {source}: {pairs}; held in {spec.helper_schema} there>"
 
     def diagram(self, plan: Plan | None = None) -> dj.Diagram:
         """The source's tables and their foreign keys, as far as the link user sees them.

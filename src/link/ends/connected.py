@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import datajoint as dj
 
 from .. import host
-from ..accounts import credentials
+from ..accounts import logged_in
 from ..config import LinkSpec, PipelineSpec
 from ..servers.site import Site
 from ..servers.sites import site_of, source_site
@@ -26,7 +26,7 @@ class Connected(Generic[S]):
     connection : datajoint.Instance or datajoint.Connection, optional
         The local side; DataJoint's own connection where there is none.
     source : datajoint.Connection, or whatever has one as its ``connection``, optional
-        The source side, where it is not to be connected to as the link user of the environment.
+        The source side, where it is not to be connected to as the link user.
     """
 
     def __init__(self, spec: S, connection: Any = None, source: Any = None) -> None:
@@ -60,5 +60,8 @@ class Connected(Generic[S]):
                     self._source = site_of(host.connection_of(self._given_source))
                 else:
                     backend = host.backend(self.connect_here())
-                    self._source = source_site(self.spec.address, credentials(), self.spec.use_tls, backend)
+                    self._source = logged_in(
+                        self.spec.named,
+                        lambda account: source_site(self.spec.address, account, self.spec.use_tls, backend),
+                    )
             return self._source

@@ -132,6 +132,7 @@ class Links(Connected[PipelineSpec]):
             source_table=table,
             local_table=table,
             mirror=Mirror(self._schemas(), cut),
+            named=spec.named,
         )
 
     def _schemas(self) -> tuple[tuple[str, str], ...]:
