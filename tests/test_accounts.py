@@ -340,7 +340,8 @@ def test_a_person_at_a_terminal_is_asked_once(lab: Lab, project: Path, granted_b
         program.kill()
         os.close(master)
     assert f"Password of {lab.link_user} at lab_a ({lab.source_server.host}): " in shown
-    assert shown.count("Password of ") == min(wrong + 1, 3)
+    assert shown.count("Password of ") == min(wrong, 2) + 1
+    assert shown.count("It was refused. Password of ") == min(wrong, 2)
     assert lab.link_password not in shown + said and "wr0ng" not in shown + said
     if wrong == 3:
         assert said.startswith("LoginError") and "what was typed" in said

@@ -64,31 +64,31 @@ def _said(user: str, *password: str, folder: Path | None = None) -> _Said:
     return cast(_Said, model(_secrets_dir=folder))
 
 
-def credentials(source: NamedSource | None = None) -> Credentials:
+def credentials(source: NamedSource | None = None, again: bool = False) -> Credentials:
     """The account at a source; of ``LINK_USER`` and ``LINK_PASS`` where it has no name.
 
     The password of a named source is what ``LINK_<NAME>_PASS`` says; or else the file ``link.<name>.password`` of
-    DataJoint's folder of secrets; or what its ``password_command`` prints; or what a person types, if one sits there.
+    DataJoint's folder of secrets; or what its ``password_command`` prints; or what a person types, if one sits there,
+    who is told if it is ``again``.
 
     Raises
     ------
     CredentialsError
         They are not told, or cannot be read.
     """
-    return _of_variables() if source is None else _of_source(source)
+    return _of_variables() if source is None else _of_source(source, again)
 
 
 def logged_in(source: NamedSource | None, connect: Callable[[Credentials], T]) -> T:
     """What comes of connecting with the credentials of a source; a person may correct what was typed."""
     for attempts in range(1, TRIES + 1):
-        account = credentials(source)
+        account = credentials(source, again=attempts > 1)
         try:
             return connect(account)
         except LoginError:
             _remembered.forget(source, account)
             if account.told_by != _TYPED or attempts == TRIES:
                 raise
-            logger.warning("The source %s refused the password that was typed.", source and source.name)
     raise AssertionError
 
 
@@ -106,7 +106,7 @@ def _of_variables() -> Credentials:
     return Credentials(said.user, said.password.get_secret_value())
 
 
-def _of_source(source: NamedSource) -> Credentials:
+def _of_source(source: NamedSource, again: bool) -> Credentials:
     user_variable, password_variable = variable(source.name, "USER"), variable(source.name, "PASS")
     folder = secrets_folder(source.path)
     try:
@@ -127,7 +127,7 @@ def _of_source(source: NamedSource) -> Credentials:
             "LINK_USER and LINK_PASS are for sources without a name.",
         )
     if said.password is None or not said.password.get_secret_value():
-        return _remembered.find(source, user)
+        return _remembered.find(source, user, again)
     told_by = password_variable
     if not os.environ.get(password_variable):
         told_by = f"{folder}/{secret(source.name)}"
@@ -163,12 +163,12 @@ class _Remembered:
     def _renew(self) -> None:
         self._lock = threading.Lock()
 
-    def find(self, source: NamedSource, user: str) -> Credentials:
+    def find(self, source: NamedSource, user: str, again: bool) -> Credentials:
         """The account of a source whose password is found nowhere else."""
         with self._lock:
             known = self._known.get((source, user))
             if known is None:
-                known = self._known[source, user] = _printed(source, user) or _typed(source, user)
+                known = self._known[source, user] = _printed(source, user) or _typed(source, user, again)
             return known
 
     def forget(self, source: NamedSource | None, account: Credentials) -> None:
@@ -210,12 +210,13 @@ def _printed(source: NamedSource, user: str) -> Credentials | None:
     return Credentials(user, password, told_by="the user, and what the password_command prints")
 
 
-def _typed(source: NamedSource, user: str) -> Credentials:
+def _typed(source: NamedSource, user: str, again: bool) -> Credentials:
     """What a person types who sits at a terminal or a notebook; nobody does before a worker."""
     password = ""
     if _is_attended():
         with contextlib.suppress(EOFError, NotImplementedError):  # a kernel whose client has nobody to ask
-            password = getpass.getpass(f"Password of {user} at {source.name} ({source.address.host}): ")
+            refused = "It was refused. " if again else ""
+            password = getpass.getpass(f"{refused}Password of {user} at {source.name} ({source.address.host}): ")
     if not password:
         raise CredentialsError(
             f"There is no password for the user {user!r} of {source.place}, and nobody to ask for it.",
