@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from lab import Lab
-from typer.testing import CliRunner
+from shelling import run, shell
 
-from link import cli
+import link
 from link.admin import grants
 from link.servers.rights import PASSWORD_PLACEHOLDER, Access
 
@@ -29,21 +31,21 @@ def test_grants_prints_what_the_function_returns() -> None:
     )
     options = ["--table", "#area", "--part", "Unit.Waveform", "--helper-table", "UnitOut"]
     options += ["--helper-table", "area_out", "--user", "lab_b", "--client-host", "10.0.%"]
-    result = CliRunner().invoke(cli.app, [*NAMED, *options])
+    result = shell(*NAMED, *options)
     assert result.exit_code == 0
     assert result.stdout == grants.grants(access, backend="mysql")
     assert result.stderr == ""
 
 
 def test_the_helper_tables_have_proposed_names_and_missing_parts_are_mentioned() -> None:
-    result = CliRunner().invoke(cli.app, [*NAMED, "--backend", "postgresql", "--revoke"])
+    result = shell(*NAMED, "--backend", "postgresql", "--revoke")
     assert '"link_lab_b"."unit_outbound"' in result.stdout
     assert "REASSIGN OWNED" in result.stdout
     assert "--part or --host" in result.stderr
 
 
 def test_a_generated_password_replaces_the_placeholder() -> None:
-    result = CliRunner().invoke(cli.app, [*NAMED, "--generate-password"])
+    result = shell(*NAMED, "--generate-password")
     assert "IDENTIFIED BY '" in result.stdout
     assert PASSWORD_PLACEHOLDER not in result.stdout
 
@@ -56,7 +58,7 @@ def test_a_generated_password_replaces_the_placeholder() -> None:
     ],
 )
 def test_options_that_do_not_go_together(options: list[str], complaint: str) -> None:
-    result = CliRunner().invoke(cli.app, [*NAMED, *options])
+    result = shell(*NAMED, *options)
     assert result.exit_code == 2
     assert complaint in " ".join(result.stderr.split())
 
@@ -76,25 +78,14 @@ def test_tables_are_looked_up_as_the_administrator(lab: Lab) -> None:
     assert "Administrator:" in result.stderr
 
 
-def run(*arguments: str, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own."""
-    command = [sys.executable, "-c", "from link.cli import main; main()", *arguments]
-    environment = {**os.environ, "DJ_IGNORE_CONFIG_FILE": "true", "DJ_LOG_LEVEL": "INFO", **environment}
-    return subprocess.run(
-        command, env=environment, input=typed, capture_output=True, text=True, timeout=60, check=False
-    )
-
-
-def test_errors_are_one_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["datajoint-link", *NAMED, "--backend", "oracle"])
-    with pytest.raises(SystemExit) as exit:
-        cli.main()
-    assert exit.value.code == 1
-    assert capsys.readouterr().err.startswith("datajoint-link: backend='oracle' is not known.\n  → Use")
+def test_errors_are_one_message() -> None:
+    said = shell(*NAMED, "--backend", "oracle")
+    assert (said.exit_code, said.stdout) == (2, "")
+    assert said.stderr.startswith("datajoint-link: backend='oracle' is not known.\n  → Use")
 
 
 def test_a_server_that_refuses_is_told_in_a_sentence(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    lab: Lab,
 ) -> None:
     """With the account's name and where it was read, and neither a password nor a traceback."""
     server = lab.source_server
@@ -110,39 +101,118 @@ def test_a_server_that_refuses_is_told_in_a_sentence(
     ]
     if server.backend == "postgresql":
         attempts.append((f"postgresql://{place}/nowhere", right, "has no such database"))
+    codes = {"refused the administrator": 6, "Cannot connect": 5}
     for host, (user, password), complaint in attempts:
-        monkeypatch.setenv("DJ_USER", user)
-        monkeypatch.setenv("DJ_PASS", password)
-        monkeypatch.setattr(sys, "argv", ["datajoint-link", *NAMED, "--host", host])
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-        said = capsys.readouterr()
-        assert (exit.value.code, said.out) == (1, "")
-        assert complaint in said.err.split("datajoint-link: ")[-1] and "Traceback" not in said.err
-        assert ("Check DJ_USER and DJ_PASS." in said.err) is ("refused the administrator" in complaint)
-        assert password not in said.err.replace(f"'{user}'", "").replace(f'"{user}"', "")
+        said = shell(*NAMED, "--host", host, env={"DJ_USER": user, "DJ_PASS": password})
+        code = next((code for begin, code in codes.items() if complaint.startswith(begin)), None)
+        assert said.exit_code == code or (code is None and said.exit_code in (1, 2)), complaint
+        assert said.stdout == ""
+        assert complaint in said.stderr.split("datajoint-link: ")[-1] and "Traceback" not in said.stderr
+        assert ("Check DJ_USER and DJ_PASS." in said.stderr) is ("refused the administrator" in complaint)
+        assert password not in said.stderr.replace(f"'{user}'", "").replace(f'"{user}"', "")
 
 
 def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> str:
-        raise ZeroDivisionError
+        raise ZeroDivisionError("by nothing")
 
     monkeypatch.setattr(grants, "grants", fail)
-    monkeypatch.setattr(sys, "argv", ["datajoint-link", *NAMED])
-    with pytest.raises(ZeroDivisionError):
-        cli.main()
+    said = shell("--json", *NAMED)
+    assert said.exit_code == said.document["exit"] == 1
+    assert said.document["errors"] == [{"type": "ZeroDivisionError", "what": "by nothing", "hint": None}]
+    assert "Traceback" in said.stderr
 
 
 def test_in_a_process_of_its_own() -> None:
     helped = run("--help")
     assert helped.returncode == 0
     assert {"grants", "demo"} <= set(helped.stdout.split())
+    assert run().stdout == helped.stdout
 
     failed = run(*NAMED, "--backend", "oracle")
-    assert (failed.returncode, failed.stdout) == (1, "")
-    assert "Traceback" not in failed.stderr
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert failed.stderr.startswith("datajoint-link: ")
+    assert "Traceback" in run("-v", *NAMED, "--backend", "oracle").stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "what", "hint"),
+    [
+        (["pul"], "No such command 'pul'", "datajoint-link --help"),
+        (["grants", "--json", "--schema", "s"], "No such option: --json", "before the verb"),
+        (["-q", "-v", "version"], "do not go together", "datajoint-link --help"),
+    ],
+)
+def test_a_command_that_is_not_understood(words: list[str], what: str, hint: str) -> None:
+    said = shell(*words)
+    assert (said.exit_code, said.stdout) == (2, "")
+    assert what in said.stderr and hint in said.stderr
+    [error] = shell("--json", *words).document["errors"]
+    assert what in error["what"] and hint in error["hint"]
+
+
+def test_who_reads_no_further_is_no_error() -> None:
+    """As with `| head -1`: the pipe is closed before anything is written to it."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-m", "link", "version"], stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+HEAVY = {"datajoint", "numpy", "pandas", "pymysql", "psycopg2", "networkx", "rich"}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["grants", "--help"], ["--json", "grants"]])
+def test_help_loads_nothing_that_takes_time(words: list[str]) -> None:
+    program = f"import sys; from link.cli import run; run({words}); print(sorted(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = ast.literal_eval(done.stderr.splitlines()[-1])
+    assert "typer" in loaded and not HEAVY & set(loaded)
+
+
+def test_completion_is_there_for_every_shell() -> None:
+    done = {kind: run("--show-completion", kind) for kind in ("bash", "zsh", "fish")}
+    assert all("_DATAJOINT_LINK_COMPLETE" in each.stdout for each in done.values()), done
+    asked = {"_DATAJOINT_LINK_COMPLETE": "complete_bash", "COMP_WORDS": "datajoint-link gr", "COMP_CWORD": "1"}
+    assert run(**asked).stdout.split() == ["grants"]
 
 
 def test_version() -> None:
-    result = CliRunner().invoke(cli.app, ["--version"])
+    result = shell("--version")
     assert (result.exit_code, result.stdout) == (0, f"datajoint-link {version('datajoint-link')}\n")
+    assert shell("version").stdout == result.stdout
+    assert shell("--json", "version").document["exit"] == 0
+
+
+def test_the_public_names_are_where_the_package_says() -> None:
+    """What type checkers read, what is loaded when it is asked for, and what is listed, are the same."""
+    tree = ast.parse(Path(link.__file__).read_text())
+    [typed] = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    places = {
+        alias.name: node.module for node in typed.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert places == link._PLACES
+    assert sorted(places) == sorted(link.__all__)
+    assert set(link.__all__) <= set(dir(link))
+    assert all(getattr(link, name) is not None for name in [*link.__all__, "__version__"])
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        getattr(link, "nothing")  # noqa: B009
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import datajoint, link",
+        "from link import State",
+        "import link; link.Pipeline",
+        "from link.ends.linking import Link",
+        "import link.view",
+    ],
+)
+def test_datajoint_is_mended_before_it_is_used(program: str) -> None:
+    asked = "from datajoint import condition; print(condition.make_condition.__code__.co_filename)"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", f"{program}\n{asked}"], capture_output=True, text=True, check=True
+    )
+    assert Path(done.stdout.strip()).name == "mends.py"

@@ -115,7 +115,7 @@ def command(lab: Lab, *options: str) -> str:
     words = [word for name, value in arguments.items() for word in (f"--{name}", value)]
     environment = {"DJ_HOST": local.host, "DJ_PORT": str(local.port), "DJ_BACKEND": local.backend}
     environment |= {"DJ_USER": lab.local_user, "DJ_PASS": lab.local_password}
-    call = [sys.executable, "-W", "ignore", "-c", "from link.cli import main; main()", "convert", *words, *options]
+    call = [sys.executable, "-W", "ignore", "-m", "link", "convert", *words, *options]
     done = subprocess.run(call, env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

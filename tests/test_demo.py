@@ -34,7 +34,7 @@ def start(place: Path, **options: Any) -> subprocess.Popen[str]:
     # Settings that would make the demo fail if it used them.
     hostile = {"DJ_BACKEND": "mysql", "DJ_PORT": "1", "DJ_DATABASE_NAME": "none", "PGPORT": "1", "LINK_USER": "x"}
     return subprocess.Popen(
-        [sys.executable, "-c", "from link.cli import main; main()", "demo"],
+        [sys.executable, "-m", "link", "demo"],
         env={**os.environ, **hostile, "TMPDIR": str(place)},
         text=True,
         **options,

@@ -15,13 +15,14 @@ import pytest
 from figures import Figures
 from lab import Lab
 from linking import admin, linked, quoted
-from typer.testing import CliRunner
+from shelling import shell
 
-from link import ConfigError, State, cli
+from link import ConfigError, State
 from link.accounts import Credentials
 from link.addresses import Address
 from link.admin.grants import member_statements, revoke_statements
 from link.admin.guard import guard
+from link.cli.reporting import Exit
 from link.model.states import HOLD
 from link.servers.rights import Access, Statement
 
@@ -335,9 +336,9 @@ def guarding(lab: Lab, *options: str) -> list[str]:
     server = lab.source_server
     where = ["--host", f"{server.backend}://{server.host}:{server.port}", "--helper-schema", lab.helper_schema]
     account = {"DJ_USER": server.admin_user, "DJ_PASS": server.admin_password}
-    result = CliRunner().invoke(cli.app, ["guard", *where, *options], env=account)
-    if isinstance(result.exception, ConfigError):
-        raise result.exception
+    result = shell("guard", *where, *options, env=account)
+    if result.exit_code == Exit.USAGE:
+        raise ConfigError(result.stderr)
     assert result.exit_code == 0, result
     assert "guarded: " in result.stderr
     assert lab.helper_table in result.stderr

@@ -53,7 +53,7 @@ FLOORS = (
         "link.loading",
         "link.__init__",
     ),
-    *("dj_link", "link.demo_steps", "link.demo", "link.cli"),
+    *("dj_link", "link.demo_steps", "link.demo", "link.cli", "link.__main__"),
 )
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import diamond
 import pytest
 from lab import Lab
-from typer.testing import CliRunner
+from shelling import shell
 
-from link import ConfigError, LinkError, NotFoundError, cli
+from link import ConfigError, LinkError, NotFoundError
 from link.accounts import Credentials
 from link.addresses import parse_host
 from link.admin.pipeline_grants import Asked, pipeline_grants
@@ -167,15 +167,15 @@ def test_the_text_on_postgresql() -> None:
 
 def test_the_command() -> None:
     schemas = ["grants", "--schema", "subject", "--schema", "ephys", "--helper-schema", "link_lab_b"]
-    done = CliRunner().invoke(cli.app, schemas)
+    done = shell(*schemas)
     assert done.exit_code == 0 and "GRANT SELECT, REFERENCES ON `ephys`.* TO 'djlink'@'%';" in done.stdout
     for more, told in (
         (["--table", "Unit"], "schema.Class"),
         (["--table", "lab.Person", "--with-ancestors"], "tables in them"),
         (["--with-ancestors"], "--with-ancestors is for tables"),
     ):
-        refused = CliRunner().invoke(cli.app, [*schemas, *more])
-        assert refused.exit_code == 2 and told in " ".join(refused.output.split())
+        refused = shell(*schemas, *more)
+        assert refused.exit_code == 2 and told in " ".join(refused.stderr.split())
     for command in ([*schemas, "--host", "127.0.0.1:1"], ["guard", "--host", "127.0.0.1:1", *schemas[-2:]]):
-        mistyped = CliRunner().invoke(cli.app, [*command, "--backend", "postgres"])
-        assert isinstance(mistyped.exception, ConfigError) and "'postgresql'" in str(mistyped.exception)
+        mistyped = shell(*command, "--backend", "postgres")
+        assert mistyped.exit_code == 2 and "'postgresql'" in mistyped.stderr

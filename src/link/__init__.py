@@ -4,48 +4,90 @@ Link a table on another lab's server, pull the rows you want, and every pulled r
 as you have it. See :func:`link`.
 """
 
-from importlib.metadata import version as _version
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from . import logs as _logs
-from . import mends as _mends
-from .api import LinkedTable, link
-from .config import reference
-from .errors import (
-    ConfigError,
-    ConflictError,
-    ConnectionLimitError,
-    CredentialsError,
-    CycleError,
-    DefinitionError,
-    EncryptionError,
-    HelperMismatchError,
-    LimitError,
-    LinkError,
-    LocalMismatchError,
-    LockedError,
-    LoginError,
-    NotFoundError,
-    PrivilegeError,
-    ServerError,
-    StoreError,
-    TransactionError,
-    TransferError,
-    UnreachableError,
-    UnsupportedServerError,
-)
-from .loading import load
-from .model.pipelines import PipelineRefresh, PipelineRepair, PipelineResult, PipelineStatus, PipelineVerification
-from .model.plans import Plan
-from .model.results import PullResult, RefreshResult, RepairResult, VerifyResult
-from .model.states import State
-from .model.statuses import Status
-from .pipeline import Pipeline
-from .view import Source
+if TYPE_CHECKING:
+    from .api import LinkedTable, link
+    from .config import reference
+    from .errors import (
+        ConfigError,
+        ConflictError,
+        ConnectionLimitError,
+        CredentialsError,
+        CycleError,
+        DefinitionError,
+        EncryptionError,
+        HelperMismatchError,
+        LimitError,
+        LinkError,
+        LocalMismatchError,
+        LockedError,
+        LoginError,
+        NotFoundError,
+        PrivilegeError,
+        ServerError,
+        StoreError,
+        TransactionError,
+        TransferError,
+        UnreachableError,
+        UnsupportedServerError,
+    )
+    from .loading import load
+    from .model.pipelines import PipelineRefresh, PipelineRepair, PipelineResult, PipelineStatus, PipelineVerification
+    from .model.plans import Plan
+    from .model.results import PullResult, RefreshResult, RepairResult, VerifyResult
+    from .model.states import State
+    from .model.statuses import Status
+    from .pipeline import Pipeline
+    from .view import Source
 
-__version__ = _version("datajoint-link")
+    __version__: str
 
-_mends.mend()
-_logs.join()
+#: Where the public names are. A module is loaded when the first of its names is asked for, so that the command line
+#: can say what it does without DataJoint.
+_PLACES = {
+    **dict.fromkeys(("LinkedTable", "link"), "api"),
+    "reference": "config",
+    **dict.fromkeys(
+        (
+            "ConfigError",
+            "ConflictError",
+            "ConnectionLimitError",
+            "CredentialsError",
+            "CycleError",
+            "DefinitionError",
+            "EncryptionError",
+            "HelperMismatchError",
+            "LimitError",
+            "LinkError",
+            "LocalMismatchError",
+            "LockedError",
+            "LoginError",
+            "NotFoundError",
+            "PrivilegeError",
+            "ServerError",
+            "StoreError",
+            "TransactionError",
+            "TransferError",
+            "UnreachableError",
+            "UnsupportedServerError",
+        ),
+        "errors",
+    ),
+    "load": "loading",
+    **dict.fromkeys(
+        ("PipelineRefresh", "PipelineRepair", "PipelineResult", "PipelineStatus", "PipelineVerification"),
+        "model.pipelines",
+    ),
+    "Plan": "model.plans",
+    **dict.fromkeys(("PullResult", "RefreshResult", "RepairResult", "VerifyResult"), "model.results"),
+    "State": "model.states",
+    "Status": "model.statuses",
+    "Pipeline": "pipeline",
+    "Source": "view",
+}
 
 __all__ = [
     "ConfigError",
@@ -88,3 +130,30 @@ __all__ = [
     "load",
     "reference",
 ]
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            value = import_module("importlib.metadata").version("datajoint-link")
+        elif name in _PLACES:
+            _begin()
+            value = getattr(import_module(f".{_PLACES[name]}", __name__), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _begin() -> None:
+    """DataJoint is mended, and our words go its way, before anything is used: a module does so when it is loaded."""
+    import_module(".servers.sites", __name__)
+
+
+if "datajoint" in sys.modules:
+    _begin()

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 import datajoint as dj
 
-from .. import host
+from .. import host, logs, mends
 from ..accounts import Credentials
 from ..addresses import Address
 from ..errors import ConfigError, LinkError
@@ -28,6 +28,10 @@ from .rights import Rights
 from .site import Site
 
 logger = logging.getLogger("link")
+
+# No server is used before: neither by what comes from a pickle, nor by a module that is imported by its own name.
+logs.join()
+mends.mend()
 
 _RIGHTS: dict[str, Rights] = {"mysql": MySQLRights(MySQL()), "postgresql": PostgreSQLRights(PostgreSQL())}
 

@@ -1,91 +1,45 @@
-"""The command ``datajoint-link``: a thin shell over public functions in modules of their own."""
+"""What the source's administrator does: letting a link user in and out, guarding the rows that hold."""
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .reporting import Report
+
 if TYPE_CHECKING:
-    from .accounts import Credentials
-    from .addresses import Address
+    from ..accounts import Credentials
+    from ..addresses import Address
 
-app = typer.Typer(
-    help="Share living data between DataJoint database servers.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+app = typer.Typer()
 
 
-def main() -> None:
-    """Run the command line; errors of this package or of DataJoint become a message on stderr."""
-    try:
-        with _logs_on_stderr():
-            app()
-    except Exception as error:
-        from .host import DataJointError
-
-        if not isinstance(error, DataJointError):
-            raise
-        print(f"datajoint-link: {error}", file=sys.stderr)
-        sys.exit(1)
-
-
-@contextmanager
-def _logs_on_stderr() -> Iterator[None]:
-    # DataJoint logs to stdout, where the SQL goes that somebody may redirect into a file.
-    handlers = [h for h in logging.getLogger("datajoint").handlers if isinstance(h, logging.StreamHandler)]
-    before = [(handler, handler.setStream(sys.stderr)) for handler in handlers]
-    try:
-        yield
-    finally:
-        for handler, stream in before:
-            handler.setStream(stream or sys.stderr)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        print(f"datajoint-link {version('datajoint-link')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
-    ] = False,
-) -> None:
-    pass
-
-
-@app.command("grants")
+@app.command("grants", rich_help_panel="Lab A")
 def _grants(
-    schema: Annotated[list[str], typer.Option(help="Source schema. Repeatable, for a pipeline of several.")],
+    schema: Annotated[
+        list[str], typer.Option(metavar="NAME", help="Source schema. Repeatable, for a pipeline of several.")
+    ],
     helper_schema: Annotated[str, typer.Option(help="Schema for the helper tables.")],
     table: Annotated[
         list[str] | None,
-        typer.Option(help="Source table (Unit, #area, __result), for one link; ephys.Unit for a pipeline. Repeatable."),
+        typer.Option(
+            metavar="NAME",
+            help="Source table (Unit, #area, __result), for one link; ephys.Unit for a pipeline. Repeatable.",
+        ),
     ] = None,
     with_ancestors: Annotated[
         bool, typer.Option("--with-ancestors", help="For a pipeline: all that these tables stand on, too.")
     ] = False,
     helper_table: Annotated[
-        list[str] | None, typer.Option(help="Helper table of each --table.  [default: <table>_outbound]")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Helper table of each --table.  [default: <table>_outbound]"),
     ] = None,
     part: Annotated[
         list[str] | None,
-        typer.Option(help="Part table (Unit.Wave); found by itself with --host. Repeatable."),
+        typer.Option(metavar="NAME", help="Part table (Unit.Wave); found by itself with --host. Repeatable."),
     ] = None,
     user: Annotated[str, typer.Option(help="Name of the link user.")] = "djlink",
     client_host: Annotated[str, typer.Option(help="MySQL: the host that the link user connects from.")] = "%",
@@ -100,19 +54,26 @@ def _grants(
     ] = None,
     member: Annotated[
         list[str] | None,
-        typer.Option(help="User of the source (MySQL: NAME or NAME@HOST): print what he or she needs. Repeatable."),
+        typer.Option(
+            metavar="NAME",
+            help="User of the source (MySQL: NAME or NAME@HOST): print what he or she needs. Repeatable.",
+        ),
     ] = None,
-    generate_password: Annotated[bool, typer.Option(help="Print a random password, no placeholder.")] = False,
-    existing_user: Annotated[bool, typer.Option(help="The account is there already, and stays.")] = False,
-    revoke: Annotated[bool, typer.Option(help="Print what takes the rights back.")] = False,
-) -> None:
-    """Print the SQL for a new link user, or for users of the source beside it; the source's administrator runs it.
+    generate_password: Annotated[
+        bool, typer.Option("--generate-password", help="Print a random password, no placeholder.")
+    ] = False,
+    existing_user: Annotated[
+        bool, typer.Option("--existing-user", help="The account is there already, and stays.")
+    ] = False,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Print what takes the rights back.")] = False,
+) -> Report:
+    """Print the SQL that lets a link user in, or users of the source beside it, or out.
 
     Of whole schemas, without --table, or of tables named as in ephys.Unit, it is that of a pipeline.
     """
-    from .admin import grants
-    from .config import require_backend
-    from .servers.rights import PASSWORD_PLACEHOLDER, Access
+    from ..admin import grants
+    from ..config import require_backend
+    from ..servers.rights import PASSWORD_PLACEHOLDER, Access
 
     require_backend(backend)
     if generate_password and (existing_user or revoke):
@@ -126,7 +87,7 @@ def _grants(
                 "For a pipeline name whole schemas (--schema), or tables in them as schema.Class "
                 "(--schema ephys --table ephys.Unit); their parts and helper tables follow from that."
             )
-        print(
+        return Report(
             _pipeline_script(
                 schema,
                 of_pipeline,
@@ -141,10 +102,8 @@ def _grants(
                 password=grants.random_password() if generate_password else PASSWORD_PLACEHOLDER,
                 new_user=not existing_user,
                 revoke=revoke,
-            ),
-            end="",
+            ).rstrip("\n")
         )
-        return
     if helper_table and len(helper_table) != len(table):
         raise typer.BadParameter("Give one --helper-table for each --table, in the same order, or none.")
     address = _address(host)
@@ -163,9 +122,8 @@ def _grants(
     script = grants.grants(
         access, backend=backend, address=address, administrator=administrator, revoke=revoke, members=member or []
     )
-    print(script, end="")
-    if address is None and not part and not member:
-        print("No part tables are named: they need --part or --host.", file=sys.stderr)
+    incomplete = address is None and not part and not member
+    return Report(script.rstrip("\n"), ["No part tables are named: they need --part or --host."] if incomplete else [])
 
 
 def _pipeline_script(
@@ -179,8 +137,8 @@ def _pipeline_script(
     revoke: bool,
     **account: Any,
 ) -> str:
-    from .admin.pipeline_grants import Asked, pipeline_grants
-    from .servers.rights import PipelineAccess
+    from ..admin.pipeline_grants import Asked, pipeline_grants
+    from ..servers.rights import PipelineAccess
 
     address = _address(host)
     database = account.pop("database") or (address.database if address else None)
@@ -195,7 +153,7 @@ def _pipeline_script(
     return pipeline_grants(asked, revoke=revoke, members=member)
 
 
-@app.command("guard")
+@app.command("guard", rich_help_panel="Lab A")
 def _guard(
     host: Annotated[str, typer.Option(help="Source server; the account there is DJ_USER and DJ_PASS.")],
     helper_schema: Annotated[str, typer.Option(help="Schema with the helper tables of one link user.")],
@@ -209,69 +167,40 @@ def _guard(
     database: Annotated[str | None, typer.Option(help="PostgreSQL: name of the database.")] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Run the SQL.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Take the guard away again.")] = False,
-) -> None:
-    """Let nobody but the link user delete helper rows while they hold: print the SQL, or run it."""
-    from .addresses import parse_host
-    from .admin.grants import render
-    from .admin.guard import guard
-    from .config import require_backend
+) -> Report:
+    """Let nobody but the link user delete helper rows while they hold.
+
+    Prints the SQL, or runs it.
+    """
+    from ..addresses import parse_host
+    from ..admin.grants import render
+    from ..admin.guard import guard
+    from ..config import require_backend
 
     require_backend(backend)
     address = parse_host(host)
     address = replace(address, database=database or address.database)
     options: dict[str, Any] = {"user": user, "backend": backend, "apply": apply, "remove": remove}
     done = guard(address, _administrator(), helper_schema, **options)
-    if not apply:
-        print(render(done.statements), end="")
     what = "no longer guarded" if remove else "guarded"
-    print(f"{what if apply else f'to be {what}'}: {', '.join(done.tables)}", file=sys.stderr)
+    notes = [f"{what if apply else f'to be {what}'}: {', '.join(done.tables)}"]
     if done.loose and not remove:
-        print(
-            f"can be dropped all the same, as no foreign key can refer to it: {', '.join(done.loose)}", file=sys.stderr
-        )
+        notes.append(f"can be dropped all the same, as no foreign key can refer to it: {', '.join(done.loose)}")
     if done.others:
-        print(f"no helper tables of @link, and left alone: {', '.join(done.others)}", file=sys.stderr)
+        notes.append(f"no helper tables of @link, and left alone: {', '.join(done.others)}")
+    return Report("" if apply else render(done.statements).rstrip("\n"), notes)
 
 
 def _address(host: str | None) -> Address | None:
-    from .addresses import parse_host
+    from ..addresses import parse_host
 
     return None if host is None else parse_host(host)
 
 
 def _administrator() -> Credentials:
-    from .accounts import Credentials
+    from ..accounts import Credentials
 
     # Prompts go to stderr, so that the SQL alone can be redirected into a file.
     user = os.environ.get("DJ_USER") or typer.prompt("Administrator", err=True)
     password = os.environ.get("DJ_PASS") or typer.prompt(f"Password of {user}", hide_input=True, err=True)
     return Credentials(user, password, "administrator", "DJ_USER and DJ_PASS")
-
-
-@app.command("convert")
-def _convert(
-    host: Annotated[str, typer.Option(help="Source server; the account there is LINK_USER and LINK_PASS.")],
-    schema: Annotated[str, typer.Option(help="Source schema.")],
-    table: Annotated[str, typer.Option(help="The linked class (Unit).")],
-    local_schema: Annotated[str, typer.Option(help="Local schema, on the server that DataJoint is configured for.")],
-    outbound_schema: Annotated[
-        str, typer.Option(help="Schema of the outbound table at the source.", envvar="LINK_OUTBOUND")
-    ],
-    dry_run: Annotated[bool, typer.Option(help="Only say what would be done.")] = True,
-) -> None:
-    """Convert a link of dj_link, in place, to one of @link."""
-    from dj_link.convert import convert
-    from dj_link.settings import older_spec
-
-    from .ends.linking import Link
-
-    spec = older_spec(table, _address(host), schema, outbound_schema, local_schema)
-    print(repr(convert(Link(spec), dry_run=dry_run)))
-
-
-@app.command("demo")
-def _demo() -> None:
-    """Show the whole job, with real data, on two private database servers that vanish afterwards."""
-    from .demo import demo
-
-    demo()

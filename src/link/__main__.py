@@ -1,0 +1,5 @@
+"""``python -m link`` is ``datajoint-link``."""
+
+from .cli import main
+
+main()
