@@ -66,7 +66,7 @@ def test_every_edge_is_in_the_diagram() -> None:
     assert {transition.edge for transition in TRANSITIONS} <= edges
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "docs/tutorial.ipynb"], ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
         assert (document.parent / target).exists(), target
