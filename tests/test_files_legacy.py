@@ -377,6 +377,7 @@ def test_rights(lab: Lab, tmp_path: Path, buckets: Buckets, monkeypatch: pytest.
         helper_tables=[lab.helper_table],
         user=user,
         password=lab.link_password,
+        require_tls=False,
     )
     server = lab.source_server
     administrator = Credentials(server.admin_user, server.admin_password)

@@ -51,7 +51,7 @@ def test_mysql_grants() -> None:
     assert (
         grants(EPHYS, backend="mysql")
         == """\
-CREATE USER 'djlink'@'%' IDENTIFIED BY 'choose-a-password';
+CREATE USER 'djlink'@'%' IDENTIFIED BY 'choose-a-password' REQUIRE SSL;
 CREATE SCHEMA IF NOT EXISTS `link_lab_b`;
 GRANT SELECT, REFERENCES ON `lab_ephys`.`unit` TO 'djlink'@'%';
 GRANT SELECT, REFERENCES ON `lab_ephys`.`unit__waveform` TO 'djlink'@'%';
@@ -71,6 +71,10 @@ def test_postgresql_grants() -> None:
     assert (
         grants(replace(EPHYS, database="neuro"), backend="postgresql")
         == """\
+-- To let it in by TLS alone, put this into pg_hba.conf, before all lines that are for everybody, and
+-- SELECT pg_reload_conf():
+-- hostssl "neuro" "djlink" all scram-sha-256
+-- hostnossl all "djlink" all reject
 CREATE ROLE "djlink" LOGIN PASSWORD 'choose-a-password';
 GRANT CONNECT ON DATABASE "neuro" TO "djlink";
 GRANT USAGE ON SCHEMA "lab_ephys" TO "djlink";
@@ -162,9 +166,17 @@ def test_an_account_that_exists_is_not_created() -> None:
         assert created not in grants(replace(EPHYS, new_user=False), backend=backend)
 
 
+def test_an_account_without_tls() -> None:
+    """Where the server has none; what that means is said."""
+    for backend, required in (("mysql", "REQUIRE SSL;"), ("postgresql", "hostssl all")):
+        assert required in grants(EPHYS, backend=backend)
+        without = grants(replace(EPHYS, require_tls=False), backend=backend)
+        assert required not in without and "links say use_tls=False" in without
+
+
 def test_hostile_names_are_quoted_on_mysql() -> None:
     assert required_sql(grant_statements(HOSTILE, "mysql")) == [
-        """CREATE USER 'o''br"i`en%'@'%' IDENTIFIED BY 'p''w\\\\d%"`'""",
+        """CREATE USER 'o''br"i`en%'@'%' IDENTIFIED BY 'p''w\\\\d%"`' REQUIRE SSL""",
         'CREATE SCHEMA IF NOT EXISTS `h``"; --\nDROP`',
         """GRANT SELECT, REFERENCES ON `a``b"c'd%e_f\\g`.`#t``"'%` TO 'o''br"i`en%'@'%'""",
         """GRANT ALL PRIVILEGES ON `h``"; --\nDROP`.`x\ny` TO 'o''br"i`en%'@'%'""",
@@ -238,6 +250,7 @@ def access(lab: Lab) -> Access:
         helper_tables=["unit_outbound"],
         user=f"{lab.prefix}_granted",
         password=random_password(),
+        require_tls=False,
     )
 
 
@@ -390,6 +403,7 @@ def test_hostile_names_work(lab: Lab) -> None:
         helper_tables=["x;y"],
         user=f"{lab.prefix} o'%",
         password="p'w\\d%\"`",
+        require_tls=False,
     )
     create = [
         f"CREATE SCHEMA {q(access.source_schema)}",

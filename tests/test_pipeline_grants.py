@@ -131,7 +131,7 @@ def test_the_text_on_mysql() -> None:
     assert (
         pipeline_grants(Asked(access=ACCESS))
         == """\
-CREATE USER 'djlink'@'%' IDENTIFIED BY 'choose-a-password';
+CREATE USER 'djlink'@'%' IDENTIFIED BY 'choose-a-password' REQUIRE SSL;
 GRANT SELECT, REFERENCES ON `lab\\_subject`.* TO 'djlink'@'%';
 GRANT SELECT, REFERENCES ON `lab_ephys`.`unit` TO 'djlink'@'%';
 GRANT SELECT, REFERENCES ON `lab_ephys`.`unit__spike` TO 'djlink'@'%';

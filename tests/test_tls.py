@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from linking import declare_session, linked
 from link import ConfigError, EncryptionError, LoginError
 from link.accounts import Credentials
 from link.addresses import Address
+from link.admin.grants import grants
 from link.servers.encryption import is_loopback, is_this_machine
+from link.servers.rights import Access
 from link.servers.sites import visiting
 from link.tls import Tls, parse_tls
 
@@ -111,6 +114,32 @@ def test_administrators_too(bare: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dj.config.database, "use_tls", False)
     with visiting(address, administrator, server.backend) as site, site.session() as session:
         assert session.query("SELECT 1")
+
+
+def access_to(lab: Lab, user: str) -> Access:
+    return Access(
+        source_schema=lab.source_schema,
+        tables=["Session"],
+        helper_schema=lab.helper_schema,
+        helper_tables=[lab.helper_table],
+        user=user,
+        password=lab.link_password,
+    )
+
+
+def printed(lab: Lab, user: str) -> str:
+    """What is printed for a new account, with a look at the server."""
+    server = lab.source_server
+    administrator = Credentials(server.admin_user, server.admin_password, "administrator", "DJ_USER and DJ_PASS")
+    return grants(
+        access_to(lab, user), address=Address(server.host, server.port, server.backend), administrator=administrator
+    )
+
+
+def test_grants_look_whether_there_is_tls(bare: Lab) -> None:
+    script = printed(bare, f"{bare.prefix}_granted")
+    assert "links say use_tls=False" in script
+    assert not re.search(r"REQUIRE SSL;|hostssl", script)
 
 
 # --- a server with a certificate
@@ -242,6 +271,18 @@ def test_a_certificate_is_checked(secured: Secured, tmp_path: Path) -> None:
             secured.at(ca=ca, check_hostname=False).source.pull()
     finally:
         secured.show(FILES["server.pem"], FILES["server.key"])
+
+
+@pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
+def test_who_was_granted_is_let_in_by_tls_alone(secured: Secured, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = f"{secured.lab.prefix}_granted"
+    for line in printed(secured.lab, user).splitlines():
+        if not line.startswith("--"):
+            secured.lab.source_server.sql(line.removesuffix(";"))
+    monkeypatch.setenv("LINK_USER", user)
+    assert secured.linked("127.0.0.1", None).source.pull().pulled == 3
+    with pytest.raises(LoginError, match="TLS"):
+        secured.linked("127.0.0.1", False).source.pull()
 
 
 def test_a_certificate_of_the_client(secured: Secured, tmp_path: Path) -> None:

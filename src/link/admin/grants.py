@@ -182,7 +182,13 @@ def _looked_up(access: Access, backend: str, address: Address, administrator: Cr
             own = {(access.source_schema, name) for name in tables}
             own |= {(access.helper_schema, table_name(name)) for name in access.helper_tables}
             known = know(catalogue, access, own)
-            found = replace(access, tables=tables, tracking_tables=[*tracking], has_lineage=has_lineage)
+            found = replace(
+                access,
+                tables=tables,
+                tracking_tables=[*tracking],
+                has_lineage=has_lineage,
+                require_tls=access.require_tls and site.offers_tls(),
+            )
             return found, known
 
 

@@ -113,6 +113,7 @@ def _looked_up(asked: Asked) -> tuple[PipelineAccess, list[str], Known]:
             else [],
             owners={schema: catalogue.owners(schema) for schema, tables in schemas.items() if tables is None},
             lineage=[schema for schema in schemas if LINEAGE in catalogue.tables(schema)],
+            require_tls=access.require_tls and site.offers_tls(),
         )
         return found, told, known
 

@@ -62,6 +62,9 @@ def _grants(
     generate_password: Annotated[
         bool, typer.Option("--generate-password", help="Print a random password, no placeholder.")
     ] = False,
+    require_tls: Annotated[
+        bool, typer.Option("--require-tls/--no-require-tls", help="Let the new link user in by TLS alone.")
+    ] = True,
     existing_user: Annotated[
         bool, typer.Option("--existing-user", help="The account is there already, and stays.")
     ] = False,
@@ -101,6 +104,7 @@ def _grants(
                 member=member or [],
                 password=grants.random_password() if generate_password else PASSWORD_PLACEHOLDER,
                 new_user=not existing_user,
+                require_tls=require_tls,
                 revoke=revoke,
             ).rstrip("\n")
         )
@@ -117,6 +121,7 @@ def _grants(
         password=grants.random_password() if generate_password else PASSWORD_PLACEHOLDER,
         database=database or (address.database if address else None),
         new_user=not existing_user,
+        require_tls=require_tls,
     )
     administrator = _administrator() if address else None
     script = grants.grants(

@@ -39,9 +39,8 @@ class MySQLRights(Rights):
 
     def let_in(self, access: Access) -> list[Statement]:
         user = self._user(access)
-        create = Statement(f"CREATE USER {user} IDENTIFIED BY {self._text(access.password)}")
         return [
-            *([create] if access.new_user else []),
+            self._created(access),
             Statement(f"CREATE SCHEMA IF NOT EXISTS {self._name(access.helper_schema)}"),
             *(Statement(f"GRANT SELECT, REFERENCES ON {table} TO {user}") for table in self._tables(access)),
             *because(
@@ -68,6 +67,21 @@ class MySQLRights(Rights):
             ),
         ]
 
+    def _created(self, access: Access | PipelineAccess) -> Statement:
+        """The account, or what is to be said of it."""
+        user = self._user(access)
+        if not access.new_user:
+            why = "Only if all that log in with this account do so by TLS, as links do from other machines:"
+            return Statement(f"ALTER USER {user} REQUIRE SSL", why, optional=True)
+        create = f"CREATE USER {user} IDENTIFIED BY {self._text(access.password)}"
+        if access.require_tls:
+            return Statement(f"{create} REQUIRE SSL")
+        return Statement(
+            create,
+            "Without TLS all rows can be read on their way, and links say use_tls=False. Where the server has it, end\n"
+            "the next line with REQUIRE SSL.",
+        )
+
     def let_out(self, access: Access) -> list[Statement]:
         user = self._user(access)
         if access.new_user:
@@ -87,10 +101,9 @@ class MySQLRights(Rights):
 
     def let_pipeline_in(self, access: PipelineAccess) -> list[Statement]:
         user = self._user(access)
-        create = Statement(f"CREATE USER {user} IDENTIFIED BY {self._text(access.password)}")
         lineage = [f"GRANT SELECT ON {self._name(s)}.{self._name(LINEAGE)} TO {user}" for s in self._listed(access)]
         return [
-            *([create] if access.new_user else []),
+            self._created(access),
             *(Statement(f"GRANT SELECT, REFERENCES ON {what} TO {user}") for what in self._sources(access)),
             *because("Where the attributes of these tables come from, as DataJoint 2 has written it down:", lineage),
             Statement(f"CREATE SCHEMA IF NOT EXISTS {self._name(access.helper_schema)}"),

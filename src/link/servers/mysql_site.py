@@ -11,7 +11,9 @@ from typing import Any, cast
 
 import datajoint as dj
 import pymysql
+from pymysql.constants import CLIENT
 
+from .. import host
 from ..errors import LinkError, PrivilegeError
 from ..host import Login
 from ..model.served import digest
@@ -57,6 +59,9 @@ class MySQLSite(Site):
     @staticmethod
     def connect_for_datajoint(connect: Callable[..., Any], login: Login, **settings: Any) -> Any:
         return connect(**settings | {"use_tls": _tls(login)})
+
+    def offers_tls(self) -> bool:
+        return bool(host.driver(self.connection).server_capabilities & CLIENT.SSL)
 
     @staticmethod
     def is_encrypted(driver: Any) -> bool:

@@ -56,9 +56,20 @@ class PostgreSQLRights(Rights):
     def _created(self, access: Access | PipelineAccess) -> list[Statement]:
         """The account."""
         (user,) = self._names(access.user)
-        create = Statement(f"CREATE ROLE {user} LOGIN PASSWORD {_text(access.password)}")
+        create = Statement(f"CREATE ROLE {user} LOGIN PASSWORD {_text(access.password)}", self._rules(access))
         connect = (Statement(f"GRANT CONNECT ON DATABASE {name} TO {user}") for name in self._database(access))
         return [*([create] if access.new_user else []), *connect]
+
+    def _rules(self, access: Access | PipelineAccess) -> str:
+        """What lets the account in by TLS alone."""
+        if not access.require_tls:
+            return "Without TLS all rows can be read on their way, and links say use_tls=False."
+        quoted = (name and '"{}"'.format(name.replace('"', '""')) for name in (access.user, access.database))
+        user, database = (name or "all" for name in quoted)
+        return (
+            "To let it in by TLS alone, put this into pg_hba.conf, before all lines that are for everybody, and\n"
+            f"SELECT pg_reload_conf():\nhostssl {database} {user} all scram-sha-256\nhostnossl all {user} all reject"
+        )
 
     def _reserved(self, access: Access | PipelineAccess) -> list[Statement]:
         """The helper schema, which is the account's own."""

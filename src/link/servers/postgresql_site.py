@@ -66,6 +66,9 @@ class PostgreSQLSite(Site):
     def connect_for_datajoint(connect: Callable[..., Any], login: Login, **settings: Any) -> Any:
         return _connect(login)
 
+    def offers_tls(self) -> bool:
+        return self._asked(host.driver(self.connection), "SHOW ssl") == ("on",)
+
     @staticmethod
     def is_encrypted(driver: Any) -> bool:
         return bool(driver.info.ssl_in_use)

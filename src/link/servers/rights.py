@@ -53,6 +53,8 @@ class Access:
         Whether the source schema is known to have DataJoint's table of where attributes come from.
     tracking_tables : sequence of str
         Names of the source's tables in which DataJoint 0.x tells of the objects in its stores.
+    require_tls : bool
+        Whether a new account is let in by TLS alone.
     """
 
     source_schema: str
@@ -66,6 +68,7 @@ class Access:
     new_user: bool = True
     has_lineage: bool = False
     tracking_tables: Sequence[str] = ()
+    require_tls: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +88,7 @@ class PipelineAccess:
         Who makes tables in a schema, where that matters and is known.
     lineage : sequence of str
         The schemas that have DataJoint's table of where attributes come from.
-    user, client_host, password, database, new_user
+    user, client_host, password, database, new_user, require_tls
         As for :class:`Access`.
     """
 
@@ -99,6 +102,7 @@ class PipelineAccess:
     password: str = field(default=PASSWORD_PLACEHOLDER, repr=False)
     database: str | None = None
     new_user: bool = True
+    require_tls: bool = True
 
 
 @dataclass(frozen=True)

@@ -200,6 +200,10 @@ class Site(ABC):
     def connect_for_datajoint(connect: Callable[..., Any], login: Login, **settings: Any) -> Any:
         """Connect the driver as DataJoint's ``connect`` does by its ``settings``, but encrypted as the login says."""
 
+    @abstractmethod
+    def offers_tls(self) -> bool:
+        """Whether the server encrypts who wants it."""
+
     @staticmethod
     @abstractmethod
     def is_encrypted(driver: Any) -> bool:
