@@ -13,6 +13,11 @@ _MEANINGS = (
     (r"account is locked", "The account is locked: ask the server's administrator (ALTER USER ... ACCOUNT UNLOCK)."),
     (r"not permitted to log in", "The role may not log in: ask the server's administrator (ALTER ROLE ... LOGIN)."),
     (
+        r"pg_hba\.conf.*, no encryption",
+        "The server's pg_hba.conf lets nobody in from here without encryption: leave out use_tls=False, or ask its "
+        "administrator.",
+    ),
+    (
         r"pg_hba\.conf",
         "The server's pg_hba.conf lets the account in from other machines only, or with another encryption: ask its "
         "administrator.",
