@@ -40,7 +40,7 @@ def test_grants_prints_what_the_function_returns() -> None:
 def test_the_helper_tables_have_proposed_names_and_missing_parts_are_mentioned() -> None:
     result = shell(*NAMED, "--backend", "postgresql", "--revoke")
     assert '"link_lab_b"."unit_outbound"' in result.stdout
-    assert "REASSIGN OWNED" in result.stdout
+    assert "OWNER TO CURRENT_USER" in result.stdout
     assert "--part or --host" in result.stderr
 
 

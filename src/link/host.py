@@ -13,6 +13,7 @@ import contextlib
 import copy
 import functools
 import logging
+import os
 import re
 import threading
 import warnings
@@ -298,6 +299,38 @@ def settings_of_process() -> Any:
 def use_tls_of_process() -> bool | None:
     """What DataJoint is told of encryption in this process, if anything."""
     return instance._global_config.database.use_tls
+
+
+@dataclass(frozen=True)
+class Configured:
+    """What DataJoint is told of its own server; None for what it is not told."""
+
+    host: str | None
+    port: int | None
+    user: str | None
+    password: str | None = field(repr=False)
+    backend: str | None
+    database: str | None
+
+
+def configured() -> Configured:
+    """What the environment says of DataJoint's own server, or else its settings."""
+    settings = instance._global_config.database
+
+    def said(name: str, variable: str) -> Any:
+        return os.environ.get(variable) or (getattr(settings, name) if name in settings.model_fields_set else None)
+
+    password, port = said("password", "DJ_PASS"), said("port", "DJ_PORT")
+    # Settings have the usual port where none is said.
+    is_usual = not os.environ.get("DJ_PORT") and port in (3306, 5432)
+    return Configured(
+        said("host", "DJ_HOST"),
+        None if port is None or is_usual else int(port),
+        said("user", "DJ_USER"),
+        password.get_secret_value() if hasattr(password, "get_secret_value") else password,
+        said("backend", "DJ_BACKEND"),
+        said("name", "DJ_DATABASE_NAME"),
+    )
 
 
 def safemode(connection: dj.Connection) -> bool:

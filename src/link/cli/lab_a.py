@@ -1,23 +1,38 @@
-"""What the source's administrator does: letting a link user in and out, guarding the rows that hold."""
+"""What the source's people do: letting a link user in and out, guarding holds, and asking for rows that are held."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
+import sys
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .reporting import Report
+from .reporting import Asked, Exit, Report
+from .where import Backend, Database, HelperSchema, Host, administrator, find
 
 if TYPE_CHECKING:
-    from ..accounts import Credentials
     from ..addresses import Address
+    from ..admin.cleaning import Cleaned
 
 app = typer.Typer()
 
+_LAB_A = "Lab A"
 
-@app.command("grants", rich_help_panel="Lab A")
+
+class By(str, Enum):
+    """What one line of holds is about."""
+
+    table = "table"
+    account = "account"
+
+
+Table = Annotated[str, typer.Option(metavar="SCHEMA.TABLE", help="Source table, such as ephys.Unit.")]
+Chosen = Annotated[str, typer.Option(metavar="SQL", help="Which rows of it: a restriction as DataJoint takes it.")]
+DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Only say what would be done.")]
+
+
+@app.command("grants", rich_help_panel=_LAB_A)
 def _grants(
     schema: Annotated[
         list[str], typer.Option(metavar="NAME", help="Source schema. Repeatable, for a pipeline of several.")
@@ -43,11 +58,8 @@ def _grants(
     ] = None,
     user: Annotated[str, typer.Option(help="Name of the link user.")] = "djlink",
     client_host: Annotated[str, typer.Option(help="MySQL: the host that the link user connects from.")] = "%",
-    backend: Annotated[
-        str | None,
-        typer.Option(help="mysql (and MariaDB) or postgresql.  [default: mysql]", envvar="DJ_BACKEND"),
-    ] = None,
-    database: Annotated[str | None, typer.Option(help="PostgreSQL: name of the database.")] = None,
+    backend: Backend = None,
+    database: Database = None,
     host: Annotated[
         str | None,
         typer.Option(help="Source server: look tables and parts up there, as DJ_USER and DJ_PASS."),
@@ -90,7 +102,7 @@ def _grants(
                 "For a pipeline name whole schemas (--schema), or tables in them as schema.Class "
                 "(--schema ephys --table ephys.Unit); their parts and helper tables follow from that."
             )
-        return Report(
+        return _of_sql(
             _pipeline_script(
                 schema,
                 of_pipeline,
@@ -106,7 +118,7 @@ def _grants(
                 new_user=not existing_user,
                 require_tls=require_tls,
                 revoke=revoke,
-            ).rstrip("\n")
+            )
         )
     if helper_table and len(helper_table) != len(table):
         raise typer.BadParameter("Give one --helper-table for each --table, in the same order, or none.")
@@ -123,12 +135,12 @@ def _grants(
         new_user=not existing_user,
         require_tls=require_tls,
     )
-    administrator = _administrator() if address else None
+    account = administrator() if address else None
     script = grants.grants(
-        access, backend=backend, address=address, administrator=administrator, revoke=revoke, members=member or []
+        access, backend=backend, address=address, administrator=account, revoke=revoke, members=member or []
     )
     incomplete = address is None and not part and not member
-    return Report(script.rstrip("\n"), ["No part tables are named: they need --part or --host."] if incomplete else [])
+    return _of_sql(script, ["No part tables are named: they need --part or --host."] if incomplete else [])
 
 
 def _pipeline_script(
@@ -153,23 +165,20 @@ def _pipeline_script(
         ancestors=ancestors,
         backend=backend,
         address=address,
-        administrator=_administrator() if address else None,
+        administrator=administrator() if address else None,
     )
     return pipeline_grants(asked, revoke=revoke, members=member)
 
 
-@app.command("guard", rich_help_panel="Lab A")
+@app.command("guard", rich_help_panel=_LAB_A)
 def _guard(
-    host: Annotated[str, typer.Option(help="Source server; the account there is DJ_USER and DJ_PASS.")],
-    helper_schema: Annotated[str, typer.Option(help="Schema with the helper tables of one link user.")],
+    helper_schema: HelperSchema,
+    host: Host = None,
     user: Annotated[
         str | None, typer.Option(help="MySQL: name of the link user.  [default: who may write to them]")
     ] = None,
-    backend: Annotated[
-        str | None,
-        typer.Option(help="mysql (and MariaDB) or postgresql.  [default: mysql]", envvar="DJ_BACKEND"),
-    ] = None,
-    database: Annotated[str | None, typer.Option(help="PostgreSQL: name of the database.")] = None,
+    backend: Backend = None,
+    database: Database = None,
     apply: Annotated[bool, typer.Option("--apply", help="Run the SQL.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Take the guard away again.")] = False,
 ) -> Report:
@@ -177,35 +186,131 @@ def _guard(
 
     Prints the SQL, or runs it.
     """
-    from ..addresses import parse_host
     from ..admin.grants import render
     from ..admin.guard import guard
-    from ..config import require_backend
 
-    require_backend(backend)
-    address = parse_host(host)
-    address = replace(address, database=database or address.database)
-    options: dict[str, Any] = {"user": user, "backend": backend, "apply": apply, "remove": remove}
-    done = guard(address, _administrator(), helper_schema, **options)
+    there = find(host, backend, database)
+    done = guard(
+        there.address,
+        there.administrator,
+        helper_schema,
+        user=user,
+        backend=there.backend,
+        apply=apply,
+        remove=remove,
+    )
     what = "no longer guarded" if remove else "guarded"
     notes = [f"{what if apply else f'to be {what}'}: {', '.join(done.tables)}"]
     if done.loose and not remove:
         notes.append(f"can be dropped all the same, as no foreign key can refer to it: {', '.join(done.loose)}")
     if done.others:
         notes.append(f"no helper tables of @link, and left alone: {', '.join(done.others)}")
-    return Report("" if apply else render(done.statements).rstrip("\n"), notes)
+    report = _of_sql(render(done.statements), notes)
+    report.counts = {"tables": done.tables, "loose": done.loose, "others": done.others, "applied": apply}
+    report.text = "" if apply else report.text
+    return report
+
+
+@app.command("holds", rich_help_panel=_LAB_A)
+def _holds(
+    helper_schema: HelperSchema,
+    by: Annotated[By, typer.Option(help="What one line is about.")] = By.table,
+    host: Host = None,
+    backend: Backend = None,
+    database: Database = None,
+) -> Report:
+    """Say who holds what, and since when."""
+    from ..admin.holding import holds
+
+    there = find(host, backend, database)
+    found = holds(there.address, there.administrator, helper_schema, by=by.value, backend=there.backend)
+    return Report(repr(found), counts=found.to_dict())
+
+
+@app.command("flag", rich_help_panel=_LAB_A)
+def _flag(
+    helper_schema: HelperSchema,
+    table: Table,
+    where: Chosen,
+    dry_run: DryRun = False,
+    host: Host = None,
+    backend: Backend = None,
+    database: Database = None,
+) -> Report:
+    """Ask whoever holds rows to delete their copies."""
+    from ..admin.flags import flag
+
+    there = find(host, backend, database)
+    options: dict[str, Any] = {"helper_schema": helper_schema, "backend": there.backend, "dry_run": dry_run}
+    done = flag(there.address, there.administrator, table, where, **options)
+    return Report(repr(done), counts=done.to_dict())
+
+
+@app.command("unflag", rich_help_panel=_LAB_A)
+def _unflag(
+    helper_schema: HelperSchema,
+    table: Table,
+    where: Chosen,
+    dry_run: DryRun = False,
+    host: Host = None,
+    backend: Backend = None,
+    database: Database = None,
+) -> Report:
+    """Take back what was asked for by flag."""
+    from ..admin.flags import unflag
+
+    there = find(host, backend, database)
+    options: dict[str, Any] = {"helper_schema": helper_schema, "backend": there.backend, "dry_run": dry_run}
+    done = unflag(there.address, there.administrator, table, where, **options)
+    return Report(repr(done), counts=done.to_dict())
+
+
+@app.command("clean", rich_help_panel=_LAB_A)
+def _clean(
+    context: typer.Context,
+    helper_schema: HelperSchema,
+    table: Table,
+    where: Annotated[str | None, typer.Option(metavar="SQL", help="Only these rows of it.")] = None,
+    dry_run: DryRun = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    host: Host = None,
+    backend: Backend = None,
+    database: Database = None,
+) -> Report:
+    """Delete what is deprecated.
+
+    The helper rows go, with all that depends on the rows at the source, and these themselves, in one transaction; but
+    no hold. Exit code 3 if rows stay as they, or what depends on them, are held.
+    """
+    from ..admin.cleaning import clean
+
+    there = find(host, backend, database)
+    context.ensure_object(Asked).stands = "Nothing was deleted."
+
+    def run(only_counted: bool) -> Cleaned:
+        options: dict[str, Any] = {"helper_schema": helper_schema, "backend": there.backend, "dry_run": only_counted}
+        return clean(there.address, there.administrator, table, where, **options)
+
+    done = run(dry_run or not yes)
+    if done.entities and not dry_run and not yes:
+        if not sys.stdin.isatty():
+            hint = "Say --yes to delete it, -n to see it only."
+            error = {"type": "UsageError", "what": "Nobody can be asked, so nothing was deleted.", "hint": hint}
+            return Report(repr(done), exit=Exit.USAGE, counts=done.to_dict(), errors=[error])
+        print(repr(done), file=sys.stderr)
+        if not typer.confirm("Delete it?", err=True):
+            return Report(notes=["Nothing was deleted."], counts=done.to_dict())
+        done = run(False)
+    return Report(repr(done), exit=Exit.DIFFERS if done.kept else Exit.DONE, counts=done.to_dict())
+
+
+def _of_sql(script: str, notes: list[str] | None = None) -> Report:
+    """What is said of a script."""
+    sql = script.rstrip("\n")
+    return Report(sql, notes or [], more={"sql": sql})
 
 
 def _address(host: str | None) -> Address | None:
     from ..addresses import parse_host
 
     return None if host is None else parse_host(host)
-
-
-def _administrator() -> Credentials:
-    from ..accounts import Credentials
-
-    # Prompts go to stderr, so that the SQL alone can be redirected into a file.
-    user = os.environ.get("DJ_USER") or typer.prompt("Administrator", err=True)
-    password = os.environ.get("DJ_PASS") or typer.prompt(f"Password of {user}", hide_input=True, err=True)
-    return Credentials(user, password, "administrator", "DJ_USER and DJ_PASS")

@@ -1,0 +1,183 @@
+"""Lab A's verbs, as its administrator and as an ordinary member: what they print, their exit codes, their JSON."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab import Lab
+from pipelines import contents, ephys, granted, helper_rows
+from shelling import Said, command, run, shell
+from test_source_lab import give
+
+from link import State
+
+Verb = Callable[..., Said]
+
+
+def environment(lab: Lab, user: str = "", password: str = "") -> dict[str, str]:
+    """The variables of who works at the source, its administrator unless somebody is named."""
+    server = lab.source_server
+    return {
+        "DJ_HOST": server.host,
+        "DJ_PORT": str(server.port),
+        "DJ_BACKEND": server.backend,
+        "DJ_USER": user or server.admin_user,
+        "DJ_PASS": password or server.admin_password,
+    }
+
+
+@pytest.fixture
+def verb(lab: Lab) -> Verb:
+    """Runs a verb, for the lab's helper schema; `env` is somebody's instead of the administrator's."""
+
+    def verb(*words: str, env: dict[str, str] | None = None) -> Said:
+        return shell(*words, "--helper-schema", lab.helper_schema, env=env or environment(lab))
+
+    return verb
+
+
+@pytest.fixture
+def subject(lab: Lab) -> Any:
+    """A linked table of three rows that are held by Lab B, with computed tables at the source."""
+    Subject = granted(lab, ephys(lab)["Subject"], holder="Lab B")
+    Subject.source.pull()
+    return Subject
+
+
+def test_a_row_from_the_question_to_its_end(lab: Lab, verb: Verb, subject: Any) -> None:
+    """Who holds it, asking for it, what stands in the way of an end; then it is gone, with all that depends on it."""
+    table = ["--table", f"{lab.source_schema}.Subject"]
+    held = verb("holds")
+    assert (held.exit_code, held.stderr) == (0, "")
+    assert "Lab B" in held.stdout and f"{lab.source_schema}.Subject" in held.stdout
+    document = verb("--json", "holds", "--by", "account").document
+    assert (document["verb"], document["exit"], document["errors"]) == ("holds", 0, [])
+    assert [(line["account"], line["held"]) for line in document["counts"]["lines"]] == [(lab.link_user, 3)]
+
+    where = ["--where", "subject LIKE 'a%'"]
+    before = helper_rows(lab)
+    foreseen = verb("flag", *table, *where, "-n")
+    assert foreseen.exit_code == 0 and "would flag 1" in foreseen.stdout and helper_rows(lab) == before
+    assert verb("--json", "flag", *table, *where).document["counts"]["changed"] == 1
+    assert "flagged before 1" in verb("flag", *table, *where).stdout
+    nothing = verb("flag", *table, "--where", "subject = 'nobody'")
+    assert nothing.exit_code == 0 and "no row meets the condition" in nothing.stdout
+    assert verb("unflag", *table, *where).stdout.endswith("unflagged 1\n")
+    verb("flag", *table, *where)
+
+    assert "deleted 0" in verb("clean", *table, "--yes").stdout  # not let go of yet
+    (subject & "subject = 'ann'").delete(prompt=False)
+    there = contents(lab.source_server, lab.source_schema, lab.helper_schema)
+    dry = verb("clean", *table, "-n")
+    assert dry.exit_code == 0 and "would delete 1" in dry.stdout and "__sorting__spike" in dry.stdout
+    unasked = verb("clean", *table)
+    assert unasked.exit_code == 2 and "--yes" in unasked.stderr
+    assert contents(lab.source_server, lab.source_schema, lab.helper_schema) == there
+    done = verb("--json", "clean", *table, "--yes").document
+    assert (done["exit"], done["counts"]["entities"]) == (0, 1)
+    assert done["counts"]["rows"][f"{lab.source_schema}.__sorting__spike"] == 14
+    assert subject.source.status()[State.SHARED] == 2
+
+
+def test_a_deletion_asks_who_sits_there(lab: Lab, subject: Any) -> None:
+    """At a terminal of its own: no leaves all, yes deletes."""
+    words = ["clean", "--table", f"{lab.source_schema}.subject", "--helper-schema", lab.helper_schema]
+    shell("flag", *words[1:], "--where", "1 = 1", env=environment(lab))
+    (subject & True).delete(prompt=False)
+    for answer, left in (("n", 3), ("y", 0)):
+        said = at_terminal(command(*words), answer, {**os.environ, **environment(lab), "DJ_IGNORE_CONFIG_FILE": "true"})
+        assert "3 deprecated entities" in said and "[y/N]" in said
+        assert len(helper_rows(lab)) == left
+
+
+def at_terminal(words: list[str], answer: str, env: dict[str, str]) -> str:
+    """What a command says at a terminal where somebody types an answer."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(words, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env) as process:
+        os.write(ours, f"{answer}\n".encode())
+        said, _ = process.communicate(timeout=120)
+    os.close(ours)
+    os.close(theirs)
+    return said.decode()
+
+
+def test_an_ordinary_member_does_it_all(lab: Lab, verb: Verb, subject: Any) -> None:
+    user = f"{lab.prefix}_member"
+    lab.source_server.create_user(user, "secret")
+    own = environment(lab, user, "secret")
+    table = ["--table", f"{lab.source_schema}.Subject"]
+    refused = verb("--json", "flag", *table, "--where", "1 = 1", env=own)
+    assert refused.exit_code in (1, 6) and refused.document["errors"][0]["hint"]
+    give(lab, user, flags=True)
+    assert verb("guard", "--apply").exit_code == 0
+    assert "flagged 2" in verb("flag", *table, "--where", "subject <> 'ann'", env=own).stdout
+    assert verb("holds", env=own).exit_code == 0
+    (subject & "subject <> 'ann'").delete(prompt=False)
+    assert verb("clean", *table, "--yes", env=own).exit_code == 0
+    assert len(helper_rows(lab)) == 1
+    if lab.kind == "postgresql":
+        lab.source_server.sql(f"REVOKE UPDATE (is_flagged) ON {lab.helper_schema}.{lab.helper_table} FROM {user}")
+    else:
+        lab.source_server.sql(f"REVOKE UPDATE (is_flagged) ON {lab.helper_schema}.{lab.helper_table} FROM {user}@'%'")
+    refused = verb("--json", "flag", *table, "--where", "1 = 1", env=own)
+    (error,) = refused.document["errors"]
+    assert (refused.exit_code, error["type"]) == (6, "PrivilegeError")
+    assert "GRANT UPDATE (" in error["hint"]
+
+
+def test_what_goes_wrong_has_its_exit_code(lab: Lab, verb: Verb, subject: Any) -> None:
+    table = ["--table", f"{lab.source_schema}.Subject"]
+    right = environment(lab)
+    cases = [
+        ({**right, "DJ_PASS": "wr0ng"}, ["holds"], 6, "refused the administrator"),
+        ({**right, "DJ_PORT": "1"}, ["holds"], 5, "Cannot connect"),
+        (right, ["flag", *table, "--where", "no_such_column = 1"], 2, "attributes subject, weight"),
+        (right, ["flag", *table, "--where", "subject ="], 2, "cannot be used"),
+        (right, ["flag", "--table", f"{lab.source_schema}.Subjekt", "--where", "1 = 1"], 1, "Did you mean"),
+        (right, ["flag", *table], 2, "--where"),
+        (right, ["holds", "--by", "person"], 2, "person"),
+    ]
+    before = contents(lab.source_server, lab.source_schema, lab.helper_schema)
+    for env, words, code, told in cases:
+        said = verb("--json", *words, env=env)
+        assert said.exit_code == code == said.document["exit"], (words, said)
+        (error,) = said.document["errors"]
+        assert told in f"{error['what']} {error['hint']}"
+        assert "Traceback" not in said.stderr and "wr0ng" not in said.stdout + said.stderr
+    assert contents(lab.source_server, lab.source_schema, lab.helper_schema) == before
+    assert subject.source.status()[State.SHARED] == 3
+
+
+def test_the_account_may_stand_in_datajoint_s_settings(lab: Lab, subject: Any, tmp_path: Path) -> None:
+    """Its file, and its folder of secrets; nothing in the environment, and nobody to be asked."""
+    server = lab.source_server
+    (tmp_path / "datajoint.json").write_text(
+        f'{{"database": {{"host": "{server.host}", "port": {server.port}, "backend": "{server.backend}", '
+        f'"user": "{server.admin_user}"}}}}'
+    )
+    (tmp_path / ".secrets").mkdir()
+    (tmp_path / ".secrets" / "database.password").write_text(server.admin_password)
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("DJ_", "LINK_"))}
+    words = command("holds", "--helper-schema", lab.helper_schema)
+    told = subprocess.run(words, env=bare, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert told.returncode == 0 and "Lab B" in told.stdout, told.stderr
+
+    nobody = run("holds", "--helper-schema", lab.helper_schema, "--host", f"{server.host}:{server.port}")
+    assert nobody.returncode == 6 and "Set DJ_USER and DJ_PASS" in nobody.stderr
+
+
+def test_the_sql_of_grants_and_guard_is_in_the_document(lab: Lab, verb: Verb, subject: Any) -> None:
+    words = ["grants", "--schema", lab.source_schema, "--table", "Subject", "--user", lab.link_user]
+    text, document = verb(*words).stdout, verb("--json", *words).document
+    assert document["sql"] == text.rstrip("\n") and "GRANT" in text
+    document = verb("--json", "guard").document
+    assert "TRIGGER" in document["sql"] and document["counts"]["tables"] == [lab.helper_table]
+    assert verb("--json", "guard", "--apply").document["counts"]["applied"] is True
+    assert verb("guard", "--remove", "--apply").exit_code == 0
