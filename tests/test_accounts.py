@@ -21,7 +21,7 @@ from lab import Lab
 from linking import declare_session, everything_said
 from provision import KINDS
 
-from link import CredentialsError, LoginError, Pipeline, link, load
+from link import CredentialsError, LoginError, Pipeline, UnreachableError, link, load
 from link import accounts as module
 from link.accounts import Credentials, credentials
 from link.links_file import NamedSource, read_links
@@ -279,6 +279,17 @@ def test_what_is_refused_names_where_the_password_was_found(
     # Workers get it with their tasks, and it is in no pickle of the user's.
     assert lab_a.pull(*load(connection=lab.local).standing("lab_a"), processes=2).pulled == 2
     assert len(lab_a[lab.source_schema].Session()) == 2
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_host_that_may_have_been_meant_for_a_source(lab: Lab, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    links_toml(lab, project, lab_a=lab.link_user)
+    monkeypatch.setenv("LINK_USER", lab.link_user)
+    monkeypatch.setenv("LINK_PASS", lab.link_password)
+    nobody = Pipeline("lab-a", ["ephys"], "helper", connection=lab.local)
+    with pytest.raises(UnreachableError, match="lab-a") as raised:
+        nobody.status()
+    assert str(raised.value.hint).endswith("links.toml has no [source.lab-a]. Did you mean 'lab_a'?")
 
 
 PROGRAM = """

@@ -257,6 +257,14 @@ def source_named(host: object) -> NamedSource | None:
     return file.source(host) if host in file.sources else None
 
 
+def not_named(host: str) -> str | None:
+    """A sentence for whom a host cannot be reached, if it may well have been meant for the name of a source."""
+    path = find_links_file() if _SOURCE_NAME.fullmatch(host) else None
+    if path is None:
+        return None
+    return f"{path} has no [source.{host}]. {resembling(host, read_links(path).sources, 'source')}"
+
+
 def variable(name: str, what: str) -> str:
     """The environment variable for the user or the password of a source: ``LINK_LAB_A_PASS`` of ``lab_a``."""
     return f"LINK_{re.sub('[^A-Z0-9]', '_', name.upper())}_{what}"

@@ -10,6 +10,8 @@ import datajoint as dj
 from .. import host
 from ..accounts import logged_in
 from ..config import LinkSpec, PipelineSpec
+from ..errors import UnreachableError
+from ..links_file import not_named
 from ..servers.site import Site
 from ..servers.sites import site_of, source_site
 
@@ -59,9 +61,14 @@ class Connected(Generic[S]):
                 if self._given_source is not None:
                     self._source = site_of(host.connection_of(self._given_source))
                 else:
-                    backend = host.backend(self.connect_here())
-                    self._source = logged_in(
-                        self.spec.named,
-                        lambda account: source_site(self.spec.address, account, self.spec.use_tls, backend),
-                    )
+                    self._source = self._log_in()
             return self._source
+
+    def _log_in(self) -> Site:
+        spec, backend = self.spec, host.backend(self.connect_here())
+        try:
+            return logged_in(spec.named, lambda account: source_site(spec.address, account, spec.use_tls, backend))
+        except UnreachableError as error:
+            if spec.named is None and (more := not_named(spec.address.host)):
+                raise type(error)(error.what, f"{error.hint} {more}") from error
+            raise
