@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -218,6 +220,15 @@ def test_a_file_that_has_changed_is_read_again(write: Write) -> None:
     assert "(db.lab-a.org)" in repr(load().ephys)
     write(SOURCE.replace("db.lab-a.org", "new.lab-a.org") + LINK)
     assert "(new.lab-a.org)" in repr(load().ephys)
+
+
+def test_reading_loads_neither_datajoint_nor_a_driver(write: Write) -> None:
+    """The shell lists links, and completes their names, while a person waits."""
+    write(SOURCE + LINK)
+    program = "import sys; from link.links_file import read_links; print(list(read_links().links), *sys.modules)"
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    assert said[0] == "['ephys']"
+    assert {"datajoint", "numpy", "pandas", "pymysql", "psycopg2"}.isdisjoint(said)
 
 
 # --- the documents

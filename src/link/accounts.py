@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import getpass
 import logging
 import multiprocessing
@@ -15,7 +16,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from pydantic import AliasChoices, Field, SecretStr, create_model
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -54,14 +55,14 @@ class _Said(BaseSettings):
     password: SecretStr | None = None
 
 
-def _said(user: str, *password: str, folder: Path | None = None) -> _Said:
-    """What variables say, and a folder in which there are files of such names; the former wins."""
+@functools.lru_cache
+def _saying(user: str, *password: str) -> Any:
+    """What reads variables of these names, and files of such names in a folder of secrets; the former win."""
     of: dict[str, Any] = {
         "user": (str | None, Field(None, validation_alias=user)),
         "password": (SecretStr | None, Field(None, validation_alias=AliasChoices(*password))),
     }
-    model: Any = create_model("_Said", __base__=_Said, **of)
-    return cast(_Said, model(_secrets_dir=folder))
+    return create_model("_Said", __base__=_Said, **of)
 
 
 def credentials(source: NamedSource | None = None, again: bool = False) -> Credentials:
@@ -93,7 +94,7 @@ def logged_in(source: NamedSource | None, connect: Callable[[Credentials], T]) -
 
 
 def _of_variables() -> Credentials:
-    said = _said("LINK_USER", "LINK_PASS")
+    said: _Said = _saying("LINK_USER", "LINK_PASS")()
     missing = [name for name, of in (("LINK_USER", said.user), ("LINK_PASS", said.password)) if not of]
     if not said.user or not said.password:
         raise CredentialsError(
@@ -110,7 +111,7 @@ def _of_source(source: NamedSource, again: bool) -> Credentials:
     user_variable, password_variable = variable(source.name, "USER"), variable(source.name, "PASS")
     folder = secrets_folder(source.path)
     try:
-        said = _said(user_variable, password_variable, secret(source.name), folder=folder)
+        said: _Said = _saying(user_variable, password_variable, secret(source.name))(_secrets_dir=folder)
         problem = None
     except (OSError, ValueError, SettingsError) as error:
         problem = type(error.__cause__ or error).__name__
