@@ -20,7 +20,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from proxy import Proxy
 
 from link import LinkError, UnreachableError
-from link.files import s3, stores
+from link.files import s3, s3_transport, stores
 from link.files.copying import Copier
 from link.files.objects import Move, ObjectError
 from link.files.opening import open_store
@@ -155,13 +155,13 @@ def test_small_objects_take_one_request(shop: Shop, source: str, monkeypatch: py
     content = CONTENT[:1000]
     shop.put(source, "a/b c+ü.dat", content)
     methods: list[str] = []
-    send = s3.S3Store._send
+    send = s3_transport.Transport.send
 
-    def sending(self: s3.S3Store, method: str, *args: Any, **kwargs: Any) -> Any:
+    def sending(self: s3_transport.Transport, method: str, *args: Any, **kwargs: Any) -> Any:
         methods.append(method)
         return send(self, method, *args, **kwargs)
 
-    monkeypatch.setattr(s3.S3Store, "_send", sending)
+    monkeypatch.setattr(s3_transport.Transport, "send", sending)
     shop.copy(source, "file", thorough=False, size=1000)
     assert methods == ["GET"] and shop.got("file", "x/y") == content
     for size in (1, 999, 1001):
@@ -240,7 +240,7 @@ def test_not_within_one_server_without_the_rights(shop: Shop) -> None:
 
 def test_lines_that_break(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that breaks is taken up where it was; one that does not come back is told."""
-    monkeypatch.setattr(s3, "TRIES", 3)
+    monkeypatch.setattr(s3_transport, "TRIES", 3)
     proxy = Proxy("127.0.0.1", shop.buckets.local.port)
     shop.config.stores["far"] = shop.config.stores["seaweed"] | {"endpoint": f"127.0.0.1:{proxy.port}"}
     for source, local in (("far", "file"), ("file", "far")):

@@ -23,9 +23,9 @@ def open_store(config: Config, name: str) -> Store:
         if backend.protocol == "file":
             return FileStore(name, backend)
         if backend.protocol == "s3":
-            from .s3 import S3Store, proxied
+            from .s3 import S3Store
 
-            return AnyStore(name, backend) if proxied(backend) else S3Store(name, backend)
+            return S3Store(name, backend)
         return AnyStore(name, backend)
     except LinkError:
         raise
