@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -69,8 +70,23 @@ class Buckets:
             process.wait(START_SECONDS)
         self._keeper.wait()
 
+    def encrypted(self, certificate: bytes, key: bytes) -> Account:
+        """One more server, which speaks TLS only, with a bucket of the name ``any``."""
+        account = Account(free_port(), "encrypted-key", secrets.token_hex())
+        files = {name: self._keeper.folder / f"{account.port}.{name}" for name in ("cert", "key")}
+        files["cert"].write_bytes(certificate)
+        files["key"].write_bytes(key)
+        self._start([*self._rclone(account), *(f"--{name}={file}" for name, file in files.items())])
+        (self._keeper.folder / f"rclone{account.port}" / "any").mkdir()
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", account.port)):
+                return account
+            time.sleep(0.05)
+        raise RuntimeError(f"the S3 server on port {account.port} does not start")
+
     def _rclone(self, account: Account) -> Sequence[str]:
-        folder = self._keeper.folder / "rclone"
+        folder = self._keeper.folder / f"rclone{account.port}"
         folder.mkdir()
         address = f"127.0.0.1:{account.port}"
         keys = f"{account.access_key},{account.secret_key}"

@@ -1,13 +1,14 @@
-"""A TCP proxy on loopback with a long, breakable wire, for tests of slow and failing networks."""
+"""Proxies on loopback, for tests: a TCP one with a long, breakable wire; one of HTTP, which is asked where to go."""
 
 from __future__ import annotations
 
+import base64
 import queue
 import socket
 import struct
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 # With this option, closing a socket sends a reset: the other end sees a broken wire, not an orderly end.
@@ -100,3 +101,82 @@ class Proxy:
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             wire.shutdown(socket.SHUT_RDWR)
         wire.close()
+
+
+class ForwardProxy:
+    """A forward proxy: it asks the server that a request names in full, or makes a tunnel to it (CONNECT).
+
+    It alone knows where the `hosts` are. With an `account` (name:password) it wants to know who asks. What `answer`
+    returns for the head of a request, not for what is in a tunnel, is the answer; None lets it through.
+    """
+
+    def __init__(
+        self,
+        hosts: Mapping[str, int],
+        account: str | None = None,
+        answer: Callable[[str], bytes | None] = lambda head: None,
+    ) -> None:
+        self.asked: list[str] = []
+        self._hosts, self._answer = hosts, answer
+        self._account = account and base64.b64encode(account.encode()).decode()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        """One request, or one tunnel: a connection is used once."""
+        with suppress(OSError), client:
+            received = b""
+            while b"\r\n\r\n" not in received and (data := client.recv(65536)):
+                received += data
+            head, _, body = received.partition(b"\r\n\r\n")
+            lines = head.decode("latin-1").split("\r\n")
+            method, url, _ = lines[0].split(" ")
+            self.asked.append(lines[0])
+            if self._account and f"Basic {self._account}" not in head.decode("latin-1"):
+                client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+                return
+            if method != "CONNECT" and (said := self._answer(head.decode("latin-1"))):
+                while data := client.recv(65536) if _is_more(lines, body) else b"":
+                    body += data
+                client.sendall(said)
+                return
+            address, _, path = url.removeprefix("http://").partition("/")
+            with socket.create_connection(("127.0.0.1", self._hosts[address])) as server:
+                if method == "CONNECT":
+                    client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                else:
+                    kept = [line for line in lines[1:] if not line.lower().startswith(("proxy-", "connection:"))]
+                    first = f"{method} /{path} HTTP/1.1"
+                    server.sendall("\r\n".join([first, *kept, "Connection: close", "", ""]).encode("latin-1") + body)
+                forth = threading.Thread(target=_forward, args=(client, server), daemon=True)
+                forth.start()
+                _forward(server, client)
+                with suppress(OSError):
+                    client.shutdown(socket.SHUT_RDWR)
+                forth.join()
+
+
+def _is_more(lines: list[str], body: bytes) -> bool:
+    [length] = [int(line.split(":")[1]) for line in lines if line.lower().startswith("content-length:")] or [0]
+    return len(body) < length
+
+
+def _forward(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)

@@ -34,7 +34,7 @@ from tenacity import (
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
-from ..errors import StoreError, UnreachableError
+from ..errors import EncryptionError, StoreError, UnreachableError
 
 logger = logging.getLogger("link")
 T = TypeVar("T")
@@ -46,7 +46,7 @@ SECONDS = 300
 KEPT = 64
 _PORTS = {"http": 80, "https": 443}
 _UNAVAILABLE = {429, 500, 502, 503, 504}
-_PROXY_REFUSES = 407
+_PROXY_ASKS = 407
 #: urllib3 is not to try again: it knows nothing of what was sent.
 _ONCE = Retry(False)
 
@@ -171,7 +171,7 @@ class Transport:
             raise ConnectionError(f"the bucket is in the region {region}")
         if reply.status in _UNAVAILABLE:
             raise ConnectionError(said(reply))
-        if reply.status == _PROXY_REFUSES and self._proxy:
+        if reply.status == _PROXY_ASKS and self._proxy:
             raise self._refused()
         return reply
 
@@ -223,13 +223,13 @@ class Transport:
         except HTTPError as error:
             cause = _cause(error)
             if isinstance(cause, ssl.SSLCertVerificationError):
-                raise UnreachableError(
+                raise EncryptionError(
                     f"The store {self._name!r} at {self._place} has a certificate that is not trusted here: "
                     f"{cause.verify_message}.",
                     "Name the file with the certificate of its authority in AWS_CA_BUNDLE, or as ca_bundle in "
                     "~/.aws/config.",
                 ) from error
-            if self._proxy and f" {_PROXY_REFUSES} " in str(cause):
+            if self._proxy and f" {_PROXY_ASKS} " in str(cause):
                 raise self._refused() from error
             raise ConnectionError(str(cause) or type(cause).__name__) from error
 
