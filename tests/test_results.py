@@ -6,6 +6,7 @@ import datetime
 import decimal
 import html
 import json
+import os
 import pickle
 import re
 import uuid
@@ -15,11 +16,13 @@ from typing import Any
 import datajoint as dj
 import pulling
 import pytest
+from children import CHILDREN, accounts
 from lab import Lab
-from pipelines import flag, granted, sessions
+from pipelines import flag, granted, sessions, units
 
-from link import LinkError, State, TransferError
+from link import LinkError, State, TransferError, link
 from link.model.results import PullResult, RefreshResult
+from link.work.tally import Tally
 
 ROOT = Path(__file__).parent.parent
 
@@ -164,3 +167,60 @@ def test_dependents_that_are_not_here() -> None:
     with pytest.raises(LinkError):
         list(result.dependents)
     assert result.to_dict()["dependents"] is None
+
+
+def pull_elsewhere(names: tuple[str, ...], local: tuple[Any, ...], given: dict[str, str], told: Any) -> None:
+    """Pull all of a table in a process of its own, and tell what came of it."""
+    os.environ.update(given)
+    address, port, user, password, backend = local
+    here = dj.Instance(address, user, password, port=port, use_tls=False, backend=backend, safemode=False)
+    Unit: Any = link(*names, connection=here, use_tls=False)(type("Unit", (), {}))
+    told.send(Unit.source.pull())
+
+
+@pytest.mark.parametrize("options", [{}, {"processes": 2}], ids=["alone", "workers"])
+def test_sums_of_two_pulls_at_once(lab: Lab, options: dict[str, Any]) -> None:
+    """Whatever one of them takes in hand is counted by the other: all that was selected is accounted for."""
+    number = 30_000
+    Unit = granted(lab, units(lab, number))
+    Unit()
+    names = (
+        f"{lab.source_server.host}:{lab.source_server.port}",
+        *(lab.source_schema, lab.helper_schema, lab.helper_table, lab.local_schema),
+    )
+    server = lab.local_server
+    local = (server.host, server.port, lab.local_user, lab.local_password, server.backend)
+    mine, theirs = CHILDREN.Pipe(duplex=False)
+    child = CHILDREN.Process(target=pull_elsewhere, args=(names, local, accounts(), theirs))
+    child.start()
+    while not lab.source_server.sql(f"SELECT 1 FROM {lab.helper_schema}.{lab.helper_table} LIMIT 1"):
+        assert child.is_alive()
+    result = Unit.source.pull(**options)
+    other = mine.recv()
+    child.join()
+    assert result.total == other.total == number, (result, other)
+    assert result.pulled + other.pulled == number == len(Unit())
+    assert Unit.source.pull().total == number
+    half = Unit.source.pull(f"unit < {number // 2}")
+    assert (half.shared, half.total) == (number // 2, number // 2)
+
+
+def test_what_an_interrupted_pull_says(lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """Ctrl-C between a commit here and its being counted: what was moved is told, and nothing is left in hand."""
+    Unit = granted(lab, units(lab, 3000))
+    count = Tally.count
+
+    def interrupted(tally: Tally, loaded: Any) -> int:
+        if tally.result.pulled:
+            raise KeyboardInterrupt
+        return count(tally, loaded)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Tally, "count", interrupted)
+        Unit.source.pull()
+    status = Unit.source.status()
+    here = len(Unit())
+    assert here > 64 and f"interrupted after {here} entities" in caplog.text
+    assert status.to_dict()["states"] == {state.value: 0 for state in State} | {"Shared": here, "Unshared": 3000 - here}
+    result = Unit.source.pull()
+    assert (result.pulled, result.shared, result.total) == (3000 - here, here, 3000)

@@ -250,6 +250,10 @@ class Holds:
         """The source rows of a selection."""
         return Segment(self.rows, within).where(*selection.conditions)
 
+    def held(self, selection: Selection = ALL) -> Segment:
+        """The entities of a selection that somebody holds."""
+        return self.selected(selection).where(self.holding(self.rows)) if selection else Segment(self.helper)
+
     def unshared(self, selection: Selection = ALL, within: Range = EVERYTHING) -> Segment:
         """The source rows of a selection that nobody holds."""
         return Segment(self.rows, within).where(f"NOT {self.rows.exists(self.helper, 'held')}", *selection.conditions)

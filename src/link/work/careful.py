@@ -60,7 +60,7 @@ class CarefulLoader:
     def refuse(self, key: Key, error: RowError) -> None:
         """Let go of an entity that cannot be had, and keep the error."""
         if not self.marker.mark(ABANDON_PULL, [key]):
-            self.marker.mark(FINISH_PULL, [key])  # flagged meanwhile
+            self.tally.refused_held += self.marker.mark(FINISH_PULL, [key])  # flagged meanwhile
         self.tally.result.errors.append(
             self.run.refused(key, error, so="It is not shared and not held.", suppressed="pulls")
         )

@@ -34,6 +34,7 @@ from .pull import is_looked_at, may_meet, pull_range
 from .pull import pull as pull_alone
 from .refresh import Share, begin_refresh, refresh_range
 from .run import Run
+from .tally import Tally
 
 logger = logging.getLogger("link")
 
@@ -80,9 +81,11 @@ def pull(
     """Pull with several workers; see :meth:`link.Source.pull`."""
     started = time.monotonic()
     # Recovery, and whatever is held and not local, is one worker's work: this one's.
+    tally = Tally()
     result = pull_alone(
         ends,
         selection,
+        tally=tally,
         max_calls=max_calls,
         suppress_errors=suppress_errors,
         transfers=transfers,
@@ -96,7 +99,14 @@ def pull(
         pull_range, suppress_errors=suppress_errors, transfers=transfers, conflicts=conflicts, expecting=expecting
     )
     parts = _share_out(ends, selection, _unshared, left, work, workers, executor, display_progress)
-    return _gathered(ends, started, result, parts)
+    tally.begin()
+    _gathered(ends, started, result, parts)
+    if left is None:
+        # Of what was to be replaced, and was refused, the hold stays.
+        tally.refused_held = len(result.errors) if conflicts == "replace" else 0
+        with Run(ends) as run:
+            tally.count_others(run.holds.held(selection).count(run.home))
+    return result
 
 
 def copy(run: Run, work: Work[PullResult], bar: Bar, workers: int, executor: Executor | None) -> PullResult:

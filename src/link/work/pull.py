@@ -28,7 +28,7 @@ from .comparing import FEW, Comparison
 from .recovery import Recovery
 from .refresher import Refresher
 from .run import Run, persistently
-from .tally import Tally
+from .tally import IN_OTHER_HANDS, Tally
 from .transfer import Transfer
 
 logger = logging.getLogger("link")
@@ -46,11 +46,13 @@ def pull(
     conflicts: str = CONFLICTS[0],
     fresh: bool = True,
     former: Iterable[int] = (),
+    tally: Tally | None = None,
 ) -> PullResult:
     """Pull a selection of the source table; see :meth:`link.Source.pull`.
 
     Without ``fresh``, only what is held already is finished or fetched again; conflicts are looked for all the same.
-    ``former`` are numbers of runs that have ended, whatever the server still believes.
+    ``former`` are numbers of runs that have ended, whatever the server still believes. It is counted in ``tally``,
+    where there is one.
     """
     started = time.monotonic()
     ends.require_no_transaction("pull of")
@@ -58,8 +60,9 @@ def pull(
         ends.require_home("pull of")
         _complete(ends)
         ends.require_fit()
-    tally, tallied = Tally(PullResult(dry_run=dry_run)), threading.Event()
+    tally, tallied = tally or Tally(), threading.Event()
     result = tally.result
+    result.dry_run = dry_run
 
     def left() -> int | None:
         met = result.adopted + len(result.differing) + len(result.replaced) + len(tally.outdated)
@@ -69,7 +72,7 @@ def pull(
         recovery = Recovery(run)
         counts = run.holds.survey(run.home) if dry_run else recovery.recover()
         if not tallied.is_set():
-            count_held(run, counts, selection, result)
+            tally.held = count_held(run, counts, selection, result)
             tallied.set()
         both = Comparison(run)
         unequal = may_meet(both, selection, result.shared)
@@ -102,11 +105,14 @@ def pull(
                     if unequal and is_looked_at(selection, result.shared):
                         claims.expecting.set()
                     moved.append(claims)
+                    tally.begin()
                     Transfer(run, claims, files, tally).move(bar, suppress_errors)
                 # What the sessions of a lost run had sent may have been done only now.
                 if run.former and _is_unfinished(run, recovery.recover()):
                     finish()
                 replace_outdated(run, files, tally, suppress_errors)
+        if tally.before is not None and max_calls is None:
+            tally.count_others(run.holds.held(selection).count(run.home))
 
     try:
         persistently(functools.partial(Run, ends), once, lambda: result.pulled, former)
@@ -166,14 +172,14 @@ def _letting_go(recovery: Recovery, tally: Tally, moved: Sequence[Chunks]) -> It
     except UnreachableError:
         raise
     except BaseException as error:
-        done = False
+        finished = None
         with contextlib.suppress(Exception):  # what this cannot clean up, the next operation does
-            done = recovery.let_go([chunk for chunks in moved if chunks.lets_go for chunk in chunks.waiting])
+            finished = recovery.let_go([chunk for chunks in moved if chunks.lets_go for chunk in chunks.waiting])
         if isinstance(error, KeyboardInterrupt):
-            claimed = "what was only claimed is let go of, and " if done else ""
+            claimed = "what was only claimed is let go of, and " if finished is not None else ""
             logger.warning(
                 "%s: interrupted after %d entities; %sthe next pull goes on from here",
-                *(recovery.run.name, tally.result.pulled, claimed),
+                *(recovery.run.name, tally.moved(finished or 0), claimed),
             )
         raise
 
@@ -200,17 +206,18 @@ def _bar(run: Run, selection: Selection, limit: int | None, display_progress: bo
     return bar_of_entities(run.name, mine + (fresh if limit is None else min(fresh, limit)))
 
 
-def count_held(run: Run, counts: Sequence[Count], selection: Selection, result: PullResult) -> None:
-    """Count what of the selection is held already, by what will be done about it."""
+def count_held(run: Run, counts: Sequence[Count], selection: Selection, result: PullResult) -> int:
+    """Count what of the selection is held already, by what will be done about it; how many that is in all."""
     counts = run.holds.survey(run.home, selection) if selection else counts
     living = run.holds.living(run.home, counts)
     for count in counts:
         busy = count.row.says(UNFINISHED) and count.worker in living
         if busy or count.row.says(ASKED):
-            reason = "in other hands" if busy else "flagged for deletion by the source"
+            reason = IN_OTHER_HANDS if busy else "flagged for deletion by the source"
             count_in(result.skipped, {reason: count.entities})
         elif count.row.says(AT_REST):
             result.shared += count.entities
+    return sum(count.entities for count in counts)
 
 
 def may_meet(both: Comparison, selection: Selection, shared: int) -> bool:
@@ -235,6 +242,7 @@ def replace_outdated(run: Run, files: Files, tally: Tally, suppress_errors: bool
     finally:
         tally.result.replaced += done.keys
         tally.result.errors += done.refused
+        tally.refused_held += len(done.refused)
         replaced, refused = set(done.entities), {str(shown) for shown, _ in done.refused}
         tally.outdated = [key for key in keys if key not in replaced and str(run.as_dict(key)) not in refused]
     # They have been flagged meanwhile, and are what they were.

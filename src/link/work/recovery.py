@@ -93,8 +93,10 @@ class Recovery:
         for _, gone in self.both.by_presence(UNSETTLED):
             self.run.apply(SETTLE, gone)
 
-    def let_go(self, unbegun: Sequence[Chunk] = ()) -> bool:
-        """When a pull fails: let go of what it has claimed and not copied; whether that was possible.
+    def let_go(self, unbegun: Sequence[Chunk] = ()) -> int | None:
+        """When a pull fails: let go of what it has claimed and not copied; how many are here, and are finished now.
+
+        None where that is not possible.
 
         Of ``unbegun`` chunks nothing was copied: what is local there, and not what the source has, is let go of, too.
         Of what was adopted nothing: a dead run's last statement may still bring those rows here. What the run's own
@@ -102,17 +104,16 @@ class Recovery:
         """
         run, ends = self.run, self.run.ends
         if self.adopted:
-            return False
+            return None
         source, local = run.open_together([ends.source, ends.local])
         run.local.close()
         local.outlive(run.local)
         run.local = local
-        self.let_go_by(source, unbegun)
-        return True
+        return self.let_go_by(source, unbegun)
 
-    def let_go_by(self, source: Session, unbegun: Sequence[Chunk] = ()) -> None:
+    def let_go_by(self, source: Session, unbegun: Sequence[Chunk] = ()) -> int:
         """Let go by another session at the source, once the local session that copied is known to be over."""
-        run = self.run
+        run, finished = self.run, 0
         made_here = {key for chunk in unbegun for key in self.holds.mine(PULLING, chunk).keys(source)}
         for keys in batches(self.holds.mine(PULLING).keys(source)):
             present = self.both.present(keys)
@@ -123,7 +124,8 @@ class Recovery:
             for key in [key for key in differing if key not in made_here]:
                 logger.warning("%s: %s is local and differs from the source; left as it is", run.name, run.as_dict(key))
             # Also those of which the source has asked for the deletion meanwhile: they are not let go of.
-            patiently(functools.partial(self.holds.apply, source, FINISH_PULL, keys))
+            finished += patiently(functools.partial(self.holds.apply, source, FINISH_PULL, keys))
+        return finished
 
     def release(self, keys: Sequence[Key]) -> None:
         """Let go of entities that are gone locally: no hold is left, or a deprecated one where the source had asked."""

@@ -25,6 +25,7 @@ from .dependents import Descent, dependents_of
 from .differences import differences
 from .refresher import Refresher
 from .run import Run, persistently
+from .tally import IN_OTHER_HANDS
 
 logger = logging.getLogger("link")
 
@@ -110,7 +111,7 @@ def left_alone(run: Run, selection: Selection) -> dict[str, int]:
     counts: dict[str, int] = {}
     for count in run.holds.survey(run.home, selection):
         if count.row.says(UNFINISHED) or count.row.says(ASKED):
-            reason = "in other hands" if count.row.says(UNFINISHED) else "flagged for deletion by the source"
+            reason = IN_OTHER_HANDS if count.row.says(UNFINISHED) else "flagged for deletion by the source"
             count_in(counts, {reason: count.entities})
     return counts
 

@@ -10,6 +10,9 @@ from typing import Any
 from ..model.ranges import Key
 from ..model.results import PullResult, count_in
 
+#: Why what others are moving is left alone, in words.
+IN_OTHER_HANDS = "in other hands"
+
 
 @dataclass
 class Tally:
@@ -22,12 +25,21 @@ class Tally:
     finished : int
         Of the entities pulled, how many are at rest, so that no recovery meets them any more. The marker's thread
         counts; the loader's does while the marker rests.
+    held : int
+        How many entities of the selection were held when that was counted, before anything was claimed.
+    before : int or None
+        How many of those that are held were counted by then; None while nothing has been claimed.
+    refused_held : int
+        How many were refused and are held all the same.
     outdated : list of Key
         Entities that were met with another content than the source's, which they are to be brought to.
     """
 
     result: PullResult = field(default_factory=PullResult)
     finished: int = 0
+    held: int = 0
+    before: int | None = None
+    refused_held: int = 0
     outdated: list[Key] = field(default_factory=list)
     # The loader's thread meets entities, and the reader's.
     _meeting: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -36,6 +48,29 @@ class Tally:
     def left_out(self) -> int:
         """How many entities were refused, or left alone."""
         return len(self.result.errors) + sum(self.result.skipped.values())
+
+    @property
+    def holding(self) -> int:
+        """How many of the entities counted are held."""
+        result = self.result
+        return result.pulled + result.shared + result.adopted + len(result.differing) + len(result.replaced)
+
+    def begin(self) -> None:
+        """From now on entities are claimed."""
+        self.before = self.holding if self.before is None else self.before
+
+    def count_others(self, held: int) -> None:
+        """Count what others have taken in hand meanwhile: what of the selection is ``held`` by now, and not counted."""
+        others = held - self.held - (self.holding - (self.before or 0)) - self.refused_held
+        if others > 0:
+            self.skip(IN_OTHER_HANDS, others)
+
+    def moved(self, finished: int) -> int:
+        """How many entities are here by a pull that was stopped, of which so many were ``finished`` only then.
+
+        The last ones may have arrived without being counted.
+        """
+        return self.result.pulled + max(finished - (self.result.pulled - self.finished), 0)
 
     def count(self, loaded: Sequence[int]) -> int:
         """Count rows that were loaded, by table; how many entities those are."""
