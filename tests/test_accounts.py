@@ -155,6 +155,22 @@ def test_a_command_is_words_and_no_shell(write: Write, tmp_path: Path) -> None:
             credentials(write('user = "djlink"', f"password_command = {json.dumps(said)}"))
 
 
+def test_a_command_that_another_user_has_left_on_the_way_is_not_run(write: Write, tmp_path: Path) -> None:
+    """A folder such as /tmp is everybody's; who names the file has looked at it."""
+    write('user = "djlink"', command("open('run', 'w'); print('s3cret')"))
+    path = tmp_path / "links.toml"
+    kinds: list[tuple[int, int, str]] = [(os.getuid(), 0o666, "everybody may change")]
+    if os.getuid() == 0:
+        kinds.append((12345, 0o644, "another user's"))
+    for owner, mode, what in kinds:
+        os.chown(path, owner, -1)
+        path.chmod(mode)
+        with pytest.raises(CredentialsError, match=what):
+            credentials(read_links().source("lab_a"))
+        assert not (tmp_path / "run").exists()
+    assert credentials(read_links(path).source("lab_a")).password == "s3cret"
+
+
 def test_a_command_is_run_once_a_process_by_however_many_threads(write: Write, tmp_path: Path) -> None:
     source = write(
         'user = "djlink"', command("import time; open('run', 'a').write('x'); time.sleep(0.3); print('s3cret')")

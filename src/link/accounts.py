@@ -188,6 +188,11 @@ def _printed(source: NamedSource, user: str) -> Credentials | None:
     if command is None:
         return None
     what = f"The password_command of {source.place}"
+    if source.was_found and (whose := _others_than_ours(source.path)):
+        raise CredentialsError(
+            f"{what} is not run: {whose}, and nobody has named the file.",
+            f"Name it, load({str(source.path)!r}), if it may run programs as you; or see to it that it is yours alone.",
+        )
     hint = "Run it in a shell: it is to print the password as its first line, and to end with 0."
     problem = ""
     try:
@@ -209,6 +214,18 @@ def _printed(source: NamedSource, user: str) -> Credentials | None:
     if not password:
         raise CredentialsError(f"{what} has printed nothing.", hint)
     return Credentials(user, password, told_by="the user, and what the password_command prints")
+
+
+def _others_than_ours(path: Path) -> str | None:
+    """Who else decides what a file says, if somebody does: it may lie in a folder that is everybody's."""
+    if os.name != "posix":
+        return None
+    if not path.exists():
+        return "the file is no longer there"
+    status = path.stat()
+    if status.st_uid not in (0, os.getuid()):
+        return "the file is another user's"
+    return "everybody may change the file" if status.st_mode & stat.S_IWOTH else None
 
 
 def _typed(source: NamedSource, user: str, again: bool) -> Credentials:

@@ -10,7 +10,7 @@ import functools
 import re
 import sys
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -142,11 +142,18 @@ T = TypeVar("T", bound=_Table)
 
 @dataclass(frozen=True)
 class NamedSource:
-    """A source of a file, wherever it is handed on to; its password is not here."""
+    """A source of a file, wherever it is handed on to; its password is not here.
+
+    Attributes
+    ----------
+    was_found : bool
+        Whether nobody has named the file: it lay on the way up from the working directory.
+    """
 
     name: str
     settings: SourceSettings
     path: Path
+    was_found: bool = field(compare=False)
 
     @property
     def place(self) -> str:
@@ -181,15 +188,18 @@ class LinksFile:
         The file.
     sources, links : mapping
         The settings by name.
+    was_found : bool
+        Whether it was looked for, and not named.
     """
 
     path: Path
     sources: Mapping[str, SourceSettings]
     links: Mapping[str, LinkSettings]
+    was_found: bool
 
     def source(self, name: str) -> NamedSource:
         """One of the sources."""
-        return NamedSource(name, self.sources[name], self.path)
+        return NamedSource(name, self.sources[name], self.path, self.was_found)
 
 
 def find_links_file(start: Path | None = None) -> Path | None:
@@ -233,7 +243,7 @@ def read_links(path: Path | str | None = None) -> LinksFile:
     said = ""
     try:
         status = found.stat()
-        return _read(found, status.st_mtime_ns, status.st_size)
+        return replace(_read(found, status.st_mtime_ns, status.st_size), was_found=path is None)
     except OSError as error:
         said = error.strerror or type(error).__name__
     raise config_error(
@@ -303,7 +313,7 @@ def _read(path: Path, changed: int, size: int) -> LinksFile:
     sources = {name: _source(path, name, one) for name, one in said.get("source", {}).items()}
     _require_told_apart(path, sources)
     links = {name: _link(path, name, one, sources) for name, one in said.get("link", {}).items()}
-    return LinksFile(path, sources, links)
+    return LinksFile(path, sources, links, was_found=False)
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -327,7 +337,7 @@ def _source(path: Path, name: str, said: dict[str, Any]) -> SourceSettings:
         )
     settings = _checked(SourceSettings, place, said, name, f"Or is it of a [link.NAME] with source = {name!r}?")
     try:
-        _ = NamedSource(name, settings, path).address
+        _ = NamedSource(name, settings, path, was_found=False).address
     except Exception as error:
         from .errors import ConfigError
 
