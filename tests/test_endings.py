@@ -84,25 +84,31 @@ def test_the_source_is_free_soon_after_the_client_has_gone(lab: Lab, number: sig
     figures.add("clients killed or interrupted in a long statement at the source", lab.kind)
 
 
-def test_long_lists_of_keys_are_refused_before_they_are_sent(lab: Lab, statements: list[Statement]) -> None:
-    """In every way that DataJoint's language has to write them; in parts, and by a query, they work."""
+def test_long_lists_of_keys_are_never_one_statement(lab: Lab, statements: list[Statement]) -> None:
+    """A pull takes them all the same, in batches: no statement is long."""
     table = units(lab, 30)
     unit = granted(lab, table)
     keys = [{"unit": n} for n in range(60_000)]
     assert len(unit().source & keys[:1000]) == 30
     statements.clear()
-    uses: list[Callable[[], object]] = [
-        lambda: unit().source.pull(keys),
-        lambda: (unit().source - keys).status(),
-        lambda: (unit().source - keys).to_dicts(),
-    ]
-    for use in uses:
-        with pytest.raises(LinkError, match="characters is not sent") as caught:
-            use()
-        assert "in parts" in str(caught.value)
-    assert max((len(statement.sql) for statement in statements), default=0) < LONGEST_QUERY
+    named_otherwise = [key | {"unknown": 1} if n else key for n, key in enumerate(keys)]
+    uses: dict[str, list[Callable[[], object]]] = {
+        "A list with 60,000 keys does not restrict": [
+            lambda: (unit().source - keys).status(),
+            lambda: (unit().source - keys).to_dicts(),
+            lambda: unit().source & [{"depth": n / 7.0} for n in range(60_000)],
+        ],
+        "characters is not sent": [lambda: (unit().source & [f"unit = {n}" for n in range(60_000)]).to_dicts()],
+    }
+    for said, several in uses.items():
+        for use in several:
+            with pytest.raises(LinkError, match=said):
+                use()
     assert count_held(lab) == 0
-    assert [unit().source.pull(keys[n : n + 20]).pulled for n in (0, 20)] == [20, 10]
+    assert (unit().source & named_otherwise[:20_000]).pull(dry_run=True).pulled == 30
+    result = unit().source.pull(keys)
+    assert (result.pulled, result.shared) == (30, 0)
+    assert max((len(statement.sql) for statement in statements), default=0) < LONGEST_QUERY
 
 
 def test_a_browser_that_was_left_alone_is_taken_up_again(lab: Lab) -> None:

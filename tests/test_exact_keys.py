@@ -14,6 +14,7 @@ from lab import Lab
 from oracle import LABELS, TEXTS, Type
 from pipelines import linked
 
+from link import ConfigError, State
 from link.model.ranges import ALL
 from link.servers.keyed import Segment
 from link.work import claims
@@ -188,10 +189,33 @@ def check(lab: Lab, name: str, keys: dict[str, Keys]) -> None:
     oracle.run(lab.local_server, *(f"DELETE FROM {name} WHERE n = -1" for name in (f"{local}__part", local)))
     half = len(rows) // 2
     assert shown(Thing) == {"Shared": half - 1, "Vanished": half, "Tainted": 1}
+    if "zero date" in keys:
+        with pytest.raises(ConfigError, match=r"k0 = '0000-00-00' does not travel"):
+            _ = Thing.source & (Thing & "n = 1")
+    else:
+        travel(Thing, half)
     assert Thing.source.pull().pulled == half
     assert len(Thing.source.flagged) == 1
     assert Thing.delete(prompt=False) == 2 * half
     assert shown(Thing) == {"Unshared": 2 * half - 1, "Deprecated": 1}
+
+
+def travel(table: Any, half: int) -> None:
+    """Keys that restrict a query on the other server: half of the entities are here, those with one number.
+
+    Whatever time zones DataJoint's sessions have.
+    """
+    for connection, zone in ((table.connection, "+03:00"), (table.source.connection, "-05:00")):
+        is_postgresql = connection.adapter.backend == "postgresql"
+        connection.query(
+            f"SET TIME ZONE INTERVAL '{zone}' HOUR TO MINUTE" if is_postgresql else f"SET time_zone='{zone}'"
+        )
+    source, here = table.source, table & "n = 1"
+    assert len(source & here) == len(source & here & "n = 1") == half
+    assert len(source - here) == len((source - here) & "n = -1") == half
+    assert len(table & (source & "n = 1")) == half and len(table - (source & "n = 1")) == 0
+    assert source.pull(here, dry_run=True).pulled == 0
+    assert (source & here).status()[State.UNSHARED] == 0
 
 
 def shown(linked_class: Any) -> dict[str, int]:

@@ -39,6 +39,7 @@ FLOORS = (
         "link.holds",
         "link.ends",
         "link.work",
+        "link.travelling",
         "link.selections",
         "link.admin",
         "link.sharing",

@@ -23,6 +23,7 @@ from .model.ranges import Selection
 from .model.schema import part_class, part_of_class
 from .selections import Selecting, selection_of
 from .signals import final
+from .travelling import LONGEST_HERE, MOST_HERE
 from .typed import TypedMeta, of_classes
 from .view import Source, SourcePart
 from .work.deletion import Target, batched, delete, tell_of_holds
@@ -343,10 +344,15 @@ class _SourceOfPart:
         return SourcePart(owner._link, owner.__name__)
 
 
-class LinkedPart(Editing, dj.Part):
+class LinkedPart(Editing, Selecting, dj.Part):
     """A part of a linked table: an ordinary DataJoint table otherwise, with ``source`` for the source's part."""
 
+    most_keys = MOST_HERE, LONGEST_HERE
     source = _SourceOfPart()
+
+    @property
+    def _title(self) -> str:
+        return type(self).__name__
 
 
 class LinkedTable(Editing, Selecting, UserTable, metaclass=LinkedMeta):
@@ -355,6 +361,7 @@ class LinkedTable(Editing, Selecting, UserTable, metaclass=LinkedMeta):
     _link: Link
     _active = True
     _source_class: type[Source] = Source
+    most_keys = MOST_HERE, LONGEST_HERE
     source = _SourceOf()
 
     def __getattr__(self, name: str) -> NoReturn:

@@ -650,6 +650,45 @@ def with_condition(expression: Any, condition: str) -> Any:
     return result
 
 
+def key_of_table(expression: Any) -> list[str]:
+    """The primary key of the table that a query restricts, and nothing else; empty for other queries."""
+    return list(expression.primary_key) if is_restricted_table(expression) else []
+
+
+def is_query(given: Any) -> bool:
+    """Whether something is a query, or a class of tables."""
+    return isinstance(given, QueryExpression) or (isinstance(given, type) and issubclass(given, QueryExpression))
+
+
+def heading_of(expression: Any, names: Collection[str]) -> Heading:
+    """The heading of a query with some of its attributes, as they are."""
+    heading = expression.heading.make_subquery_heading()
+    return cast(Heading, heading.select(names))
+
+
+def lineage_of(expression: Any, name: str) -> str | None:
+    """Where an attribute comes from, as far as DataJoint knows."""
+    lineage: str | None = expression.heading[name].lineage
+    return lineage
+
+
+def traced(expression: Any, name: str) -> Iterator[tuple[tuple[str, str], str]]:
+    """The columns that an attribute may be, each with the schema and name of its table; none of one that is computed.
+
+    A table need not have such a column, where there are others.
+    """
+    attribute = expression.heading[name]
+    computed = attribute.attribute_expression
+    if computed is not None and not re.fullmatch(r'`[^`]+`|"[^"]+"', computed):
+        return
+    original = attribute.original_name
+    for support in expression.support:
+        if isinstance(support, str):
+            yield parted(support), original
+        elif original in support.heading.names:
+            yield from traced(support, original)
+
+
 def is_limited(expression: Any) -> bool:
     """Whether a query takes only some of its rows, as with ``dj.Top``."""
     return expression._top is not None

@@ -22,6 +22,7 @@ from . import host
 from .errors import ConfigError
 from .host import QueryExpression
 from .model.ranges import Selection
+from .travelling import LONGEST, MOST_KEYS, listed, rows_in, travelled
 from .typed import Typed, of_classes
 
 
@@ -49,6 +50,10 @@ class Selecting(Typed):
 
     #: What DataJoint would take for everything.
     _unmatched: tuple[Unmatched, ...] = ()
+    #: So many keys of another server, and characters of them, restrict it at once.
+    most_keys = MOST_KEYS, LONGEST
+    #: What to do with more.
+    for_more_keys = "Restrict by less, or in parts."
     #: Of an aggregation: the query for whose rows something is counted.
     _about: Any = None
 
@@ -58,11 +63,13 @@ class Selecting(Typed):
         return "this query"
 
     def restrict(self, restriction: Any, semantic_check: bool = True) -> Any:
-        """Restrict as DataJoint does; see :meth:`datajoint.QueryExpression.restrict`."""
+        """Restrict as DataJoint does; see :meth:`datajoint.QueryExpression.restrict`.
+
+        A query on another server restricts as well: the keys that it selects are read now, and travel.
+        """
         restriction = _readable(restriction)
-        _require_same_connection(self, _queries(restriction))
         expression: Any = super()
-        result = expression.restrict(restriction, semantic_check=semantic_check)
+        result = expression.restrict(_travelled(self, restriction, semantic_check), semantic_check=semantic_check)
         unmatched = tuple(_unmatched(self, restriction))
         if unmatched:
             result = copy.copy(result)  # DataJoint returns the same object where a restriction has no effect
@@ -134,6 +141,23 @@ def _limited(query: Any) -> Any:
     return query.make_subquery() if isinstance(query, QueryExpression) and host.is_limited(query) else query
 
 
+def _travelled(query: Any, restriction: Any, semantic_check: bool) -> Any:
+    """A restriction as the server of a query can take it: what is on another one, by its keys; and long lists."""
+    if isinstance(restriction, dj.Not):
+        return dj.Not(_travelled(query, restriction.restriction, semantic_check))
+    if host.is_query(restriction):
+        # A class that no schema has been given has no connection, of which DataJoint will tell.
+        if restriction.connection is None or restriction.connection is query.connection:
+            return restriction
+        return travelled(query, restriction() if isinstance(restriction, type) else restriction, semantic_check)
+    if (rows := rows_in(restriction)) is not None and (found := listed(query, rows)) is not None:
+        return found
+    if isinstance(restriction, (list, tuple, set, frozenset)):
+        kind = dj.AndList if isinstance(restriction, dj.AndList) else list
+        return kind(_travelled(query, each, semantic_check) for each in restriction)
+    return restriction
+
+
 def _queries(restriction: Any) -> Iterator[Any]:
     """The queries, and classes of tables, in a restriction."""
     while isinstance(restriction, dj.Not):
@@ -158,7 +182,7 @@ def _require_same_connection(query: Any, others: Iterable[Any]) -> None:
             raise ConfigError(
                 f"A query on {here.host}:{here.port} as {here.user!r} cannot be combined with one on "
                 f"{there.host}:{there.port} as {there.user!r}: each server knows its own tables.",
-                "Restrict by what the other one selects: & query.keys(); or write the same query with the tables of "
+                "Restrict by the other one, with & or -: its keys travel. Or write the same query with the tables of "
                 "this one.",
             )
 

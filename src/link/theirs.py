@@ -217,6 +217,14 @@ class SourceTable(ReadOnly, FreeTable, metaclass=SourceMeta):
     def _title(self) -> str:
         return f"{self._group[0]}.{type(self).__qualname__}"
 
+    @property
+    def for_more_keys(self) -> str:  # type: ignore[override]
+        """Who takes any number of keys."""
+        return (
+            "Once some of it is here, its local class takes any number, in batches: "
+            f"{self._title}.source.pull(selection) of the pipeline; what is not here yet is in .unshared."
+        )
+
     def _there(self) -> Site:
         return self._theirs.links.connect_source()
 

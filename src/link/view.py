@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
@@ -27,6 +28,7 @@ from .selections import require_matched, selection_of
 from .servers.site import Site
 from .sharing import ReadOnly, UnknownNameError
 from .signals import final
+from .travelling import in_batches
 from .work import parallel
 from .work.ending import release
 from .work.following import Wanted
@@ -69,6 +71,15 @@ class SourceView(ReadOnly, FreeTable):
         self._link = link
         self._part = part
         host.set_heading(self, heading)
+
+    @property
+    def for_more_keys(self) -> str:  # type: ignore[override]
+        """Who takes any number of keys."""
+        here = self._link.spec.class_name
+        return (
+            f"{here}.source.pull(selection) takes any number, in batches; what is not here yet is in "
+            f"{here}.source.unshared. Or restrict by less."
+        )
 
     def _there(self) -> Site:
         return self._link.connect_source()
@@ -168,31 +179,43 @@ class Source(SourceView):
                 raise ConfigError(f"{name} must be at least {least}, not {value!r}.")
         word = self._link.spec.conflicts if conflicts is None else conflicts
         require_conflicts(word)
+        workers = processes if processes > 1 or executor is None else os.cpu_count() or 1
+        options: dict[str, Any] = {
+            "display_progress": display_progress,
+            "max_calls": max_calls,
+            "suppress_errors": suppress_errors,
+            "transfers": transfers,
+            "conflicts": word,
+        }
+
+        def work(ends: Ends, selection: Selection) -> PullResult:
+            if dry_run:
+                return pull(ends, selection, dry_run=True, **options)
+            if implied := implied_by(self._link):
+                # What it refers to here comes before it.
+                wanted = Wanted(
+                    implied.graph, {implied.name: [selection]}, **options, workers=workers, executor=executor
+                )
+                return gather(implied.ends, wanted)[implied.name]
+            if processes > 1 or executor is not None:
+                return parallel.pull(ends, selection, workers=workers, executor=executor, **options)
+            return pull(ends, selection, **options)
+
         with final():
-            selection = self._selection(*restrictions)
-            options: dict[str, Any] = {
-                "display_progress": display_progress,
-                "max_calls": max_calls,
-                "suppress_errors": suppress_errors,
-                "transfers": transfers,
-                "conflicts": word,
-            }
-            workers = processes if processes > 1 or executor is None else os.cpu_count() or 1
-
-            def work(ends: Ends) -> PullResult:
-                if dry_run:
-                    return pull(ends, selection, dry_run=True, **options)
-                if implied := implied_by(self._link):
-                    # What it refers to here comes before it.
-                    wanted = Wanted(
-                        implied.graph, {implied.name: [selection]}, **options, workers=workers, executor=executor
-                    )
-                    return gather(implied.ends, wanted)[implied.name]
-                if processes > 1 or executor is not None:
-                    return parallel.pull(ends, selection, workers=workers, executor=executor, **options)
-                return pull(ends, selection, **options)
-
-            return self._link.operate(work)
+            result: PullResult | None = None
+            # Each of them is cut where its keys are too many to travel at once.
+            for some in itertools.product(*(list(in_batches(self, each)) for each in restrictions)):
+                selection = self._selection(*some)
+                part = self._link.operate(functools.partial(work, selection=selection))
+                if result is None:
+                    result = part
+                else:
+                    result.add(part)
+                    result.seconds += part.seconds
+                if max_calls is not None:
+                    options["max_calls"] = max(max_calls - result.pulled, 0)
+            assert result is not None
+            return result
 
     @property
     def flagged(self) -> list[dict[str, Any]]:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import math
+import struct
 from collections.abc import Callable, Sequence
+from decimal import Context, Decimal
 from typing import Any
 from uuid import UUID
 
+from .kinds import Kind
 from .ranges import Key
 from .schema import Column
 
+#: Loses no digit of any server's decimal.
+WIDE = Context(prec=1_100_000)
 #: Before the bytes, in hexadecimal, of a text that UTF-8 cannot tell from others. It begins with what is no character.
 MARK = "\uffffbytes:"
 
@@ -56,3 +62,56 @@ def as_datajoint(column: Column, value: Any) -> Any:
     if (code := marked(value)) is not None:
         return TextBytes.fromhex(code)
     return _CONVERT[name](value) if name in _CONVERT else value
+
+
+def as_listed(kind: Kind, value: Any) -> Any:
+    """A value as keys have it, of one that a user has; None for one that is of another type than the kind's own."""
+    value = value.item() if hasattr(value, "item") else value
+    name, given = kind.name, type(value)
+    if name in ("integer", "bool", "decimal") and given in (int, bool):
+        return int(value)
+    if name == "float" and given in (int, float):
+        return float(value)
+    if (name, given) in (("decimal", Decimal), ("text", str), ("enum", str)):
+        return value
+    if (name, given) in (("bytes", bytes), ("uuid", UUID)):
+        return value.hex if given is UUID else value.hex()
+    if name == "date" and given is datetime.date:
+        return value.isoformat()
+    if name == "datetime" and given is datetime.datetime and value.tzinfo is None:
+        return value.isoformat(" ", "microseconds")
+    return None
+
+
+def fits(kind: Kind, value: Any) -> bool:
+    """Whether a value of a key, as keys have it, can be in a column of a kind: else nothing there equals it."""
+    name, size = kind.name, kind.size
+    if name == "bool":
+        return bool(value in (0, 1))
+    if name in ("integer", "decimal") and (number := Decimal(value)).is_finite():
+        if name == "integer":
+            return number == int(number) and kind.range[0] <= number <= kind.range[1]
+        decimals = -int(number.normalize(WIDE).as_tuple().exponent)
+        return size is None or (decimals <= kind.scale and number.adjusted() < size - kind.scale)
+    if name == "float" and size == 32 and math.isfinite(value):
+        try:
+            return bool(struct.unpack("f", struct.pack("f", value))[0] == value)
+        except OverflowError:
+            return False
+    if name == "text":
+        return size is None or marked(value) is not None or len(value.rstrip(" ")) <= size
+    if name == "enum":
+        return value in ("", *kind.labels)
+    if name in ("bytes", "uuid"):
+        return size is None or len(value) <= 2 * size
+    if name in ("time", "datetime", "timestamp") and (fraction := value.partition(".")[2]).isdigit():
+        return not fraction[size or 0 :].strip("0")
+    return True
+
+
+def is_day(text: str) -> bool:
+    """Whether a text is a day of the calendar."""
+    try:
+        return bool(datetime.date.fromisoformat(text))
+    except ValueError:
+        return False

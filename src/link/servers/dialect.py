@@ -6,9 +6,10 @@ names. :func:`plain` is what is sent where there are no arguments, or printed.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from ..errors import DefinitionError
 from ..model.kinds import Kind
@@ -155,6 +156,39 @@ class Dialect(ABC):
     def key_match(self, column: Column, reference: str, listed: str) -> str:
         """The condition that a key column equals one of :meth:`key_list`."""
         return f"{reference} = {self.listed_value(column, listed)}"
+
+    # keys that travel within a statement of DataJoint's, by a session that has settings of its own
+
+    def told_exactly(self, column: Column, reference: str) -> str:
+        """The expression that fetches a value exactly, in whatever session; no two values of it are equal."""
+        return self.key_select(column, reference)
+
+    def travelling(self, column: Column) -> Column:
+        """A column as a list has it whose values are compared in whatever session."""
+        return column
+
+    def travels(self, column: Column, value: Any) -> bool:
+        """Whether a value of a key can stand in :meth:`key_text`, whatever the session makes of it."""
+        return True
+
+    def key_text(self, columns: Sequence[Column], keys: Sequence[Key]) -> str:
+        """:meth:`key_list` with the keys written out, for a statement that is given no values; without percent signs
+        in them, which some drivers halve then, and others do not."""
+        item, args = self.key_list(columns, keys)
+        written = map(self.written, args)
+        return re.sub("%%|%s", lambda mark: next(written) if mark[0] == "%s" else mark[0], item)
+
+    @abstractmethod
+    def written(self, value: Any) -> str:
+        """An argument of :meth:`key_list` as a literal without a percent sign, in whatever session."""
+
+    def travelled_value(self, column: Column, listed: str) -> str:
+        """A value of :meth:`key_text` as its column takes it, to be looked up; it is never NULL."""
+        return self.listed_value(column, listed)
+
+    def told_apart(self, column: Column, reference: str, listed: str) -> str | None:
+        """The condition that a column's value is one of :meth:`key_text`, where comparing the two does not tell it."""
+        return None
 
     @abstractmethod
     def key_checksum(self, columns: Sequence[tuple[Column, str]], alike: bool) -> str:

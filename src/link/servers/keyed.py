@@ -7,7 +7,7 @@ run it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +33,11 @@ def batches(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
         size += length
     if keys:
         yield keys[start:]
+
+
+def told_keys(rows: Iterable[Sequence[Any]]) -> Iterator[Key]:
+    """Keys as they are everywhere, of what :meth:`~link.servers.dialect.Dialect.told_exactly` fetches."""
+    return (tuple(value.decode() if isinstance(value, bytes) else value for value in row) for row in rows)
 
 
 class Keyed:
@@ -69,6 +74,11 @@ class Keyed:
     def selected(self) -> str:
         """The expressions that fetch a key exactly."""
         return ", ".join(self.dialect.key_select(column, reference) for column, reference in self.pairs)
+
+    @property
+    def told(self) -> str:
+        """The expressions that fetch a key exactly in a session of DataJoint's; see :func:`told_keys`."""
+        return ", ".join(self.dialect.told_exactly(column, reference) for column, reference in self.pairs)
 
     @property
     def order(self) -> str:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, ClassVar, Literal
 
-from ..model.keys import marked
+from ..model.keys import is_day, marked
 from ..model.kinds import Kind
 from ..model.ranges import Key, Sql
 from ..model.schema import Column, Table
@@ -183,6 +184,38 @@ class MySQL(Dialect):
         if _by_index(column):
             return f"({reference}+0) = ({self._index(column, listed)})"
         return super().key_match(column, reference, listed)
+
+    def told_exactly(self, column: Column, reference: str) -> str:
+        if _has_characters(column):
+            return f"CAST(CONVERT({self.key_select(column, reference)} USING utf8mb4) AS BINARY)"
+        if linkable_kind(column).name == "timestamp":
+            # An instant, whatever the session's time zone shows of it.
+            instant = f"TIMESTAMPADD(MICROSECOND, {_microseconds(reference)}, '1970-01-01 00:00:00.000000')"
+            told = mysql_types.canonical(linkable_kind(column), instant)
+            return f"IF(UNIX_TIMESTAMP({reference}) = 0, '{mysql_types.NEVER}', {told})"
+        return self.key_select(column, reference)
+
+    def travelling(self, column: Column) -> Column:
+        is_instant = linkable_kind(column).name == "timestamp"
+        return replace(column, type="datetime(6)") if is_instant else column
+
+    def travels(self, column: Column, value: Any) -> bool:
+        # A strict session takes no day that is not in the calendar, and MariaDB says nothing of it.
+        return linkable_kind(column).name not in ("date", "datetime", "timestamp") or is_day(value[:10])
+
+    def written(self, value: Any) -> str:
+        plain = not re.search(r"[^ -~]|['\\%]", value)
+        return f"'{value}'" if plain else f"CONVERT(x'{value.encode().hex()}' USING utf8mb4)"
+
+    def travelled_value(self, column: Column, listed: str) -> str:
+        # Of what may be NULL MySQL looks up nothing where it is asked for what is not in a list.
+        return f"IFNULL({self.listed_value(column, listed)}, {mysql_types.some(linkable_kind(column))})"
+
+    def told_apart(self, column: Column, reference: str, listed: str) -> str | None:
+        if linkable_kind(column).name == "timestamp":
+            told = f"COALESCE(TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', {listed}), 0)"
+            return f"{_microseconds(reference)} = {told}"
+        return self.key_match(column, reference, listed) if _by_index(column) else None
 
     def key_checksum(self, columns: Sequence[tuple[Column, str]], alike: bool) -> str:
         if alike:
@@ -446,6 +479,11 @@ def _has_characters(column: Column) -> bool:
 def _by_index(column: Column) -> bool:
     """Whether an enum in a key is told by the indexes of its labels: they may be written in more than one way."""
     return linkable_kind(column).name == "enum" and not mysql_texts.is_exact(column)
+
+
+def _microseconds(reference: str) -> str:
+    """An instant as microseconds since 1970."""
+    return f"CAST(UNIX_TIMESTAMP({reference}) * 1000000 AS SIGNED)"
 
 
 def _any_marked(column: Column, keys: Sequence[Key], place: int) -> bool:

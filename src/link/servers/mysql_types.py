@@ -13,6 +13,8 @@ _TEXTS = {"tinytext": 255, "text": 65_535, "mediumtext": 16_777_215, "longtext":
 _BLOBS = {"tinyblob": 255, "blob": 65_535, "mediumblob": 16_777_215, "longblob": None}
 _DECLARED_INTEGERS = {8: "tinyint", 16: "smallint", 24: "mediumint", 32: "int", 64: "bigint"}
 _LONG = re.compile("(medium|long)?(blob|text)|json")
+#: What a zero timestamp is in a key.
+NEVER = "0000-00-00 00:00:00.000000"
 #: Text up to so many characters becomes VARCHAR: four bytes each must fit into a row.
 _LONGEST_VARCHAR = 4096
 #: What a number that MySQL rounds has: 16 digits, or an exponent among those where DOUBLE loses digits, or ends.
@@ -244,3 +246,10 @@ def summed(kind: Kind, reference: str) -> str:
 def parameter(kind: Kind) -> str:
     """The placeholder for a canonical value."""
     return "UNHEX(%s)" if kind.name in ("bytes", "uuid") else "%s"
+
+
+def some(kind: Kind) -> str:
+    """Some value of a kind, as an expression."""
+    times = {"date": "DATE'2000-01-01'", "time": "TIME'00:00:00'", "datetime": "TIMESTAMP'2000-01-01 00:00:00'"}
+    words = {**times, "timestamp": times["datetime"], "float": "0e0", "bytes": "x''", "uuid": "x''"}
+    return {**words, "text": "''", "enum": "''"}.get(kind.name, "0")

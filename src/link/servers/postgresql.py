@@ -89,11 +89,22 @@ class PostgreSQL(Dialect):
         types = (postgresql_types.listed_type(linkable_kind(c), self.type_of(c)) for c in columns)
         arrays = ", ".join(f"%s::{listed_type}[]" for listed_type in types)
         names = ", ".join(self.alias(str(n)) for n in range(len(columns)))
-        lists = zip(*keys, strict=True)
+        lists = zip(*keys, strict=True) if keys else [()] * len(columns)
         return f"unnest({arrays}) AS {self.alias('keys')}({names})", tuple(map(_array, columns, lists))
 
     def listed_value(self, column: Column, listed: str) -> str:
         return postgresql_types.parameter(linkable_kind(column), self.type_of(column), listed)
+
+    def told_exactly(self, column: Column, reference: str) -> str:
+        is_text = linkable_kind(column).name in ("text", "enum")
+        return f'{self.key_select(column, reference)} COLLATE "C"' if is_text else self.key_select(column, reference)
+
+    def written(self, value: Any) -> str:
+        if not isinstance(value, str):
+            parts = (str(part).replace("\\", "\\\\").replace('"', '\\"') for part in value)
+            value = "{" + ",".join(f'"{part}"' for part in parts) + "}"
+        escaped = value.replace("\\", "\\\\").replace("'", "''").replace("%", "\\x25")
+        return f"E'{escaped}'"
 
     def key_checksum(self, columns: Sequence[tuple[Column, str]], alike: bool) -> str:
         if alike:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 
+from ..model.keys import is_day
 from ..model.kinds import Default, Kind
 
 _INTEGERS = {"smallint": 16, "integer": 32, "bigint": 64}
@@ -100,17 +100,10 @@ def default(kind: Kind, given: Default) -> str | None:
     if kind.name == "uuid":
         return f"'{text.encode('latin-1').hex()}'" if len(text) == 16 and max(text) <= "\xff" else None
     if kind.name in ("date", "datetime", "timestamp"):
-        return literal(text) if _in_calendar(text[:10]) else None
+        return literal(text) if is_day(text[:10]) else None
     if kind.name == "time":
         return literal(text) if re.match(r"([01]\d|2[0-3]):|24:00:00(\.0*)?$", text) else None
     return None if "\0" in text else literal(text)
-
-
-def _in_calendar(day: str) -> bool:
-    try:
-        return bool(datetime.date.fromisoformat(day))
-    except ValueError:
-        return False
 
 
 def in_values(kind: Kind, reference: str) -> str:

@@ -24,6 +24,7 @@ from ..model.graph import Name, class_of
 from ..model.ranges import Key
 from ..model.served import Tie
 from ..model.states import Count
+from ..servers.keyed import told_keys
 from ..servers.site import Site
 from ..signals import ChangedError
 from .recovery import Recovery
@@ -231,8 +232,8 @@ class Reach:
         """The keys of local rows for which a condition is true, that a deletion after it finds the very same."""
         run = reached.run
         where = f" WHERE {condition}" if condition else ""
-        select = self.local.dialect.stable_read(f"SELECT {run.rows.selected} FROM {run.rows.name}{where}")
-        return [tuple(row) for row in self.local.connection.query(select)]
+        select = self.local.dialect.stable_read(f"SELECT {run.rows.told} FROM {run.rows.name}{where}")
+        return list(told_keys(self.local.connection.query(select)))
 
     def find(self, tables: Sequence[Any], known: Reached | None) -> dict[str, list[Key]]:
         """Of some restricted tables of DataJoint's, the entities of linked ones; by full names.

@@ -1,0 +1,148 @@
+"""What is selected on one server restricts queries on the other: its keys travel, exactly, and as one list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datajoint as dj
+import pandas as pd
+import pytest
+from lab import Lab
+from linking import contents
+from pipelines import everything, granted, sessions, units
+from pulling import Checked
+from pulling import grant as grant_schemas
+
+from link import ConfigError, travelling
+
+
+def numbers(query: Any, name: str = "unit") -> list[int]:
+    return sorted(int(n) for n in query.to_arrays(name))
+
+
+def mine(lab: Lab, definition: str, rows: Any, **context: Any) -> Any:
+    """A table of the lab's own, beside the linked ones."""
+    schema = lab.local.Schema(lab.local_schema)
+    table: Any = schema(type("Mine", (dj.Manual,), {"definition": definition}), context=context)
+    table.insert(dict(zip(table.heading.names, row, strict=True)) for row in rows)
+    return table
+
+
+def test_of_ones_own_tables(lab: Lab) -> None:
+    """Restricted by, and by what is not in it; in a list, negated, joined; and nothing is changed by it."""
+    Unit = granted(lab, units(lab, 20))
+    Unit.source.pull("unit < 5")
+    Mine = mine(lab, "-> Unit\n---\nok: int8", [(n, n % 2) for n in range(5)], Unit=Unit)
+    before = everything(lab)
+    source = Unit.source
+    assert numbers(source & Mine) == numbers(source & Mine()) == [0, 1, 2, 3, 4]
+    assert numbers(source & (Mine & "ok = 1")) == [1, 3] and numbers((source & "unit < 4") - (Mine & "ok = 1")) == [
+        0,
+        2,
+    ]
+    assert numbers(source - Mine) == list(range(5, 20))
+    assert numbers(source & [Mine & "ok = 1", "unit > 18"]) == [1, 3, 19]
+    assert numbers(source & dj.AndList([Mine & "ok = 1", "unit > 2"])) == [3]
+    assert numbers(source & dj.Not([Mine & "ok = 1", "unit > 3"])) == [0, 2]
+    assert numbers(source & (Mine & "ok = 7")) == [] and len(source - (Mine & "ok = 7")) == 20
+    assert numbers(source & (Mine & dj.Top(2))) == [0, 1] and numbers(source & Mine.proj(x="ok + 1")) == [0, 1, 2, 3, 4]
+    assert (
+        numbers(source & Unit.proj().aggr(Mine, n="count(*)", exclude_nonmatching=True))
+        == numbers(source & (dj.U("unit") & Mine))
+        == [0, 1, 2, 3, 4]
+    )
+    assert numbers(source.proj(other="unit") & Mine.proj(other="unit"), "other") == [0, 1, 2, 3, 4]
+    # And the other way.
+    assert numbers(Unit & (source & "unit < 2")) == [0, 1] and numbers(Unit() - (source & "unit < 3")) == [3, 4]
+    assert numbers(Unit & source) == [0, 1, 2, 3, 4]
+    assert everything(lab) == before
+    # Pulled by; read when the query is made.
+    chosen = source - (Mine & "ok = 1")
+    Mine.delete_quick()
+    assert len(chosen) == 18 and len(source & Mine) == 0
+    assert Unit.source.pull(Mine).pulled == 0 and (chosen & "unit > 17").pull().pulled == 2
+
+
+def test_the_linked_table_itself(lab: Lab) -> None:
+    """By the keys that are here, whoever has brought them, and whatever else was edited."""
+    Unit = granted(lab, units(lab, 20))
+    assert len(Unit.source - Unit) == 20 and len(Unit.source & Unit()) == 0
+    Unit.source.pull("unit < 5")
+    Unit.update1({"unit": 2, "depth": -1.0})
+    Unit.insert1({"unit": 7, "depth": 0.0})  # by hand
+    assert numbers(Unit.source & Unit) == [0, 1, 2, 3, 4, 7]
+    assert numbers((Unit.source & "unit < 9") - Unit()) == [5, 6, 8]
+    assert numbers(Unit.source - (Unit & "depth < 0")) == [0, 1, *range(3, 20)]
+    assert numbers(Unit & Unit.source.unshared) == [7] and numbers(Unit - Unit.source.shared.proj()) == [7]
+
+
+def test_a_table_with_parts(lab: Lab) -> None:
+    Session = granted(lab, sessions(lab, 10))
+    Session.source.pull("session < 4")
+    own = Session.Trial & "trial = 1 AND session < 2"
+    assert numbers(Session.source & own, "session") == [0, 1]
+    assert len(Session.source.Trial & own) == 2 and len(Session.source.Trial & (Session & "session = 3")) == 2
+    assert len(Session.Trial & (Session.source & "session = 3")) == 2
+    assert (Session.source.Trial & own).pull().shared == 2
+
+
+def test_what_does_not_match_is_refused(lab: Lab) -> None:
+    Unit = granted(lab, units(lab, 5))
+    Unit.source.pull()
+    other = mine(lab, "unit: int32\n---\ndepth=null: float64", [(1, 2.0)])
+    with pytest.raises(ConfigError, match=r"not the same attribute(?s:.*)proj\(\.\.\., other_name='unit'\)"):
+        _ = Unit.source & other
+    assert numbers(Unit.source.restrict(other.proj(), semantic_check=False)) == [1]
+    with pytest.raises(ConfigError, match="no attribute in common"):
+        _ = Unit.source & other.proj(x="unit").proj(y="depth")
+    with pytest.raises(ConfigError, match="is computed by the query"):
+        _ = Unit.source.restrict(Unit.proj(depth="unit + 1"), semantic_check=False)
+    with pytest.raises(ConfigError, match=r"cannot be combined(?s:.*)with & or -: its keys travel"):
+        _ = Unit.source * Unit()
+
+
+@pytest.mark.usefixtures("few")
+def test_pulls_take_more_than_queries(lab: Lab) -> None:
+    """In batches, without overlap; a limit goes for all of them."""
+    Unit = granted(lab, units(lab, 60))
+    Unit.source.pull()
+    Mine = mine(lab, "-> Unit\n---\nok: int8", [(n, n % 2) for n in range(60)], Unit=Unit)
+    keys = Mine.keys()
+    with pytest.raises(ConfigError, match=r"with more than 20 keys(?s:.*)Unit\.source\.pull\(selection\) takes any"):
+        _ = Unit.source & Mine
+    with pytest.raises(ConfigError, match=r"A list with 60 keys"):
+        _ = Unit.source & keys
+    assert len(Unit & keys) == len(Unit & Unit.source) == 60
+    Unit.source.release(prompt=False)
+    assert Unit.source.pull(Mine & "ok = 1", max_calls=25, dry_run=True).adopted == 30
+    result = Unit.source.pull(Mine & "ok = 1")
+    assert result.adopted == 30 and result.shared == 0 and len(Unit.source.shared) == 30
+    (Unit - Mine.proj()).delete(prompt=False)
+    result = Unit.source.pull(keys, "unit < 50")
+    assert (result.adopted, result.shared) == (25, 25)
+    assert Unit.source.pull(pd.DataFrame(keys)).shared == 55
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small bounds."""
+    monkeypatch.setattr("link.selections.Selecting.most_keys", (20, 10_000))
+    monkeypatch.setattr(travelling, "FEW", 10)
+
+
+def test_of_a_pipeline(lab: Lab) -> None:
+    """A query on the lab's own tables restricts what is planned and pulled; so do attributes of foreign keys."""
+    sessions(lab, 12)
+    grant_schemas(lab, [lab.source_schema])
+    lab_a, name = Checked(lab, [lab.source_schema]).pipeline, lab.source_schema
+    there = lab_a.source[name].Session
+    lab_a.pull(there & "session < 4")
+    here: Any = lab_a[name].Session
+    before = contents(lab)
+    mine = here & "session < 2"
+    assert lab_a.plan(there & mine).tables[0].entities == 2 and lab_a.plan(there - mine).tables[0].new == 8
+    assert len(there.Trial & (here.Trial & "trial = 1")) == 4 and len(there - here) == 8
+    assert len(here & there.unshared) == 0 and len(here - (there & "session < 3")) == 1
+    assert contents(lab) == before
+    assert lab_a.pull(there - here, max_calls=3).tables[f"{name}.Session"].pulled == 3
+    assert here.source.pull(here & "session = 1").shared == 1
