@@ -157,6 +157,7 @@ class Secured:
 
     def __init__(self, lab: Lab, front: TestServer) -> None:
         self.lab, self._front = lab, front
+        self.port = front.port
 
     def at(self, name: str = "localhost", **use_tls: Any) -> Any:
         """The linked table, by some name of the server."""
@@ -164,7 +165,7 @@ class Secured:
 
     def linked(self, name: str, use_tls: Any) -> Any:
         """The linked table, by some name of the server, with TLS as it is said."""
-        return linked(self.lab, host=f"{name}:{self._front.port}", use_tls=use_tls)
+        return linked(self.lab, host=f"{name}:{self.port}", use_tls=use_tls)
 
     def require_certificate(self) -> None:
         """Let no client in without one."""
@@ -189,7 +190,7 @@ class Secured:
             settings.write(f"{setting}\n")
         lab = self.lab
         login: dict[str, Any] = {"user": lab.link_user, "password": lab.link_password, "dbname": "pgbouncer"}
-        with contextlib.closing(psycopg2.connect(host="127.0.0.1", port=self._front.port, **login)) as console:
+        with contextlib.closing(psycopg2.connect(host="127.0.0.1", port=self.port, **login)) as console:
             console.autocommit = True
             console.cursor().execute("RELOAD")
 
@@ -238,7 +239,7 @@ def secured(
         lab.clear()
 
 
-def test_a_certificate_is_checked(secured: Secured, tmp_path: Path) -> None:
+def test_a_certificate_is_checked(secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By every session, of workers as well: the server takes none without TLS."""
     ca = tmp_path / "ca.pem"
     table = secured.at(ca=ca)
@@ -263,6 +264,16 @@ def test_a_certificate_is_checked(secured: Secured, tmp_path: Path) -> None:
     (tmp_path / "other.pem").write_bytes(Authority().pem)
     with pytest.raises(EncryptionError, match=r"nobody in the file ca .* vouches for"):
         secured.at(ca=tmp_path / "other.pem").source.pull()
+    source = f'[source.lab_a]\nhost = "localhost:{secured.port}"\nuser = "{secured.lab.link_user}"\n'
+    (tmp_path / "links.toml").write_text(
+        f'{source}use_tls = {{ ca = "ca.pem" }}\n{source.replace("lab_a", "other")}use_tls = {{ ca = "other.pem" }}'
+    )
+    monkeypatch.chdir(tmp_path)
+    for name in ("LAB_A", "OTHER"):
+        monkeypatch.setenv(f"LINK_{name}_PASS", secured.lab.link_password)
+    assert linked(secured.lab, host="lab_a", use_tls=None).source.status()["Shared"] == 2
+    with pytest.raises(EncryptionError, match="vouches"):
+        linked(secured.lab, host="other", use_tls=None).source.pull()
     if secured.lab.kind == "mysql":
         return  # it takes no such certificate
     try:

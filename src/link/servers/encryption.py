@@ -76,7 +76,7 @@ def is_this_machine(host: str) -> bool:
         addresses = {str(found[4][0]) for found in socket.getaddrinfo(host, None)}
     except OSError:
         return False
-    return all(map(is_loopback, addresses))
+    return bool(addresses) and all(map(is_loopback, addresses))
 
 
 def is_loopback(address: str) -> bool:
@@ -129,7 +129,9 @@ def settings(tls: Tls) -> dict[str, Any]:
     context(tls)  # says what is wrong with a file, which libpq does not everywhere
     checked = "verify-full" if tls.check_hostname else "verify-ca"
     files = {"sslrootcert": tls.ca, "sslcert": tls.cert, "sslkey": tls.key or tls.cert}
-    return {"sslmode": checked if tls.ca else "require"} | {name: path for name, path in files.items() if path}
+    # Kerberos, which libpq would prefer where it is set up, knows nothing of certificates.
+    modes = {"sslmode": checked if tls.ca else "require", "gssencmode": "disable"}
+    return modes | {name: path for name, path in files.items() if path}
 
 
 def _require_file(what: str, path: str) -> None:
