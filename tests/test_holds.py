@@ -351,3 +351,38 @@ def test_what_a_member_cannot_see_keeps_the_rows(lab: Lab, address: Address, mem
     with pytest.raises(Exception, match=r"(?s)Nothing was deleted.*does not see"):
         cleaning.clean(address, member, f"{lab.source_schema}.Subject", helper_schema=lab.helper_schema, dry_run=False)
     assert contents(lab.source_server, lab.source_schema, lab.helper_schema) == before
+
+
+def test_names_are_quoted(lab: Lab, address: Address, administrator: Credentials) -> None:
+    """Of schemas and tables that nobody should have; DataJoint itself stumbles over others still."""
+    quote = '"' if lab.kind == "postgresql" else "`"
+    there, helpers, key = (f"{lab.prefix}_a'b\\c", f"{lab.prefix}_h'--;", "k")
+
+    def q(*names: str) -> str:
+        return ".".join(f"{quote}{name}{quote}" for name in names)
+
+    said = ", ".join(f"{name} varchar(6) NOT NULL" for name in ("process", "is_flagged", "is_deprecated"))
+    with lab.source_server.cursor() as cursor:
+        for statement in (
+            f"CREATE SCHEMA {q(there)}",
+            f"CREATE SCHEMA {q(helpers)}",
+            f"CREATE TABLE {q(there, 'unit')} ({q(key)} int PRIMARY KEY)",
+            f"CREATE TABLE {q(there, '_rate')} (id int PRIMARY KEY, {q(key)} int NOT NULL, "
+            f"FOREIGN KEY ({q(key)}) REFERENCES {q(there, 'unit')} ({q(key)}))",
+            f"CREATE TABLE {q(helpers, 'x;y')} ({q(key)} int PRIMARY KEY, {said}, "
+            f"FOREIGN KEY ({q(key)}) REFERENCES {q(there, 'unit')} ({q(key)}))",
+            f"INSERT INTO {q(there, 'unit')} VALUES (1), (2), (3)",
+            f"INSERT INTO {q(there, '_rate')} VALUES (10, 1), (11, 1), (12, 2)",
+            f"INSERT INTO {q(helpers, 'x;y')} VALUES (1, 'NONE', 'FALSE', 'TRUE'), (2, 'NONE', 'FALSE', 'FALSE')",
+        ):
+            cursor.execute(statement)
+        options: dict[str, Any] = {"helper_schema": helpers}
+        done = flags.flag(address, administrator, f"{there}.unit", f"{q(key)} % 2 = 1", **options)
+        assert (done.selected, done.changed, done.not_held) == (2, 1, 1)
+        assert [(each.held, each.deprecated) for each in holding.holds(address, administrator, helpers).lines] == [
+            (1, 1)
+        ]
+        cleaned = cleaning.clean(address, administrator, f"{there}.Unit", **options, dry_run=False)
+        assert cleaned.rows == {f"{helpers}.x;y": 1, f"{there}._rate": 2, f"{there}.unit": 1}
+        cursor.execute(f"SELECT id FROM {q(there, '_rate')}")
+        assert list(map(tuple, cursor.fetchall())) == [(12,)]
