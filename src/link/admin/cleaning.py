@@ -228,7 +228,7 @@ class _Cleaning:
 
     def _delete(self, keys: Sequence[Key], deprecated: dict[Helper, set[Key]], counted: Counter[Name]) -> Counter[Name]:
         """Delete some entities with all that depends on them, within the open transaction."""
-        rows = Counter[Name]()
+        rows = Counter[Name](dict.fromkeys(counted, 0))
         try:
             for helper, holds in self.holds.items():
                 some = [key for key in keys if key in deprecated[helper]]
