@@ -233,3 +233,25 @@ def test_a_server_that_is_always_busy(buckets: Buckets, forward: Forward, monkey
     with pytest.raises(UnreachableError, match="503"):
         opened(store).find("x")
     assert len(proxy.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("AWS_PROFILE", "nobody", "nobody"),
+        ("http_proxy", "http://someone:p4ss/word@127.0.0.1:3128", "no http://host:port"),
+        ("http_proxy", "socks5://127.0.0.1:1080", "socks5"),
+        ("endpoint", "127.0.0.1:port", "port"),
+    ],
+)
+def test_what_cannot_be_used_is_told_at_once(
+    name: str, value: str, complaint: str, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = buckets.local.store("any")
+    if name == "endpoint":
+        store[name] = value
+    else:
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StoreError, match=rf"(?s)store 'far'.*{complaint}") as error:
+        opened(store)
+    assert "p4ss" not in str(error.value)

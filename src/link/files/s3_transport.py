@@ -83,31 +83,30 @@ class Transport:
     """
 
     def __init__(self, name: str, spec: Mapping[str, Any]) -> None:
-        self._name = name
-        session = botocore.session.get_session()
-        if spec.get("access_key"):
-            session.set_credentials(spec["access_key"], spec["secret_key"])
-        self._credentials = session.get_credentials()
+        self._name, self.endpoint = name, _endpoint(spec)
+        try:
+            session = botocore.session.get_session()
+            if spec.get("access_key"):
+                session.set_credentials(spec["access_key"], spec["secret_key"])
+            self._credentials = session.get_credentials()
+            self._region = str(session.get_config_variable("region") or "us-east-1")
+            self._url = urlsplit(self.endpoint)
+            self._proxy = _proxy_for(self._url, spec)
+            # As botocore looks for them; else those of the system.
+            self._authorities = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+            self._manager = self._connect()
+            self._reach()
+        except (BotoCoreError, OSError, HTTPError, ValueError) as error:
+            raise StoreError(
+                f"The way to the store {name!r} at {self.endpoint} cannot be prepared: {error}",
+                f"Look at dj.config.stores[{name!r}], the settings of AWS (AWS_CA_BUNDLE, AWS_PROFILE, ~/.aws), and "
+                "https_proxy or http_proxy.",
+            ) from error
         if self._credentials is None:
             raise StoreError(
                 f"The store {name!r} has no credentials.",
                 f"Set access_key and secret_key in dj.config.stores[{name!r}], or provide AWS credentials.",
             )
-        self._region = str(session.get_config_variable("region") or "us-east-1")
-        self.endpoint = _endpoint(spec)
-        self._url = urlsplit(self.endpoint)
-        self._proxy = _proxy_for(self._url, spec)
-        # As botocore looks for them; else those of the system.
-        self._authorities = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
-        try:
-            self._manager = self._connect()
-            self._reach()
-        except (OSError, HTTPError, ValueError) as error:
-            raise StoreError(
-                f"No connection to the store {name!r} at {self._place} can be prepared: {error}",
-                f"Look at dj.config.stores[{name!r}]; at AWS_CA_BUNDLE, or ca_bundle in ~/.aws/config "
-                f"({self._authorities or 'neither is set'}); and at {self._url.scheme}_proxy.",
-            ) from error
         self._retrying = Retrying(
             retry=retry_if_exception_type(ConnectionError),
             # The first failure may only mean that the server has closed an idle connection.
@@ -293,7 +292,15 @@ def _proxy_for(url: SplitResult, spec: Mapping[str, Any]) -> SplitResult | None:
         proxy = urllib.request.getproxies().get(url.scheme)
     if not proxy:
         return None
-    return urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    try:
+        found = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        if found.hostname and found.port != 0:
+            return found
+    except ValueError:
+        pass  # what it says may be a part of a password
+    raise ValueError(
+        "the proxy is no http://host:port or http://name:password@host:port (for a / write %2F, for an @ %40)"
+    )
 
 
 def _server(url: SplitResult) -> str:
@@ -301,9 +308,12 @@ def _server(url: SplitResult) -> str:
 
 
 def _trusting(authorities: str | None) -> ssl.SSLContext:
-    if authorities and Path(authorities).is_dir():
-        return ssl.create_default_context(capath=authorities)
-    return ssl.create_default_context(cafile=authorities)
+    try:
+        if authorities and Path(authorities).is_dir():
+            return ssl.create_default_context(capath=authorities)
+        return ssl.create_default_context(cafile=authorities)
+    except OSError as error:  # it does not say which
+        raise ValueError(f"{authorities}: {error.strerror or error}") from error
 
 
 def _cause(error: BaseException) -> BaseException:
