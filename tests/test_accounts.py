@@ -310,13 +310,16 @@ def test_a_host_that_may_have_been_meant_for_a_source(lab: Lab, project: Path, m
 
 PROGRAM = """
 import pickle, sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from link import LinkError, load
 schema = sys.argv[1]
 links = load()
 try:
     print(len(links.lab_a.source[schema].Session()), flush=True)
     print(len(load().again.source[schema].Session()), flush=True)
-    print(links.lab_a.pull(processes=2, *links.standing("lab_a")).pulled, flush=True)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:  # a worker that inherits no memory
+        print(links.lab_a.pull(*links.standing("lab_a"), executor=executor).pulled, flush=True)
     kept = pickle.dumps((links.lab_a, links))
     print(sys.argv[2].encode() in kept, repr(links), repr(links.lab_a), flush=True)
 except LinkError as error:
