@@ -39,8 +39,8 @@ format: .venv/.dev ## put the code into shape
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-golden: .venv/.dev ## write the texts of our SQL and the tutorial's outputs anew: read the difference before it is committed
-	LINK_GOLDEN=write $(BIN)/pytest -q tests/test_golden.py tests/test_notebook.py
+golden: .venv/.dev ## write the texts of our SQL, docs/cli.md and the tutorial's outputs anew: read the difference
+	LINK_GOLDEN=write $(BIN)/pytest -q tests/test_golden.py tests/test_cli_docs.py tests/test_notebook.py
 
 wheel: .venv/.dev ## build what is published, into dist, and check its metadata
 	$(BIN)/python -m build --installer uv

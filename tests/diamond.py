@@ -167,6 +167,14 @@ class Servers:
 
     # what is there
 
+    def catalogues(self) -> list[list[tuple[Any, ...]]]:
+        """The tables of the lab's schemas at both ends."""
+        asked = "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema LIKE %s"
+        return [
+            sorted(server.sql(asked, f"{self.lab.prefix}%"))
+            for server in (self.lab.source_server, self.lab.local_server)
+        ]
+
     def source_entities(self) -> Entities:
         """All at the source."""
         return self._entities(self.there, self.theirs)

@@ -11,7 +11,7 @@ import pytest
 from lab import Lab
 
 from link import ConfigError, LinkError, PrivilegeError
-from link.choosing import chosen, keys_to_cut, left_out
+from link.choosing import chosen, groups_named, keys_to_cut
 
 
 class World:
@@ -281,9 +281,11 @@ def test_what_is_left_out_and_cut(world: World) -> None:
     unit, session = (schema, "_unit"), (schema, "session")
     world.pipeline.pull(world.Probe)
     for given in ([world.Unit, f"{schema}.Session"], (f"{schema}.Unit", world.Session), {world.Unit, world.Session}):
-        assert left_out(theirs, given) == {unit, session}
-    assert left_out(theirs, world.Unit) == left_out(theirs, f"{schema}.Unit") == {unit}
-    assert left_out(theirs, [world.here("ephys").Probe]) == {(schema, "probe")}
+        assert groups_named(theirs, "leave_out", given) == {unit, session}
+    assert (
+        groups_named(theirs, "leave_out", world.Unit) == groups_named(theirs, "leave_out", f"{schema}.Unit") == {unit}
+    )
+    assert groups_named(theirs, "leave_out", [world.here("ephys").Probe]) == {(schema, "probe")}
     for wrong in (
         [world.Session.Trial],
         [world.Unit & "subject = 1"],
@@ -292,7 +294,7 @@ def test_what_is_left_out_and_cut(world: World) -> None:
         f"{schema}.Session.Trial",
     ):
         with pytest.raises(ConfigError):
-            left_out(theirs, wrong)
+            groups_named(theirs, "leave_out", wrong)
     (key,) = keys_to_cut(theirs, f"{schema}.Session.used_electrode")
     assert key.key.columns == ("used", "used_electrode") and keys_to_cut(theirs, [key.place]) == [key]
     for wrong in ("Session.used", [4], [f"{schema}.Session.sued"], [f"{schema}.Session.start"]):

@@ -200,10 +200,10 @@ def _local_name(theirs: Theirs, selection: Any) -> str | None:
 # what is said by name
 
 
-def left_out(theirs: Theirs, leave_out: Any) -> set[Name]:
-    """The groups that ``leave_out=`` names, by classes or as ``"schema.Class"``."""
+def groups_named(theirs: Theirs, argument: str, given: Any) -> set[Name]:
+    """The groups that an argument such as ``leave_out=`` names, by classes or as ``"schema.Class"``."""
     found = set[Name]()
-    for each in _several("leave_out", leave_out):
+    for each in _several(argument, given):
         if isinstance(each, str):
             found.add(theirs.graph().find(each))
             continue
@@ -213,8 +213,8 @@ def left_out(theirs: Theirs, leave_out: Any) -> set[Name]:
             found.add(theirs.graph().find(f"{each._link.spec.source_schema}.{each._link.spec.source_class}"))
         else:
             raise ConfigError(
-                f"leave_out= takes classes of tables, whole with their parts, and names of such; not {_told(each)}.",
-                'Such as leave_out=[source.ephys.Unit] of the pipeline, or leave_out=["ephys.Unit"].',
+                f"{argument}= takes classes of tables, whole with their parts, and names of such; not {_told(each)}.",
+                f'Such as {argument}=[source.ephys.Unit] of the pipeline, or {argument}=["ephys.Unit"].',
             )
     return found
 
@@ -250,7 +250,7 @@ def _several(argument: str, given: Any) -> Collection[Any]:
     raise ConfigError(f"{argument}= takes a list, not {_told(given)}.", f'Such as {argument}=["{_FORMS[argument]}"].')
 
 
-_FORMS = {"leave_out": "ephys.Unit", "cut": "ephys.Unit.subject_id"}
+_FORMS = {"leave_out": "ephys.Unit", "tables": "ephys.Unit", "cut": "ephys.Unit.subject_id"}
 
 
 def _told(given: Any) -> str:

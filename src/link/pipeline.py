@@ -11,11 +11,13 @@ from typing import Any, Literal
 import datajoint as dj
 
 from . import host
-from .choosing import chosen, keys_to_cut, left_out, require_limits, require_lookups, require_some_left
+from .choosing import chosen, groups_named, keys_to_cut, require_limits, require_lookups, require_some_left
 from .config import LocalStore, PipelineSpec, make_pipeline_spec, require_conflicts
+from .ends.ends import Ends
 from .ends.pipeline import Links
-from .errors import ConfigError
-from .model.graph import label
+from .errors import ConfigError, NotFoundError
+from .model.graph import Graph, Name, label
+from .model.pings import Ping
 from .model.pipelines import (
     Flagged,
     PipelineRefresh,
@@ -26,13 +28,16 @@ from .model.pipelines import (
 )
 from .model.plans import Plan
 from .model.ranges import ALL, union
+from .model.schema import nearest
 from .ours import LocalSchema
 from .signals import final
 from .theirs import SourceSchemas, Theirs, require_schema, schemas_to_show
-from .view import may_delete, named_here
+from .view import may_delete, may_release, named_here
 from .work.deletion import delete_flagged
+from .work.ending import end
 from .work.following import Wanted
 from .work.gather import gather
+from .work.ping import ping
 from .work.plan import Request, make_plan, require_no_conflicts, selections
 from .work.refresh import Share
 from .work.repair import repair_each, require_known
@@ -251,7 +256,7 @@ class Pipeline:
         require_lookups(lookups)
         theirs = self._theirs
         theirs.links.look_again()
-        keys, out = theirs.links.find_cut(keys_to_cut(theirs, cut)), left_out(theirs, leave_out)
+        keys, out = theirs.links.find_cut(keys_to_cut(theirs, cut)), groups_named(theirs, "leave_out", leave_out)
         selected = chosen(theirs, selections)
         require_some_left(selected, out)
         return Request(selected, descendants, out, keys, lookups == "whole")
@@ -406,7 +411,7 @@ class Pipeline:
         """
         return "\n".join(plan.missing)
 
-    def status(self, deep: bool = False) -> PipelineStatus:
+    def status(self, deep: bool = False, *, tables: Collection[Any] = ()) -> PipelineStatus:
         """Count the entities of all tables that are here by state; prints as a table.
 
         Rows that were made here in a pulled table, as by ``populate()``, are counted as Local-only, or as Unheld where
@@ -416,6 +421,8 @@ class Pipeline:
         ----------
         deep : bool
             Look up every key on both servers, rather than compare checksums of the keys.
+        tables : collection
+            Only these: classes, or ``"schema.Class"``.
 
         Returns
         -------
@@ -424,8 +431,8 @@ class Pipeline:
         """
 
         def work() -> PipelineStatus:
-            links = self._theirs.links
-            return status_of_all(links.open_linked()[0], f"{links.spec.address.host}: entities by state", deep=deep)
+            title = f"{self._spec.address.host}: entities by state"
+            return status_of_all(self._linked(tables)[0], title, deep=deep)
 
         with final():
             return self._theirs.links.operate(work)
@@ -440,7 +447,9 @@ class Pipeline:
         with final():
             return links.operate(lambda: flagged_of_all(links.open_linked()[0]))
 
-    def delete_flagged(self, prompt: bool | None = None, part_integrity: str = "enforce") -> int:
+    def delete_flagged(
+        self, prompt: bool | None = None, part_integrity: str = "enforce", *, tables: Collection[Any] = ()
+    ) -> int:
         """Delete here what the source wants deleted, with all that depends on it.
 
         What was flagged becomes deprecated at the source, which can delete it then; the holds of what depends on it are
@@ -452,6 +461,8 @@ class Pipeline:
             Show what will be deleted and ask, once for all tables. Default: ``dj.config['safemode']``.
         part_integrity : {'enforce', 'ignore', 'cascade'}
             As for DataJoint's ``delete``.
+        tables : collection
+            Only what is flagged of these: classes, or ``"schema.Class"``.
 
         Returns
         -------
@@ -470,7 +481,7 @@ class Pipeline:
         links = self._theirs.links
         with final():
             asks = host.safemode(links.connect_here()) if prompt is None else prompt
-            return links.operate(lambda: delete_flagged(links.open_linked()[0], part_integrity, asks))
+            return links.operate(lambda: delete_flagged(self._linked(tables)[0], part_integrity, asks))
 
     def verify(
         self,
@@ -478,6 +489,8 @@ class Pipeline:
         sample: int | None = None,
         display_progress: bool = False,
         transfers: int = 8,
+        *,
+        tables: Collection[Any] = (),
     ) -> PipelineVerification:
         """Prove that the shared entities of all tables, parts included, are the same on both servers.
 
@@ -488,17 +501,25 @@ class Pipeline:
         ----------
         files, sample, display_progress, transfers
             As for :meth:`link.Source.verify`, of each table.
+        tables : collection
+            Only these: classes, or ``"schema.Class"``.
 
         Returns
         -------
         PipelineVerification
             What differs, of all tables, and in ``.tables`` of each; true when nothing does.
         """
-        look, links = Look(files, sample, display_progress, transfers), self._theirs.links
+        look = Look(files, sample, display_progress, transfers)
         with final():
-            return links.operate(lambda: verify_each(links.open_linked()[0], look))
+            return self._theirs.links.operate(lambda: verify_each(self._linked(tables)[0], look))
 
-    def repair(self, dry_run: bool = True, vanished: Literal["refetch", "release"] = "refetch") -> PipelineRepair:
+    def repair(
+        self,
+        dry_run: bool = True,
+        vanished: Literal["refetch", "release"] = "refetch",
+        *,
+        tables: Collection[Any] = (),
+    ) -> PipelineRepair:
         """Bring to rest every entity of every table that is not: what an interrupted run, or a hand, has left behind.
 
         What is held again, or fetched again, is followed upward: what it stands on is held, and here, before it. Rows
@@ -511,6 +532,8 @@ class Pipeline:
             Only say what would be done about how many entities of each table.
         vanished : {'refetch', 'release'}
             What to do about entities that are held and not local: fetch them again, or release their holds.
+        tables : collection
+            Only these, and what they stand on: classes, or ``"schema.Class"``.
 
         Returns
         -------
@@ -522,11 +545,81 @@ class Pipeline:
 
         def work() -> PipelineRepair:
             (ends, graph), title = links.open_linked(), f"{links.spec.address.host}: entities by state"
-            about = dict.fromkeys(ends, ALL)
+            about = dict.fromkeys(self._of_these(tables, ends), ALL)
             return repair_each(ends, graph, about, title, dry_run=dry_run, vanished=vanished)
 
         with final():
             return links.operate(work)
+
+    def end(self, *, tables: Collection[Any] = (), prompt: bool | None = None) -> dict[str, int]:
+        """Let go of all that is held, and keep the local rows as the lab's own: the link has ended.
+
+        The source may change and delete its rows then. Those that it has flagged become deprecated. A later pull holds
+        again what is still there.
+
+        Parameters
+        ----------
+        tables : collection
+            Only these: classes, or ``"schema.Class"``. Of what others that stay held stand on, a repair takes holds
+            again.
+        prompt : bool, optional
+            Say how many holds that are, and ask. Default: ``dj.config['safemode']``.
+
+        Returns
+        -------
+        dict of str to int
+            How many holds were let go of, by ``"schema.Class"``.
+        """
+        links = self._theirs.links
+        with final():
+            asks = host.safemode(links.connect_here()) if prompt is None else prompt
+            address, schemas = links.connect_source().address, links.spec.schemas
+            theirs, ours = (", ".join(names) for names in zip(*schemas, strict=True))
+
+            def confirm(unflagged: int, flagged: int) -> bool:
+                return not asks or may_release(unflagged + flagged, address, theirs, ours)
+
+            return links.operate(
+                lambda: {label(name): number for name, number in end(self._linked(tables)[0], confirm).items()}
+            )
+
+    def ping(self) -> Ping:
+        """Look whether everything is there that a pull needs: servers, accounts, rights, tables, stores.
+
+        Changes nothing at either end.
+
+        Returns
+        -------
+        Ping
+            A line for each thing that was looked at; true when nothing is wrong.
+        """
+        return ping(self._theirs.links)
+
+    def counts(self) -> dict[str, int]:
+        """How many rows the linked tables have here, by ``"schema.Class"``; asks the local server only."""
+        links = self._theirs.links
+        with final(), links.connect_local().session() as session:
+            return {
+                label(name): int(session.query(f"SELECT COUNT(*) FROM {session.dialect.full_name(*table)}")[0][0])
+                for name, table in links.linked_here().items()
+            }
+
+    def _linked(self, tables: Collection[Any]) -> tuple[dict[Name, Ends], Graph]:
+        """Both ends of those of these tables that are linked here, and the foreign keys between all."""
+        ends, graph = self._theirs.links.open_linked()
+        return {name: ends[name] for name in self._of_these(tables, ends)}, graph
+
+    def _of_these(self, tables: Collection[Any], ends: Mapping[Name, Ends]) -> list[Name]:
+        """Those of the linked tables that are asked for: all, unless it is said."""
+        if not tables:
+            return list(ends)
+        named = groups_named(self._theirs, "tables", tables)
+        if missing := sorted(named - ends.keys()):
+            raise NotFoundError(
+                f"Of {', '.join(map(label, missing))} nothing has been pulled yet.",
+                nearest(label(missing[0]), map(label, ends)) if ends else "Nothing else has, either.",
+            )
+        return [name for name in ends if name in named]
 
     def refresh(
         self,

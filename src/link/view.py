@@ -421,13 +421,9 @@ class Source(SourceView):
             selection = self._selection(*restrictions)
 
             def confirm(unflagged: int, flagged: int) -> bool:
-                if not asks:
-                    return True
-                dj.logger.info(
-                    f"{unflagged + flagged:,} holds at {there.address} will be let go of: its lab may then change or "
-                    f"delete these rows of {spec.source_schema}. The rows in {spec.local_schema} stay, as your own."
+                return not asks or may_release(
+                    unflagged + flagged, there.address, spec.source_schema, spec.local_schema
                 )
-                return bool(host.user_choice("Release?", default="no") == "yes")
 
             return self._link.operate(lambda ends: release(ends, selection, confirm))
 
@@ -511,6 +507,15 @@ class SourcePart(SourceView):
                 query = query & restriction
         require_matched(query)
         return Source(self._link).pull(query.proj(), **options)
+
+
+def may_release(number: int, address: str, theirs: str, ours: str) -> bool:
+    """Say how many holds will be let go of, and ask."""
+    dj.logger.info(
+        f"{number:,} holds at {address} will be let go of: its lab may then change or delete these rows of {theirs}. "
+        f"The rows in {ours} stay, as your own."
+    )
+    return bool(host.user_choice("Release?", default="no") == "yes")
 
 
 def may_delete(counts: Mapping[str, int]) -> bool:

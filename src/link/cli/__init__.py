@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import both, lab_a
+from . import both, lab_a, lab_b
 from .reporting import Asked, Exit, Report, failure, mistake
 
 NAME = "datajoint-link"
@@ -38,7 +38,7 @@ class _Verbs(TyperGroup):
         sections = dict[str, list[tuple[str, str]]]()
         for name, command in self.commands.items():
             panel = getattr(command, "rich_help_panel", None) or "Both"
-            sections.setdefault(str(panel), []).append((name, command.get_short_help_str(limit=100)))
+            sections.setdefault(str(panel), []).append((name, command.get_short_help_str(limit=200)))
         for title, verbs in sections.items():
             with formatter.section(title):
                 formatter.write_dl(verbs)
@@ -47,14 +47,16 @@ class _Verbs(TyperGroup):
 app = typer.Typer(
     name=NAME,
     cls=_Verbs,
-    help="Share living data between DataJoint database servers.",
+    help="Share living data between DataJoint database servers.\n\n"
+    "LINK is a link of the links.toml, LINK.schema.Table a table of it by the source's names; without either it is all "
+    "links.",
     epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 differs or refused, 4 waits for you, 5 unreachable, 6 login or "
     "grant, 130 Ctrl-C.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for verbs in (lab_a, both):
+for verbs in (lab_b, lab_a, both):
     app.add_typer(verbs.app)
 
 

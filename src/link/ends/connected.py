@@ -12,6 +12,7 @@ from ..accounts import logged_in
 from ..config import LinkSpec, PipelineSpec
 from ..errors import UnreachableError
 from ..links_file import not_named
+from ..servers.connecting import own_connection
 from ..servers.site import Site
 from ..servers.sites import site_of, source_site
 
@@ -44,7 +45,7 @@ class Connected(Generic[S]):
         """DataJoint's connection to the local server."""
         with self._lock:
             if self._connection is None:
-                self._connection = host.connection_of(self._given)
+                self._connection = own_connection(self._given)
             return self._connection
 
     def connect_local(self) -> Site:
@@ -65,7 +66,8 @@ class Connected(Generic[S]):
             return self._source
 
     def _log_in(self) -> Site:
-        spec, backend = self.spec, host.backend(self.connect_here())
+        spec = self.spec
+        backend = spec.address.backend or host.backend(self.connect_here())
         try:
             return logged_in(spec.named, lambda account: source_site(spec.address, account, spec.use_tls, backend))
         except UnreachableError as error:

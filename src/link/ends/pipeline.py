@@ -206,6 +206,21 @@ class Links(Connected[PipelineSpec]):
         recent = {key for name in chosen for key in cuts.recent(name)}
         return self._open(graph, chosen, [key for key in cuts.standing if key not in recent]), graph
 
+    def linked_here(self) -> dict[Name, tuple[str, str]]:
+        """The groups whose local tables are there and linked, and these tables; asks the local server only."""
+        found = dict[Name, tuple[str, str]]()
+        with self.connect_local().session() as session:
+            catalogue = self.connect_local().catalogue_type(session)
+            there = catalogue.schemas()
+            schemas = [(theirs, ours) for theirs, ours in self.spec.schemas if ours in there]
+            catalogue.read([ours for _, ours in schemas])
+            for theirs, ours in schemas:
+                tables = catalogue.tables(ours)
+                for table in linked_in(session, ours):
+                    if table in tables:
+                        found[theirs, table] = ours, table
+        return found
+
     def _open(self, graph: Graph, chosen: Collection[Name], cut: Collection[Edge | Outside]) -> dict[Name, Ends]:
         order = graph.order(chosen)
         self.require_known(graph, chosen)

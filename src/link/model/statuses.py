@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from .shown import as_table, plain
-from .states import State
+from .states import TABLE, State
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,10 @@ def _when(time: datetime | None) -> str:
 RESTING = (State.UNSHARED.value, State.SHARED.value)
 
 
+#: For a repair, or a deletion that the source asks for.
+_WAITING = [rule.state for rule in TABLE if rule.repair or rule.state is State.TAINTED]
+
+
 class Status(Mapping[str, int]):
     """Counts of entities by state; prints as a small table.
 
@@ -82,6 +86,12 @@ class Status(Mapping[str, int]):
         """What is printed below the counts: since when, and what running operations have in hand."""
         since = str(self.since)
         return [*([since] if since else []), *busy_line(self)]
+
+    @property
+    def waiting(self) -> dict[State, int]:
+        """How many entities wait for somebody, by state: they are not at rest, and no running operation has them."""
+        numbers = {state: self[state] - self.in_other_hands.get(state, 0) for state in _WAITING}
+        return {state: number for state, number in numbers.items() if number > 0}
 
     def __getitem__(self, state: str | State) -> int:
         return self._counts[state.value if isinstance(state, State) else state]

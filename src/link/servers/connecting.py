@@ -18,6 +18,7 @@ from ..addresses import Address
 from ..errors import (
     ConfigError,
     ConnectionLimitError,
+    CredentialsError,
     LinkError,
     LoginError,
     NotFoundError,
@@ -62,6 +63,34 @@ def connect(address: Address, account: Credentials, tls: Tls, backend: str) -> d
         f"The source server {address.host}:{address.port} has not answered within {ANSWER_WITHIN:g} s.",
         f"Check host and port, and that a server of the kind {address.backend!r} can be reached from here.",
     )
+
+
+def own_connection(given: object) -> dj.Connection:
+    """The connection that an argument ``connection=`` stands for; DataJoint's own is made where there is none.
+
+    Raises
+    ------
+    LinkError
+        The server that DataJoint is configured for cannot be reached, or refuses the account.
+    """
+    try:
+        return host.connection_of(given)
+    except LinkError:
+        raise
+    except Exception as error:
+        settings = dj.config.database
+        text, password = str(error).strip(), settings.password.get_secret_value() if settings.password else ""
+        if password:
+            text = text.replace(password, "***")
+        place, check = f"{settings.host}:{settings.port}", "DJ_HOST, DJ_PORT, DJ_BACKEND, DJ_USER and DJ_PASS"
+        if isinstance(error, host.DataJointError):
+            raise CredentialsError(text, f"Check {check}, or datajoint.json.") from error
+        if todo := refusals.remedy(text, f"Check {check}, or datajoint.json."):
+            raise LoginError(f"The local server {place} refused {settings.user!r}: {text}", todo) from error
+        raise UnreachableError(
+            f"Cannot connect to the local server {place} as {settings.user!r}: {text}",
+            f"It is the one that DataJoint is configured for: check {check}, or datajoint.json, and that it runs.",
+        ) from error
 
 
 class _Attempt:

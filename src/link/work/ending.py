@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..ends.ends import Ends
 from ..ends.identity import Identity
 from ..errors import UnreachableError
+from ..model.graph import Name
 from ..model.ranges import ALL, EVERYTHING, Selection
 from ..model.states import (
     CANCEL_DELETE,
@@ -34,7 +35,7 @@ from .comparing import Comparison
 from .reach import Reach
 from .recovery import Recovery
 from .retry import patiently
-from .run import Run
+from .run import Run, Runs
 
 logger = logging.getLogger("link")
 
@@ -60,6 +61,17 @@ def release(ends: Ends, selection: Selection, confirm: Confirm) -> int:
                 Identity(ends.local, run.local, ends.spec, {ends.spec.local_schema}).untie()
     logger.info("%s: let go of %d entities", ends.name, let_go)
     return let_go
+
+
+def end(ends: Mapping[Name, Ends], confirm: Confirm) -> dict[Name, int]:
+    """Let go of all that is held of several links, what stands on others first; see :meth:`link.Pipeline.end`."""
+    if not ends:
+        return {}
+    with Runs(ends) as runs:
+        unflagged, flagged = map(sum, zip(*(_count(run, ALL) for run in runs.runs.values()), strict=True))
+    if not unflagged + flagged or not confirm(unflagged, flagged):
+        return dict.fromkeys(ends, 0)
+    return {name: release(ends[name], ALL, lambda *_: True) for name in reversed(list(ends))}
 
 
 def drop(ends: Ends, tables: Sequence[str], confirm: Callable[[Counts], bool], execute: Callable[[], None]) -> bool:

@@ -1,0 +1,267 @@
+"""The verbs of the lab that pulls, on real servers of three kinds: what they do, say, and exit with."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import datajoint as dj
+import diamond
+import pytest
+from jsonschema import Draft202012Validator
+from lab import Lab
+from shelling import Said, run, shell
+
+from link.model.states import State
+
+DOCUMENTS: Any = Draft202012Validator(json.loads((Path(__file__).parents[1] / "docs/cli.schema.json").read_text()))
+
+
+class Site(diamond.Servers):
+    """The diamond, and a folder with a `links.toml` that names it `ours`."""
+
+    def __init__(self, lab: Lab, stack: ExitStack, folder: Path, granted: bool = True) -> None:
+        super().__init__(lab, stack, granted)
+        self.folder = folder
+        self.write()
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """The names of the tables, by their letters."""
+        return {letter: f"{self.theirs[table.schema]}.{letter}" for letter, table in diamond.TABLES.items()}
+
+    def write(self, host: str | None = None, pull: str = "", more: str = "") -> None:
+        """Write the `links.toml`."""
+        server = self.lab.source_server
+        names = ", ".join(f"{theirs} = '{ours}'" for theirs, ours in self.schemas.items())
+        (self.folder / "links.toml").write_text(f"""
+[source.lab_a]
+host = "{host or f"{server.backend}://{server.host}:{server.port}"}"
+user = "{self.lab.link_user}"
+use_tls = false
+
+[link.ours]
+source = "lab_a"
+helper_schema = "{self.lab.helper_schema}"
+schemas = {{ {names} }}
+{f"[link.ours.pull]{chr(10)}{pull}" if pull else ""}
+{more}""")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Where the accounts are told to a process of its own."""
+        lab, server = self.lab, self.lab.local_server
+        return {
+            "DJ_HOST": server.host,
+            "DJ_PORT": str(server.port),
+            "DJ_BACKEND": server.backend,
+            "DJ_USER": lab.local_user,
+            "DJ_PASS": lab.local_password,
+            "DJ_USE_TLS": "false",
+            "LINK_LAB_A_PASS": lab.link_password,
+        }
+
+    def here_of(self, letter: str) -> set[tuple[Any, ...]]:
+        """The keys that are here of one table, which is."""
+        table = diamond.TABLES[letter]
+        asked = f"SELECT {', '.join(table.key)} FROM {self.ours[table.schema]}.{table.name}"
+        return set(self.sql(self.here, asked))
+
+    def __call__(self, *words: str) -> Said:
+        """Run a command in this process."""
+        return shell("--config", str(self.folder / "links.toml"), *words, env=self.environment)
+
+    def document(self, *words: str) -> Any:
+        """What a command says as JSON, which is as the schema has it."""
+        said = self("--json", *words)
+        document = said.document
+        DOCUMENTS.validate(document)
+        assert document["exit"] == said.exit_code, said
+        assert document["verb"] == words[0]
+        return document
+
+    def apart(self, *words: str, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in a process of its own, in the folder."""
+        return run(*words, typed=typed, cwd=self.folder, **{**self.environment, **environment})
+
+
+@pytest.fixture
+def site(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    monkeypatch.setattr(dj.instance, "_singleton_connection", lab.local.connection)
+    with ExitStack() as stack:
+        found = Site(lab, stack, tmp_path)
+        found.put(False, diamond.made())
+        yield found
+
+
+def test_a_link_from_its_first_plan_to_its_end(site: Site) -> None:
+    """Each verb, as text and as a document."""
+    table = f"ours.{site.tables['D']}"
+    pinged = site("ping")
+    assert pinged.exit_code == 0, pinged
+    assert all(line.startswith("ok ") for line in pinged.stdout.splitlines())
+    assert site.document("ls")["counts"] == {}
+
+    before = site.catalogues()
+    planned = site.document("plan", table, "--where", "a = 0")
+    assert planned["exit"] == 0 and planned["counts"]["new"] > 4
+    assert "Plan: " in site("pull", "-n", table, "--where", "a = 0").stdout
+    assert site.catalogues() == before
+
+    pulled = site.document("pull", table, "--where", "a = 0")
+    assert pulled["link"] == "ours"
+    assert pulled["counts"]["pulled"] == planned["counts"]["new"] == len(site.local_names())
+    assert pulled["counts"]["tables"][site.tables["D"]]["pulled"] == 4
+    assert site.document("ls", "ours")["counts"] == {
+        site.tables[letter]: sum(name[0] == letter for name in site.local_names()) for letter in "ABCD"
+    }
+    assert site.tables["D"] in site("ls").stdout
+
+    status = site.document("status", "--deep")
+    assert (status["exit"], status["counts"]["states"]["Shared"]) == (0, len(site.local_names()))
+    assert site("-q", "status").stdout == ""
+    verified = site("verify", table)
+    assert (verified.exit_code, verified.stdout) == (0, "") and "compared 4" in verified.stderr
+
+    # What is edited here differs; a refresh brings it back.
+    site.sql(site.here, f"UPDATE {site.ours['second']}.__d SET note = 'mine' WHERE b = 1 AND d = 0")
+    key = {"a": 0, "b": 1, "d": 0}
+    differing = site.document("verify")
+    assert (differing["exit"], differing["keys"]) == (3, {site.tables["D"]: [key]})
+    assert site("-q", "verify").stdout == f"{site.tables['D']} {json.dumps(key)}\n"
+    assert site.document("refresh", "-n", table)["keys"] == differing["keys"]
+    assert site.document("refresh", table, "--where", "b = 1")["counts"]["refreshed"] == 1
+    assert site.document("verify")["exit"] == 0
+
+    # What the source wants deleted waits for somebody.
+    assert site.document("flagged")["exit"] == 0
+    name: diamond.Name = ("D", (0, 0, 1))
+    site.flag(name)
+    flagged = site.document("flagged", table)
+    assert (flagged["exit"], flagged["keys"]) == (4, {site.tables["D"]: [{"a": 0, "b": 0, "d": 1}]})
+    assert site("status").exit_code == 4
+    assert site("delete", table, "--flagged", "-n").exit_code == 0 and name in site.local_names()
+    refused = site("delete", table, "--flagged")
+    assert (refused.exit_code, refused.stdout) == (2, "") and "--yes" in refused.stderr
+    assert name in site.local_names()
+    assert site.document("delete", table, "--flagged", "--yes")["counts"] == {"deleted": 1}
+    assert site.states()[name] is State.DEPRECATED
+
+    many = site.document("delete", table, "--where", "b = 1", "-n")
+    assert many["counts"] == {site.tables["D"]: 2}
+    assert len(many["keys"][site.tables["D"]]) == 2
+    assert site.document("delete", table, "--where", "b = 1", "--yes")["counts"] == many["counts"]
+    assert {name for name in site.local_names() if name[0] == "D"} == {("D", (0, 0, 0))}
+
+    # What vanished here is repaired.
+    site.take(True, [("D", (0, 0, 0))])
+    assert site.document("status")["exit"] == 4
+    dry = site.document("repair", table)
+    assert dry["exit"] == 4 and dry["counts"]["actions"]
+    assert site.document("repair", "--vanished", "refetch", "--apply")["exit"] == 0
+    assert ("D", (0, 0, 0)) in site.local_names()
+
+    # The holds of one table, and of all.
+    assert site("end", "ours").exit_code == 2
+    assert site.document("end", table, "--yes")["counts"] == {site.tables["D"]: 1}
+    rest = site.document("end", "ours", "--yes")
+    assert sum(rest["counts"].values()) == len(site.local_names()) - 1
+    assert {state for state in site.states().values() if state} <= {State.UNHELD, State.DEPRECATED, State.UNSHARED}
+
+
+def test_standing_selections_and_limits(site: Site) -> None:
+    nothing = site("pull", "ours")
+    assert nothing.exit_code == 2 and "[link.ours.pull]" in nothing.stderr
+    site.write(pull=f'"{site.tables["A"]}" = "a < 3"\n"{site.tables["C"]}" = ["c = 0", "c = 1"]')
+    assert site.document("pull", "--limit", "2")["counts"]["pulled"] <= 4
+    pulled = site.document("pull")
+    assert pulled["exit"] == 0
+    assert site.here_of("C") == {(0,), (1,)}
+    assert {(a,) for a in range(3)} <= site.here_of("A")
+    assert site.document("pull", f"ours.{site.tables['B']}", "--descendants", "--processes", "2")["exit"] == 0
+    assert len(site.here_of("D")) == 16
+
+
+def test_names_that_are_not_there_and_what_does_not_go_together(site: Site) -> None:
+    attempts: list[tuple[list[str], str]] = [
+        (["status", "our"], "'ours'"),
+        (["pull", "ours.first"], "LINK.schema.Table"),
+        (["pull", "ours", "--where", "a = 1"], "about tables"),
+        (["pull", f"ours.{site.tables['A']}", "ours"], "as a whole"),
+        (["pull", f"ours.{site.tables['A']}", "--limit", "1", "-n"], "--limit"),
+        (["delete", "ours"], "either --where SQL, or --flagged"),
+        (["verify", "--sample", "0"], "--sample"),
+        (["delete", "ours", "--where", "a = 1", "--yes"], "about tables"),
+    ]
+    for words, told in attempts:
+        document = site.document(*words)
+        [error] = document["errors"]
+        assert document["exit"] == 2, words
+        assert told in error["what"] + str(error["hint"]), error
+    missing = site.document("pull", f"ours.{site.theirs['first']}.Aa")
+    assert missing["exit"] == 1 and missing["errors"][0]["type"] == "UnknownNameError"
+    assert "A" in missing["errors"][0]["hint"]
+    broken = site.document("pull", f"ours.{site.tables['A']}", "--where", "no such condition")
+    assert broken["exit"] not in (0, 130) and broken["errors"]
+    (site.folder / "links.toml").write_text("[link.ours]\nsorce = 'lab_a'")
+    assert site.document("ls")["exit"] == 2
+    assert shell("--config", str(site.folder / "none.toml"), "ls").exit_code == 2
+
+
+def test_exit_codes_of_what_is_not_to_be_had(site: Site, lab: Lab) -> None:
+    """Each in a process of its own, as cron starts them: one line, and no traceback."""
+    table = f"ours.{site.tables['A']}"
+    assert site.apart("pull", table, LINK_LAB_A_PASS="wrong").returncode == 6
+    wrong = site.apart("--json", "ping", DJ_PASS="s3cret")
+    document = json.loads(wrong.stdout)
+    DOCUMENTS.validate(document)
+    assert wrong.returncode == document["exit"] == 6 and "s3cret" not in wrong.stdout + wrong.stderr
+    site.write(host=f"{lab.source_server.backend}://127.0.0.1:1")
+    away = site.apart("status")
+    assert (away.returncode, away.stdout) == (5, "")
+    assert site.apart("ls", DJ_PORT="1").returncode == 5
+    for done in (wrong, away):
+        assert "Traceback" not in done.stderr and "datajoint-link: " in done.stderr
+
+
+def test_a_missing_grant_is_named(site: Site, lab: Lab) -> None:
+    kind, schema = lab.kind, site.theirs["first"]
+    if kind == "postgresql":
+        lab.source_server.sql(f"REVOKE SELECT ON ALL TABLES IN SCHEMA {schema} FROM {lab.link_user}")
+    else:
+        lab.source_server.sql(f"REVOKE SELECT ON `{diamond.escaped(schema)}`.* FROM {lab.link_user}@'%'")
+    lab.source_server.sql("SELECT 1")
+    pinged = site.document("ping")
+    assert pinged["exit"] == 6
+    assert "GRANT" in pinged["errors"][0]["hint"] and schema in pinged["errors"][0]["hint"]
+    pulled = site.document("pull", f"ours.{site.tables['A']}")
+    assert pulled["exit"] == 6 and "GRANT" in pulled["errors"][0]["hint"]
+
+
+def test_of_several_links_each_has_its_turn(site: Site) -> None:
+    """One server that is away keeps no other link from its turn; the gravest exit code is told."""
+    site.write(
+        pull=f'"{site.tables["A"]}" = true',
+        more=f"""
+[source.gone]
+host = "{site.lab.source_server.backend}://127.0.0.1:1"
+user = "nobody"
+[link.away]
+source = "gone"
+helper_schema = "helper"
+schemas = {{ s = "{site.lab.prefix}_s" }}
+[link.away.pull]
+"s.T" = true
+""",
+    )
+    environment = {"LINK_GONE_PASS": "x"}
+    said = shell("--config", str(site.folder / "links.toml"), "--json", "pull", env=environment | site.environment)
+    document = said.document
+    DOCUMENTS.validate(document)
+    assert said.exit_code == document["exit"] == 5
+    assert [(each["link"], each["exit"]) for each in document["links"]] == [("ours", 0), ("away", 5)]
+    assert len(site.here_of("A")) == 4
