@@ -42,6 +42,7 @@ FLOORS = (
         "link.travelling",
         "link.selections",
         "link.admin",
+        "link.captions",
         "link.sharing",
         "link.view",
         "link.bodies",

@@ -18,7 +18,8 @@ import pulling
 import pytest
 from children import CHILDREN, accounts
 from lab import Lab
-from pipelines import flag, granted, sessions, units
+from pipelines import flag, granted, linked, sessions, units
+from recorder import Statement
 
 from link import LinkError, State, TransferError, link
 from link.model.results import PullResult, RefreshResult
@@ -224,3 +225,59 @@ def test_what_an_interrupted_pull_says(lab: Lab, monkeypatch: pytest.MonkeyPatch
     assert status.to_dict()["states"] == {state.value: 0 for state in State} | {"Shared": here, "Unshared": 3000 - here}
     result = Unit.source.pull()
     assert (result.pulled, result.shared, result.total) == (3000 - here, here, 3000)
+
+
+def captions(query: Any) -> str:
+    """The caption of a preview, which is the same as text and in HTML."""
+    caption, _, preview = repr(query).partition("\n")
+    assert preview.startswith("*") and query.preview(limit=1).startswith(caption)
+    html_caption, _, table = query._repr_html_().partition("</p>")
+    assert html.unescape(html_caption) == f"<p>{caption}" and "<table" in table
+    return caption
+
+
+def test_previews_say_what_they_show(lab: Lab, monkeypatch: pytest.MonkeyPatch, statements: list[Statement]) -> None:
+    """Which server, which schema, source or local, and how many of the source's are shared, where it is soon told."""
+    table = sessions(lab, 6)
+    lab.grant(table)
+    Session = linked(lab, table)
+    there = f"{lab.source_server.host}:{lab.source_server.port}"
+    source = f"Source: {lab.source_schema}.Session at {there}."
+    assert captions(Session.source) == captions(linked(lab, table).source & "session < 2") == source
+    Session.source.pull("session < 4")
+    for again in (Session, linked(lab, table)):  # one that has been opened, and one that has not
+        assert captions(again.source) == f"{source} 4 of these are shared."
+        assert captions(again.source & "session > 2") == f"{source} 1 of these is shared."
+        assert captions(again.source.proj()) == f"{source} 4 of these are shared."
+        assert captions(again.source.unshared) == f"{source} 0 of these are shared."
+        part = source.replace("Session at", "Session.Trial at")
+        assert captions(again.source.Trial & "session > 2") == f"{part} 2 of these are shared."
+    assert captions(Session.source.proj(note="note") & dj.Top(3)).startswith(source)
+    statements.clear()
+    captions(Session.source)
+    assert len(statements) <= 3 * 3  # DataJoint's two and one of ours, for each of three previews
+    monkeypatch.setattr("link.sharing.MOST_COUNTED", 3)
+    assert captions(Session.source) == f"{source} More than 3 of these are shared."
+    assert captions(Session.source & "session < 5") == source
+    assert captions(Session.source & "session = 5") == f"{source} 0 of these are shared."
+    here = f"{lab.local_server.host}:{lab.local_server.port}, linked to {lab.source_schema}.Session"
+    assert captions(Session()) == captions(Session & "session = 1")
+    assert captions(Session()) == f"Local: {lab.local_schema}.session at {here} at {there}."
+    assert captions(Session.Trial()) == f"Local: {lab.local_schema}.session__trial at {here}.Trial at {there}."
+
+
+def test_previews_of_a_pipeline_say_what_they_show(lab: Lab) -> None:
+    class Animal(dj.Lookup):
+        definition = "animal: int32"
+
+    schema = pulling.declare(lab, {"zoo": (Animal,)}, {"Animal": [(n,) for n in range(3)]})["zoo"]
+    pulling.grant(lab, [schema])
+    zoo = pulling.Checked(lab, [schema]).pipeline
+    there = f"{lab.source_server.host}:{lab.source_server.port}"
+    source = f"Source: {schema}.Animal at {there}."
+    assert captions(zoo.source[schema].Animal()) == source
+    zoo.pull(zoo.source[schema].Animal & "animal = 1")
+    again = pulling.Checked(lab, [schema]).pipeline
+    for each in (zoo, again):
+        assert captions(each.source[schema].Animal()) == f"{source} 1 of these is shared."
+        assert captions(each[schema].Animal()).startswith(f"Local: {schema}_here.#animal at ")

@@ -127,6 +127,7 @@ class Short(LinkedTable): ...
 class Misspelt(LinkedTable): ...
 
 
+Unit().pull()  # wrong
 Unit.source.pul()  # wrong
 Unit.source.pull(max_call=3)  # wrong
 Unit.source.pull(conflicts="replaced")  # wrong

@@ -18,6 +18,9 @@ class Address:
     backend: str | None = None
     database: str | None = None
 
+    def __str__(self) -> str:
+        return self.host if self.port is None else f"{self.host}:{self.port}"
+
 
 def parse_host(host: str) -> Address:
     """Split ``host``, ``host:port``, a socket folder or a URL.

@@ -6,12 +6,13 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, NoReturn, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, TypeVar, cast, overload
 
 import datajoint as dj
 
 from . import host
 from .bodies import documented, parts_named, rebind, require_table_class, tell_of_unused
+from .captions import Captioned
 from .config import LocalStore, make_spec
 from .ends.altering import alter
 from .ends.edits import noting
@@ -296,10 +297,19 @@ class _SourceOf:
         return owner._source_class(owner._link)
 
 
-class Editing:
-    """A local table that says what follows from changing rows which were pulled."""
+class Local(Captioned):
+    """A local table of a link, which says in previews where it is, and what follows from changing pulled rows."""
 
     _link: Link
+
+    def _caption(self) -> str:
+        here, spec = cast(Any, self), self._link.spec
+        place = f"{here.database}.{here.table_name} at {self._link.connect_local().address}"
+        return f"Local: {place}, linked to {self._linked_to()} at {spec.address}."
+
+    def _linked_to(self) -> str:
+        """The table of the source."""
+        return f"{self._link.spec.source_schema}.{self._link.spec.source_class}"
 
     @of_classes
     def update1(self, row: Mapping[str, Any]) -> None:
@@ -344,7 +354,7 @@ class _SourceOfPart:
         return SourcePart(owner._link, owner.__name__)
 
 
-class LinkedPart(Editing, Selecting, dj.Part):
+class LinkedPart(Local, Selecting, dj.Part):
     """A part of a linked table: an ordinary DataJoint table otherwise, with ``source`` for the source's part."""
 
     most_keys = MOST_HERE, LONGEST_HERE
@@ -354,8 +364,11 @@ class LinkedPart(Editing, Selecting, dj.Part):
     def _title(self) -> str:
         return type(self).__name__
 
+    def _linked_to(self) -> str:
+        return f"{super()._linked_to()}.{type(self).__name__}"
 
-class LinkedTable(Editing, Selecting, UserTable, metaclass=LinkedMeta):
+
+class LinkedTable(Local, Selecting, UserTable, metaclass=LinkedMeta):
     """A local table whose rows come from a source table: an ordinary DataJoint table otherwise."""
 
     _link: Link
@@ -364,8 +377,12 @@ class LinkedTable(Editing, Selecting, UserTable, metaclass=LinkedMeta):
     most_keys = MOST_HERE, LONGEST_HERE
     source = _SourceOf()
 
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{_elsewhere(type(self), name)}")
+    if not TYPE_CHECKING:  # it would be an attribute of any name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}{_elsewhere(type(self), name)}"
+            )
 
     @property
     def definition(self) -> str:

@@ -638,6 +638,11 @@ def is_restricted_table(expression: Any) -> bool:
     return len(expression.support) == 1 and isinstance(expression.support[0], str)
 
 
+def counts_rows(expression: Any) -> bool:
+    """Whether previews say how many rows there are: they are counted then."""
+    return bool(expression.connection._config["display.show_tuple_count"])
+
+
 def is_plain(expression: Any) -> bool:
     """Whether conditions on a table, by its name, can be added to a query: it reads that table, and nothing else."""
     return expression._top is None and len(expression.support) == 1 and isinstance(expression.support[0], str)

@@ -5,10 +5,14 @@ Nothing is created: where there is no helper table yet, nothing is shared.
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from typing import Any, NoReturn, TypeVar, cast
 
+import datajoint as dj
+
 from . import host
+from .captions import Captioned
 from .errors import ConfigError, LinkError, NotFoundError
 from .holds.holds import Holds
 from .model.schema import Table
@@ -37,7 +41,11 @@ class _Told:
         return cast(T, query._saying(self._says, negated=self._negated))
 
 
-class Sharing(Selecting):
+#: Of more rows it is not counted in a preview how many are shared.
+MOST_COUNTED = 100_000
+
+
+class Sharing(Captioned, Selecting):
     """A query on a table of the source, that of a master or of a part, which tells what of it is shared."""
 
     #: The rows that nobody holds: what a pull would bring. All, before the first pull. Rows in other hands, and those
@@ -74,6 +82,39 @@ class Sharing(Selecting):
                 "Ask the table first: .unshared, then proj(), dj.Top() and the like.",
             )
         return query & whole
+
+    def _caption(self) -> str:
+        place = f"Source: {self._place()} at {self._there().address}."
+        with contextlib.suppress(LinkError):  # what cannot be counted is not told
+            return f"{place} {self._told_of_shared()}".strip()
+        return place
+
+    def _told_of_shared(self) -> str:
+        """How many of the rows are shared, where that is soon counted; DataJoint counts the rows anyway."""
+        query: Any = self
+        if not host.counts_rows(query) or (holds := self._known_holds()) is None:
+            return ""
+        most = dj.Top(MOST_COUNTED + 1)
+        with self._there().in_our_words():
+            if host.is_restricted_table(query) and not query.restriction and not self._table().master_key:
+                sql, _ = holds.saying(AT_REST).selecting("1")
+                counted = f"SELECT COUNT(*) FROM ({sql} LIMIT {MOST_COUNTED + 1}) AS {holds.dialect.alias('some')}"
+                number = int(query.connection.query(counted).fetchone()[0])
+            elif len(query.restrict(most)) <= MOST_COUNTED:
+                number = len(query.shared)
+            else:
+                return ""
+        if number > MOST_COUNTED:
+            return f"More than {MOST_COUNTED:,} of these are shared."
+        return f"{number:,} of these {'is' if number == 1 else 'are'} shared."
+
+    @abstractmethod
+    def _place(self) -> str:
+        """The table, as the source calls it."""
+
+    @abstractmethod
+    def _known_holds(self) -> Holds | None:
+        """The holds, as far as they are known without asking every time."""
 
     @abstractmethod
     def _there(self) -> Site:

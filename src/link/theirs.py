@@ -234,6 +234,12 @@ class SourceTable(ReadOnly, FreeTable, metaclass=SourceMeta):
     def _find_holds(self) -> Holds | None:
         return self._theirs.links.find_holds(self._group)
 
+    def _known_holds(self) -> Holds | None:
+        return self._theirs.links.know_holds(self._group)
+
+    def _place(self) -> str:
+        return self._title
+
     def _whole(self) -> Any:
         return type(self)()
 

@@ -90,6 +90,12 @@ class SourceView(ReadOnly, FreeTable):
     def _find_holds(self) -> Holds | None:
         return self._link.find_holds()
 
+    def _known_holds(self) -> Holds | None:
+        return self._link.know_holds()
+
+    def _place(self) -> str:
+        return ".".join(filter(None, (self._link.spec.source_schema, self._link.spec.source_class, self._part)))
+
     def _whole(self) -> Any:
         return type(self)(self._link, self._part)
 

@@ -61,6 +61,7 @@ class Link(Connected[LinkSpec]):
         self._headings: dict[str | None, host.Heading] = {}
         self._ends: Ends | None = None
         self._edits: Edits | None = None
+        self._sought: tuple[Holds | None] | None = None
         self._is_any_tier = spec.local_table is None
         self._has_looked = False
         self._stands_on: list[Link] = []
@@ -120,6 +121,15 @@ class Link(Connected[LinkSpec]):
                 master = self.find_source(catalogue).master
                 helper = find_helper(site, catalogue, self.spec, master)
             return holds_of(site.dialect, master, helper, self.spec.layout) if helper else None
+
+    def know_holds(self, seek: Callable[[], Holds | None] | None = None) -> Holds | None:
+        """The holds as far as they are known; they are sought once, unless the link is opened."""
+        with self._lock:
+            if self._ends is not None:
+                return self._ends.holds
+            if self._sought is None:
+                self._sought = ((seek or self.find_holds)(),)
+            return self._sought[0]
 
     def find_origins(self, catalogue: Catalogue | None = None) -> dict[str, str]:
         """Where the attributes of the source table come from, of those that come from somewhere.
@@ -299,7 +309,7 @@ class Link(Connected[LinkSpec]):
     def forget(self) -> None:
         """Look at the tables again before they are used the next time."""
         with self._lock:
-            self._group = self._ends = self._edits = None
+            self._group = self._ends = self._edits = self._sought = None
             self._headings = {}
             others = list(self._stands_on)
         for other in others:  # without the lock: who opens several waits for theirs

@@ -267,6 +267,10 @@ class Links(Connected[PipelineSpec]):
             require_rights(source, there, helper, ("SELECT",))
         return holds_of(source.dialect, self.find_graph().groups[name].master, helper, link.spec.layout)
 
+    def know_holds(self, name: Name) -> Holds | None:
+        """The holds of a group as far as they are known; the servers are asked once, unless its link is opened."""
+        return self.link(name).know_holds(lambda: self.find_holds(name))
+
     def look_again(self) -> Graph:
         """The source's groups as they are now: there may be new ones, which stand on what was there before."""
         with self._lock:
