@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import datajoint as dj
 import networkx
@@ -130,6 +130,9 @@ class _Connection(dj.Connection):
     does not check certificates on all of them. The settings are those of the process, which need not be read again.
     """
 
+    #: How it is pickled, with all queries that have it; see :func:`pickle_as`.
+    pickled: tuple[Any, ...] | None = None
+
     def __init__(self, login: Login, connecting: Connecting) -> None:
         self.login = login
         self._connecting = connecting
@@ -146,6 +149,9 @@ class _Connection(dj.Connection):
             database_name=login.database,
             config_override=config,
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.pickled or super().__reduce__()  # type: ignore[return-value]
 
     def connect(self) -> None:
         """Connect, by the driver."""
@@ -187,6 +193,31 @@ def secrets_folder(beside: Path) -> Path | None:
 def own_connection() -> dj.Connection | None:
     """DataJoint's own connection, if there is one by now."""
     return instance._singleton_connection
+
+
+def pickle_as(connection: dj.Connection, connect: Callable[..., dj.Connection], *args: Any) -> None:
+    """Let a connection that we made be pickled as what makes another one like it; that is to hold no password."""
+    cast(Any, connection).pickled = (connect, args)
+
+
+class GivenElsewhere:
+    """What stands for an argument ``connection=`` in another process than the one in which it was given."""
+
+    @property
+    def connection(self) -> NoReturn:
+        """There is none."""
+        raise ConfigError(
+            "This link, or query, came from another process, where its local server was given as connection=, which "
+            "does not travel.",
+            "Make the link in this process; or configure DataJoint for that server in both, and leave connection= out.",
+        )
+
+
+def for_elsewhere(given: Any) -> Any:
+    """What another process gets instead of an argument ``connection=``; of DataJoint's own connection it has one."""
+    if given is None or isinstance(given, GivenElsewhere):
+        return given
+    return None if getattr(given, "connection", given) is own_connection() else GivenElsewhere()
 
 
 def connection_of(given: Any) -> dj.Connection:

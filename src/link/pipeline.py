@@ -133,7 +133,7 @@ class Pipeline:
 
     def __getstate__(self) -> tuple[PipelineSpec, Any]:
         """For another process, which connects by itself."""
-        return self._spec, self._connection
+        return self._spec, host.for_elsewhere(self._connection)
 
     def __setstate__(self, given: tuple[PipelineSpec, Any]) -> None:
         self._spec, self._connection = given

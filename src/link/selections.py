@@ -123,7 +123,16 @@ def _made_of(result: Any, *operands: Any) -> Any:
 
 @functools.cache
 def _selecting(kind: type) -> type:
-    return kind if issubclass(kind, Selecting) else type(kind.__name__, (Selecting, kind), {})
+    return kind if issubclass(kind, Selecting) else type(kind.__name__, (Selecting, kind), {"__reduce__": _reduced})
+
+
+def _reduced(query: Any) -> tuple[Any, ...]:
+    """How a query is copied and pickled whose class is made here."""
+    return _blank, (type(query).__bases__[1],), vars(query)
+
+
+def _blank(kind: type) -> Any:
+    return object.__new__(_selecting(kind))
 
 
 def _readable(restriction: Any) -> Any:

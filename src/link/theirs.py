@@ -190,6 +190,9 @@ class SourceMeta(TypedMeta):
     def __getattr__(cls, name: str) -> Any:
         # Parts are there as attributes; all that comes here is missing.
         if name[:1].isupper() and "_group" in cls.__dict__:
+            known = cls._theirs.class_at_source(cls._group)
+            if cls.is_master and cls is not known:  # it came from another process, without its parts
+                return getattr(known, name)
             parts = [attribute for attribute, value in vars(cls).items() if isinstance(value, SourceMeta)]
             raise UnknownNameError(
                 f"{label(cls._group)} at the source has no part table {name!r}, as far as the link user sees them.",
@@ -243,6 +246,22 @@ class SourceTable(ReadOnly, FreeTable, metaclass=SourceMeta):
     def _whole(self) -> Any:
         return type(self)()
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(type(self), name)  # parts, which the class has to look for
+
+    def __copy__(self) -> Any:
+        # Which has the same class: DataJoint makes each query of another by a copy.
+        copied = object.__new__(type(self))
+        vars(copied).update(vars(self))
+        return copied
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A class of its own, which another process finds in no module.
+        cls = type(self)
+        return _blank, (self._theirs.links, self._group, self._name, cls.__qualname__), vars(self)
+
     def describe(self, context: Any = None, printout: bool = False) -> str:
         """The definition of the table, which names the source's tables by their schemas and classes."""
         named = self._theirs.context() if context is None else context
@@ -251,6 +270,14 @@ class SourceTable(ReadOnly, FreeTable, metaclass=SourceMeta):
 
     def __repr__(self) -> str:
         return str(super(FreeTable, self).__repr__())  # type: ignore[no-untyped-call]
+
+
+def _blank(links: Links, group: Name, name: str, title: str) -> Any:
+    """A query of a class that was made in another process; nothing is read for it."""
+    facts = {"_theirs": Theirs(links), "_group": group, "_name": name, "__module__": group[0], "__qualname__": title}
+    made = SourceMeta(title.rpartition(".")[2], (SourceTable,), facts)
+    blank: Any = object
+    return blank.__new__(made)
 
 
 def _source_class(theirs: Theirs, name: Name) -> Any:

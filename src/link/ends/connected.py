@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 import datajoint as dj
 
 from .. import host
-from ..accounts import logged_in
 from ..config import LinkSpec, PipelineSpec
 from ..errors import UnreachableError
 from ..links_file import not_named
 from ..servers.connecting import own_connection
 from ..servers.site import Site
-from ..servers.sites import site_of, source_site
+from ..servers.sites import Way, reach, site_of
 
 S = TypeVar("S", LinkSpec, PipelineSpec)
 
@@ -40,6 +40,14 @@ class Connected(Generic[S]):
         self._connection: dj.Connection | None = None
         self._local: Site | None = None
         self._source: Site | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process, which connects by itself; without a password."""
+        spec = self.spec
+        if self._source is not None:
+            # It may not know the local server, whose kind the source's is unless it is said.
+            spec = replace(spec, address=replace(spec.address, backend=host.backend(self._source.connection)))
+        return type(self), (spec, host.for_elsewhere(self._given), host.for_elsewhere(self._given_source))
 
     def connect_here(self) -> dj.Connection:
         """DataJoint's connection to the local server."""
@@ -69,7 +77,7 @@ class Connected(Generic[S]):
         spec = self.spec
         backend = spec.address.backend or host.backend(self.connect_here())
         try:
-            return logged_in(spec.named, lambda account: source_site(spec.address, account, spec.use_tls, backend))
+            return reach(Way(spec.address, spec.named, spec.use_tls, backend))
         except UnreachableError as error:
             if spec.named is None and (more := not_named(spec.address.host)):
                 raise type(error)(error.what, f"{error.hint} {more}") from error

@@ -7,15 +7,16 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import datajoint as dj
 
 from .. import host, logs, mends
-from ..accounts import Credentials
+from ..accounts import Credentials, logged_in
 from ..addresses import Address
 from ..errors import ConfigError, LinkError
+from ..links_file import NamedSource
 from ..model.backends import BACKENDS
 from ..tls import CLEAR, Tls, parse_tls
 from . import encryption
@@ -96,6 +97,34 @@ def source_site(address: Address, account: Credentials, tls: Tls, backend: str) 
     login = (account.user, account.password, tls)
     key = (completed(address, backend), login)
     return _of_accounts.find(key, lambda: _connected_site(connect(address, account, tls, backend), login))
+
+
+class Way(NamedTuple):
+    """How a source server is reached: all but the password, which is found where it is to be connected."""
+
+    address: Address
+    named: NamedSource | None
+    tls: Tls
+    backend: str
+
+
+def reach(way: Way) -> Site:
+    """The site of a source server, by the account that this process has for it."""
+    site = logged_in(way.named, lambda account: source_site(way.address, account, way.tls, way.backend))
+    host.pickle_as(site.connection, _arrive, way)
+    return site
+
+
+#: Sites, by address and user, to which only queries lead that came from other processes: more of these will come.
+_arrived: dict[tuple[str, str], Site] = {}
+
+
+def _arrive(way: Way) -> dj.Connection:
+    known = [site for _, site in _of_accounts.known()]
+    site = reach(way)
+    if site not in known:
+        _arrived[site.address, site.user] = site
+    return site.connection
 
 
 @contextlib.contextmanager
