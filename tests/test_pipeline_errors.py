@@ -329,7 +329,7 @@ def test_ctrl_c_with_some_tables_copied(lab: Lab) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"DJ_LOG_LEVEL": "WARNING"},
+            env=os.environ | {"DJ_LOG_LEVEL": "WARNING", "DJ_LOG_STREAM": "stderr"},
         )
 
         def is_held_up() -> bool:
