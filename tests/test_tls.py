@@ -11,6 +11,7 @@ from typing import Any
 
 import datajoint as dj
 import psycopg2
+import pymysql
 import pytest
 from certificates import Authority
 from fleet import Fleet, TestServer
@@ -102,6 +103,15 @@ def test_nothing_goes_to_another_machine_in_the_clear(bare: Lab, caplog: pytest.
         assert first.source.status()["Shared"] == 3
     [warned] = [record.getMessage() for record in caplog.records if record.levelno > logging.INFO]
     assert elsewhere(bare) in warned and "not encrypted" in warned
+
+
+@pytest.mark.parametrize("kind", ["mariadb"], indirect=True)
+def test_a_driver_that_would_go_on_without(bare: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PyMySQL before 1.2 does, whatever it is told."""
+    monkeypatch.setattr(pymysql.Connection, "_ssl_required", property(lambda _: False, lambda *_: None), raising=False)
+    with pytest.raises(EncryptionError, match="offers no encryption"):
+        linked(bare, use_tls=True).source.pull()
+    assert linked(bare, use_tls=None).source.pull().pulled == 3
 
 
 def test_administrators_too(bare: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

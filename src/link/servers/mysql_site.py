@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import datajoint as dj
 import pymysql
-from pymysql.constants import CLIENT
+from pymysql.constants import CLIENT, CR
 
 from .. import host
 from ..errors import LinkError, PrivilegeError
@@ -58,7 +58,8 @@ class MySQLSite(Site):
 
     @staticmethod
     def connect_for_datajoint(connect: Callable[..., Any], login: Login, **settings: Any) -> Any:
-        return connect(**settings | {"use_tls": _tls(login)})
+        tls = _tls(login)
+        return _encrypted(connect(**settings | {"use_tls": tls}), tls)
 
     def offers_tls(self) -> bool:
         return bool(host.driver(self.connection).server_capabilities & CLIENT.SSL)
@@ -101,7 +102,7 @@ class MySQLSite(Site):
     def _connect(self) -> Any:
         tls = _tls(self.login)
         try:
-            return pymysql.connect(
+            driver = pymysql.connect(
                 host=self.login.host,
                 port=self.login.port,
                 user=self.login.user,
@@ -113,6 +114,7 @@ class MySQLSite(Site):
                 ssl=cast(Any, tls or None),
                 ssl_disabled=not tls,
             )
+            return _encrypted(driver, tls)
         except (pymysql.MySQLError, OSError) as error:
             raise self.translate(error) from error
 
@@ -179,6 +181,14 @@ def _account(dialect: Dialect, named: str) -> str:
     """The account as the server knows it, whose host need not be ``%``."""
     user, _, client_host = named.rpartition("@")
     return plain(f"{dialect.text(user)}@{dialect.text(client_host)}")
+
+
+def _encrypted(driver: Any, tls: object) -> Any:
+    """A connection, but for one in the clear where there was to be TLS: before 1.2 the driver goes on without."""
+    if tls and not MySQLSite.is_encrypted(driver):
+        driver.close()
+        raise pymysql.OperationalError(CR.CR_SSL_CONNECTION_ERROR, "SSL is required but the server has none")
+    return driver
 
 
 def _tls(login: Login) -> ssl.SSLContext | dict[str, Any] | bool:
