@@ -486,6 +486,8 @@ def test_the_documented_rights_suffice(lab: Lab, monkeypatch: pytest.MonkeyPatch
     mark = '"' if lab.kind == "postgresql" else "`"
     blocks = re.findall(r"```sql\n(.*?)```", DOCUMENT, re.DOTALL)
     block = next(block for block in blocks if mark in block)
+    if lab.kind == "mariadb":  # has no TLS before 11.4, unless it is given a certificate
+        block = block.replace(" REQUIRE SSL", "")
     names = {"djlink": user, "source_schema": lab.source_schema, "outbound_schema": created}
     for name, ours in names.items():
         block = block.replace(name, ours).replace(name.replace("_", "\\_"), ours.replace("_", "\\_"))
