@@ -276,7 +276,9 @@ class _Cleaning:
         """Refuse what DataJoint refuses: part rows that would go without their masters."""
         for schema, name in (each.name for each in self.dependents):
             master = (schema, master_of(name))
-            if rows[schema, name] and master[1] != name and (schema, name) not in self.others and not rows[master]:
+            if not rows[schema, name] or rows[master] or master[1] == name or (schema, name) in self.others:
+                continue
+            if master[1] in self.catalogue.tables(schema):
                 raise DefinitionError(
                     f"{rows[schema, name]:,} rows of the part {schema}.{name} depend on what is deprecated, and would "
                     f"go without their masters in {label(master)}. Nothing was deleted.",
