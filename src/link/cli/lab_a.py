@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .asking import may_ask
 from .reporting import Asked, Exit, Report
 from .where import Backend, Database, HelperSchema, Host, administrator, find
 
@@ -285,18 +286,15 @@ def _clean(
     from ..admin.cleaning import clean
 
     there = find(host, backend, database)
-    context.ensure_object(Asked).stands = "Nothing was deleted."
+    asked = context.ensure_object(Asked)
+    asked.stands = "Nothing was deleted."
 
     def run(only_counted: bool) -> Cleaned:
         options: dict[str, Any] = {"helper_schema": helper_schema, "backend": there.backend, "dry_run": only_counted}
         return clean(there.address, there.administrator, table, where, **options)
 
     done = run(dry_run or not yes)
-    if done.entities and not dry_run and not yes:
-        if not sys.stdin.isatty():
-            hint = "Say --yes to delete it, -n to see it only."
-            error = {"type": "UsageError", "what": "Nobody can be asked, so nothing was deleted.", "hint": hint}
-            return Report(repr(done), exit=Exit.USAGE, counts=done.to_dict(), errors=[error])
+    if done.entities and not dry_run and may_ask(asked, yes, "delete it, or -n to see it only"):
         print(repr(done), file=sys.stderr)
         if not typer.confirm("Delete it?", err=True):
             return Report(notes=["Nothing was deleted."], counts=done.to_dict())
