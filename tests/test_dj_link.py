@@ -256,7 +256,7 @@ def test_request_refresh_delete_approve(lab: Lab) -> None:
     assert len(Session().DeletionRequested()) == 0
     Session().refresh()
     assert keys(Session().DeletionRequested()) == session_keys(1, 4)
-    assert Session().source.flagged == session_keys(1, 4)
+    assert Session().source.flagged.keys() == session_keys(1, 4)
     assert Session().pull().pulled == 0
 
     assert (Session() & Session().DeletionRequested()).delete() == 2

@@ -69,7 +69,7 @@ def test_flag_by_hand(lab: Lab) -> None:
     row["is_flagged"] = "TRUE"
     Helper.insert1(row)
 
-    assert Session().source.flagged == [{"subject": 1, "session": 1}]
+    assert Session().source.flagged.keys() == [{"subject": 1, "session": 1}]
     assert Session.source.status()[State.TAINTED] == 1
     result = Session.source.pull()
     assert (result.pulled, result.shared, sum(result.skipped.values())) == (0, 5, 1)
@@ -78,7 +78,7 @@ def test_flag_by_hand(lab: Lab) -> None:
     assert (Session() & Session().source.flagged).delete(prompt=False) == 1
     assert (Helper & "session = 1").fetch1("is_deprecated") == "TRUE"
     assert (Helper & "session = 1").fetch1("process") == "NONE"
-    assert Session.source.flagged == []
+    assert Session.source.flagged.keys() == []
     assert Session.source.pull().pulled == 0
     assert Session.source.status()[State.DEPRECATED] == 1
 
@@ -103,8 +103,8 @@ def test_flag_by_update(lab: Lab) -> None:
     Session = granted(lab, sessions(lab, 30))
     Session.source.pull("session < 20")
     flag(lab, "subject = 3")
-    assert Session.source.flagged == [{"subject": 3, "session": number} for number in (3, 13)]
-    assert (Session.source & "session > 5").flagged == [{"subject": 3, "session": 13}]
+    assert Session.source.flagged.keys() == [{"subject": 3, "session": number} for number in (3, 13)]
+    assert (Session.source & "session > 5").flagged.keys() == [{"subject": 3, "session": 13}]
     assert len(Session & (Session.source & "session > 5").flagged) == 1
     assert (Session & Session.source.flagged).delete(prompt=False) == 2
     assert helper_rows(lab, "subject = 3") == [("NONE", "TRUE", "TRUE")] * 2
@@ -116,10 +116,28 @@ def test_nothing_flagged_selects_nothing(lab: Lab) -> None:
     """An empty answer must not turn into a deletion of everything."""
     Unit = granted(lab, units(lab, 3))
     Unit.source.pull()
-    assert Unit.source.flagged == []
+    assert Unit.source.flagged.keys() == []
     assert len(Unit & Unit.source.flagged) == 0
     assert (Unit & Unit.source.flagged).delete(prompt=False) == 0
     assert len(Unit()) == 3
+
+
+def test_flagged_is_a_query_at_the_source(lab: Lab) -> None:
+    """Before the first pull it is empty, and nothing is created; what has been given back is in it when it is here."""
+    table = units(lab, 6)
+    Unit = granted(lab, table)
+    before = everything(lab)
+    assert len(Unit.source.flagged) == 0 and everything(lab) == before
+    Unit.source.pull()
+    rows = (Unit & "unit < 3").to_dicts()
+    flag(lab, "unit < 4")
+    flagged = Unit.source.flagged
+    assert len(flagged) == 4 and (flagged & "depth > 0.2").keys() == [{"unit": 2}, {"unit": 3}]
+    assert (Unit & (flagged & "unit < 3")).delete(prompt=False) == 3
+    assert Unit.source.flagged.keys() == [{"unit": 3}] and len(Unit.source & Unit.source.flagged.proj()) == 1
+    Unit.insert(rows[:1])  # restored
+    assert Unit.source.status()[State.TAINTED] == 2
+    assert (Unit & Unit.source.flagged).delete(prompt=False) == 2 and len(Unit.source.flagged) == 0
 
 
 @pytest.mark.parametrize("deprecated", ["TRUE", "FALSE"])
@@ -134,7 +152,7 @@ def test_flagged_is_never_pulled(lab: Lab, deprecated: str) -> None:
     assert (result.pulled, sum(result.skipped.values())) == (2, 1)
     assert Unit.source.pull("unit = 1").pulled == 0
     assert helper_rows(lab, "unit = 1") == [("NONE", "TRUE", "TRUE")]
-    assert Unit.source.flagged == []
+    assert Unit.source.flagged.keys() == []
 
 
 def test_unflagged_before_the_deletion(lab: Lab) -> None:
@@ -142,7 +160,7 @@ def test_unflagged_before_the_deletion(lab: Lab) -> None:
     Unit.source.pull()
     flag(lab, "unit = 1")
     flag(lab, "unit = 1", "FALSE")
-    assert Unit.source.flagged == []
+    assert Unit.source.flagged.keys() == []
     assert Unit.source.status()[State.SHARED] == 3
     assert Unit.source.pull().pulled == 0
 

@@ -76,6 +76,45 @@ def test_the_linked_table_itself(lab: Lab) -> None:
     assert numbers(Unit & Unit.source.unshared) == [7] and numbers(Unit - Unit.source.shared.proj()) == [7]
 
 
+@pytest.mark.usefixtures("few")
+def test_many_keys_of_the_linked_table_itself(lab: Lab) -> None:
+    """More than travel: the helper table tells them, with what it does not know; never something else than is here."""
+    Unit = granted(lab, units(lab, 80))
+    Unit.source.pull("unit < 60")
+    assert numbers(Unit.source - Unit) == list(range(60, 80)) and len(Unit.source & Unit()) == 60
+    assert (
+        numbers((Unit.source & "unit > 57") & Unit) == [58, 59] and (Unit.source - Unit).pull(max_calls=1).pulled == 1
+    )
+    # By hand here: new, gone, the lab's own; and what a run has in hand.
+    Unit.insert({"unit": n, "depth": 0.0} for n in (70, 71, 500, 501))
+    lost = Unit & "unit < 3"
+    lab.local_server.sql(f"DELETE FROM {lab.local_schema}.unit WHERE unit < 3")
+    lab.source_server.sql(f"UPDATE {lab.helper_schema}.{lab.helper_table} SET process = 'PULL' WHERE unit IN (3, 79)")
+    assert len(lost) == 0
+    missing = [0, 1, 2, *range(61, 70), *range(72, 80)]
+    assert numbers(Unit.source - Unit) == numbers(Unit.source - Unit()) == missing
+    assert numbers(Unit.source & dj.Not(dj.Not(Unit))) == sorted({*range(80)} - {*missing})
+    assert numbers(Unit.source & [Unit & "unit < 9"]) == list(range(3, 9))
+    # Inside a transaction of the user's nobody else sees what is here.
+    with Unit.connection.transaction, pytest.raises(ConfigError, match="more than 20 keys"):
+        _ = Unit.source - Unit
+
+
+def test_what_differs_is_a_query(lab: Lab) -> None:
+    """By whole entities: of a part it is their rows."""
+    Session = granted(lab, sessions(lab, 8))
+    Session.source.pull("session < 6")
+    assert len(Session.source.differing()) == len(Session.source.Trial.differing()) == 0
+    lab.source_server.sql(f"UPDATE {lab.source_schema}.session__trial SET score = 9 WHERE session = 4 AND trial = 1")
+    lab.local_server.sql(*(f"DELETE FROM {lab.local_schema}.{name} WHERE session = 1" for name in ("session__trial",)))
+    assert numbers(Session.source.differing(), "session") == [1, 4]
+    assert numbers(Session.source.Trial.differing(), "session") == [1, 1, 4, 4]
+    assert numbers((Session.source & "session > 1").differing(), "session") == [4]
+    assert Session.source.refresh(Session.source.differing()).refreshed == 2
+    assert len(Session.source.differing()) == 0
+    assert numbers(Session.source - Session.source.shared, "session") == [6, 7]
+
+
 def test_a_table_with_parts(lab: Lab) -> None:
     Session = granted(lab, sessions(lab, 10))
     Session.source.pull("session < 4")

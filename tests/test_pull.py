@@ -64,7 +64,7 @@ def test_log(lab: Lab, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.Mon
 def test_nothing_to_pull(lab: Lab) -> None:
     Unit = granted(lab, units(lab))
     assert (Unit().source.pull().pulled, len(Unit()), len(Unit().source)) == (0, 0, 0)
-    assert Unit().source.flagged == []
+    assert Unit().source.flagged.keys() == []
     assert Unit().source.status()[State.UNSHARED] == 0
     assert Unit().delete(prompt=False) == 0
 

@@ -505,7 +505,7 @@ def test_old_helper_table(lab: Lab) -> None:
     create_old_helper(lab)
     assert Unit.source.pull("unit < 10").pulled == 10
     flag(lab, "unit < 2")
-    assert Unit.source.flagged == [{"unit": 0}, {"unit": 1}]
+    assert Unit.source.flagged.keys() == [{"unit": 0}, {"unit": 1}]
     assert (Unit & Unit.source.flagged).delete(prompt=False) == 2
     assert (Unit & "unit < 5").delete_quick(get_count=True) == 3
     status = Unit.source.status()

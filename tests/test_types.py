@@ -31,6 +31,7 @@ PREAMBLE = {
     },
     # A table of one's own, as DataJoint has it: without types.
     "Psth": 'Psth = dj.VirtualModule("ours", "our_analysis").Psth',
+    "MySelection": 'MySelection = dj.VirtualModule("mine", "our_selections").MySelection',
     "lab_a": 'lab_a = Pipeline("db.lab-a.org", {"ephys": "a_ephys"}, "link_lab_b")',
     "plan": "plan = lab_a.plan(lab_a.source.ephys.Unit)",
     "result": "result = Unit.source.refresh()",

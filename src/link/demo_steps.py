@@ -170,7 +170,7 @@ STEPS = (
         LAB_B,
         "Lab B sees the request and deletes the row, with what was computed from it.",
         """
-        Recording().source.flagged
+        Recording().source.flagged.keys()
         (Recording() & Recording().source.flagged).delete(prompt=False)
         len(Recording()), len(FiringRate())
         """,

@@ -691,6 +691,18 @@ def key_of_table(expression: Any) -> list[str]:
     return list(expression.primary_key) if is_restricted_table(expression) else []
 
 
+def is_whole_table(given: Any) -> bool:
+    """Whether a query is a table, and all of it."""
+    return hasattr(given, "full_table_name") and is_restricted_table(given) and not given.restriction
+
+
+def are_of_one_table(one: Any, other: Any) -> bool:
+    """Whether two queries are the same table, each with conditions of its own, and the one still has its key."""
+    are_tables = is_plain(one) and is_plain(other) and is_restricted_table(other)
+    has_key = set(other.primary_key) <= set(one.heading.names) - set(one.heading.new_attributes)
+    return bool(are_tables and has_key and one.support == other.support and one.connection is other.connection)
+
+
 def is_query(given: Any) -> bool:
     """Whether something is a query, or a class of tables."""
     return isinstance(given, QueryExpression) or (isinstance(given, type) and issubclass(given, QueryExpression))

@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar, cast
 
 import datajoint as dj
 
 from . import host
 from .captions import Captioned
+from .ends.linking import Link
 from .errors import ConfigError, LinkError, NotFoundError
 from .holds.holds import Holds
+from .model.ranges import Selection
 from .model.schema import Table
-from .model.states import AT_REST, Condition
-from .selections import Selecting
+from .model.states import AT_REST, HELD, UNSETTLED, Condition
+from .selections import Selecting, require_matched
 from .servers.keyed import Keyed
 from .servers.site import Site
 from .signals import final
+from .travelling import among
 from .typed import of_classes
+from .work.presence import find_given_back, find_presence
+from .work.verify import Look, verify
 
 T = TypeVar("T")
 
@@ -31,14 +37,14 @@ class UnknownNameError(NotFoundError, AttributeError):
 
 
 class _Told:
-    """Those rows of a table, or of the table of a class, whose helper rows say something; or, negated, the others."""
+    """What a query tells of itself, or the class of a table of that."""
 
-    def __init__(self, says: Condition | None, *, negated: bool = False) -> None:
-        self._says, self._negated = says, negated
+    def __init__(self, tell: Callable[[Any], Any]) -> None:
+        self._tell = tell
 
     def __get__(self, instance: T | None, owner: type[T]) -> T:
-        query: Any = owner() if instance is None else instance
-        return cast(T, query._saying(self._says, negated=self._negated))
+        with final():
+            return cast(T, self._tell(owner() if instance is None else instance))
 
 
 #: Of more rows it is not counted in a preview how many are shared.
@@ -51,19 +57,92 @@ class Sharing(Captioned, Selecting):
     #: The rows that nobody holds: what a pull would bring. All, before the first pull. Rows in other hands, and those
     #: that the source wants deleted, are neither in here nor among the shared ones. Rows that are here and not held, as
     #: after a restore, are in here: a pull takes the hold.
-    unshared = _Told(None, negated=True)
+    unshared = _Told(lambda query: query._saying(None, negated=True))
     #: The rows that are held and at rest, of which the source wants nothing; none before the first pull. The source
     #: does not know of rows that are lost here by accident: they are in here until ``repair()``.
-    shared = _Told(AT_REST)
+    shared = _Told(lambda query: query._saying(AT_REST))
+    #: The rows that the source wants deleted, and that have not been given back: what is to be deleted here. With
+    #: ``keys()`` they are a list.
+    flagged = _Told(lambda query: query._flagged())
+
+    @of_classes
+    def differing(self) -> Any:
+        """The shared rows whose entities are not the same on both servers, or not here: what ``verify()`` finds now.
+
+        Raises
+        ------
+        ConfigError
+            They are more than travel to the source with one query; ``verify()`` lists them all.
+        """
+        with final():
+            found = self._own_link().operate(lambda ends: verify(ends, self._entities(), Look(False, None, False, 8)))
+            query: Any = self
+            return query.restrict([*found.differing, *found.missing])
+
+    def restrict(self, restriction: Any, semantic_check: bool = True) -> Any:
+        """Restrict as DataJoint does, also by queries on the local server; see :meth:`Selecting.restrict`.
+
+        By the linked table itself it is restricted by what the helper table holds, where that are many.
+        """
+        given, negated = restriction, False
+        while isinstance(given, dj.Not):
+            given, negated = given.restriction, not negated
+        if semantic_check and self._is_own_copy(given):
+            with final():
+                is_here = self._find_here()
+            if is_here:
+                return self._only(f"NOT ({is_here})" if negated else is_here)
+        if isinstance(given, Sharing) and host.are_of_one_table(self, given):
+            # A row of a table is told by its key: DataJoint would ask where its other attributes come from.
+            keys: Any = given.proj()
+            restriction = dj.Not(keys) if negated else keys
+        return super().restrict(restriction, semantic_check)
+
+    def _is_own_copy(self, given: Any) -> bool:
+        """Whether something is the whole local table of the same link."""
+        if isinstance(given, Sharing) or not (host.is_query(given) and host.is_plain(self) and hasattr(given, "_link")):
+            return False
+        link, query = self._own_link(), given() if isinstance(given, type) else given
+        return (
+            not self._table().master_key
+            and host.is_whole_table(query)
+            and host.parted(query.full_table_name) == (link.spec.local_schema, link.spec.table_name)
+            and query.connection is link.connect_here()
+        )
+
+    def _find_here(self) -> str | None:
+        """The condition that a row is here, as the helper table tells it; None where their keys had better travel."""
+        site, holds, link = self._there(), self._find_holds(), self._own_link()
+        if holds is None or link.connect_local().in_transaction():
+            return None
+        presence = link.operate(lambda ends: find_presence(ends, self.most_keys[0]))
+        if presence is None:
+            return None
+        rows = Keyed(site.dialect, self._table())
+        held, whole = holds.holding(rows, HELD), self._whole()
+        if presence.gone:
+            held = f"{held} AND NOT {among(whole, rows.names, presence.gone)}"
+        return f"({held} OR {among(whole, rows.names, presence.besides)})" if presence.besides else f"({held})"
+
+    def _flagged(self) -> Any:
+        require_matched(self)  # it is what is deleted by
+        site, holds = self._there(), self._find_holds()
+        if holds is None:
+            return self._all(False)
+        rows, link = Keyed(site.dialect, self._table()), self._own_link()
+        flagged = holds.holding(rows, UNSETTLED)
+        # What has been given back may be here again, as after a restore: that the helper table does not know.
+        if link.is_declared() and (back := link.operate(find_given_back)):
+            flagged = f"({flagged} OR {among(self._whole(), rows.names, back)})"
+        return self._only(flagged)
 
     def _saying(self, says: Condition | None, *, negated: bool = False) -> Any:
         """The rows that are held, their helper rows saying this; or, ``negated``, the others."""
-        with final():
-            site, holds = self._there(), self._find_holds()
-            if holds is None:
-                return self._all(negated)
-            held = holds.holding(Keyed(site.dialect, self._table()), says)
-            return self._only(f"NOT {held}" if negated else held)
+        site, holds = self._there(), self._find_holds()
+        if holds is None:
+            return self._all(negated)
+        held = holds.holding(Keyed(site.dialect, self._table()), says)
+        return self._only(f"NOT {held}" if negated else held)
 
     def _all(self, all_of_it: bool) -> Any:
         query: Any = self
@@ -127,6 +206,14 @@ class Sharing(Captioned, Selecting):
     @abstractmethod
     def _find_holds(self) -> Holds | None:
         """The holds, if there is a helper table; creates nothing."""
+
+    @abstractmethod
+    def _own_link(self) -> Link:
+        """The link of the table, or of that of which it is a part."""
+
+    @abstractmethod
+    def _entities(self) -> Selection:
+        """The entities that the rows are of."""
 
     @abstractmethod
     def _whole(self) -> Any:

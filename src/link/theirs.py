@@ -16,13 +16,16 @@ import datajoint as dj
 
 from . import host
 from .ends.browsing import read_heading
+from .ends.linking import Link
 from .ends.pipeline import Links
 from .errors import ConfigError, LinkError, NotFoundError
 from .holds.holds import Holds
 from .host import FreeTable
 from .model.graph import Graph, Name, class_of, label
 from .model.legacy import modernized
+from .model.ranges import Selection
 from .model.schema import Group, Table, nearest, part_class
+from .selections import selection_of
 from .servers.site import Site
 from .sharing import ReadOnly, UnknownNameError
 from .signals import final
@@ -242,6 +245,17 @@ class SourceTable(ReadOnly, FreeTable, metaclass=SourceMeta):
 
     def _place(self) -> str:
         return self._title
+
+    def _own_link(self) -> Link:
+        return self._theirs.links.link(self._group)
+
+    def _entities(self) -> Selection:
+        query: Any = self
+        if not type(self).is_master:
+            query = self._theirs.class_at_source(self._group)() & query.proj()
+        selection = selection_of(query)
+        self._there().require_short(selection.condition)
+        return selection
 
     def _whole(self) -> Any:
         return type(self)()

@@ -210,6 +210,18 @@ def listed(target: Any, given: Sequence[Any]) -> Travelled | None:
         return None if found is None else _written(target, *found, is_list=True)
 
 
+def among(target: Any, names: Sequence[str], keys: Sequence[Key]) -> str:
+    """The condition that a row of a table, by the names of its columns, has one of some keys.
+
+    Raises
+    ------
+    ConfigError
+        They are too many.
+    """
+    fields, text = host.quoted(target, names), _written(target, names, _Side(target, names), keys, is_list=False)
+    return f"({', '.join(fields)}) IN ({text.make_sql()})"
+
+
 def in_batches(target: Any, restriction: Any) -> Iterator[Any]:
     """A restriction cut into several, each of which can travel; most are one.
 

@@ -38,7 +38,7 @@ from .work.refresh import Share, deletable, refresh
 from .work.repair import repair, repair_each, require_known
 from .work.run import Run
 from .work.standing import Wish, refresh_each
-from .work.status import flagged, status
+from .work.status import status
 from .work.verify import Look, verify
 
 P = ParamSpec("P")
@@ -95,6 +95,9 @@ class SourceView(ReadOnly, FreeTable):
 
     def _place(self) -> str:
         return ".".join(filter(None, (self._link.spec.source_schema, self._link.spec.source_class, self._part)))
+
+    def _own_link(self) -> Link:
+        return self._link
 
     def _whole(self) -> Any:
         return type(self)(self._link, self._part)
@@ -222,13 +225,6 @@ class Source(SourceView):
                     options["max_calls"] = max(max_calls - result.pulled, 0)
             assert result is not None
             return result
-
-    @property
-    def flagged(self) -> list[dict[str, Any]]:
-        """The primary keys that the source wants deleted and that are local, as a restriction."""
-        with final():
-            selection = self._selection()
-            return self._link.operate(lambda ends: flagged(ends, selection))
 
     def status(self, deep: bool = False) -> Status:
         """Count the selected entities by state; prints as a small table.
@@ -458,6 +454,9 @@ class Source(SourceView):
                     return
             self._link.take_over()
 
+    def _entities(self) -> Selection:
+        return self._selection()
+
     def __getattr__(self, name: str) -> SourcePart:
         if name[:1].isupper() and "_link" in self.__dict__:
             with final():
@@ -491,6 +490,10 @@ class Source(SourceView):
 
 class SourcePart(SourceView):
     """A part of a source table: a DataJoint query; what is pulled are the entities that its rows belong to."""
+
+    def _entities(self) -> Selection:
+        query: Any = self
+        return Source(self._link)._selection(query.proj())
 
     def pull(self, *restrictions: Any, **options: Any) -> PullResult:
         """Copy the entities that the selected rows belong to, whole, as :meth:`Source.pull` does, and hold them.

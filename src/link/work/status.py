@@ -118,12 +118,6 @@ def _since(times: Sequence[float | None]) -> Since:
     return Since(*map(_as_time, times))
 
 
-def flagged(ends: Ends, selection: Selection = ALL) -> list[dict[str, Any]]:
-    """The primary keys of a selection that the source wants deleted and that are local."""
-    with Run(ends) as run:
-        return [run.as_dict(key) for key in Comparison(run).flagged(selection)]
-
-
 def flagged_of_all(ends: Mapping[Name, Ends]) -> Flagged:
     """What the source wants deleted and that is local, of several links; see :attr:`link.Pipeline.flagged`."""
     keys = find_flagged(ends)
