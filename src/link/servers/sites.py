@@ -158,11 +158,11 @@ def _tell(site: Site) -> None:
     """Say that there is a connection, and if it can be read on its way."""
     login = site.login
     encrypted = login.tls != CLEAR
-    logger.info(f"Connected to the source server {site.address} as {site.user}{' by TLS' * encrypted}.")
-    if not encrypted and not encryption.is_this_machine(login.host):
-        logger.warning(
-            f"What goes to and from {site.address} is not encrypted, as use_tls=False says: it can be read on its way."
-        )
+    connected = f"Connected to the source server {site.address} as {site.user}"
+    if encrypted or encryption.is_this_machine(login.host):
+        logger.info(f"{connected}{' by TLS' * encrypted}.")
+    else:
+        logger.warning(f"{connected}, not encrypted (use_tls=False): what goes there can be read on its way.")
 
 
 def _by_another_name(site: Site, login: Hashable) -> Site | None:
