@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +19,7 @@ import diamond
 import pytest
 from jsonschema import Draft202012Validator
 from lab import Lab
-from shelling import Said, run, shell
+from shelling import Said, command, run, shell
 
 from link.model.states import State
 
@@ -70,6 +75,15 @@ schemas = {{ {names} }}
         table = diamond.TABLES[letter]
         asked = f"SELECT {', '.join(table.key)} FROM {self.ours[table.schema]}.{table.name}"
         return set(self.sql(self.here, asked))
+
+    def is_waited_for(self) -> bool:
+        """Whether a session of the local account waits for a lock."""
+        asked = (
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = %s"
+            if self.lab.kind == "postgresql"
+            else "SELECT 1 FROM information_schema.processlist WHERE state LIKE 'Waiting for%%lock' AND user = %s"
+        )
+        return bool(self.lab.local_server.sql(asked, self.lab.local_user))
 
     def __call__(self, *words: str) -> Said:
         """Run a command in this process."""
@@ -265,3 +279,78 @@ schemas = {{ s = "{site.lab.prefix}_s" }}
     assert said.exit_code == document["exit"] == 5
     assert [(each["link"], each["exit"]) for each in document["links"]] == [("ours", 0), ("away", 5)]
     assert len(site.here_of("A")) == 4
+
+
+STANDS = {"pull": "stays, and is held", "delete": "with their holds or not at all", "verify": "Nothing was changed"}
+
+
+@pytest.mark.parametrize(
+    ("verb", "signal_sent"), [("pull", signal.SIGINT), ("delete", signal.SIGTERM), ("verify", signal.SIGINT)]
+)
+def test_an_interrupted_verb_says_what_stands(site: Site, verb: str, signal_sent: signal.Signals) -> None:
+    """By Ctrl-C, or as cron and systemd end it: one sentence, and everything as it was."""
+    table = f"ours.{site.tables['A']}"
+    assert site("pull", f"ours.{site.tables['D']}", "--where", "a = 0").exit_code == 0
+    before = site.states()
+    options = {"pull": [], "delete": ["--where", "a = 0", "--yes"], "verify": []}[verb]
+    blocked = f"{site.ours['first']}.a"
+    is_postgresql = site.lab.kind == "postgresql"
+    lock, unlock = f"LOCK TABLES {blocked} WRITE", "UNLOCK TABLES"
+    if is_postgresql:
+        lock, unlock = f"BEGIN; LOCK TABLE {blocked} IN ACCESS EXCLUSIVE MODE", "ROLLBACK"
+    site.sql(site.here, lock)
+    with subprocess.Popen(
+        command(verb, table, *options),
+        env={**os.environ, "DJ_IGNORE_CONFIG_FILE": "true", **site.environment},
+        cwd=site.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        try:
+            while not site.is_waited_for():
+                assert child.poll() is None, child.communicate()
+                time.sleep(0.1)
+            child.send_signal(signal_sent)
+            if is_postgresql:  # its driver hears of a signal when the statement has ended
+                site.sql(site.here, unlock)
+            out, err = child.communicate(timeout=60)
+        finally:
+            child.kill()
+            site.sql(site.here, unlock)
+    assert (child.returncode, out) == (130, ""), err
+    assert "Traceback" not in err
+    assert STANDS[verb] in err.split("Interrupted. ")[-1]
+    assert site.states() == before
+    assert site("status").exit_code == 0
+
+
+@pytest.mark.parametrize("answer", ["no", "yes"])
+def test_who_sits_at_a_terminal_is_asked(site: Site, answer: str) -> None:
+    """With what would go, and once; the question is DataJoint's."""
+    assert site("pull", f"ours.{site.tables['D']}", "--where", "a = 0").exit_code == 0
+    number = len(site.here_of("D"))
+    typed, said = typing_at(site, ["delete", f"ours.{site.tables['D']}", "--where", "b = 1"], "Commit deletes?", answer)
+    assert typed == 0, said
+    assert f"{site.lab.source_server.port} will be released" in said and said.count("Commit deletes?") == 1
+    assert len(site.here_of("D")) == (number if answer == "no" else number - 2)
+    ended, said = typing_at(site, ["end", "ours"], "Release?", answer)
+    assert ended == 0, said
+    assert ({State.SHARED} & set(site.states().values()) == set()) is (answer == "yes")
+
+
+def typing_at(site: Site, words: list[str], question: str, answer: str) -> tuple[int, str]:
+    """Run a command at a terminal, and answer what it asks; its exit code, and all that is to be seen."""
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(site.folder)
+        os.execve(command()[0], command(*words), {**os.environ, "DJ_IGNORE_CONFIG_FILE": "true", **site.environment})
+    said, answered = "", False
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while piece := os.read(terminal, 4096):
+            said += piece.decode()
+            if question in said and not answered:
+                os.write(terminal, f"{answer}\n".encode())
+                answered = True
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said

@@ -30,6 +30,7 @@ FLOORS = (
         "link.model",
         "link.addresses",
         "link.links_file",
+        "link.links_writing",
         "link.accounts",
         "link.config",
         "link.servers",

@@ -19,8 +19,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import both, lab_a, lab_b
-from .reporting import Asked, Exit, Report, failure, mistake
+from . import beginning, both, lab_a, lab_b
+from .reporting import Asked, Exit, Report, failure, mistake, set_level
 
 NAME = "datajoint-link"
 #: Told before the verb, where they are asked for by who does not know it.
@@ -56,7 +56,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for verbs in (lab_b, lab_a, both):
+for verbs in (beginning, lab_b, lab_a, both):
     app.add_typer(verbs.app)
 
 
@@ -87,7 +87,7 @@ def _options(
     asked.verb, asked.config = context.invoked_subcommand, config
     asked.as_json, asked.quiet, asked.verbose = as_json, quiet, verbose
     if quiet or verbose:
-        _set_level("ERROR" if quiet else "DEBUG")
+        set_level("ERROR" if quiet else "DEBUG")
 
 
 def main() -> None:
@@ -148,12 +148,6 @@ def _misunderstood(error: Any) -> Report:
     return mistake(error.format_message(), f"Try: {path} --help")
 
 
-def _set_level(level: str) -> None:
-    """For DataJoint, whose level is ours, whether it has been loaded or not; and for processes of ours."""
-    os.environ["DJ_LOG_LEVEL"] = level
-    logging.getLogger("datajoint").setLevel(level)
-
-
 @contextlib.contextmanager
 def _logs_on_stderr() -> Iterator[None]:
     """DataJoint logs to stdout, where the answer goes that somebody may redirect into a file."""
@@ -164,8 +158,8 @@ def _logs_on_stderr() -> Iterator[None]:
     streams = [(handler, handler.setStream(sys.stderr)) for handler in _streaming(logger)]
     try:
         with warnings.catch_warnings():
-            # It may well be the environment that says all.
-            warnings.filterwarnings("ignore", "No datajoint.json found")
+            # It may well be the environment that says all; and what DataJoint thinks of a server is no news every night.
+            warnings.filterwarnings("ignore", "No datajoint.json found|MariaDB is not officially supported")
             yield
     finally:
         for name, value in before.items():

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from .reporting import Asked
+from .reporting import Asked, set_level
 
 
 def somebody_sits_there(asked: Asked) -> bool:
@@ -35,6 +35,7 @@ def may_ask(asked: Asked, yes: bool, what: str) -> bool:
         return False
     if not somebody_sits_there(asked):
         raise typer.BadParameter(f"Nobody can be asked here, and so nothing was done. Say --yes to {what}.")
+    set_level("INFO")  # what it is about is logged before it is asked
     return True
 
 

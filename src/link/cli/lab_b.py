@@ -29,7 +29,8 @@ class Turn(Target):
     loaded: Loaded = field(kw_only=True)
 
 
-_PANEL: Any = {"rich_help_panel": "Lab B"}
+#: The section of the help.
+PANEL: Any = {"rich_help_panel": "Lab B"}
 
 Where = Annotated[
     str | None, typer.Option(metavar="SQL", help="Only what this condition is true of; the tables are named.")
@@ -44,7 +45,7 @@ Transfers = Annotated[int, typer.Option(metavar="N", min=1, help="Copy so many f
 Descendants = Annotated[bool, typer.Option("--descendants", help="And all that was derived from it.")]
 
 
-@app.command("ping", **_PANEL)
+@app.command("ping", **PANEL)
 def _ping(context: typer.Context, links: Words = None) -> Report:
     """Look whether servers, accounts, rights, tables and stores are there."""
 
@@ -56,7 +57,7 @@ def _ping(context: typer.Context, links: Words = None) -> Report:
     return _each(context, links, ping)
 
 
-@app.command("ls", **_PANEL)
+@app.command("ls", **PANEL)
 def _ls(context: typer.Context, links: Words = None) -> Report:
     """List the links, their local tables, and how many rows these have."""
 
@@ -69,7 +70,7 @@ def _ls(context: typer.Context, links: Words = None) -> Report:
     return _each(context, links, listed)
 
 
-@app.command("plan", **_PANEL)
+@app.command("plan", **PANEL)
 def _plan(context: typer.Context, links: Words = None, where: Where = None, descendants: Descendants = False) -> Report:
     """Say what a pull would bring; changes nothing anywhere."""
     return _each(context, links, lambda pipeline, turn: _planned(pipeline, turn, where, descendants))
@@ -91,7 +92,7 @@ def _planned(pipeline: Pipeline, turn: Turn, where: str | None, descendants: boo
     return report
 
 
-@app.command("pull", **_PANEL)
+@app.command("pull", **PANEL)
 def _pull(
     context: typer.Context,
     links: Words = None,
@@ -139,7 +140,7 @@ def _pull(
     return _each(context, links, pull)
 
 
-@app.command("status", **_PANEL)
+@app.command("status", **PANEL)
 def _status(
     context: typer.Context,
     links: Words = None,
@@ -167,7 +168,7 @@ def _waits(pipeline: Pipeline, turn: Turn, found: Any) -> dict[str, int]:
     return waits
 
 
-@app.command("flagged", **_PANEL)
+@app.command("flagged", **PANEL)
 def _flagged(context: typer.Context, links: Words = None) -> Report:
     """List the keys that the source wants deleted; exit 4 if there are any."""
     return _each(context, links, lambda pipeline, turn: _waiting(_flagged_of(pipeline, turn)))
@@ -184,7 +185,7 @@ def _waiting(flagged: Mapping[str, Sequence[Mapping[str, Any]]]) -> Report:
     return Report(_listed(keys), notes, counts=counts, keys=keys, exit=Exit.WAITS if keys else Exit.DONE)
 
 
-@app.command("delete", **_PANEL)
+@app.command("delete", **PANEL)
 def _delete(
     context: typer.Context,
     links: RequiredWords,
@@ -235,7 +236,7 @@ def _dependents(flagged: Any) -> list[str]:
     return repr(flagged.dependents).splitlines() if flagged.dependents else []
 
 
-@app.command("verify", **_PANEL)
+@app.command("verify", **PANEL)
 def _verify(
     context: typer.Context,
     links: Words = None,
@@ -271,7 +272,7 @@ def _unequal(found: Any) -> list[dict[str, Any]]:
     return _once(_keys([*found.differing, *found.missing, *damaged]))
 
 
-@app.command("refresh", **_PANEL)
+@app.command("refresh", **PANEL)
 def _refresh(
     context: typer.Context,
     links: Words = None,
@@ -308,7 +309,7 @@ def _refresh(
     return _each(context, links, refresh)
 
 
-@app.command("repair", **_PANEL)
+@app.command("repair", **PANEL)
 def _repair(
     context: typer.Context,
     links: Words = None,
@@ -328,7 +329,7 @@ def _repair(
     return _each(context, links, repair)
 
 
-@app.command("end", **_PANEL)
+@app.command("end", **PANEL)
 def _end(context: typer.Context, links: RequiredWords, yes: Yes = False) -> Report:
     """Release all holds; the rows here stay, as your own."""
     asked: Asked = context.obj

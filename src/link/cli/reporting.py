@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import sys
 import traceback
 from dataclasses import dataclass, field
@@ -169,3 +171,9 @@ def exit_of(error: BaseException) -> Exit:
 def mistake(what: str, hint: str | None = None) -> Report:
     """What is said of a command that is not understood."""
     return Report(exit=Exit.USAGE, errors=[{"type": "UsageError", "what": what, "hint": hint}])
+
+
+def set_level(level: str) -> None:
+    """For DataJoint, whose level is ours, whether it has been loaded or not; and for processes of ours."""
+    os.environ["DJ_LOG_LEVEL"] = level
+    logging.getLogger("datajoint").setLevel(level)

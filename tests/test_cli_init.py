@@ -1,0 +1,65 @@
+"""Writing a `links.toml`, by options or by answers, and completing what is in it. No server is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from shelling import run, shell
+
+from link.links_file import read_links
+
+OPTIONS = ["--source", "lab_a", "--host", "postgresql://db.lab-a.org/neuro", "--user", "lab_b"]
+OPTIONS += ["--schema", "ephys=a_ephys", "--schema", "odd-name", "--helper-schema", "link_lab_b", "--link", "odd link"]
+
+
+def test_options_write_it_and_the_grants_are_printed(tmp_path: Path) -> None:
+    path = tmp_path / "links.toml"
+    said = shell("--config", str(path), "--json", "init", *OPTIONS)
+    document = said.document
+    assert said.exit_code == 0, said
+    assert 'CREATE ROLE "lab_b"' in document["sql"] or 'CREATE USER "lab_b"' in document["sql"]
+    assert '"ephys"' in document["sql"] and '"odd-name"' in document["sql"] and '"link_lab_b"' in document["sql"]
+    file = read_links(path)
+    assert file.source("lab_a").address.database == "neuro"
+    assert file.links["odd link"].schemas == {"ephys": "a_ephys", "odd-name": "lab_a_odd-name"}
+
+    # What is there stays: a link is added, to the source that is there, and only where somebody says so.
+    path.write_text(f"# mine\n{path.read_text()}")
+    more = ["--source", "lab_a", "--schema", "behavior", "--helper-schema", "link_lab_b", "--link", "more"]
+    before = path.read_text()
+    refused = shell("--config", str(path), "init", *more)
+    assert refused.exit_code == 2 and "--yes" in refused.stderr and path.read_text() == before
+    assert shell("--config", str(path), "init", *more, "--yes").exit_code == 0
+    assert path.read_text().startswith(before.rstrip())
+    assert set(read_links(path).links) == {"odd link", "more"}
+    taken = shell("--config", str(path), "init", *more, "--yes")
+    assert taken.exit_code == 2 and "[link.more] already" in taken.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ([], "say --host"),
+        ([*OPTIONS[:2], "--host", "db", "--helper-schema", "h", "--link", "x"], "say --schema"),
+        ([*OPTIONS[:-1], "a.b"], "no name of a link"),
+        ([*OPTIONS[:2], "--host", "postgresql://me:s3cret@db.org", *OPTIONS[4:]], "password"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_said_and_nothing_is_written(options: list[str], told: str, tmp_path: Path) -> None:
+    said = shell("--config", str(tmp_path / "links.toml"), "init", *options)
+    assert said.exit_code == 2
+    assert told in " ".join(said.stderr.split()) and str(tmp_path) in said.stderr + str(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_links_and_schemas_are_completed(tmp_path: Path) -> None:
+    """By the shell's own call, which connects nowhere."""
+    assert shell("--config", str(tmp_path / "links.toml"), "init", *OPTIONS[:-1], "ours").exit_code == 0
+    with (tmp_path / "links.toml").open("a") as file:
+        file.write('[link.ours.pull]\n"ephys.Unit" = true\n')
+    asked = {"_DATAJOINT_LINK_COMPLETE": "complete_bash", "COMP_CWORD": "2"}
+    for begun, completed in {"o": ["ours"], "ours.": ["ours.ephys.", "ours.ephys.Unit", "ours.odd-name."]}.items():
+        done = run(cwd=tmp_path, COMP_WORDS=f"datajoint-link pull {begun}", **asked)
+        assert sorted(done.stdout.split()) == completed, done
+    assert run(cwd=tmp_path.parent, COMP_WORDS="datajoint-link pull o", **asked).stdout.split() == []
