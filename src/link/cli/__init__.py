@@ -158,7 +158,7 @@ def _logs_on_stderr() -> Iterator[None]:
     streams = [(handler, handler.setStream(sys.stderr)) for handler in _streaming(logger)]
     try:
         with warnings.catch_warnings():
-            # It may well be the environment that says all; and what DataJoint thinks of a server is no news every night.
+            # It may well be the environment that says all; what DataJoint thinks of a server is no news each night.
             warnings.filterwarnings("ignore", "No datajoint.json found|MariaDB is not officially supported")
             yield
     finally:
