@@ -26,8 +26,9 @@ class Authority:
     @property
     def pem(self) -> bytes:
         """Its own certificate."""
-        basic = x509.BasicConstraints(ca=True, path_length=None)
-        return _pem(_dated(self._builder(self.name, self._key)).add_extension(basic, True).sign(self._key, _HASH))
+        builder = _dated(self._builder(self.name, self._key))
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        return _pem(builder.add_extension(_SIGNS, True).sign(self._key, _HASH))
 
     def issue(self, name: str, *others: str, expired: bool = False) -> tuple[bytes, bytes]:
         """A certificate and its key, for a name or an address, and others."""
@@ -39,10 +40,17 @@ class Authority:
 
     def _builder(self, name: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
         builder = x509.CertificateBuilder().subject_name(_name(name)).issuer_name(_name(self.name))
-        return builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
+        builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
+        # Python 3.13 wants to know whose key signed which.
+        owner = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return builder.add_extension(owner, False).add_extension(signer, False)
 
 
 _HASH = hashes.SHA256()
+_NOTHING = {"digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"}
+_NOTHING |= {"encipher_only", "decipher_only"}
+_SIGNS = x509.KeyUsage(key_cert_sign=True, crl_sign=True, **dict.fromkeys(_NOTHING, False))
 
 
 def _dated(builder: x509.CertificateBuilder, expired: bool = False) -> x509.CertificateBuilder:

@@ -61,14 +61,26 @@ def metadata(wheel: Path) -> Message:
         return HeaderParser().parsestr(archive.read(name).decode())
 
 
-@pytest.fixture(scope="module", params=["highest", "lowest-direct"])
+@pytest.fixture(scope="module", params=["newest", "oldest"])
 def installed(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of an environment with the wheel alone: with the newest of what it needs, or the oldest."""
     folder = tmp_path_factory.mktemp("empty")
     uv = program("uv")
     run(uv, "venv", "--no-config", "--python", sys.executable, folder / "venv", cwd=folder)
     python = folder / "venv/bin/python"
-    options = ["--python", python, "--resolution", request.param, "--only-binary", ":all:"]
+    options = ["--python", python, "--only-binary", ":all:"]
+    if request.param == "oldest":
+        needed = (
+            "--resolution",
+            "lowest-direct",
+            "--extra",
+            "postgres",
+            "--extra",
+            "s3",
+            "-r",
+            ROOT / "pyproject.toml",
+        )
+        run(uv, "pip", "install", *options, *needed, cwd=folder)
     run(uv, "pip", "install", *options, f"{wheel}[postgres,s3]", cwd=folder)
     return python.parent
 
@@ -97,6 +109,7 @@ def test_the_changes_begin_with_this_version(metadata: Message) -> None:
 def test_it_runs_with_what_it_declares_alone(installed: Path, metadata: Message, tmp_path: Path) -> None:
     version = metadata["Version"]
     assert run(installed / "datajoint-link", "--version", cwd=tmp_path).split() == ["datajoint-link", version]
+    assert "grants" in run(installed / "datajoint-link", "grants", "--help", cwd=tmp_path)
     said = run(
         installed / "python", "-c", "import link; from link import Pipeline; print(link.__version__)", cwd=tmp_path
     )

@@ -43,7 +43,7 @@ TRIES = 5
 #: A server may take its time to copy within itself.
 SECONDS = 300
 #: More of them at once are made, and not kept.
-KEPT = 64
+KEPT = 256
 _PORTS = {"http": 80, "https": 443}
 _UNAVAILABLE = {429, 500, 502, 503, 504}
 _PROXY_ASKS = 407
