@@ -68,20 +68,13 @@ def installed(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pyt
     uv = program("uv")
     run(uv, "venv", "--no-config", "--python", sys.executable, folder / "venv", cwd=folder)
     python = folder / "venv/bin/python"
-    options = ["--python", python, "--only-binary", ":all:"]
+    install = (uv, "pip", "install", "--python", python, "--only-binary", ":all:")
     if request.param == "oldest":
-        needed = (
-            "--resolution",
-            "lowest-direct",
-            "--extra",
-            "postgres",
-            "--extra",
-            "s3",
-            "-r",
-            ROOT / "pyproject.toml",
-        )
-        run(uv, "pip", "install", *options, *needed, cwd=folder)
-    run(uv, "pip", "install", *options, f"{wheel}[postgres,s3]", cwd=folder)
+        extras = ("--extra", "postgres", "--extra", "s3")
+        run(*install, "--resolution", "lowest-direct", *extras, "-r", ROOT / "pyproject.toml", cwd=folder)
+        found = run(python, "-c", "from importlib.metadata import version; print(version('tenacity'))", cwd=folder)
+        assert f'"tenacity>={found.rpartition(".")[0]}"' in (ROOT / "pyproject.toml").read_text()
+    run(*install, f"{wheel}[postgres,s3]", cwd=folder)
     return python.parent
 
 
