@@ -10,14 +10,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
+import secrets
+import shutil
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock
 
 from .. import host
 from ..errors import LinkError, StoreError, UnreachableError
@@ -237,6 +241,13 @@ class Store(ABC):
 class FileStore(Store):
     """A folder on this machine."""
 
+    def __init__(self, name: str, backend: StorageBackend) -> None:
+        super().__init__(name, backend)
+        self._opening = threading.Lock()
+        self._staging: Path | None = None
+        self._lock: BaseFileLock | None = None
+        self._numbers = itertools.count()
+
     def require_there(self) -> None:
         if not Path(self.full("")).is_dir():
             raise StoreError(
@@ -297,44 +308,56 @@ class FileStore(Store):
         Path(self.full(path)).mkdir(parents=True, exist_ok=True)
 
     def tidy(self) -> None:
-        staging = Path(self.full(STAGING))
+        staging, mine = Path(self.full(STAGING)), self._staging
         for left in staging.glob("*") if staging.is_dir() else ():
             with contextlib.suppress(OSError):
-                if left.suffix == _LOCK:  # where it is had at once, its process is dead
-                    with _locked(left.with_suffix(""), timeout=0):
-                        left.with_suffix("").unlink(missing_ok=True)
-                elif time.time() - left.stat().st_mtime > STALE:
+                if left.suffix == _LOCK and (mine is None or mine.with_suffix(_LOCK) != left):
+                    with FileLock(left, timeout=0):  # had at once: whoever wrote there is dead
+                        _remove(left.with_suffix(""))
+                elif left.is_file() and time.time() - left.stat().st_mtime > STALE:
                     left.unlink()
+
+    def close(self) -> None:
+        with self._opening:
+            if self._lock and self._staging:
+                _remove(self._staging)
+                self._lock.release()
+                self._lock = self._staging = None
 
     @contextlib.contextmanager
     def _written(self, path: str) -> Iterator[Any]:
-        """A file that gets its name when it is complete, on the disk; of two who write the same, one waits."""
-        final, staging = Path(self.full(path)), Path(self.full(STAGING))
-        staging.mkdir(exist_ok=True)
+        """A file that gets its name when it is complete, on the disk."""
+        final = Path(self.full(path))
         final.parent.mkdir(parents=True, exist_ok=True)
-        part = staging / hashlib.sha256(path.encode()).hexdigest()[:32]
-        with _locked(part):
-            try:
-                with part.open("w+b", buffering=0) as file:
-                    yield file
-                    os.fsync(file.fileno())
-                part.replace(final)  # only now, as Windows moves no open file
-                _sync_folder(final.parent)
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
-
-
-@contextlib.contextmanager
-def _locked(part: Path, timeout: float = -1) -> Iterator[None]:
-    """Let nobody else write a file that is not complete."""
-    lock = part.with_suffix(_LOCK)
-    with FileLock(lock, timeout):
+        part = self._own_staging() / str(next(self._numbers))
         try:
-            yield
-        finally:
-            with contextlib.suppress(PermissionError):  # of Windows, where it goes as soon as it is let go of
-                lock.unlink(missing_ok=True)
+            with part.open("w+b", buffering=0) as file:
+                yield file
+                os.fsync(file.fileno())
+            part.replace(final)  # only now, as Windows moves no open file
+            _sync_folder(final.parent)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+    def _own_staging(self) -> Path:
+        """A folder that is locked as long as this store is open: what is left in others, of dead processes, can go."""
+        with self._opening:
+            if self._staging is None:
+                own = Path(self.full(STAGING)) / secrets.token_hex(8)
+                own.parent.mkdir(exist_ok=True)
+                self._lock = FileLock(own.with_suffix(_LOCK), thread_local=False)
+                self._lock.acquire()
+                own.mkdir()
+                self._staging = own
+            return self._staging
+
+
+def _remove(staging: Path) -> None:
+    """Remove a folder whose lock is held, and the lock's file."""
+    shutil.rmtree(staging, ignore_errors=True)
+    with contextlib.suppress(PermissionError):  # of Windows, where it goes as soon as it is let go of
+        staging.with_suffix(_LOCK).unlink(missing_ok=True)
 
 
 def _require_md5(file: Any, expected: str) -> None:
