@@ -84,6 +84,7 @@ def test_a_row_from_the_question_to_its_end(lab: Lab, verb: Verb, subject: Any) 
     assert subject.source.status()[State.SHARED] == 2
 
 
+@pytest.mark.parametrize("kind", ["mariadb"], indirect=True)
 def test_a_deletion_asks_who_sits_there(lab: Lab, subject: Any) -> None:
     """At a terminal of its own: no leaves all, yes deletes."""
     words = ["clean", "--table", f"{lab.source_schema}.subject", "--helper-schema", lab.helper_schema]
@@ -155,6 +156,7 @@ def test_what_goes_wrong_has_its_exit_code(lab: Lab, verb: Verb, subject: Any) -
     assert subject.source.status()[State.SHARED] == 3
 
 
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 def test_the_account_may_stand_in_datajoint_s_settings(lab: Lab, subject: Any, tmp_path: Path) -> None:
     """Its file, and its folder of secrets; nothing in the environment, and nobody to be asked."""
     server = lab.source_server

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import datajoint as dj
@@ -102,6 +103,9 @@ def test_a_pipeline_is_counted_by_tables_and_by_accounts(
     assert (whole.account, whole.holder, whole.table) == (lab.link_user, "Lab B", None)
     assert whole.held == sum(counts.values())
     assert whole.since and wall(whole.since)
+    # Of a right on just that schema it is known, too, who the link user is.
+    guarded = guard(address, administrator, lab.helper_schema, apply=True)
+    assert len(guarded.tables) == len(counts) and not lab_a.pull(*everything(lab, lab_a)).pulled
 
 
 def test_what_cannot_be_found_is_said(lab: Lab, address: Address, administrator: Credentials) -> None:
@@ -155,6 +159,27 @@ def test_flagging_says_what_it_does(either: Lab, address: Address, administrator
     with pytest.raises(ConfigError, match="no attribute of"):
         does(flags.flag, {"subjekt": "ann"})
     assert count_held(lab) == 2
+
+
+def test_values_are_bound_as_datajoint_does(lab: Lab, address: Address, administrator: Credentials) -> None:
+    class Tagged(dj.Manual):
+        definition = "tag: uuid\nday: date"
+
+    tags = [uuid.UUID(int=n << 64 | 7) for n in range(3)]
+    tagged: Any = declare(lab, Tagged)
+    tagged.insert({"tag": tag, "day": date(2020, 1, n + 1)} for n, tag in enumerate(tags))
+    granted(lab, tagged).source.pull()
+    for where, found in (
+        ({"tag": tags[1]}, 1),
+        ([{"tag": tags[0]}, {"tag": str(tags[1]), "day": "2020-01-02"}], 2),
+        (dj.Not({"day": date(2020, 1, 1)}), 2),
+        ("day > '2020-01-01'", 2),
+        (dj.AndList(["day > '2020-01-01'", {"tag": tags[2]}]), 1),
+        (tagged & {"tag": tags[2]}, 1),  # of another connection: its keys travel
+    ):
+        options: dict[str, Any] = {"helper_schema": lab.helper_schema, "dry_run": True}
+        done = flags.flag(address, administrator, f"{lab.source_schema}.Tagged", where, **options)
+        assert (done.selected, done.changed) == (found, found), where
 
 
 def test_a_pipeline_s_rows_are_flagged(lab: Lab, address: Address, administrator: Credentials) -> None:

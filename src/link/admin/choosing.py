@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from .. import host
+from ..ends.browsing import read_heading
 from ..errors import ConfigError, PrivilegeError, ServerError, UnreachableError
 from ..model.graph import label
 from ..model.ranges import ALL, Selection
@@ -37,6 +38,8 @@ def choose(site: Site, table: Table, where: Any) -> Selection:
     try:
         with site.in_our_words():
             rows: Any = cast(Any, _Rows)(site.connection, host.full_name(site.connection, table.schema, table.name))
+            # Values are bound as what their columns are taken for, whichever DataJoint has declared them.
+            host.set_heading(rows, read_heading(site, table))
             return selection_of(rows & where)
     except (ConfigError, PrivilegeError, UnreachableError):
         raise
