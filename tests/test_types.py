@@ -29,7 +29,7 @@ PREAMBLE = {
         name: f'@link("db.lab-a.org", "ephys", "link_lab_b", "{name}Outbound", "ours")\nclass {name}(LinkedTable): ...'
         for name in ("Unit", "Session", "Subject", "Recording", "Report")
     },
-    # A table of one's own, as DataJoint has it: without types.
+    # Tables of one's own, as DataJoint has them: without types.
     "Psth": 'Psth = dj.VirtualModule("ours", "our_analysis").Psth',
     "MySelection": 'MySelection = dj.VirtualModule("mine", "our_selections").MySelection',
     "lab_a": 'lab_a = Pipeline("db.lab-a.org", {"ephys": "a_ephys"}, "link_lab_b")',
