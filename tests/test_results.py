@@ -21,8 +21,9 @@ from lab import Lab
 from pipelines import flag, granted, linked, sessions, units
 from recorder import Statement
 
-from link import LinkError, State, TransferError, link
+from link import LinkError, Pipeline, State, TransferError, link
 from link.model.results import PullResult, RefreshResult
+from link.work.following import Following
 from link.work.tally import Tally
 
 ROOT = Path(__file__).parent.parent
@@ -281,3 +282,37 @@ def test_previews_of_a_pipeline_say_what_they_show(lab: Lab) -> None:
     for each in (zoo, again):
         assert captions(each.source[schema].Animal()) == f"{source} 1 of these is shared."
         assert captions(each[schema].Animal()).startswith(f"Local: {schema}_here.#animal at ")
+
+
+def test_sums_of_two_pulls_of_a_pipeline_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another one takes between the count of what is held and the first claim is accounted for."""
+
+    class Animal(dj.Manual):
+        definition = "animal: int32"
+
+    class Visit(dj.Manual):
+        definition = "visit: int32\n---\n-> Animal"
+
+    rows: dict[str, Any] = {"Animal": [(n,) for n in range(5)], "Visit": [(n, n % 5) for n in range(20)]}
+    schema = pulling.declare(lab, {"zoo": (Animal, Visit)}, rows)["zoo"]
+    pulling.grant(lab, [schema])
+    zoo = pulling.Checked(lab, [schema]).pipeline
+    visits = zoo.source[schema].Visit
+    assert zoo.pull(visits & "visit < 3").pulled == 6
+    here = lab.instance(lab.local_server, lab.local_user, lab.local_password)
+    options: dict[str, Any] = {"connection": here, "backend": lab.source_server.backend, "use_tls": False}
+    there = f"{lab.source_server.host}:{lab.source_server.port}"
+    other = Pipeline(there, {schema: f"{schema}_here"}, lab.helper_schema, **options)
+    hold, taken = Following.hold, list[int]()
+
+    def hold_later(self: Following, *, fresh: bool) -> None:
+        if fresh and not taken:
+            taken.append(0)
+            taken.append(other.pull(other.source[schema].Visit & "visit < 12").pulled)
+        hold(self, fresh=fresh)
+
+    monkeypatch.setattr(Following, "hold", hold_later)
+    told = zoo.pull(visits & "visit < 18").to_dict()["tables"][f"{schema}.Visit"]
+    assert taken == [0, 9 + 2]  # with the animals that nobody had
+    assert (told["pulled"], told["shared"], told["skipped"]) == (6, 3, {"in other hands": 9})
+    assert told["total"] == len(zoo[schema].Visit()) == 18 and zoo.verify()

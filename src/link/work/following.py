@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from ..holds.closure import Way, to_let_go, unneeded, wanted_again
 from ..holds.sets import Sets
 from ..model.graph import Graph, Name
-from ..model.ranges import ALL, EVERYTHING, Key, Range, Selection, Sql
+from ..model.ranges import ALL, EVERYTHING, Key, Range, Selection, Sql, union
 from ..model.states import ABANDON_PULL, ASKED, HELD, PULLING, REFETCH, REHOLD, UNFLAGGED, Condition, Count
 from ..servers.keyed import Segment, batches
 from ..servers.session import Session
@@ -170,8 +170,24 @@ class Following:
                 for selection in self.wanted.selected.get(name, ()) if fresh else ():
                     self.in_hand[name] += self._claim(name, selection)
             self._follow(names)
+        if fresh and self.wanted.max_calls is None:
+            self._count_others()
         # What had been in hand before is met again, among what nobody holds.
         self._let_go_below_flagged(counted=fresh)
+
+    def _count_others(self) -> None:
+        """Count what others have taken of what is selected since it was counted what is held."""
+        # Of what is fetched again it is not known how much is selected.
+        names = [name for name in self.names if self.wanted.selected.get(name) and not self._earlier.get(name)]
+        asked = list[Sql]()
+        for name in names:
+            holds, selection = self.runs[name].holds, union(self.wanted.selected[name])
+            mine = holds.in_hand({holds.worker}, PULLING, selection)
+            asked += [each.selecting("COUNT(*)") for each in (holds.held(selection), mine)]
+        found = [int(number) for (number,) in self.runs.home.query_each(asked)]
+        for name, held, mine_of_it in zip(names, found[::2], found[1::2], strict=True):
+            self.tallies[name].begin()
+            self.tallies[name].count_others(held - mine_of_it)
 
     def _levels(self) -> list[list[Name]]:
         """The groups from below: none of a level refers to another of it, or to one of a level before."""

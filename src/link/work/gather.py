@@ -28,7 +28,7 @@ from ..ends.ends import Ends
 from ..errors import LockedError, TransferError, UnreachableError
 from ..holds.together import enlist, in_other_hands, survey
 from ..model.graph import Name, label
-from ..model.ranges import Chunk, Range, Selection
+from ..model.ranges import Chunk, Range, Selection, union
 from ..model.results import PullResult
 from ..model.states import PULLING, UNFINISHED, Count
 from ..progress import Bar, bar_of_entities, no_bar
@@ -125,9 +125,9 @@ class _Gathering:
 
     def _recover(self, name: Name, said: list[Count], counted: set[Name]) -> list[Count]:
         counts = self.recoveries[name].recover_from(said)
-        if name not in counted:
-            for selection in self.wanted.selected.get(name, ()):
-                count_held(self.runs[name], counts, selection, self.tallies[name].result)
+        if name not in counted and (selections := self.wanted.selected.get(name)):
+            tally = self.tallies[name]
+            tally.held = count_held(self.runs[name], counts, union(selections), tally.result)
         counted.add(name)
         return counts
 

@@ -29,6 +29,8 @@ class Tally:
         How many entities of the selection were held when that was counted, before anything was claimed.
     before : int or None
         How many of those that are held were counted by then; None while nothing has been claimed.
+    others : int
+        How many others have taken in hand meanwhile, as far as they are counted.
     refused_held : int
         How many were refused and are held all the same.
     outdated : list of Key
@@ -39,6 +41,7 @@ class Tally:
     finished: int = 0
     held: int = 0
     before: int | None = None
+    others: int = 0
     refused_held: int = 0
     outdated: list[Key] = field(default_factory=list)
     # The loader's thread meets entities, and the reader's.
@@ -62,8 +65,9 @@ class Tally:
     def count_others(self, held: int) -> None:
         """Count what others have taken in hand meanwhile: what of the selection is ``held`` by now, and not counted."""
         others = held - self.held - (self.holding - (self.before or 0)) - self.refused_held
-        if others > 0:
-            self.skip(IN_OTHER_HANDS, others)
+        if others > self.others:
+            self.skip(IN_OTHER_HANDS, others - self.others)
+            self.others = others
 
     def moved(self, finished: int) -> int:
         """How many entities are here by a pull that was stopped, of which so many were ``finished`` only then.
