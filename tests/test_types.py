@@ -54,7 +54,8 @@ from typing import Any
 from typing_extensions import assert_type
 
 import link
-from link import LinkedTable, Pipeline, PipelineResult, Plan, PullResult, Source, Status
+from link import LinkedTable, Pipeline, PipelineResult, Plan, PullResult, Source, Status, load
+from link.view import SourcePart
 
 
 @link.link("db.lab-a.org", "ephys", "link_lab_b", "unit_outbound", "ephys_from_a")
@@ -70,6 +71,10 @@ assert_type(Unit().source & "depth > 3", Source)
 assert_type((Unit.source & "depth > 3").pull(max_calls=3), PullResult)
 assert_type(Unit.source.pull().pulled, int)
 assert_type(Unit.source.status(), Status)
+assert_type(Unit.source.unshared & "depth > 3", Source)
+assert_type(Unit.source.Spike, SourcePart)
+assert_type((Unit.source.Spike & "spike = 1").pull(), PullResult)
+assert_type(Unit.source.pull().to_dict(), dict[str, Any])
 assert_type(Unit & "unit_id = 1", Unit)
 assert_type((Unit & "unit_id = 1").few(), Unit)
 assert_type((Unit - {"unit_id": 1}).delete(prompt=False), int)
@@ -88,6 +93,8 @@ assert_type(lab_a.plan(lab_a.source.ephys.Unit & "unit_id = 1"), Plan)
 assert_type(lab_a.plan().pull(), PipelineResult)
 assert_type(lab_a.ephys.Unit, type[LinkedTable])
 assert_type((lab_a.ephys.Unit & "unit_id = 1").delete(), int)
+assert_type(load().ephys, Pipeline)
+assert_type(load()["odd name"].status().tables, dict[str, Status])
 '''
 
 #: Only who applies the decorators of classes knows these: pyright does, mypy does not.

@@ -114,6 +114,10 @@ class SourceView(ReadOnly, FreeTable):
 class Source(SourceView):
     """What the source has: a DataJoint query that can be restricted, previewed, fetched, and pulled.
 
+    Of what is selected: :meth:`pull` copies rows, with their parts, and holds them; :meth:`status` counts entities by
+    state; :meth:`verify` proves that copies are equal, and :meth:`refresh` brings them up to date; :meth:`repair` mends
+    what a crash or a hand left behind; :meth:`release` lets go. ``unshared``, ``shared`` and ``flagged`` are queries.
+
     Its part tables are attributes, by the names of their classes: ``Session.source.Trial``.
     """
 
