@@ -10,9 +10,12 @@ import diamond
 import pytest
 from diamond import Entity, Name
 from lab import Lab
+from test_unfit import limit
 
 from link import ConflictError, TransferError
 from link.model.states import HelperRow
+from link.work import claims, copies, following
+from link.work.copies import Copies
 
 
 @pytest.fixture
@@ -116,6 +119,70 @@ def test_several_processes_copy_what_is_held(servers: diamond.Servers) -> None:
     assert servers.local_entities() == many
     servers.check_safety()
     assert {tuple(row) for row in servers.helper_rows().values()} == {("NONE", "FALSE", "FALSE")}
+
+
+@pytest.fixture
+def pieces(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Groups are large from a few entities on; the pieces that are copied, by table and how many are in them."""
+    copied = list[tuple[str, int]]()
+    transfer = Copies._transfer
+
+    def noted(self: Copies, run: Any, tally: Any, piece: Any, *rest: Any) -> None:
+        copied.append((run.mapping.source.master.name, piece.number))
+        transfer(self, run, tally, piece, *rest)
+
+    monkeypatch.setattr(Copies, "_transfer", noted)
+    for module in (claims, following, copies):
+        monkeypatch.setattr(module, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(claims, "FIRST_CHUNK_ROWS", 1)
+    return copied
+
+
+def test_large_groups_are_copied_in_pieces_at_once(servers: diamond.Servers, pieces: list[tuple[str, int]]) -> None:
+    entities = diamond.made()
+    servers.lab_a.pull(some(servers, "a = 99"))
+    result = servers.lab_a.pull(some(servers))
+    wanted = diamond.ancestors(entities, only_d(set(entities)))
+    assert servers.local_entities() == {name: entities[name] for name in wanted}
+    assert {tuple(row) for row in servers.helper_rows().values()} == {("NONE", "FALSE", "FALSE")}
+    assert set(servers.helper_rows()) == wanted
+    assert result.pulled == len(wanted)
+    assert result.part_rows == sum(len(entities[name].parts) for name in wanted)
+    for table, letter in (("__d", "D"), ("b", "B")):
+        numbers = [number for name, number in pieces if name.endswith(table)]
+        assert len(numbers) == 2 and sum(numbers) == sum(1 for name in wanted if name[0] == letter)
+        assert max(numbers) - min(numbers) <= 3
+    servers.check_safety()
+    assert servers.lab_a.verify()
+    assert servers.lab_a.pull(some(servers)).pulled == 0
+
+
+def test_what_a_piece_cannot_have_ends_the_others(servers: diamond.Servers, pieces: list[tuple[str, int]]) -> None:
+    servers.lab_a.pull(some(servers, "a = 99"))
+    refuse(servers, ("D", (0, 0, 1)))
+    with pytest.raises(TransferError, match=r"'a': 0, 'b': 0, 'd': 1"):
+        servers.lab_a.pull(some(servers))
+    servers.check_safety()
+    assert set(servers.helper_rows()) == servers.local_names()
+    result = servers.lab_a.pull(some(servers), suppress_errors=True)
+    assert [key for key, _ in result.errors] == [{"a": 0, "b": 0, "d": 1}]
+    assert only_d(servers.local_names()) == only_d(set(diamond.made())) - {("D", (0, 0, 1))}
+    assert set(servers.helper_rows()) == servers.local_names()
+    assert len(pieces) > 4
+
+
+@pytest.mark.parametrize("connections", [5, 6, 8])
+def test_pieces_and_groups_take_turns_where_there_is_no_room(
+    servers: diamond.Servers, pieces: list[tuple[str, int]], connections: int
+) -> None:
+    limit(servers.lab, 100)  # MySQL and MariaDB count connections from when there is a limit
+    servers.lab_a.pull(some(servers, "a = 99"))
+    limit(servers.lab, connections)
+    entities = diamond.made()
+    servers.lab_a.pull(servers.lab_a.source[servers.theirs["first"]], some(servers))
+    assert servers.local_entities() == entities
+    assert set(servers.helper_rows()) == set(entities)
+    assert len(pieces) > 4
 
 
 def test_below_a_flagged_entity_nothing_is_pulled_whatever_is_here_in_between(servers: diamond.Servers) -> None:

@@ -72,8 +72,13 @@ MESS = {
 }
 #: What refers to a C that nothing of the pull has referred to.
 EDITED = {name: Entity((3, "edited"), frozenset({(5, 1)})) for name in CHOSEN if name[1][0] == 0}
+#: Groups are large from a few entities on: they are copied in pieces at once.
+SMALL = "[setattr(__import__('sys').modules[m], 'CHUNK_ROWS', 2) for m in %s]" % [
+    f"link.work.{name}" for name in ("claims", "following", "copies")
+]
 SCENES = {
     "pull": Scene("lab_a.pull(lab_a.source[second].D & 'a < 2')", {}, PULLED),
+    "pull in pieces": Scene(f"{SMALL} and lab_a.pull(lab_a.source[second].D & 'a < 2')", {}, PULLED, step=3),
     "recovery": Scene("lab_a.pull(lab_a.source[second].D & 'a < 2')", MESS, PULLED, absent=[BEGUN, GONE], step=7),
     "refresh": Scene("lab_a.refresh()", PULLED, {**PULLED, ("C", (3,)): REST}, edited=EDITED, step=3),
     "pull below a flag": Scene(

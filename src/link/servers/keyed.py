@@ -204,6 +204,15 @@ class Segment:
             all_of.append(self.rows.within(self.within))
         return " AND ".join(sql for sql, _ in all_of), tuple(arg for _, args in all_of for arg in args)
 
+    @property
+    def unguessed(self) -> Segment:
+        """The same rows, to be read as they lie: most of a range, of which the planner would guess that they are few.
+
+        Who takes them for few reads all there are and sorts them, for each key that is looked for.
+        """
+        read = self.rows.dialect.unguessed
+        return replace(self, conditions=tuple((read(condition), args) for condition, args in self.conditions))
+
     def selecting(self, what: str, order: str = "") -> Sql:
         """SELECT something of these rows."""
         condition, args = self.condition
@@ -225,6 +234,17 @@ class Segment:
         sql, args = self.selecting(self.rows.selected, self.rows.order)
         found = session.query(f"{sql} LIMIT 1 OFFSET {offset}", args)
         return found[0] if found else None
+
+    def every(self, session: Session, step: int) -> list[Key]:
+        """The key of every so many rows, in order: all of them by one look at the rows."""
+        dialect = self.rows.dialect
+        names = [dialect.alias(f"key {n}") for n in range(len(self.rows.key))]
+        number = dialect.alias("number")
+        keys = (f"{dialect.key_select(*pair)} AS {name}" for pair, name in zip(self.rows.pairs, names, strict=True))
+        sql, args = self.selecting(f"{', '.join(keys)}, ROW_NUMBER() OVER (ORDER BY {self.rows.order}) AS {number}")
+        item = f"({sql}) AS {dialect.alias('numbered')}"
+        every = f"SELECT {', '.join(names)} FROM {item} WHERE MOD({number}, {step}) = 0 ORDER BY {number}"
+        return session.query(every, args)
 
     def count(self, session: Session) -> int:
         """How many rows there are."""

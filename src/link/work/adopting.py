@@ -121,7 +121,7 @@ class Adopter:
         if left is not chunk:
             self.chunks.pace.grow()
         while left.claimed > (size := self.chunks.pace.read):
-            upto = self.run.holds.mine(PULLING, left).key_at(self.session, size - 1)
+            upto = self.run.holds.mine(PULLING, left).unguessed.key_at(self.session, size - 1)
             if upto is None:  # a deletion has taken over some
                 break
             piece, rest = replace(left, upto=upto, claimed=size), replace(left, after=upto, claimed=left.claimed - size)

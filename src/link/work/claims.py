@@ -23,6 +23,8 @@ from .run import Run
 CHUNK_ROWS = 20_000
 CHUNK_BYTES = 64_000_000
 FIRST_CHUNK_ROWS = 64
+#: A key, and how many entities of a range there are up to it.
+Mark = tuple[Key, int]
 
 
 class CalledOffError(Exception):
@@ -150,12 +152,14 @@ class Held(Chunks):
     ----------
     resumed : bool
         Whether some of it was in hand of an earlier run, or has been here before.
-    number : int
-        How many entities that are.
-    over : threading.Event
-        Set when no more is to be copied.
     within : Range
         Of this range only.
+    number : int
+        How many entities that are.
+    marks : sequence of Mark
+        Where some numbers of these entities end, as far as that is known.
+    over : threading.Event
+        Set when no more is to be copied.
     founded : bool
         Whether what it refers to has been brought here.
     """
@@ -165,26 +169,33 @@ class Held(Chunks):
         run: Run,
         conflicts: str,
         resumed: bool,
+        within: Range,
         number: int,
-        over: threading.Event,
-        within: Range = EVERYTHING,
+        marks: Sequence[Mark] = (),
         *,
+        over: threading.Event,
         founded: bool,
     ) -> None:
         super().__init__(run, ALL, "keep" if resumed and conflicts != "replace" else conflicts)
         self.resumed, self.founded = resumed, founded
         self.within = within
         self._number = number
+        self._marks = marks
         self._over = over
 
     def __iter__(self) -> Iterator[Chunk]:
         session, after, left = self.run.home, self.within.after, self._number
+        marks = collections.deque(self._marks)
         while not self.stop.is_set():
             if self._over.is_set():
                 raise CalledOffError("A copy was called off.")
             mine, size = self.holds.mine(PULLING, Range(after, self.within.upto)), self.pace.rows
-            # Of a few it is known how many there are: where it is not so any more, the reader notices.
-            upto = mine.key_at(session, size - 1) if left > size else None
+            # Of a few, or up to a mark, it is known how many there are: where it is not so any more, it is noticed.
+            done, upto = self._number - left, None
+            if mark := _last_mark(marks, done, size) if left > size else None:
+                upto, size = mark[0], mark[1] - done
+            elif left > size:
+                upto = mine.unguessed.key_at(session, size - 1)
             claimed = size if upto else left if left <= size else mine.count(session)
             left -= claimed
             if claimed:
@@ -197,6 +208,15 @@ class Held(Chunks):
             if upto is None:
                 return
             after = upto
+
+
+def _last_mark(marks: collections.deque[Mark], done: int, size: int) -> Mark | None:
+    """The last mark within so many entities behind those that are done; it and those before it are taken out."""
+    found = None
+    while marks and marks[0][1] <= done + size:
+        mark = marks.popleft()
+        found = mark if mark[1] > done else None
+    return found
 
 
 class Claims(Chunks):

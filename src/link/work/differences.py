@@ -69,6 +69,8 @@ class _Ranges:
         last = False
         while not last:
             shared = self.holds.saying(SHARED, self.selection, Range(after, end))
+            # Of a selection there may be few among many: of all there is, most are shared.
+            shared = shared if self.selection else shared.unguessed
             upto, number = shared.key_at(self.run.home, size - 1), size
             if last := upto is None:
                 number = shared.count(self.run.home)

@@ -21,7 +21,7 @@ from ..model.states import ABANDON_PULL, ASKED, HELD, PULLING, REFETCH, REHOLD, 
 from ..servers.keyed import Segment, batches
 from ..servers.session import Session
 from .adopting import OTHER_CONTENT, conflict
-from .claims import CHUNK_ROWS, Claims
+from .claims import CHUNK_ROWS, Claims, Mark
 from .comparing import Comparison
 from .pull import may_meet
 from .retry import Idle, patiently
@@ -101,6 +101,8 @@ class Following:
     in_hand: dict[Name, int] = field(default_factory=dict)
     _earlier: dict[Name, set[Key]] = field(default_factory=dict)
     _resuming: bool = False
+    # Of how many in hand of a group it is known where some of them end, by the numbers of those up to there.
+    _marks: dict[Name, tuple[int, list[Mark]]] = field(default_factory=dict)
     _unequal: dict[Name, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -146,6 +148,18 @@ class Following:
             claimed = sorted(self._mine(name) - earlier) if earlier else EVERYTHING
             patiently(functools.partial(run.holds.apply, run.home, ABANDON_PULL, claimed))
 
+    def marks(self, name: Name, session: Session) -> list[Mark]:
+        """Where some numbers of what is in hand of a group end, if that is more than a chunk."""
+        number = self.in_hand[name]
+        if number <= CHUNK_ROWS:
+            return []
+        of, marks = self._marks.get(name, (0, []))
+        if of != number:
+            ends = self.runs[name].holds.mine(PULLING).every(session, CHUNK_ROWS)
+            marks = [(key, CHUNK_ROWS * n) for n, key in enumerate(ends, 1)]
+            self._marks[name] = number, marks
+        return [mark for mark in marks if mark[1] < number]
+
     def _may_meet(self, name: Name) -> bool:
         """Whether something in hand may be local."""
         return self.has_rows_here(name) and self.may_differ(name)
@@ -179,15 +193,27 @@ class Following:
         """Count what others have taken of what is selected since it was counted what is held."""
         # Of what is fetched again it is not known how much is selected.
         names = [name for name in self.names if self.wanted.selected.get(name) and not self._earlier.get(name)]
-        asked = list[Sql]()
-        for name in names:
+        totals = self._counted([self.runs[name].holds.held() for name in names])
+        # Where there are no more than there were, and were claimed here, nobody has taken any.
+        grown = [name for name, total in zip(names, totals, strict=True) if total > self._held_before(name)]
+        segments = list[Segment]()
+        for name in grown:
             holds, selection = self.runs[name].holds, union(self.wanted.selected[name])
-            mine = holds.in_hand({holds.worker}, PULLING, selection)
-            asked += [each.selecting("COUNT(*)") for each in (holds.held(selection), mine)]
-        found = [int(number) for (number,) in self.runs.home.query_each(asked)]
-        for name, held, mine_of_it in zip(names, found[::2], found[1::2], strict=True):
+            segments += [holds.held(selection), holds.in_hand({holds.worker}, PULLING, selection)]
+        found = self._counted(segments)
+        for name, held, mine_of_it in zip(grown, found[::2], found[1::2], strict=True):
             self.tallies[name].begin()
             self.tallies[name].count_others(held - mine_of_it)
+
+    def _counted(self, segments: Sequence[Segment]) -> list[int]:
+        counts = [segment.selecting("COUNT(*)") for segment in segments]
+        return [int(number) for (number,) in self.runs.home.query_each(counts)] if counts else []
+
+    def _held_before(self, name: Name) -> int:
+        """How many entities of a group were held before this pull, and are in hand."""
+        run = self.runs[name]
+        mine = sum(c.entities for c in self.counts[name] if c.row.says(PULLING) and c.worker == run.holds.worker)
+        return sum(count.entities for count in self.counts[name]) - mine + self.in_hand[name]
 
     def _levels(self) -> list[list[Name]]:
         """The groups from below: none of a level refers to another of it, or to one of a level before."""
@@ -208,8 +234,15 @@ class Following:
             return 0
         claims = Claims(run, selection, self.wanted.conflicts, EVERYTHING, self._left(), CLAIMERS)
         claims.pace.rows = claims.pace.read = CHUNK_ROWS
+        number, marks = 0, list[Mark]()
         with self._sessions(claims.sessions_wanted) as claims.sessions:
-            return sum(chunk.claimed for chunk in claims)
+            for chunk in claims:
+                number += chunk.claimed
+                if chunk.upto is not None:
+                    marks.append((chunk.upto, number))
+        if not self.in_hand[name]:
+            self._marks[name] = number, marks
+        return number
 
     def _has_new(self, name: Name, selection: Selection) -> bool:
         """Whether there is something of a selection that nobody holds; of all there is, numbers tell it soonest."""
@@ -280,13 +313,12 @@ class Following:
 
     def _ranges(self, name: Name) -> Iterator[Range]:
         """What is in hand of a group, in ranges that a statement does not lock for long."""
-        run, left, after = self.runs[name], self.in_hand[name], None
-        while left > 0:
-            upto = None
-            if left > CHUNK_ROWS:
-                upto = run.holds.mine(PULLING, Range(after)).key_at(run.home, CHUNK_ROWS - 1)
+        after = None
+        for upto, _ in self.marks(name, self.runs.home):
             yield Range(after, upto)
-            left, after = left - CHUNK_ROWS if upto else 0, upto
+            after = upto
+        if self.in_hand[name]:
+            yield Range(after)
 
     def _execute(self, statement: Sql, session: Session | None = None) -> int:
         return patiently(lambda: (session or self.runs.home).execute(*statement))
@@ -337,6 +369,7 @@ class Following:
         else:
             number = self._execute(rows.deletion)
         self.in_hand[name] -= number
+        self._marks.pop(name, None)
         return number
 
     def meet(self) -> None:
@@ -364,6 +397,7 @@ class Following:
                 raise error
             if differing:
                 self.in_hand[name] -= run.apply(ABANDON_PULL, differing)
+                self._marks.pop(name, None)
                 self.tallies[name].skip(OTHER_CONTENT, len(differing))
                 left_out.add(name)
         self.let_go_below(left_out)

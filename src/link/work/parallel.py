@@ -112,7 +112,8 @@ def pull(
 def copy(run: Run, work: Work[PullResult], bar: Bar, workers: int, executor: Executor | None) -> PullResult:
     """Copy with several workers what a run has in hand; ``work`` knows its number."""
     result = PullResult()
-    ranges = list(_ranges(run, lambda within: run.holds.mine(PULLING, within), workers * RANGES_PER_WORKER, None))
+    number = workers * RANGES_PER_WORKER
+    ranges = list(_ranges(run, lambda within: run.holds.mine(PULLING, within).unguessed, number, None))
     for part in do_shares(run.ends, ALL, ranges, work, workers, executor, bar):
         result.add(part)
     return result

@@ -144,6 +144,7 @@ class Run:
         refused = [one for one in tried if isinstance(one, ConnectionLimitError)]
         opened = [one for one in tried if isinstance(one, Session)]
         if len(opened) < least:
+            self.give_back(site, opened)
             raise refused[0]
         if refused and site.is_news(type(refused[0])):
             logger.warning("%s Going on with %d sessions where %d are quicker.", refused[0].what, len(opened), most)

@@ -76,6 +76,14 @@ class Tally:
         """
         return self.result.pulled + max(finished - (self.result.pulled - self.finished), 0)
 
+    def add(self, part: Tally) -> None:
+        """Count in what was counted of one of several ranges."""
+        with self._meeting:
+            self.result.add(part.result)
+            self.finished += part.finished
+            self.refused_held += part.refused_held
+            self.outdated += part.outdated
+
     def count(self, loaded: Sequence[int]) -> int:
         """Count rows that were loaded, by table; how many entities those are."""
         self.result.pulled += loaded[0]
