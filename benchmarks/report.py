@@ -74,7 +74,7 @@ def save(folder: Path, figures: Sequence[Figure], about: dict[str, Any]) -> list
 
 
 def markdown(figures: Sequence[Figure], about: dict[str, Any]) -> str:
-    """The table for the README."""
+    """The table for docs/performance.md."""
     lines = ["| measure | here | held against | ratio | bar | |", "|---|---:|---:|---:|---:|---|"]
     for figure in figures:
         here, peer = (f"{_number(value)} {figure.unit}" for value in (figure.ours, figure.peer))

@@ -73,16 +73,17 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 @pytest.mark.parametrize("backend", ["mysql", "postgresql"])
-def test_the_grants_of_the_readme_are_those_that_are_printed(backend: str) -> None:
+def test_the_grants_that_are_shown_are_those_that_are_printed(backend: str) -> None:
     quote = "`" if backend == "mysql" else '"'
-    blocks = re.findall(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    texts = "".join((ROOT / name).read_text() for name in ("README.md", "docs/setup.md"))
+    blocks = re.findall(r"```sql\n(.*?)```", texts, re.DOTALL)
     block = next(block for block in blocks if f"{quote}ephys{quote}" in block)
     shown = [line.split("  --")[0] for line in block.splitlines()]
     assert shown == printed_grants(backend)
 
 
 def printed_grants(backend: str) -> list[str]:
-    """What ``datajoint-link grants`` prints for the example of the README, without its comments."""
+    """What ``datajoint-link grants`` prints for the example of the documents, without its comments."""
     options = {"schema": "ephys", "table": "Unit", "part": "Unit.Spike", "helper-schema": "link_lab_b"}
     command = [str(Path(sys.executable).parent / "datajoint-link"), "grants", "--backend", backend]
     command += [word for name, value in options.items() for word in (f"--{name}", value)]
@@ -112,9 +113,9 @@ def test_the_types_are_those_of_the_code() -> None:
         assert (mysql_types.declare(kind, False), mysql_types.declare(kind, True)) == (here, in_key or None), there
 
 
-def test_the_readme_shows_what_was_measured() -> None:
+def test_what_was_measured_is_shown() -> None:
     measured = (ROOT / "benchmarks/results/bench.md").read_text().strip()
-    assert measured in (ROOT / "README.md").read_text()
+    assert measured in (ROOT / "docs/performance.md").read_text()
 
 
 def test_the_page_on_what_is_public_lists_the_public_names() -> None:
