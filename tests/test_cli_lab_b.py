@@ -11,16 +11,21 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import datajoint as dj
 import diamond
+import pulling
 import pytest
 from jsonschema import Draft202012Validator
 from lab import Lab
 from shelling import Said, command, run, shell
 
+from link import load
 from link.model.states import State
 
 DOCUMENTS: Any = Draft202012Validator(json.loads((Path(__file__).parents[1] / "docs/cli.schema.json").read_text()))
@@ -252,6 +257,8 @@ def test_a_missing_grant_is_named(site: Site, lab: Lab) -> None:
     pinged = site.document("ping")
     assert pinged["exit"] == 6
     assert "GRANT" in pinged["errors"][0]["hint"] and schema in pinged["errors"][0]["hint"]
+    told = site("ping")
+    assert told.exit_code == 6 and "wrong  source tables" in told.stdout and "datajoint-link: " not in told.stderr
     pulled = site.document("pull", f"ours.{site.tables['A']}")
     assert pulled["exit"] == 6 and "GRANT" in pulled["errors"][0]["hint"]
 
@@ -279,6 +286,8 @@ schemas = {{ s = "{site.lab.prefix}_s" }}
     assert said.exit_code == document["exit"] == 5
     assert [(each["link"], each["exit"]) for each in document["links"]] == [("ours", 0), ("away", 5)]
     assert len(site.here_of("A")) == 4
+    told = shell("--config", str(site.folder / "links.toml"), "status", env=environment | site.environment)
+    assert told.exit_code == 5 and "ours:\n" in told.stdout and "datajoint-link: away: Cannot connect" in told.stderr
 
 
 STANDS = {"pull": "stays, and is held", "delete": "with their holds or not at all", "verify": "Nothing was changed"}
@@ -354,3 +363,47 @@ def typing_at(site: Site, words: list[str], question: str, answer: str) -> tuple
                 answered = True
     os.close(terminal)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
+
+
+class Odd(dj.Manual):
+    definition = """
+    day    : date
+    at     : datetime
+    amount : decimal(6,2)
+    code   : uuid
+    ---
+    note   : varchar(20)
+    """
+
+
+def test_keys_of_a_document_restrict_in_python_and_in_the_shell(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What JSON has not is text there, which DataJoint and the servers take for what it was."""
+    monkeypatch.setattr(dj.instance, "_singleton_connection", lab.local.connection)
+    rows = [
+        (date(2026, 1, day), datetime(2026, 1, day, 12, 30), Decimal("1.50"), UUID(int=day), "theirs")
+        for day in (1, 2, 3)
+    ]
+    theirs = pulling.declare(lab, {"odd": [Odd]}, {"Odd": rows})["odd"]
+    pulling.grant(lab, [theirs])
+    with ExitStack() as stack:
+        site = Site(lab, stack, tmp_path)
+        site.schemas = {theirs: f"{theirs}_here"}
+        site.write(pull=f'"{theirs}.Odd" = true')
+        assert site.document("pull")["counts"]["pulled"] == 3
+        lab.local_server.sql(f"UPDATE {theirs}_here.odd SET note = 'ours' WHERE day = '2026-01-02'")
+        [key] = site.document("verify")["keys"][f"{theirs}.Odd"]
+        assert {name: value for name, value in key.items() if name != "at"} == {
+            "day": "2026-01-02",
+            "amount": "1.50",
+            "code": str(UUID(int=2)),
+        }
+        pipeline = load(tmp_path / "links.toml").ours
+        with monkeypatch.context() as patch:
+            patch.setenv("LINK_LAB_A_PASS", lab.link_password)
+            for table in (pipeline.source[theirs].Odd, pipeline[theirs].Odd):
+                assert (table & key).to_dicts()[0]["day"] == date(2026, 1, 2) and len(table & [key]) == 1
+        where = f"day = '{key['day']}' AND at = '{key['at']}' AND amount = {key['amount']}"
+        assert site.document("refresh", f"ours.{theirs}.Odd", "--where", where)["counts"]["refreshed"] == 1
+        assert site.document("delete", f"ours.{theirs}.Odd", "--where", where, "-n")["keys"] == {f"{theirs}.Odd": [key]}

@@ -143,9 +143,11 @@ def _interrupted(asked: Asked) -> Report:
 def _misunderstood(error: Any) -> Report:
     context, option = error.ctx, getattr(error, "option_name", None)
     path = context.command_path if context else NAME
+    # What is raised by a verb is no parameter's, and its message a sentence of ours.
+    what = error.format_message() if getattr(error, "param", None) or option else error.message
     if option in _BEFORE:
-        return mistake(error.format_message(), f"It stands before the verb: {NAME} {option} ...")
-    return mistake(error.format_message(), f"Try: {path} --help")
+        return mistake(what, f"It stands before the verb: {NAME} {option} ...")
+    return mistake(what, f"Try: {path} --help")
 
 
 @contextlib.contextmanager

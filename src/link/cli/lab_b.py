@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -52,7 +53,8 @@ def _ping(context: typer.Context, links: Words = None) -> Report:
     def ping(pipeline: Pipeline, _: Turn) -> Report:
         found = pipeline.ping()
         codes = [exit_of(error) for error in found.errors]
-        return Report(repr(found), counts=found.to_dict(), exit=gravest(codes), errors=_plain(found.errors))
+        errors = _plain(found.errors)
+        return Report(repr(found), counts=found.to_dict(), exit=gravest(codes), errors=errors, has_told_errors=True)
 
     return _each(context, links, ping)
 
@@ -339,7 +341,8 @@ def _end(context: typer.Context, links: RequiredWords, yes: Yes = False) -> Repo
     def end(pipeline: Pipeline, turn: Turn) -> Report:
         numbers = pipeline.end(tables=turn.tables, prompt=asks)
         text = "\n".join(f"{name}: released {number:,}" for name, number in numbers.items())
-        return Report(text or "nothing is held", counts=numbers)
+        again = f"As long as [link.{turn.link}] is in {turn.loaded.path}, a pull or a repair holds rows again."
+        return Report(text or "nothing is held", [] if turn.tables else [again], counts=numbers)
 
     return _each(context, links, end)
 
@@ -392,10 +395,13 @@ def _shows_progress(asked: Asked) -> bool:
 
 
 def _keys(keys: Any) -> list[dict[str, Any]]:
-    """Keys as a document has them."""
+    """Keys as a document has them; times are written as those are that come from the servers as texts."""
     from ..model.shown import plain
 
-    return [plain(key) for key in keys]
+    def written(value: Any) -> Any:
+        return f"{value:%Y-%m-%d %H:%M:%S.%f}" if isinstance(value, datetime) else plain(value)
+
+    return [{name: written(value) for name, value in key.items()} for key in keys]
 
 
 def _once(keys: list[dict[str, Any]]) -> list[dict[str, Any]]:

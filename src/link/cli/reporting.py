@@ -87,6 +87,8 @@ class Report:
         The keys of entities that somebody has to look at, by ``"schema.Class"``.
     errors : list of dict
         What went wrong: ``type``, ``what``, ``hint``.
+    has_told_errors : bool
+        Whether the text says them already.
     more : dict
         What this verb alone has in its document.
     links : list of Report
@@ -102,6 +104,7 @@ class Report:
     counts: dict[str, Any] = field(default_factory=dict)
     keys: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     errors: list[dict[str, Any]] = field(default_factory=list)
+    has_told_errors: bool = False
     more: dict[str, Any] = field(default_factory=dict)
     links: list[Report] = field(default_factory=list)
     seconds: float = 0.0
@@ -124,23 +127,19 @@ class Report:
         """Print it. Whoever is quiet is told of nothing that is well."""
         if asked.as_json:
             print(json.dumps(self.document(asked.verb), indent=2, ensure_ascii=False))
-        elif not asked.quiet or self.exit is not Exit.DONE:
-            for each in [self, *self.links]:
-                if each.text:
-                    print(each.text)
-        if not asked.quiet:
-            for each in [self, *self.links]:
-                for note in each.notes:
-                    print(note, file=sys.stderr)
-        for each in [self, *self.links]:
-            for error in each.errors:
-                sys.stdout.flush()
-                print(_told(error), file=sys.stderr)
+        for each in self.links or [self]:
+            each._tell(asked, f"{each.link}: " if self.links else "")
 
-
-def _told(error: dict[str, Any]) -> str:
-    hint = f"\n  → {error['hint']}" if error["hint"] else ""
-    return f"datajoint-link: {error['what']}{hint}"
+    def _tell(self, asked: Asked, about: str) -> None:
+        is_told = not asked.as_json and (not asked.quiet or self.exit is not Exit.DONE)
+        if is_told and self.text:
+            print(f"{about.strip()}\n{self.text}" if about else self.text)
+        sys.stdout.flush()
+        for note in [] if asked.quiet else self.notes:
+            print(f"{about}{note}", file=sys.stderr)
+        for error in [] if is_told and self.has_told_errors else self.errors:
+            hint = f"\n  → {error['hint']}" if error["hint"] else ""
+            print(f"datajoint-link: {about}{error['what']}{hint}", file=sys.stderr)
 
 
 def failure(error: BaseException, asked: Asked) -> Report:

@@ -37,7 +37,7 @@ def _checks(links: Links) -> Iterator[Check]:
     if there.error:
         return
     yield (seen := _checked("source tables", lambda: _tables(links)))
-    yield _checked("helper schema", lambda: _helper_schema(links))
+    yield _checked("helper schema", lambda: _helper_schema(links, not seen.error))
     if not (here.error or seen.error):
         yield _checked("stores of columns", lambda: _stores_of_columns(links))
 
@@ -102,7 +102,7 @@ def _unseen(graph: Graph) -> str:
     return f"; foreign keys lead to what is not seen: {_some(places)}" if places else ""
 
 
-def _helper_schema(links: Links) -> str:
+def _helper_schema(links: Links, has_seen: bool) -> str:
     """Whether helper tables are the link user's to use, and can be made."""
     site, schema = links.connect_source(), links.spec.helper_schema
     with site.session() as session:
@@ -110,9 +110,10 @@ def _helper_schema(links: Links) -> str:
         names = catalogue.tables(schema) if catalogue.has_schema(schema) else []
         helpers = [name for name in names if not name.startswith("~")]
         lacking = [n for n in helpers if catalogue.missing_rights(Table(schema, n, "", (), ()), HELPER_RIGHTS)]
-        may_create = catalogue.may_create(
-            schema, [links.link(name).spec.helper_table for name in links.find_graph().groups]
+        wanted = (
+            [links.link(name).spec.helper_table for name in links.find_graph().groups] if has_seen else ["outbound"]
         )
+        may_create = catalogue.may_create(schema, wanted)
     if lacking:
         raise PrivilegeError(
             f"{site.user!r} may not use {_some([f'{schema}.{name}' for name in lacking])} at {site.address}.",
