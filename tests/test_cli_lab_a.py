@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from lab import Lab
 from pipelines import contents, ephys, granted, helper_rows
 from shelling import Said, command, run, shell
@@ -17,6 +19,7 @@ from test_source_lab import give
 from link import State
 
 Verb = Callable[..., Said]
+DOCUMENTS: Any = Draft202012Validator(json.loads((Path(__file__).parents[1] / "docs/cli.schema.json").read_text()))
 
 
 def environment(lab: Lab, user: str = "", password: str = "") -> dict[str, str]:
@@ -36,7 +39,10 @@ def verb(lab: Lab) -> Verb:
     """Runs a verb, for the lab's helper schema; `env` is somebody's instead of the administrator's."""
 
     def verb(*words: str, env: dict[str, str] | None = None) -> Said:
-        return shell(*words, "--helper-schema", lab.helper_schema, env=env or environment(lab))
+        said = shell(*words, "--helper-schema", lab.helper_schema, env=env or environment(lab))
+        if words[0] == "--json":
+            DOCUMENTS.validate(said.document)
+        return said
 
     return verb
 

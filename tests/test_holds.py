@@ -14,6 +14,8 @@ from lab import Lab
 from labs import build, everything, pipeline
 from linking import admin
 from pipelines import contents, count_held, declare, ephys, flag, granted, helper, rows, states
+from shelling import shell
+from test_cli_lab_a import environment
 from test_source_lab import give
 
 from link import ConfigError, NotFoundError, PrivilegeError, State
@@ -250,15 +252,14 @@ def account(lab: Lab, member: Credentials) -> str:
 # --- clearing away
 
 
-@pytest.mark.parametrize("guarded", [False, True])
 def test_what_is_deprecated_goes_with_all_that_depends_on_it(
-    either: Lab, address: Address, administrator: Credentials, guarded: bool
+    either: Lab, address: Address, administrator: Credentials
 ) -> None:
-    """As by DataJoint's delete(): parts, computed tables, and those by keys under other names."""
+    """As by DataJoint's delete(): parts, computed tables, and those by keys under other names; beside a guard."""
     lab, tables = either, ephys(either)
     Subject = granted(lab, tables["Subject"])
     Subject.source.pull()
-    if guarded and not lab.older:
+    if not lab.older:
         guard(address, administrator, lab.helper_schema, user=lab.link_user, apply=True)
     table = f"{lab.source_schema}.Subject"
 
@@ -316,6 +317,8 @@ def test_no_hold_is_taken_away(lab: Lab, address: Address, administrator: Creden
     )
     assert done.entities == 2 and list(done.kept.values()) == [1]
     assert "Lab C" in repr(done) and done.to_dict()["kept"] == dict(done.kept)
+    words = ("--table", done.table, "--helper-schema", lab.helper_schema, "-n")
+    assert shell("clean", *words, env=environment(lab)).exit_code == 3
     assert rows(lab.source_server, f"{lab.source_schema}.subject", "subject") == [("bob's",)]
     after = contents(lab.source_server, lab.source_schema, other.helper_schema)
     name = f"{other.helper_schema}.{other.helper_table}"
