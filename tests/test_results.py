@@ -258,6 +258,7 @@ def test_previews_say_what_they_show(lab: Lab, monkeypatch: pytest.MonkeyPatch, 
     captions(Session.source)
     assert len(statements) <= 3 * 3  # DataJoint's two and one of ours, for each of three previews
     monkeypatch.setattr("link.sharing.MOST_COUNTED", 3)
+    monkeypatch.setattr("link.sharing.MOST_LOOKED_UP", 3)
     assert captions(Session.source) == f"{source} More than 3 of these are shared."
     assert captions(Session.source & "session < 5") == source
     assert captions(Session.source & "session = 5") == f"{source} 0 of these are shared."

@@ -47,8 +47,8 @@ class _Told:
             return cast(T, self._tell(owner() if instance is None else instance))
 
 
-#: Of more rows it is not counted in a preview how many are shared.
-MOST_COUNTED = 100_000
+#: In previews no more than so many shared rows are counted, and of no more rows of a query is it looked up.
+MOST_COUNTED, MOST_LOOKED_UP = 100_000, 10_000
 
 
 class Sharing(Captioned, Selecting):
@@ -173,19 +173,28 @@ class Sharing(Captioned, Selecting):
         query: Any = self
         if not host.counts_rows(query) or (holds := self._known_holds()) is None:
             return ""
-        most = dj.Top(MOST_COUNTED + 1)
-        with self._there().in_our_words():
-            if host.is_restricted_table(query) and not query.restriction and not self._table().master_key:
-                sql, _ = holds.saying(AT_REST).selecting("1")
-                counted = f"SELECT COUNT(*) FROM ({sql} LIMIT {MOST_COUNTED + 1}) AS {holds.dialect.alias('some')}"
-                number = int(query.connection.query(counted).fetchone()[0])
-            elif len(query.restrict(most)) <= MOST_COUNTED:
-                number = len(query.shared)
-            else:
+        some = holds.dialect.alias("some")
+        if host.is_restricted_table(query) and not query.restriction and not self._table().master_key:
+            sql, _ = holds.saying(AT_REST).selecting("1")
+            number = self._ask(f"SELECT COUNT(*) FROM ({sql} LIMIT {MOST_COUNTED + 1}) AS {some}")[0]
+            if number > MOST_COUNTED:
+                return f"More than {MOST_COUNTED:,} of these are shared."
+        else:
+            rows = Keyed(holds.dialect, self._table()).called(some)
+            if not {column.name for column in rows.key} <= {*query.heading.names} - {*query.heading.new_attributes}:
                 return ""
-        if number > MOST_COUNTED:
-            return f"More than {MOST_COUNTED:,} of these are shared."
+            first = query.restrict(dj.Top(MOST_LOOKED_UP + 1)).proj().make_sql()
+            held = f"COALESCE(SUM(CASE WHEN {holds.holding(rows, AT_REST)} THEN 1 ELSE 0 END), 0)"
+            total, number = self._ask(f"SELECT COUNT(*), {held} FROM ({first}) AS {some}")
+            if total > MOST_LOOKED_UP:
+                return ""
         return f"{number:,} of these {'is' if number == 1 else 'are'} shared."
+
+    def _ask(self, sql: str) -> tuple[int, ...]:
+        """Numbers that a statement finds, over DataJoint's connection."""
+        query: Any = self
+        with self._there().in_our_words():
+            return tuple(map(int, query.connection.query(sql).fetchone()))
 
     @abstractmethod
     def _place(self) -> str:
