@@ -216,6 +216,7 @@ def test_ctrl_c_in_a_deletion(lab: Lab, figures: Figures) -> None:
         assert said.count("link: Session: interrupted; nothing was deleted\n") == 1, said
         assert said.rstrip().endswith("KeyboardInterrupt\n\ndone")
         assert "During handling" not in said and "direct cause" not in said
+        assert said.count('  File "') < 8, said  # the caller's lines, and hardly any of ours
         assert count(lab) == helper_rows(lab, "process = 'NONE'") == 10
     said = interrupt("deletion._release = once_committed; (Session & 'session < 5').delete(prompt=False)")
     assert "interrupted; 5 entities were deleted here, and the next operation tells the source\n" in said
