@@ -16,9 +16,9 @@ def bar_of_entities(name: str, total: int, shown: bool = True) -> Bar:
     return _bar(desc=name, total=total, unit=" entities") if shown and total else no_bar()
 
 
-def bar_of_bytes(name: str) -> Bar:
-    """A bar for bytes, of which no number is known yet. Below another bar it stays no longer than it moves."""
-    return _bar(desc=name, unit="B", unit_scale=True, leave=None)
+def bar_of_bytes(name: str, stays: bool) -> Bar:
+    """A bar for bytes, of which no number is known yet; whether it stays when it is done."""
+    return _bar(desc=name, unit="B", unit_scale=True, leave=stays)
 
 
 def no_bar() -> Bar:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from ..host import Config
 from ..progress import bar_of_bytes, no_bar
@@ -38,6 +38,9 @@ class Carriers:
         Show a progress bar.
     """
 
+    #: Whether no other bar is above theirs, so that it may stay.
+    stands_alone: ClassVar = False
+
     def __init__(self, config: Config, name: str, transfers: int, result: Counts, display_progress: bool) -> None:
         self.stores = OpenStores(config)
         self.pool = ThreadPoolExecutor(transfers, "link-carrier")
@@ -61,7 +64,7 @@ class Carriers:
         """So many bytes more are to come."""
         with self._counting:
             if size and self._title:
-                self._bar, self._title = bar_of_bytes(self._title), None
+                self._bar, self._title = bar_of_bytes(self._title, self.stands_alone), None
             self._bar.total = (self._bar.total or 0) + size
 
     def count(self, files: int) -> None:

@@ -74,6 +74,8 @@ class Checker(Carriers):
         Show a progress bar.
     """
 
+    stands_alone = True
+
     def __init__(
         self,
         mapping: Mapping,
