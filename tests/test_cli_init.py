@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from shelling import run, shell
+from test_cli import HEAVY
 
 from link.links_file import read_links
 
@@ -54,12 +55,14 @@ def test_what_is_missing_or_wrong_is_said_and_nothing_is_written(options: list[s
 
 
 def test_links_and_schemas_are_completed(tmp_path: Path) -> None:
-    """By the shell's own call, which connects nowhere."""
+    """By the shell's own call, which connects nowhere, and loads nothing that takes time."""
     assert shell("--config", str(tmp_path / "links.toml"), "init", *OPTIONS[:-1], "ours").exit_code == 0
     with (tmp_path / "links.toml").open("a") as file:
         file.write('[link.ours.pull]\n"ephys.Unit" = true\n')
-    asked = {"_DATAJOINT_LINK_COMPLETE": "complete_bash", "COMP_CWORD": "2"}
+    asked = {"_DATAJOINT_LINK_COMPLETE": "complete_bash", "COMP_CWORD": "2", "PYTHONPROFILEIMPORTTIME": "1"}
     for begun, completed in {"o": ["ours"], "ours.": ["ours.ephys.", "ours.ephys.Unit", "ours.odd-name."]}.items():
         done = run(cwd=tmp_path, COMP_WORDS=f"datajoint-link pull {begun}", **asked)
         assert sorted(done.stdout.split()) == completed, done
+        loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        assert "link.links_file" in loaded and not HEAVY & loaded
     assert run(cwd=tmp_path.parent, COMP_WORDS="datajoint-link pull o", **asked).stdout.split() == []

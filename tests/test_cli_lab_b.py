@@ -170,6 +170,9 @@ def test_a_link_from_its_first_plan_to_its_end(site: Site) -> None:
     assert site.document("delete", table, "--flagged", "--yes")["counts"] == {"deleted": 1}
     assert site.states()[name] is State.DEPRECATED
 
+    whole = site.document("delete", f"ours.{site.tables['B']}", "--where", "b = 1", "-n")
+    assert (whole["counts"], len(whole["dependents"])) == ({site.tables["B"]: 1}, 3)
+    assert sorted(whole["dependents"].values()) == [2, 2, 3]
     many = site.document("delete", table, "--where", "b = 1", "-n")
     assert many["counts"] == {site.tables["D"]: 2}
     assert len(many["keys"][site.tables["D"]]) == 2

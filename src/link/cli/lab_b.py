@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -173,18 +173,15 @@ def _waits(pipeline: Pipeline, turn: Turn, found: Any) -> dict[str, int]:
 @app.command("flagged", **PANEL)
 def _flagged(context: typer.Context, links: Words = None) -> Report:
     """List the keys that the source wants deleted; exit 4 if there are any."""
-    return _each(context, links, lambda pipeline, turn: _waiting(_flagged_of(pipeline, turn)))
 
+    def flagged(pipeline: Pipeline, turn: Turn) -> Report:
+        found = pipeline.flagged.items()
+        keys = {name: _keys(some) for name, some in found if not turn.tables or name in turn.tables}
+        notes = [f"{name}: {len(some):,} flagged" for name, some in keys.items()] or ["nothing is flagged"]
+        counts = {name: len(some) for name, some in keys.items()}
+        return Report(_listed(keys), notes, counts=counts, keys=keys, exit=Exit.WAITS if keys else Exit.DONE)
 
-def _flagged_of(pipeline: Pipeline, turn: Turn) -> dict[str, list[dict[str, Any]]]:
-    return {n: keys for n, keys in pipeline.flagged.items() if not turn.tables or n in turn.tables}
-
-
-def _waiting(flagged: Mapping[str, Sequence[Mapping[str, Any]]]) -> Report:
-    keys = {name: _keys(some) for name, some in flagged.items()}
-    notes = [f"{name}: {len(some):,} flagged" for name, some in keys.items()] or ["nothing is flagged"]
-    counts = {name: len(some) for name, some in keys.items()}
-    return Report(_listed(keys), notes, counts=counts, keys=keys, exit=Exit.WAITS if keys else Exit.DONE)
+    return _each(context, links, flagged)
 
 
 @app.command("delete", **PANEL)
@@ -204,28 +201,46 @@ def _delete(
     asks = not dry_run and may_ask(asked, yes, "delete")
 
     def delete(pipeline: Pipeline, turn: Turn) -> Report:
+        if flagged and dry_run:
+            found = pipeline.flagged
+            going = {n: found[n] for n in found if not turn.tables or n in turn.tables}
+            # What depends on these is known of all that is flagged, together.
+            return _would_delete(going, {n: len(rows) for n, rows in found.dependents.items()})
         if flagged:
-            if dry_run:
-                report = _waiting(_flagged_of(pipeline, turn))
-                report.notes += [f"would be deleted with it: {line}" for line in _dependents(pipeline.flagged)]
-                report.exit = Exit.DONE
-                return report
             number = pipeline.delete_flagged(asks, tables=turn.tables)
             return Report(f"deleted {number:,} flagged entities", counts={"deleted": number})
         if not turn.tables:
             raise typer.BadParameter(f"--where is about tables: {turn.link}.schema.Table.")
         if dry_run:
-            keys = {table: _keys(_here(pipeline, table, where).keys()) for table in turn.tables}
-            notes = [
-                f"{name}: {len(some):,} would be deleted, with what depends on them" for name, some in keys.items()
-            ]
-            counts = {name: len(some) for name, some in keys.items()}
-            return Report(_listed(keys), notes, counts=counts, keys=keys)
+            some = {table: _here(pipeline, table, where) for table in turn.tables}
+            return _would_delete({table: rows.keys() for table, rows in some.items()}, _depending(some.values()))
         numbers = {table: _here(pipeline, table, where).delete(prompt=asks) for table in turn.tables}
         text = "\n".join(f"{name}: deleted {number:,}" for name, number in numbers.items())
         return Report(text, counts=numbers)
 
     return _each(context, links, delete)
+
+
+def _would_delete(keys: Mapping[str, Any], dependents: Mapping[str, int]) -> Report:
+    written = {name: _keys(some) for name, some in keys.items()}
+    notes = [f"{name}: {len(some):,} would be deleted" for name, some in written.items()] or [
+        "nothing would be deleted"
+    ]
+    notes += [f"with them, of {name}: {number:,}" for name, number in dependents.items()]
+    counts = {name: len(some) for name, some in written.items()}
+    return Report(_listed(written), notes, counts=counts, keys=written, more={"dependents": dict(dependents)})
+
+
+def _depending(some: Iterable[Any]) -> dict[str, int]:
+    """How many rows of which other tables here DataJoint would delete with these, by the names of these tables."""
+    from ..host import Cascade
+
+    found = dict[str, int]()
+    for rows in some:
+        for table in Cascade(rows, "enforce").tables:
+            if table.full_table_name != rows.full_table_name and len(table):
+                found[table.full_table_name] = max(found.get(table.full_table_name, 0), len(table))
+    return found
 
 
 def _here(pipeline: Pipeline, table: str, where: str | None) -> Any:
@@ -234,8 +249,8 @@ def _here(pipeline: Pipeline, table: str, where: str | None) -> Any:
     return pipeline[schema][name]() & where
 
 
-def _dependents(flagged: Any) -> list[str]:
-    return repr(flagged.dependents).splitlines() if flagged.dependents else []
+def _dependents(result: Any) -> list[str]:
+    return repr(result.dependents).splitlines() if result.dependents else []
 
 
 @app.command("verify", **PANEL)
