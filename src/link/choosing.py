@@ -146,7 +146,7 @@ def _require_theirs(theirs: Theirs, selection: Any) -> None:
     if named := _local_name(theirs, selection):
         raise ConfigError(
             f"{named} is what is here; what is to be pulled is selected at the source.",
-            f"Write source.{named} of the pipeline, restricted by the source's attributes.",
+            f"Write source.{named} of the pipeline, restricted by the source's attributes, or by what is here.",
         )
     if is_diagram(selection):
         connection = diagram_connection(selection)
@@ -160,7 +160,8 @@ def _require_theirs(theirs: Theirs, selection: Any) -> None:
     if connection is links.connect_here():
         raise ConfigError(
             "A query on the local tables selects nothing at the source: its text means something else there.",
-            "Write the same query with the tables of the pipeline's source: source.ephys.Unit & ...",
+            "Write the same query with the tables of the pipeline's source: source.ephys.Unit & ... "
+            "Or restrict by it: source.ephys.Unit & query, whose keys travel.",
         )
     if connection is not links.connect_source().connection:
         site = links.connect_source()

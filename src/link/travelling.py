@@ -303,7 +303,7 @@ def _written(target: Any, names: Sequence[str], there: _Side, keys: Sequence[Key
         item = dialect.key_text(columns, keys)
         if len(item) <= longest:
             values = [dialect.travelled_value(c, f) for c, f in zip(columns, listed_fields, strict=True)]
-            text = f"SELECT {', '.join(values)} FROM {item}"
+            text = dialect.looked_up(values, item)
             apart = [
                 dialect.told_apart(place.column, f"{dialect.alias('told')}.{dialect.quote(place.column.name)}", field)
                 for place, field in zip(places, listed_fields, strict=True)
@@ -335,7 +335,7 @@ def _looked_up(
         for own, place, reference, field in zip(apart, places, rows.references, fields, strict=True)
     )
     joined = dialect.driving_join(item, f"{dialect.name_of(table)} {rows.name}", on)
-    return f"SELECT {', '.join(rows.references)} FROM {joined}"
+    return dialect.looked_up(rows.references, joined)
 
 
 # lists

@@ -186,6 +186,10 @@ class Dialect(ABC):
         """A value of :meth:`key_text` as its column takes it, to be looked up; it is never NULL."""
         return self.listed_value(column, listed)
 
+    def looked_up(self, values: Sequence[str], item: str) -> str:
+        """SELECT some values of a FROM item, which the server makes once, and looks up wherever the statement is."""
+        return f"SELECT {', '.join(values)} FROM {item}"
+
     def told_apart(self, column: Column, reference: str, listed: str) -> str | None:
         """The condition that a column's value is one of :meth:`key_text`, where comparing the two does not tell it."""
         return None

@@ -211,6 +211,12 @@ class MySQL(Dialect):
         # Of what may be NULL MySQL looks up nothing where it is asked for what is not in a list.
         return f"IFNULL({self.listed_value(column, listed)}, {mysql_types.some(linkable_kind(column))})"
 
+    def looked_up(self, values: Sequence[str], item: str) -> str:
+        # Of a list they believe that it is short, and go through it for each row; not of a derived table.
+        names = [self.alias(str(n)) for n in range(len(values))]
+        made = ", ".join(f"{value} AS {name}" for value, name in zip(values, names, strict=True))
+        return f"SELECT {', '.join(names)} FROM (SELECT DISTINCT {made} FROM {item}) AS {self.alias('made')}"
+
     def told_apart(self, column: Column, reference: str, listed: str) -> str | None:
         if linkable_kind(column).name == "timestamp":
             told = f"COALESCE(TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', {listed}), 0)"
