@@ -16,6 +16,8 @@ from pipelines import granted, helper_rows, sessions
 
 from link import ConfigError, Pipeline
 
+cloudpickle: Any = pytest.importorskip("cloudpickle")
+
 
 def read_elsewhere(lab: Lab, folder: Path, queries: list[Any], code: str = "") -> list[str]:
     """Let another process read the same by pickled queries; what it says beside."""
@@ -96,8 +98,9 @@ def test_queries_of_a_pipeline(lab: Lab, tmp_path: Path) -> None:
         """
     said = read_elsewhere(lab, tmp_path, [restricted, source.Session.Trial & restricted.proj()], code)
     assert said == [f"3 {source.Session.Trial.full_table_name}"]
-    travelled = pickle.loads(pickle.dumps(pipeline))
-    assert len(travelled.source[schema].Session()) == 5
+    travelled, table = pickle.loads(pickle.dumps((pipeline, source.Session)))
+    assert len(travelled.source[schema].Session()) == len(table()) == len(table.Trial()) == 5
+    assert len(cloudpickle.loads(cloudpickle.dumps(source.Session))()) == 5
     with pytest.raises(ConfigError, match="does not travel"):
         travelled.pull(travelled.source[schema].Session)
 

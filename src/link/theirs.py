@@ -7,6 +7,7 @@ a table's name or content does.
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import threading
 from collections.abc import Iterator, Mapping
 from types import ModuleType
@@ -43,6 +44,10 @@ class Theirs:
         self._headings: dict[Name, host.Heading] = {}
         self._classes: dict[Name, Any] = {}
         self._schemas: dict[str, SourceSchema] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process, which reads by itself."""
+        return Theirs, (self.links,)
 
     def schema(self, name: str) -> SourceSchema:
         """A schema of the source."""
@@ -165,6 +170,11 @@ class SourceMeta(TypedMeta):
         return cls._group
 
     @property
+    def made_of(cls) -> tuple[Any, ...]:
+        """What another process makes it of."""
+        return cls._theirs, cls._group, cls._name, cls.__qualname__
+
+    @property
     def is_master(cls) -> bool:
         """Whether it is no part of another table."""
         return cls._name == cls._group[1]
@@ -272,9 +282,8 @@ class SourceTable(ReadOnly, FreeTable, metaclass=SourceMeta):
         return copied
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A class of its own, which another process finds in no module.
-        cls = type(self)
-        return _blank, (self._theirs.links, self._group, self._name, cls.__qualname__), vars(self)
+        # With all that makes the class, which pickles of other kinds (cloudpickle) would take to pieces.
+        return _blank, type(self).made_of, vars(self)
 
     def describe(self, context: Any = None, printout: bool = False) -> str:
         """The definition of the table, which names the source's tables by their schemas and classes."""
@@ -286,12 +295,24 @@ class SourceTable(ReadOnly, FreeTable, metaclass=SourceMeta):
         return str(super(FreeTable, self).__repr__())  # type: ignore[no-untyped-call]
 
 
-def _blank(links: Links, group: Name, name: str, title: str) -> Any:
-    """A query of a class that was made in another process; nothing is read for it."""
-    facts = {"_theirs": Theirs(links), "_group": group, "_name": name, "__module__": group[0], "__qualname__": title}
-    made = SourceMeta(title.rpartition(".")[2], (SourceTable,), facts)
+def _class_from(theirs: Theirs, group: Name, name: str, title: str) -> SourceMeta:
+    """A class that was made in another process, without its parts; nothing is read for it."""
+    facts = {"_theirs": theirs, "_group": group, "_name": name, "__module__": group[0], "__qualname__": title}
+    return SourceMeta(title.rpartition(".")[2], (SourceTable,), facts)
+
+
+def _blank(*made: Any) -> Any:
+    """A query of such a class, which is to be given its state."""
     blank: Any = object
-    return blank.__new__(made)
+    return blank.__new__(_class_from(*made))
+
+
+def _reduced(cls: SourceMeta) -> tuple[Any, ...] | str:
+    """How a class is pickled that another process finds in no module."""
+    return (_class_from, cls.made_of) if "_group" in vars(cls) else cls.__qualname__
+
+
+copyreg.pickle(SourceMeta, _reduced)
 
 
 def _source_class(theirs: Theirs, name: Name) -> Any:
