@@ -13,7 +13,7 @@ from pipelines import everything, granted, sessions, units
 from pulling import Checked
 from pulling import grant as grant_schemas
 
-from link import ConfigError, travelling
+from link import ConfigError, ConflictError, travelling
 
 
 def numbers(query: Any, name: str = "unit") -> list[int]:
@@ -160,6 +160,13 @@ def test_pulls_take_more_than_queries(lab: Lab) -> None:
     result = Unit.source.pull(keys, "unit < 50")
     assert (result.adopted, result.shared) == (25, 25)
     assert Unit.source.pull(pd.DataFrame(keys)).shared == 55
+    # An error comes before anything is held, whichever batch it is in.
+    Unit.source.release(prompt=False)
+    Unit.update1({"unit": 58, "depth": -1.0})
+    with pytest.raises(ConflictError, match=r"'unit': 58(?s:.*)Nothing was pulled or held"):
+        Unit.source.pull(keys, conflicts="raise")
+    assert len(Unit.source.unshared) == 60
+    assert Unit.source.pull(keys, max_calls=30).adopted == 30
 
 
 @pytest.fixture

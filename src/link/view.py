@@ -217,8 +217,12 @@ class Source(SourceView):
         with final():
             result: PullResult | None = None
             # Each of them is cut where its keys are too many to travel at once.
-            for some in itertools.product(*(list(in_batches(self, each)) for each in restrictions)):
-                selection = self._selection(*some)
+            batches = itertools.product(*(list(in_batches(self, each)) for each in restrictions))
+            selections = [self._selection(*some) for some in batches]
+            if word == "raise" and len(selections) > 1 and not dry_run:
+                # One with a conflict comes first: nothing is held before it is told.
+                selections.sort(key=lambda some: not self._is_in_conflict(some))
+            for selection in selections:
                 part = self._link.operate(functools.partial(work, selection=selection))
                 if result is None:
                     result = part
@@ -226,9 +230,13 @@ class Source(SourceView):
                     result.add(part)
                     result.seconds += part.seconds
                 if max_calls is not None:
-                    options["max_calls"] = max(max_calls - result.pulled, 0)
+                    met = result.adopted + len(result.differing) + len(result.replaced)
+                    options["max_calls"] = max(max_calls - result.pulled - met, 0)
             assert result is not None
             return result
+
+    def _is_in_conflict(self, selection: Selection) -> bool:
+        return bool(self._link.operate(lambda ends: pull(ends, selection, dry_run=True)).differing)
 
     def status(self, deep: bool = False) -> Status:
         """Count the selected entities by state; prints as a small table.
