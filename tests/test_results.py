@@ -228,6 +228,37 @@ def test_what_an_interrupted_pull_says(lab: Lab, monkeypatch: pytest.MonkeyPatch
     assert (result.pulled, result.shared, result.total) == (3000 - here, here, 3000)
 
 
+def test_what_an_interrupted_pull_of_a_pipeline_says(lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """The same of several tables."""
+
+    class Animal(dj.Manual):
+        definition = "animal: int32"
+
+    class Visit(dj.Manual):
+        definition = "visit: int32\n---\n-> Animal"
+
+    rows: dict[str, Any] = {"Animal": [(n,) for n in range(5)], "Visit": [(n, n % 5) for n in range(300)]}
+    schema = pulling.declare(lab, {"zoo": (Animal, Visit)}, rows)["zoo"]
+    pulling.grant(lab, [schema])
+    zoo = pulling.Checked(lab, [schema]).pipeline
+    visits = zoo.source[schema].Visit
+    assert zoo.pull(visits & "visit < 3").pulled == 6
+    count = Tally.count
+
+    def interrupted(tally: Tally, loaded: Any) -> int:
+        if loaded[0] > 2:
+            raise KeyboardInterrupt
+        return count(tally, loaded)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Tally, "count", interrupted)
+        zoo.pull(visits)
+    new = len(zoo[schema].Animal()) + len(zoo[schema].Visit()) - 6
+    assert new > 2 and f"interrupted after {new} entities" in caplog.text
+    assert zoo.status()[State.RECEIVED_PULL] == zoo.status()[State.ACTIVATED_PULL] == 0
+    assert zoo.pull(visits).pulled == 299 - new and zoo.verify()
+
+
 def captions(query: Any) -> str:
     """The caption of a preview, which is the same as text and in HTML."""
     caption, _, preview = repr(query).partition("\n")

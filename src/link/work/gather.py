@@ -140,14 +140,16 @@ class _Gathering:
         except (UnreachableError, OrphanError):
             raise
         except BaseException as error:
+            finished = dict[Name, int]()
             with contextlib.suppress(Exception):  # what this cannot clean up, the next operation does
-                self._let_go_of_all()
+                self._let_go_of_all(finished)
             if isinstance(error, KeyboardInterrupt):
-                number = sum(tally.result.pulled for tally in self.tallies.values())
+                number = sum(tally.moved(finished.get(name, 0)) for name, tally in self.tallies.items())
                 logger.warning("interrupted after %d entities; the next pull goes on from here", number)
             raise
 
-    def _let_go_of_all(self) -> None:
+    def _let_go_of_all(self, finished: dict[Name, int]) -> None:
+        """Let go of what was claimed and not copied; noted is how many of each group are here, and finished by it."""
         if any(recovery.adopted for recovery in self.recoveries.values()):
             return
         first = next(iter(self.recoveries.values())).run
@@ -157,4 +159,4 @@ class _Gathering:
         for name in reversed(self.following.names):
             recovery = self.recoveries[name]
             recovery.run.local = local
-            recovery.let_go_by(source, [Chunk()] if self.wanted.conflicts in ("raise", "skip") else [])
+            finished[name] = recovery.let_go_by(source, [Chunk()] if self.wanted.conflicts in ("raise", "skip") else [])
