@@ -410,3 +410,28 @@ def test_keys_of_a_document_restrict_in_python_and_in_the_shell(
         where = f"day = '{key['day']}' AND at = '{key['at']}' AND amount = {key['amount']}"
         assert site.document("refresh", f"ours.{theirs}.Odd", "--where", where)["counts"]["refreshed"] == 1
         assert site.document("delete", f"ours.{theirs}.Odd", "--where", where, "-n")["keys"] == {f"{theirs}.Odd": [key]}
+
+
+def test_what_is_refused_or_conflicts_is_told_by_its_keys(site: Site) -> None:
+    """Exit code 3; and a store that is not configured is found by ping."""
+    name, ours = site.tables["A"], f"{site.ours['first']}.a"
+    assert site.document("pull", f"ours.{name}", "--where", "a = 0")["exit"] == 0
+    site.sql(site.here, f"ALTER TABLE {ours} ADD CONSTRAINT odd CHECK (note <> 'a 2')")
+    going = site.document("pull", f"ours.{name}", "--keep-going")
+    assert (going["exit"], going["keys"], going["counts"]["pulled"]) == (3, {name: [{"a": 2}]}, 2)
+    assert [error["type"] for error in going["errors"]] and going["errors"][0]["what"]
+    stopped = site.document("pull", f"ours.{name}")
+    assert (stopped["exit"], stopped["errors"][0]["type"]) == (3, "TransferError")
+    assert site("status").exit_code == 0
+
+    site.sql(site.here, f"ALTER TABLE {ours} DROP CONSTRAINT odd", f"INSERT INTO {ours} VALUES (2, 'mine')")
+    planned = site.document("plan", f"ours.{name}")
+    assert (planned["exit"], planned["keys"]) == (3, {name: [{"a": 2}]})
+    conflict = site.document("pull", f"ours.{name}")
+    assert (conflict["exit"], conflict["errors"][0]["type"]) == (3, "ConflictError")
+
+    text = (site.folder / "links.toml").read_text()
+    (site.folder / "links.toml").write_text(text.rstrip() + '\nstores = { raw = "nowhere" }\n')
+    pinged = site.document("ping")
+    assert (pinged["exit"], [error["type"] for error in pinged["errors"]]) == (1, ["StoreError"])
+    assert [check["what"] for check in pinged["counts"]["checks"] if not check["ok"]] == ["stores"]
