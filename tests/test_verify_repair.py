@@ -266,7 +266,7 @@ def test_verify_blocks_nobody(
 
     monkeypatch.setattr(verify, "_tell", meanwhile)
     statements.clear()
-    with caplog.at_level(logging.INFO, "link"):
+    with caplog.at_level(logging.DEBUG, "link"):
         assert Session.source.verify().compared == 40
     assert len(waits) == 4 and max(waits) < 2
     sent = [s.sql.upper() for s in statements if s.user == lab.link_user]
