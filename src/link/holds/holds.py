@@ -272,7 +272,9 @@ class Holds:
         The helper table goes by another name in there: it may be the target of the INSERT around it.
         """
         held = self.dialect.alias("holding")
-        where = " AND ".join([rows.equals(self.helper.called(held)), *([self.condition(says, held)] if says else [])])
+        where = rows.equals(self.helper.called(held))
+        if says:
+            where += f" AND {self.dialect.unguessed(self.condition(says, held))}"
         return f"EXISTS (SELECT {self.dialect.by_index}1 FROM {self.table} {held} WHERE {where})"
 
     def in_hand(self, workers: set[int], says: Condition, selection: Selection = ALL) -> Segment:
