@@ -299,6 +299,29 @@ def test_verify_reads_in_ranges(lab: Lab, monkeypatch: pytest.MonkeyPatch, state
     assert max(len(s.sql) for s in statements) < 5000
 
 
+def test_verify_and_refresh_where_most_differs(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, statements: list[Statement]
+) -> None:
+    """Once most of a range differs, the next ones are not summed up first; what is equal, or gone, is seen."""
+    Unit = granted(lab, units(lab, 1000))
+    Unit.source.pull()
+    monkeypatch.setattr(comparing, "FEW", 100)
+    lab.local_server.sql(f"UPDATE {Unit.full_table_name} SET depth = depth + 1 WHERE unit % 50 <> 7")
+    statements.clear()
+    result = Unit.source.verify()
+    assert [key["unit"] for key in result.differing] == [n for n in range(1000) if n % 50 != 7]
+    summed = len([s for s in statements if "GROUP BY 1" in s.sql])
+    assert summed <= 4
+    lab.local_server.sql(f"DELETE FROM {Unit.full_table_name} WHERE unit = 555")
+    lab.source_server.sql(f"DELETE FROM {lab.helper_schema}.{lab.helper_table} WHERE unit = 777")
+    result = Unit.source.verify()
+    assert [key["unit"] for key in result.differing] == [n for n in range(1000) if n % 50 != 7 and n not in (555, 777)]
+    assert result.missing == [{"unit": 555}]
+    refreshed = Unit.source.refresh()
+    assert (refreshed.refreshed, refreshed.equal) == (978, 20)
+    assert Unit.source.verify().missing == [{"unit": 555}] and not Unit.source.verify().differing
+
+
 def test_verify_beside_other_rows(lab: Lab, monkeypatch: pytest.MonkeyPatch, statements: list[Statement]) -> None:
     """Rows that are not shared, there and here, are between all that are: they are left out, and all else is seen."""
     Session = granted(lab, sessions(lab, 200))

@@ -349,14 +349,15 @@ class Holds:
 
     # since when
 
-    def note_refreshed(self, session: Session, keys: Sequence[Key]) -> None:
+    def note_refreshed(self, session: Session, rows: Rows) -> None:
         """Note that shared entities have been refreshed by now."""
-        for batch in batches(keys) if self.timed else ():
-            session.execute(*self.noting_refreshed(batch))
+        lists: Iterator[Rows] = iter([rows]) if isinstance(rows, Range) else iter(batches(rows))
+        for some in lists if self.timed else ():
+            session.execute(*self.noting_refreshed(some))
 
-    def noting_refreshed(self, keys: Sequence[Key]) -> Sql:
+    def noting_refreshed(self, rows: Rows) -> Sql:
         """UPDATE: some entities, if they are shared, have been refreshed by now."""
-        return self.helper.change(_assigned({REFRESHED: NOW, **self._untouched}), keys, (self.condition(SHARED), ()))
+        return self.helper.change(_assigned({REFRESHED: NOW, **self._untouched}), rows, (self.condition(SHARED), ()))
 
     def since(self, session: Session, selection: Selection = ALL) -> list[float | None]:
         """Of :meth:`reading_since` the times, in seconds since 1970."""

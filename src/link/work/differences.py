@@ -102,7 +102,8 @@ class _Ranges:
         run, both = self.run, self.both
         there, here = _Rows(run.home.dialect, within), _Rows(run.local.dialect, within)
         shared, local = self.holds.saying(SHARED, self.selection, within), Segment(run.rows, within)
-        different = None if self.mixed else self._different(there, here, number=number)
+        suspects = self._suspects_of_most(there, here, number) if self.finds_most and not self.mixed else None
+        different = None if self.mixed else {} if suspects else self._different(there, here, number=number)
         if different is None:
             theirs = Segment(self.holds.rows, within)
             numbers = both.at_once(lambda: theirs.count(run.home), lambda: local.count(run.local))
@@ -116,7 +117,7 @@ class _Ranges:
                 digests = both.at_once(partial(_digests_of, run.home, shared), partial(_digests_of, run.local, local))
                 others = list(digests[1] - digests[0])
             different = self._different(there, here, others) or {}
-        suspects = self._suspects(there, here, different)
+        suspects = suspects or self._suspects(there, here, different)
         self.finds_most = MOST * len(suspects) > number
         if not self.finds_most:
             named = sorted(self._meant(suspects))
@@ -160,6 +161,21 @@ class _Ranges:
                     different[bucket] = different.get(bucket, 0) + sums[0][0] + sums[1][0]
         return different
 
+    def _suspects_of_most(self, there: _Rows, here: _Rows, number: int) -> list[Key] | None:
+        """The keys whose rows are not the same, where most may be so and there is no table of parts.
+
+        Nothing is summed up first. None where there is more at an end than is shared, or nothing is not the same.
+        """
+        if len(self.both.mapping.tables) > 1:
+            return None
+        rows = (
+            partial(there.rows, self.run.home, self.both.mapping.tables[0].there),
+            partial(here.rows, self.run.local, self.both.mapping.tables[0].here),
+        )
+        theirs, ours = self.both.at_once(*rows)
+        alone = len(theirs) == len(ours) == number
+        return list({row[:-1] for row in theirs ^ ours}) if alone else None
+
     def _suspects(self, there: _Rows, here: _Rows, different: Mapping[int, int]) -> list[Key]:
         """The keys whose rows in some buckets are not the same at both ends."""
         run, both = self.run, self.both
@@ -200,12 +216,12 @@ class _Rows:
         rows = session.query(f"SELECT {self._bucket(table)}, {sums} {source} GROUP BY 1", args)
         return {int(bucket): (int(count), int(digest)) for bucket, count, digest in rows}
 
-    def rows(self, session: Session, table: Table, buckets: Sequence[int]) -> set[Key]:
-        """The rows in some buckets: the key of the entity, and the digest."""
+    def rows(self, session: Session, table: Table, buckets: Sequence[int] = ()) -> set[Key]:
+        """The rows in some buckets, or in all: the key of the entity, and the digest."""
         source, args = self._source(table)
         selected = f"{Keyed(self.dialect, table).selected}, {self.dialect.comparable(table, True)}"
-        some = f"{self._bucket(table)} IN ({', '.join(map(str, buckets))})"
-        return set(session.query(f"SELECT {selected} {source} AND {some}", args))
+        some = f" AND {self._bucket(table)} IN ({', '.join(map(str, buckets))})" if buckets else ""
+        return set(session.query(f"SELECT {selected} {source}{some}", args))
 
     def _bucket(self, table: Table) -> str:
         return self.dialect.bucket(Keyed(self.dialect, table).pairs, BUCKETS)

@@ -237,7 +237,7 @@ class Refresher:
     def finish(self, staged: _Staged) -> None:
         """Count entities that have been refreshed, and note the time."""
         self.count(staged.keys)
-        patiently(lambda: self.run.holds.note_refreshed(self.run.home, staged.keys))
+        patiently(lambda: self.run.holds.note_refreshed(self.run.home, staged.rows))
 
     # what the source has, beside the local tables
 
