@@ -27,7 +27,7 @@ from link.model.layouts import DJ_LINK, LINK, TIMES, WORKER, Layout
 from link.model.mapping import local_group
 from link.model.ranges import ALL, Chunk, Range, Selection, Sql
 from link.model.schema import Column, Content, ForeignKey, Group, Index, Table, Tracked, part_name
-from link.model.states import FLAGGED, PULLING, REFETCH, SHARED, TRANSITIONS, UNFLAGGED, UNSETTLED
+from link.model.states import AT_REST, FLAGGED, PULLING, REFETCH, SHARED, TRANSITIONS, UNFLAGGED, UNSETTLED
 from link.servers.definitions import Definitions
 from link.servers.dialect import Dialect
 from link.servers.keyed import Keyed, Segment
@@ -174,6 +174,7 @@ def holding(layout_name: str, dialect: Dialect, tables: Group, layout: Layout) -
         "the source flags": holds.flagging(SELECTION),
         "the source unflags": holds.unflagging(ALL),
     }
+    yield f"{layout_name}which rows are shared", holds.holding(holds.rows, AT_REST)
     yield from ((layout_name + name, sql) for name, sql in told.items())
     yield from ((f"{layout_name}the source clears away what is deprecated", sql) for sql in holds.clearing(KEYS))
     if holds.timed:
@@ -261,6 +262,10 @@ def comparing(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]
     for pairs in (rows.pairs, rows.pairs[:1]):
         yield "bucket of a key", f"SELECT {dialect.bucket(pairs, 256)}"
     yield "look up keys", rows.rows_of(KEYS)
+    yield "read keys that travel", f"SELECT {rows.told}"
+    travelling = [dialect.travelling(column) for column in rows.key]
+    values = [dialect.travelled_value(column, dialect.listed(n)) for n, column in enumerate(travelling)]
+    yield "keys that travel", dialect.looked_up(values, dialect.key_text(travelling, KEYS))
     yield "delete keys", rows.deletion(KEYS)
     for sql in (*dialect.stable, dialect.stable_read(f"SELECT {rows.selected} FROM {rows.name}")):
         yield "read what is deleted next", sql

@@ -76,6 +76,11 @@ ALTER TABLE `lab`.`#unit` ADD COLUMN `y` float NOT NULL DEFAULT 0.5 COMMENT '100
 -- let a helper table refer to its source
 ALTER TABLE `held`.`unit_outbound` DROP FOREIGN KEY `outbound_ibfk_1`, ADD FOREIGN KEY (`n`, `name`) REFERENCES `lab`.`#unit` (`n`, `name`) ON UPDATE RESTRICT ON DELETE RESTRICT;
 
+-- @link: which rows are shared
+EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` `~holding`
+    WHERE `lab`.`#unit`.`n` = `~holding`.`n` AND `lab`.`#unit`.`name` = `~holding`.`name` AND `~holding`.process = 'NONE' AND `~holding`.is_flagged = 'FALSE' AND `~holding`.is_deprecated = 'FALSE');
+
 -- @link: adopt: (7, 3)
 UPDATE `held`.`unit_outbound`
     SET _worker = %s, _flagged = `held`.`unit_outbound`._flagged
@@ -377,6 +382,17 @@ DELETE `held`.`unit_outbound`
     FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE';
+
+-- dj_link: which rows are shared
+EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound` `~holding`
+    WHERE `lab`.`#unit`.`n` = `~holding`.`n` AND `lab`.`#unit`.`name` = `~holding`.`name` AND `~holding`._process = 'NONE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `~holding`.`n` AND `~part`.`name` = `~holding`.`name`)
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_approved` `~part`
+    WHERE `~part`.`n` = `~holding`.`n` AND `~part`.`name` = `~holding`.`name`));
 
 -- dj_link: adopt: (7, 3)
 UPDATE `held`.`unit_outbound`
@@ -1337,6 +1353,15 @@ SELECT (`lab`.`#unit`.`n` & 65535) & 255;
 -- look up keys: ('[[1, "a"], [2, "b"]]',)
 FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~keys`.`~0` AND `lab`.`#unit`.`name` = `~keys`.`~1`;
+
+-- read keys that travel
+SELECT `lab`.`#unit`.`n`, CAST(CONVERT(IF(LOCATE(0xED, BINARY `lab`.`#unit`.`name`) AND NOT BINARY CONVERT(CONVERT(`lab`.`#unit`.`name` USING utf16) USING utf8mb4) <=> BINARY `lab`.`#unit`.`name`, CONCAT('￿bytes:', HEX(`lab`.`#unit`.`name`)), CONVERT(`lab`.`#unit`.`name` USING utf8mb4)) USING utf8mb4) AS BINARY);
+
+-- keys that travel
+SELECT `~0`, `~1`
+    FROM (SELECT DISTINCT IFNULL(`~keys`.`~0`, 0) AS `~0`, IFNULL(`~keys`.`~1`, '') AS `~1`
+    FROM JSON_TABLE('[[1, "a"], [2, "b"]]', '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
+    SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys`) AS `~made`;
 
 -- delete keys: ('[[1, "a"], [2, "b"]]',)
 DELETE `lab`.`#unit`

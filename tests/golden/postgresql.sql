@@ -113,6 +113,11 @@ COMMENT ON COLUMN "lab"."#unit"."y" IS '100%%';
 -- let a helper table refer to its source
 ALTER TABLE "held"."unit_outbound" DROP CONSTRAINT "outbound_ibfk_1", ADD FOREIGN KEY ("n", "name") REFERENCES "lab"."#unit" ("n", "name") ON UPDATE NO ACTION ON DELETE NO ACTION;
 
+-- @link: which rows are shared
+EXISTS (SELECT 1
+    FROM "held"."unit_outbound" "~holding"
+    WHERE "lab"."#unit"."n" = "~holding"."n" AND "lab"."#unit"."name" = "~holding"."name" AND CASE WHEN "~holding".process = 'NONE' AND "~holding".is_flagged = 'FALSE' AND "~holding".is_deprecated = 'FALSE' THEN TRUE END);
+
 -- @link: adopt: (7, 3)
 UPDATE "held"."unit_outbound"
     SET _worker = %s, _flagged = "held"."unit_outbound"._flagged
@@ -381,6 +386,17 @@ DELETE
 DELETE
     FROM "held"."unit_outbound" USING unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1")
     WHERE "held"."unit_outbound"."n" = ("~keys"."~0")::integer AND "held"."unit_outbound"."name" = ("~keys"."~1")::character varying(20) AND CASE WHEN "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' THEN TRUE END;
+
+-- dj_link: which rows are shared
+EXISTS (SELECT 1
+    FROM "held"."unit_outbound" "~holding"
+    WHERE "lab"."#unit"."n" = "~holding"."n" AND "lab"."#unit"."name" = "~holding"."name" AND CASE WHEN "~holding"._process = 'NONE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "~holding"."n" AND "~part"."name" = "~holding"."name")
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_approved" "~part"
+    WHERE "~part"."n" = "~holding"."n" AND "~part"."name" = "~holding"."name") THEN TRUE END);
 
 -- dj_link: adopt: (7, 3)
 UPDATE "held"."unit_outbound"
@@ -1270,6 +1286,13 @@ SELECT hashint8extended("lab"."#unit"."n"::bigint, 0) & 255;
 
 -- look up keys: ('{1,2}', ['a', 'b'])
 FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1") JOIN "lab"."#unit" ON "lab"."#unit"."n" = ("~keys"."~0")::integer AND "lab"."#unit"."name" = ("~keys"."~1")::character varying(20);
+
+-- read keys that travel
+SELECT "lab"."#unit"."n", "lab"."#unit"."name"::text COLLATE "C";
+
+-- keys that travel
+SELECT ("~keys"."~0")::integer, ("~keys"."~1")::character varying(20)
+    FROM unnest(E'{1,2}'::integer[], E'{"a","b"}'::text[]) AS "~keys"("~0", "~1");
 
 -- delete keys: ('{1,2}', ['a', 'b'])
 DELETE
