@@ -184,8 +184,16 @@ def test_of_a_pipeline(lab: Lab) -> None:
     there = lab_a.source[name].Session
     lab_a.pull(there & "session < 4")
     here: Any = lab_a[name].Session
-    before = contents(lab)
     mine = here & "session < 2"
+    own: Any = lab.local.Schema(f"{lab.prefix}_own")(
+        type("Chosen", (dj.Manual,), {"definition": "-> Session\n-> Session.Trial\n---\nok: int8"}),
+        context={"Session": here},
+    )
+    with lab.local.connection.transaction:  # the lab's own work sees what it has just done
+        own.insert({**key, "ok": key["session"]} for key in (here.Trial & "trial = 1").keys())  # noqa: SIM118
+        assert len(there & (own & "ok > 1")) == len(there.Trial & (own & "ok > 1")) == 2
+    assert len(there - own) == 8 and lab_a.plan(there & own).tables[0].entities == 4
+    before = contents(lab)
     assert lab_a.plan(there & mine).tables[0].entities == 2 and lab_a.plan(there - mine).tables[0].new == 8
     assert len(there.Trial & (here.Trial & "trial = 1")) == 4 and len(there - here) == 8
     assert len(here & there.unshared) == 0 and len(here - (there & "session < 3")) == 1
