@@ -377,8 +377,7 @@ class Pipeline:
             sets = request.sets(links)
             if limits != (None, None):
                 self._plan(request, limits).require_within_limits()
-            if conflicts == "raise":
-                require_no_conflicts(links, request)
+            alike = require_no_conflicts(links, request) if conflicts == "raise" else frozenset()
             ends = links.open(sets.chosen_names, [*request.cut, *sets.left])
             wanted = Wanted(
                 sets.graph,
@@ -390,6 +389,7 @@ class Pipeline:
                 display_progress,
                 processes if processes > 1 or executor is None else os.cpu_count() or 1,
                 executor,
+                alike,
             )
             results = {label(name): result for name, result in gather(ends, wanted).items()}
             return PipelineResult(results, time.monotonic() - started)

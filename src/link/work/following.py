@@ -63,6 +63,8 @@ class Wanted:
         Processes that copy at once.
     executor : concurrent.futures.Executor or None
         What runs them, where that is not this machine.
+    alike : frozenset of Name
+        The groups of which a moment ago the very same was local that was held.
     """
 
     graph: Graph
@@ -74,6 +76,7 @@ class Wanted:
     display_progress: bool = False
     workers: int = 1
     executor: Executor | None = None
+    alike: frozenset[Name] = frozenset()
 
 
 @dataclass
@@ -104,11 +107,15 @@ class Following:
     # Of how many in hand of a group it is known where some of them end, by the numbers of those up to there.
     _marks: dict[Name, tuple[int, list[Mark]]] = field(default_factory=dict)
     _unequal: dict[Name, bool] = field(default_factory=dict)
+    # Groups of which all there is was held before.
+    _all_held: set[Name] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for name, run in self.runs.runs.items():
             mine = (c for c in self.counts[name] if c.row.says(PULLING) and c.worker == run.holds.worker)
             self.in_hand[name] = sum(count.entities for count in mine)
+            if name in self.wanted.alike and not self.in_hand[name]:
+                self._unequal[name] = False
 
     @property
     def names(self) -> list[Name]:
@@ -192,7 +199,8 @@ class Following:
     def _count_others(self) -> None:
         """Count what others have taken of what is selected since it was counted what is held."""
         # Of what is fetched again it is not known how much is selected.
-        names = [name for name in self.names if self.wanted.selected.get(name) and not self._earlier.get(name)]
+        names = [n for n in self.names if self.wanted.selected.get(n) and not self._earlier.get(n)]
+        names = [name for name in names if name not in self._all_held]
         totals = self._counted([self.runs[name].holds.held() for name in names])
         # Where there are no more than there were, and were claimed here, nobody has taken any.
         grown = [name for name, total in zip(names, totals, strict=True) if total > self._held_before(name)]
@@ -248,6 +256,7 @@ class Following:
         """Whether there is something of a selection that nobody holds; of all there is, numbers tell it soonest."""
         run, held = self.runs[name], sum(count.entities for count in self.counts[name])
         if not selection and held and run.holds.selected().count(run.home) == held:
+            self._all_held.add(name)
             return False
         return run.holds.unshared(selection).key_at(run.home, 0) is not None
 

@@ -20,6 +20,7 @@ import functools
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from ..ends.ends import Ends
 from ..errors import LockedError, TransferError, UnreachableError
@@ -65,9 +66,12 @@ def gather(ends: Mapping[Name, Ends], wanted: Wanted, former: Iterable[int] = ()
     counted = set[Name]()
 
     def once(runs: Runs) -> None:
+        nonlocal wanted
         for attempt in range(TRIES):
+            gathering = _Gathering(runs, wanted, tallies, counted, attempt < FOUNDED)
+            wanted = replace(wanted, alike=frozenset())  # by the next attempt it may be another moment
             try:
-                return _Gathering(runs, wanted, tallies, counted, attempt < FOUNDED).gather()
+                return gathering.gather()
             except OrphanError as orphan:
                 # Somebody has taken away what it refers to, between two looks: it is looked for again.
                 logger.info("%s; looking again for what it refers to", orphan.what)

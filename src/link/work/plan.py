@@ -116,12 +116,15 @@ class _Planning:
             unseen=foreseen.unseen,
         )
 
-    def require_no_conflicts(self, here: Catalogue, with_rows: Sequence[Name]) -> None:
-        """Raise ConflictError where what is needed of groups with local rows is not held, and not what these are."""
+    def require_no_conflicts(self, here: Catalogue, with_rows: Sequence[Name]) -> list[Name]:
+        """Raise ConflictError where what is needed of groups with local rows is not held, and not what these are.
+
+        Those of the groups of which not the very same is held.
+        """
         helpers = self.links.find_helpers(self.catalogue, here, with_rows)
         looking = Foreseeing(self.links, self.catalogue, here, helpers, self._find_holds(with_rows, helpers))
         if not (unequal := looking.unequal(with_rows)):
-            return
+            return []
         names = self.sets.names
         self.catalogue.read(sorted({name[0] for name in names}))
         self._spare(self._find_holds(names, self.links.find_helpers(self.catalogue, here, names)))
@@ -130,6 +133,7 @@ class _Planning:
             some = Expressions(self.sets, read_ahead(self.session, self.sets))
         if conflicts := looking.foresee(some, unequal, also_gone=False).conflicts:
             raise refusal(conflicts)
+        return unequal
 
     # rights
 
@@ -310,8 +314,13 @@ def selections(links: Links, sets: Sets) -> dict[Name, list[Selection]]:
     return found
 
 
-def require_no_conflicts(links: Links, request: Request) -> None:
+def require_no_conflicts(links: Links, request: Request) -> frozenset[Name]:
     """Look, before anything is held, for what is local, not held, and not what the source has. Changes nothing.
+
+    Returns
+    -------
+    frozenset of Name
+        The groups of which the very same is local that is held, as counts and checksums tell.
 
     Raises
     ------
@@ -322,7 +331,9 @@ def require_no_conflicts(links: Links, request: Request) -> None:
         with_rows = rows_here(links, here, request.sets(links).names)
         if with_rows:
             with links.connect_source().session() as session:
-                _Planning(links, request, session).require_no_conflicts(here, with_rows)
+                unequal = _Planning(links, request, session).require_no_conflicts(here, with_rows)
+                return frozenset(with_rows) - set(unequal)
+    return frozenset()
 
 
 def read_ahead(session: Session, sets: Sets) -> Known:
