@@ -307,6 +307,9 @@ class Local(Captioned):
         place = f"{here.database}.{here.table_name} at {self._link.connect_local().address}"
         return f"Local: {place}, linked to {self._linked_to()} at {spec.address}."
 
+    def _in_our_words(self) -> contextlib.AbstractContextManager[None]:
+        return self._link.connect_local().in_our_words()
+
     def _linked_to(self) -> str:
         """The table of the source."""
         return f"{self._link.spec.source_schema}.{self._link.spec.source_class}"

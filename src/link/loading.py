@@ -10,6 +10,7 @@ from .config import LocalStore, make_pipeline_spec, reference
 from .errors import ConfigError
 from .links_file import LinksFile, ReferenceSettings, read_links, resembling
 from .pipeline import Pipeline
+from .selections import restricted
 
 
 class UnknownLinkError(ConfigError, AttributeError):
@@ -81,7 +82,9 @@ class Loaded:
         for table, condition in self._file.links[name].pull.items():
             schema, _, of = table.partition(".")
             query = getattr(source[schema], of)
-            found.append(query if condition is True else query & _plain(condition))
+            if condition is not True:
+                query = restricted(query, _plain(condition), f"{table}, in [link.{name}.pull] of {self.path},")
+            found.append(query)
         return found
 
 

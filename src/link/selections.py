@@ -7,6 +7,7 @@ or deleted it is refused, so a query remembers it, and so do the queries that ar
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
 import functools
@@ -19,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from . import host
-from .errors import ConfigError
+from .errors import ConfigError, LinkError, PrivilegeError, ServerError, UnreachableError
 from .host import QueryExpression
 from .model.ranges import Selection
 from .travelling import LONGEST, MOST_KEYS, listed, rows_in, travelled
@@ -61,6 +62,10 @@ class Selecting(Typed):
     def _title(self) -> str:
         """What messages call it."""
         return "this query"
+
+    def _in_our_words(self) -> contextlib.AbstractContextManager[None]:
+        """Says in our words what the server says to DataJoint; a source's connection does that by itself."""
+        return contextlib.nullcontext()
 
     def restrict(self, restriction: Any, semantic_check: bool = True) -> Any:
         """Restrict as DataJoint does; see :meth:`datajoint.QueryExpression.restrict`.
@@ -233,6 +238,50 @@ def require_matched(expression: Any) -> None:
             "select everything.",
             _meant(unmatched.named, unmatched.known),
         )
+
+
+def restricted(query: Any, condition: str | list[str], called: str) -> Any:
+    """A query on a table, restricted by what somebody has typed in a shell or a file; its server understands it.
+
+    Parameters
+    ----------
+    query : Selecting
+        The table, or its class.
+    condition : str or list of str
+        One condition; or several, of which one must be true.
+    called : str
+        What messages call the table.
+
+    Raises
+    ------
+    ConfigError
+        It is empty, or not understood.
+    """
+    if _is_table_class(query):
+        query = query()
+    names = query.heading.names
+    if isinstance(condition, str) and not condition.strip():
+        raise unreadable(called, names, "it is empty.")
+    try:
+        with query._in_our_words():
+            result = query & condition
+            result.connection.query(f"{result.make_sql()} LIMIT 0")
+    except (host.AccessError, host.LostConnectionError, PrivilegeError, UnreachableError):
+        raise
+    except ServerError as error:
+        raise unreadable(called, names, error.what) from error
+    except LinkError:
+        raise
+    except host.DataJointError as error:
+        raise unreadable(called, names, str(error.args[0])) from error
+    return result
+
+
+def unreadable(called: str, names: Iterable[str], said: str) -> ConfigError:
+    """The error for a condition on a table that cannot be used."""
+    return ConfigError(
+        f"The condition on {called} cannot be used: {said}", f"It has the attributes {', '.join(names)}."
+    )
 
 
 def selection_of(expression: Any) -> Selection:

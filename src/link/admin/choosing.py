@@ -10,7 +10,7 @@ from ..errors import ConfigError, PrivilegeError, ServerError, UnreachableError
 from ..model.graph import label
 from ..model.ranges import ALL, Selection
 from ..model.schema import Table
-from ..selections import Selecting, selection_of
+from ..selections import Selecting, selection_of, unreadable
 from ..servers.catalogue import Catalogue
 from ..servers.keyed import Keyed, Segment
 from ..servers.session import Session
@@ -35,6 +35,8 @@ def choose(site: Site, table: Table, where: Any) -> Selection:
     """
     if where is None:
         return ALL
+    if isinstance(where, str) and not where.strip():
+        raise _unreadable(table, "it is empty.")
     try:
         with site.in_our_words():
             rows: Any = cast(Any, _Rows)(site.connection, host.full_name(site.connection, table.schema, table.name))
@@ -58,8 +60,5 @@ def count(session: Session, catalogue: Catalogue, table: Table, selection: Selec
 
 
 def _unreadable(table: Table, said: str) -> ConfigError:
-    names = ", ".join(column.name for column in table.columns if not column.hidden)
-    return ConfigError(
-        f"The condition on {label((table.schema, table.name))} cannot be used: {said}",
-        f"It has the attributes {names}.",
-    )
+    names = [column.name for column in table.columns if not column.hidden]
+    return unreadable(label((table.schema, table.name)), names, said)

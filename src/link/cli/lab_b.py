@@ -203,18 +203,20 @@ def _delete(
     def delete(pipeline: Pipeline, turn: Turn) -> Report:
         if flagged and dry_run:
             found = pipeline.flagged
-            going = {n: found[n] for n in found if not turn.tables or n in turn.tables}
+            wanted = {n: found[n] for n in found if not turn.tables or n in turn.tables}
             # What depends on these is known of all that is flagged, together.
-            return _would_delete(going, {n: len(rows) for n, rows in found.dependents.items()})
+            return _would_delete(wanted, {n: len(rows) for n, rows in found.dependents.items()})
         if flagged:
             number = pipeline.delete_flagged(asks, tables=turn.tables)
             return Report(f"deleted {number:,} flagged entities", counts={"deleted": number})
-        if not turn.tables:
+        if where is None or not turn.tables:
             raise typer.BadParameter(f"--where is about tables: {turn.link}.schema.Table.")
         if dry_run:
             some = {table: _here(pipeline, table, where) for table in turn.tables}
             return _would_delete({table: rows.keys() for table, rows in some.items()}, _depending(some.values()))
-        numbers = {table: _here(pipeline, table, where).delete(prompt=asks) for table in turn.tables}
+        # What is wrong with a condition is said before anything is deleted.
+        going = {table: _here(pipeline, table, where) for table in turn.tables}
+        numbers = {table: rows.delete(prompt=asks) for table, rows in going.items()}
         text = "\n".join(f"{name}: deleted {number:,}" for name, number in numbers.items())
         return Report(text, counts=numbers)
 
@@ -243,10 +245,12 @@ def _depending(some: Iterable[Any]) -> dict[str, int]:
     return found
 
 
-def _here(pipeline: Pipeline, table: str, where: str | None) -> Any:
+def _here(pipeline: Pipeline, table: str, where: str) -> Any:
     """Rows of a local table."""
+    from ..selections import restricted
+
     schema, _, name = table.partition(".")
-    return pipeline[schema][name]() & where
+    return restricted(pipeline[schema][name](), where, table)
 
 
 def _dependents(result: Any) -> list[str]:
@@ -304,7 +308,7 @@ def _refresh(
     asked.stands = "Each entity is refreshed whole or not at all; what was refreshed stays so."
 
     def refresh(pipeline: Pipeline, turn: Turn) -> Report:
-        if where and not turn.tables:
+        if where is not None and not turn.tables:
             raise typer.BadParameter(f"--where is about tables: {turn.link}.schema.Table.")
         result = pipeline.refresh(
             *(query(pipeline, table, where) for table in turn.tables),
@@ -394,7 +398,7 @@ def _selections(pipeline: Pipeline, turn: Turn, where: str | None) -> list[Any]:
     """What is to be pulled: the tables that are named, or what the link's own selections say."""
     if turn.tables:
         return [query(pipeline, table, where) for table in turn.tables]
-    if where:
+    if where is not None:
         raise typer.BadParameter(f"--where is about tables: {turn.link}.schema.Table.")
     standing = turn.loaded.standing(turn.link)
     if not standing:

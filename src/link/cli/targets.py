@@ -70,9 +70,11 @@ def read(asked: Asked) -> LinksFile:
 
 def query(pipeline: Pipeline, table: str, where: str | None) -> Any:
     """A table at the source, restricted: what is to be pulled or refreshed."""
+    from ..selections import restricted
+
     schema, _, name = table.partition(".")
     found = pipeline.source[schema][name]
-    return found & where if where else found
+    return found if where is None else restricted(found, where, table)
 
 
 def _complete(context: typer.Context, incomplete: str) -> list[str]:
