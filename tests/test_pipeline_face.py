@@ -188,6 +188,10 @@ def test_what_is_here(lab: Lab) -> None:
     assert (here.Unit * subject.Subject & "name = 's3'").fetch1("wave") == [3]
     assert len(here.Session.Event()) == 1 and here.Session.Event.master is here.Session
     assert here.Unit.source.status()[State.SHARED] == 1
+    assert len(there.Unit.differing()) == len(there.Unit().differing()) == len(there.Unit & there.Unit.flagged) == 0
+    for table in (there.Unit, there.Unit()):
+        with pytest.raises(AttributeError, match=r"lab\.pull\(lab\.source\.\w+_ephys\.Unit & \.\.\.\)"):
+            table.pull()
     with pytest.raises(dj.DataJointError, match="allow_direct_insert"):
         here.Unit.insert1({"subject": 3})
     with pytest.raises(NotFoundError, match="Psth has not been pulled yet"):

@@ -372,8 +372,9 @@ def test_restrictions(lab: Lab) -> None:
 @pytest.mark.parametrize("option", ["max_calls", "processes", "transfers"])
 def test_less_than_nothing(lab: Lab, option: str) -> None:
     Session = granted(lab, sessions(lab, 5))
-    with pytest.raises(ConfigError, match=f"{option} must be at least [01], not -1"):
-        Session.source.pull(**{option: -1})
+    for few in (-1, "3"):
+        with pytest.raises(ConfigError, match=f"{option} must be at least [01], not {few!r}"):
+            Session.source.pull(**{option: few})
 
 
 def test_max_calls(lab: Lab) -> None:

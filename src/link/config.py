@@ -369,6 +369,13 @@ def require_backend(backend: object) -> None:
         raise ConfigError(f"backend={backend!r} is not known.", "Use 'mysql' (also for MariaDB) or 'postgresql'.")
 
 
+def require_at_least(**least: tuple[Any, int]) -> None:
+    """Raise ConfigError for a number that is too small, or none."""
+    for name, (value, bound) in least.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < bound):
+            raise ConfigError(f"{name} must be at least {bound}, not {value!r}.")
+
+
 def require_conflicts(conflicts: object) -> None:
     """Raise ConfigError for what is no word for conflicts."""
     if conflicts not in CONFLICTS:

@@ -12,7 +12,7 @@ import datajoint as dj
 
 from . import host
 from .choosing import chosen, groups_named, keys_to_cut, require_limits, require_lookups, require_some_left
-from .config import LocalStore, PipelineSpec, make_pipeline_spec, require_conflicts
+from .config import LocalStore, PipelineSpec, make_pipeline_spec, require_at_least, require_conflicts
 from .ends.ends import Ends
 from .ends.pipeline import Links
 from .errors import ConfigError, NotFoundError
@@ -369,7 +369,7 @@ class Pipeline:
         processes: int,
         executor: Executor | None,
     ) -> PipelineResult:
-        _require_at_least(transfers=(transfers, 1), processes=(processes, 1), max_calls=(max_calls, 0))
+        require_at_least(transfers=(transfers, 1), processes=(processes, 1), max_calls=(max_calls, 0))
         require_conflicts(conflicts)
         started, links = time.monotonic(), self._theirs.links
 
@@ -673,7 +673,7 @@ class Pipeline:
         LinkError
             The source cannot be reached, a right is missing, tables do not fit.
         """
-        _require_at_least(transfers=(transfers, 1), processes=(processes, 1))
+        require_at_least(transfers=(transfers, 1), processes=(processes, 1))
         if dependents not in ("report", "delete"):
             raise ConfigError(f"dependents must be 'report' or 'delete', not {dependents!r}.")
         links = self._theirs.links
@@ -697,10 +697,3 @@ class Pipeline:
                 return refresh_each(ends, graph, wish)
 
             return links.operate(work)
-
-
-def _require_at_least(**least: tuple[Any, int]) -> None:
-    """Raise ConfigError for a number that is too small, or none."""
-    for name, (value, bound) in least.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < bound):
-            raise ConfigError(f"{name} must be at least {bound}, not {value!r}.")

@@ -25,7 +25,7 @@ from .servers.keyed import Keyed
 from .servers.site import Site
 from .signals import final
 from .travelling import among
-from .typed import of_classes
+from .typed import Method, of_classes
 from .work.presence import find_given_back, find_presence
 from .work.verify import Look, verify
 
@@ -65,7 +65,7 @@ class Sharing(Captioned, Selecting):
     #: ``keys()`` they are a list.
     flagged = _Told(lambda query: query._flagged())
 
-    @of_classes
+    @Method
     def differing(self) -> Any:
         """The shared rows whose entities are not the same on both servers, or not here: what ``verify()`` finds now.
 

@@ -157,6 +157,10 @@ def _require_fit(links: Links, graph: Graph) -> None:
             )
 
 
+#: What the source of a linked table does for it, and a pipeline for its tables.
+_OF_PIPELINES = ("plan", "pull", "refresh")
+
+
 class SourceMeta(TypedMeta):
     """The class of a table at the source."""
 
@@ -211,7 +215,8 @@ class SourceMeta(TypedMeta):
                 f"{label(cls._group)} at the source has no part table {name!r}, as far as the link user sees them.",
                 nearest(name, parts),
             )
-        raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+        where = f": it is the pipeline's, lab.{name}(lab.source.{label(cls._group)} & ...)" * (name in _OF_PIPELINES)
+        raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}{where}")
 
 
 class SourceTable(ReadOnly, FreeTable, metaclass=SourceMeta):

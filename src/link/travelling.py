@@ -173,7 +173,8 @@ def _common(target: Any, other: Any, semantic_check: bool) -> tuple[list[str], _
             raise ConfigError(
                 f"{name!r} of the query on {there.site.address} and {name!r} of the one on {here.site.address} are not "
                 "the same attribute, as far as DataJoint knows where they come from.",
-                f"Name it otherwise, or leave it out: proj(..., other_name={name!r}), or proj() for the key alone.",
+                f"Name it otherwise, or leave it out: proj(..., other_name={name!r}), or proj() for the key alone. If "
+                "they are the same, restrict(..., semantic_check=False) goes by the names.",
             )
     if not found:
         raise ConfigError(

@@ -1,11 +1,12 @@
 """What who checks types, and an editor, cannot see of DataJoint's tables: it says no types.
 
-Nothing of this is there when a program runs. A class of a table has most of what a table has: DataJoint makes a table
+Little of this is there when a program runs. A class of a table has most of what a table has: DataJoint makes a table
 then, of which that is asked.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
@@ -20,15 +21,19 @@ T = TypeVar("T")
 
 
 class Method(Generic[P, R_co]):
-    """A method that a class has as well as its instances."""
+    """A method that a class of a table has as well as its instances: a table is made then, of which it is."""
 
-    if TYPE_CHECKING:
+    def __init__(self, method: Callable[Concatenate[Any, P], R_co]) -> None:
+        named: Any = self
+        functools.update_wrapper(named, method)
+        self._method: Any = method
 
-        def __get__(self, instance: object, owner: object = None, /) -> Callable[P, R_co]: ...
+    def __get__(self, instance: object, owner: Any = None, /) -> Callable[P, R_co]:
+        return cast(Callable[P, R_co], self._method.__get__(owner() if instance is None else instance))
 
 
 def of_classes(method: Callable[Concatenate[Any, P], R]) -> Method[P, R]:
-    """Let a method be one of the class as well, as DataJoint makes it."""
+    """Let a method be one of the class as well, as DataJoint makes those of its own names."""
     as_declared: Any = method
     return cast(Method[P, R], as_declared)
 

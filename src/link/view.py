@@ -13,7 +13,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, cast
 import datajoint as dj
 
 from . import host
-from .config import require_conflicts
+from .config import require_at_least, require_conflicts
 from .ends.ends import Ends
 from .ends.implied import implied_by
 from .ends.linking import Link
@@ -183,13 +183,7 @@ class Source(SourceView):
         LinkError
             The source cannot be reached, a right is missing, tables do not fit.
         """
-        for name, value, least in (
-            ("transfers", transfers, 1),
-            ("processes", processes, 1),
-            ("max_calls", max_calls, 0),
-        ):
-            if value is not None and value < least:
-                raise ConfigError(f"{name} must be at least {least}, not {value!r}.")
+        require_at_least(transfers=(transfers, 1), processes=(processes, 1), max_calls=(max_calls, 0))
         word = self._link.spec.conflicts if conflicts is None else conflicts
         require_conflicts(word)
         workers = processes if processes > 1 or executor is None else os.cpu_count() or 1
@@ -374,9 +368,7 @@ class Source(SourceView):
         LinkError
             The source cannot be reached, a right is missing, tables do not fit.
         """
-        for name, value in (("transfers", transfers), ("processes", processes)):
-            if value < 1:
-                raise ConfigError(f"{name} must be at least 1, not {value!r}.")
+        require_at_least(transfers=(transfers, 1), processes=(processes, 1))
         if dependents not in ("report", "delete"):
             raise ConfigError(f"dependents must be 'report' or 'delete', not {dependents!r}.")
         with final():

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..config import require_at_least
 from ..ends.ends import Ends
 from ..errors import ConfigError, PrivilegeError
 from ..files.checking import ENTITIES, Checker
@@ -67,9 +68,7 @@ class Look:
     def __post_init__(self) -> None:
         if self.sample is not None and not self.files:
             raise ConfigError("sample= says of how many entities the files are read: verify(files=True, sample=...).")
-        for name, value in (("sample", self.sample), ("transfers", self.transfers)):
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, not {value!r}.")
+        require_at_least(sample=(self.sample, 1), transfers=(self.transfers, 1))
 
 
 def _verify(run: Run, selection: Selection, look: Look) -> VerifyResult:
