@@ -189,7 +189,8 @@ def test_what_is_here(lab: Lab) -> None:
     assert len(here.Session.Event()) == 1 and here.Session.Event.master is here.Session
     assert here.Unit.source.status()[State.SHARED] == 1
     assert len(there.Unit.differing()) == len(there.Unit().differing()) == len(there.Unit & there.Unit.flagged) == 0
-    for table in (there.Unit, there.Unit()):
+    tables: list[Any] = [there.Unit, there.Unit()]
+    for table in tables:
         with pytest.raises(AttributeError, match=r"lab\.pull\(lab\.source\.\w+_ephys\.Unit & \.\.\.\)"):
             table.pull()
     with pytest.raises(dj.DataJointError, match="allow_direct_insert"):
