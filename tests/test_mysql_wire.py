@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,7 @@ def test_another_pymysql(kind: str, servers: tuple[TestServer, TestServer], tmp_
     for module in other.rglob("*.py"):
         module.write_text(re.sub(rf"\b({'|'.join(INSIDES)})\b", r"\1_of_old", module.read_text()))
     listing, log = tmp_path / "servers.json", tmp_path / "log"
-    listing.write_text(json.dumps([{**asdict(server), "process": None} for server in servers]))
+    listing.write_text(json.dumps([asdict(replace(server, process=None)) for server in servers]))
     [another] = {"mysql", "mariadb"} - {kind}
     run = subprocess.run(
         [

@@ -4,11 +4,11 @@ Link a table on another lab's server, pull the rows you want, and every pulled r
 as you have it. See :func:`link`.
 """
 
-import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import importlib as _importlib
+import sys as _sys
+import typing as _typing
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from .api import LinkedTable, link
     from .config import reference
     from .errors import (
@@ -132,14 +132,14 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:
+if not _typing.TYPE_CHECKING:
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> _typing.Any:
         if name == "__version__":
-            value = import_module("importlib.metadata").version("datajoint-link")
+            value = _importlib.import_module("importlib.metadata").version("datajoint-link")
         elif name in _PLACES:
             _begin()
-            value = getattr(import_module(f".{_PLACES[name]}", __name__), name)
+            value = getattr(_importlib.import_module(f".{_PLACES[name]}", __name__), name)
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals()[name] = value
@@ -152,8 +152,8 @@ def __dir__() -> list[str]:
 
 def _begin() -> None:
     """DataJoint is mended, and our words go its way, before anything is used: a module does so when it is loaded."""
-    import_module(".servers.sites", __name__)
+    _importlib.import_module(".servers.sites", __name__)
 
 
-if "datajoint" in sys.modules:
+if "datajoint" in _sys.modules:
     _begin()
