@@ -188,7 +188,8 @@ def test_version() -> None:
 def test_the_public_names_are_where_the_package_says() -> None:
     """What type checkers read, what is loaded when it is asked for, and what is listed, are the same."""
     tree = ast.parse(Path(link.__file__).read_text())
-    [typed] = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "_typing.TYPE_CHECKING"]
+    asked = "_typing.TYPE_CHECKING"
+    [typed] = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == asked]
     places = {
         alias.name: node.module for node in typed.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
