@@ -367,6 +367,7 @@ def test_who_sits_at_a_terminal_is_asked(site: Site, answer: str) -> None:
     ended, said = typing_at(site, ["end", "ours"], "Release?", answer)
     assert ended == 0, said
     assert ({State.SHARED} & set(site.states().values()) == set()) is (answer == "yes")
+    assert ("holds rows again" in said) is (answer == "yes")
 
 
 def typing_at(site: Site, words: list[str], question: str, answer: str) -> tuple[int, str]:

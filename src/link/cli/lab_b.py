@@ -361,7 +361,8 @@ def _end(context: typer.Context, links: RequiredWords, yes: Yes = False) -> Repo
         numbers = pipeline.end(tables=turn.tables, prompt=asks)
         text = "\n".join(f"{name}: released {number:,}" for name, number in numbers.items())
         again = f"As long as [link.{turn.link}] is in {turn.loaded.path}, a pull or a repair holds rows again."
-        return Report(text or "nothing is held", [] if turn.tables else [again], counts=numbers)
+        holds_again = not turn.tables and any(numbers.values())
+        return Report(text or "nothing is held", [again] * holds_again, counts=numbers)
 
     return _each(context, links, end)
 
