@@ -70,8 +70,14 @@ def test_tables_are_looked_up_as_the_administrator(lab: Lab) -> None:
     server = lab.source_server
     arguments = ["grants", "--schema", lab.source_schema, "--table", "Rate", "--helper-schema", "h"]
     arguments += ["--host", f"{server.backend}://{server.host}:{server.port}"]
-    result = run(*arguments, typed=f"{server.admin_user}\n", DJ_PASS=server.admin_password)
+    # The kind of the server that the address names is not that of DataJoint's own.
+    other = {"mysql": "postgresql", "postgresql": "mysql"}[server.backend]
+    result = run(*arguments, typed=f"{server.admin_user}\n", DJ_PASS=server.admin_password, DJ_BACKEND=other)
     assert result.returncode == 0, result.stderr
+    accounts = {"DJ_USER": server.admin_user, "DJ_PASS": server.admin_password, "DJ_BACKEND": other}
+    pipeline = run(*arguments[:3], *arguments[5:], **accounts)
+    assert pipeline.returncode == 0, pipeline.stderr
+    assert f"CREATE SCHEMA IF NOT EXISTS {mark}h{mark}" in pipeline.stdout
     for name in ("__rate", "__rate__bin"):
         assert f"SELECT, REFERENCES ON {mark}{lab.source_schema}{mark}.{mark}{name}{mark} TO" in result.stdout
     assert {line.split()[0] for line in result.stdout.splitlines()} <= {"CREATE", "GRANT", "--"}

@@ -42,7 +42,7 @@ def grants(
     access : Access
         Its tables may be class names; they are looked up if an address is given.
     backend : str, optional
-        ``"mysql"`` (MariaDB as well) or ``"postgresql"``; default: what the address says, else ``"mysql"``.
+        ``"mysql"`` (MariaDB as well) or ``"postgresql"``, where the address does not say it; default: ``"mysql"``.
     address, administrator : optional
         The source server and an account there that sees all tables of the source schema.
     revoke : bool
@@ -57,7 +57,7 @@ def grants(
     NotFoundError
         If there is no such schema or table.
     """
-    backend = backend or (address.backend if address else None) or DEFAULT_BACKEND
+    backend = (address.backend if address else None) or backend or DEFAULT_BACKEND
     known = Known()
     if address is not None and administrator is not None:
         access, known = _looked_up(access, backend, address, administrator)

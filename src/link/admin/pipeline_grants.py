@@ -30,7 +30,7 @@ class Asked:
     ancestors : bool
         Whether all that these tables stand on is granted, too.
     backend : str or None
-        ``"mysql"`` (MariaDB as well) or ``"postgresql"``; default: what the address says, else ``"mysql"``.
+        ``"mysql"`` (MariaDB as well) or ``"postgresql"``, where the address does not say it; default: ``"mysql"``.
     address, administrator : optional
         The source server, and an account there that sees all of it.
     """
@@ -45,7 +45,7 @@ class Asked:
     @property
     def kind(self) -> str:
         """The backend."""
-        return self.backend or (self.address.backend if self.address else None) or DEFAULT_BACKEND
+        return (self.address.backend if self.address else None) or self.backend or DEFAULT_BACKEND
 
 
 def pipeline_grants(asked: Asked, *, revoke: bool = False, members: Sequence[str] = ()) -> str:
