@@ -238,7 +238,7 @@ def read_links(path: Path | str | None = None) -> LinksFile:
     if found is None:
         raise config_error(
             f"There is no {NAME} in {Path.cwd()}, or above it in the same project.",
-            "Write one there, begin with [source.NAME] and host = ..., or name the file.",
+            "Run datajoint-link init, which writes one; or name the file.",
         )
     said = ""
     try:
