@@ -60,7 +60,7 @@ def test_a_file_is_found_upward_to_the_end_of_the_project(tmp_path: Path, monkey
     assert find_links_file() is None
     with pytest.raises(ConfigError, match=r"There is no links.toml in .*units") as raised:
         load()
-    assert "[source.NAME]" in str(raised.value.hint)
+    assert "datajoint-link init" in str(raised.value.hint)
     inside.write_text(SOURCE)
     assert find_links_file() == find_links_file(deep) == inside
     assert read_links(outside).path == outside
