@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,11 +11,12 @@ import typer
 
 from .asking import may_ask
 from .reporting import Asked, Exit, Report
-from .where import Backend, Database, HelperSchema, Host, administrator, find
+from .where import Backend, Database, HelperSchema, Host, Where, administrator, find
 
 if TYPE_CHECKING:
     from ..addresses import Address
     from ..admin.cleaning import Cleaned
+    from ..admin.flags import Flagged
 
 app = typer.Typer()
 
@@ -241,10 +243,7 @@ def _flag(
     """Ask whoever holds rows to delete their copies."""
     from ..admin.flags import flag
 
-    there = find(host, backend, database)
-    options: dict[str, Any] = {"helper_schema": helper_schema, "backend": there.backend, "dry_run": dry_run}
-    done = flag(there.address, there.administrator, table, where, **options)
-    return Report(repr(done), counts=done.to_dict())
+    return _change_flags(flag, find(host, backend, database), table, where, helper_schema, dry_run)
 
 
 @app.command("unflag", rich_help_panel=_LAB_A)
@@ -260,9 +259,14 @@ def _unflag(
     """Take back what was asked for by flag."""
     from ..admin.flags import unflag
 
-    there = find(host, backend, database)
+    return _change_flags(unflag, find(host, backend, database), table, where, helper_schema, dry_run)
+
+
+def _change_flags(
+    change: Callable[..., Flagged], there: Where, table: str, where: str, helper_schema: str, dry_run: bool
+) -> Report:
     options: dict[str, Any] = {"helper_schema": helper_schema, "backend": there.backend, "dry_run": dry_run}
-    done = unflag(there.address, there.administrator, table, where, **options)
+    done = change(there.address, there.administrator, table, where, **options)
     return Report(repr(done), counts=done.to_dict())
 
 

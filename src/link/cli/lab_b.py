@@ -209,13 +209,12 @@ def _delete(
         if flagged:
             number = pipeline.delete_flagged(asks, tables=turn.tables)
             return Report(f"deleted {number:,} flagged entities", counts={"deleted": number})
-        if where is None or not turn.tables:
-            raise typer.BadParameter(f"--where is about tables: {turn.link}.schema.Table.")
-        if dry_run:
-            some = {table: _here(pipeline, table, where) for table in turn.tables}
-            return _would_delete({table: rows.keys() for table, rows in some.items()}, _depending(some.values()))
+        assert where is not None
+        _require_tables(turn, where)
         # What is wrong with a condition is said before anything is deleted.
         going = {table: _here(pipeline, table, where) for table in turn.tables}
+        if dry_run:
+            return _would_delete({table: rows.keys() for table, rows in going.items()}, _depending(going.values()))
         numbers = {table: rows.delete(prompt=asks) for table, rows in going.items()}
         text = "\n".join(f"{name}: deleted {number:,}" for name, number in numbers.items())
         return Report(text, counts=numbers)
@@ -308,8 +307,7 @@ def _refresh(
     asked.stands = "Each entity is refreshed whole or not at all; what was refreshed stays so."
 
     def refresh(pipeline: Pipeline, turn: Turn) -> Report:
-        if where is not None and not turn.tables:
-            raise typer.BadParameter(f"--where is about tables: {turn.link}.schema.Table.")
+        _require_tables(turn, where)
         result = pipeline.refresh(
             *(query(pipeline, table, where) for table in turn.tables),
             dry_run=dry_run,
@@ -399,8 +397,7 @@ def _selections(pipeline: Pipeline, turn: Turn, where: str | None) -> list[Any]:
     """What is to be pulled: the tables that are named, or what the link's own selections say."""
     if turn.tables:
         return [query(pipeline, table, where) for table in turn.tables]
-    if where is not None:
-        raise typer.BadParameter(f"--where is about tables: {turn.link}.schema.Table.")
+    _require_tables(turn, where)
     standing = turn.loaded.standing(turn.link)
     if not standing:
         raise typer.BadParameter(
@@ -408,6 +405,11 @@ def _selections(pipeline: Pipeline, turn: Turn, where: str | None) -> list[Any]:
             '"schema.Table" = "condition" there.'
         )
     return standing
+
+
+def _require_tables(turn: Turn, where: str | None) -> None:
+    if where is not None and not turn.tables:
+        raise typer.BadParameter(f"--where is about tables: {turn.link}.schema.Table.")
 
 
 def _shows_progress(asked: Asked) -> bool:

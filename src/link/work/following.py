@@ -111,9 +111,8 @@ class Following:
     _all_held: set[Name] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        for name, run in self.runs.runs.items():
-            mine = (c for c in self.counts[name] if c.row.says(PULLING) and c.worker == run.holds.worker)
-            self.in_hand[name] = sum(count.entities for count in mine)
+        for name in self.names:
+            self.in_hand[name] = self._adopted(name)
             if name in self.wanted.alike and not self.in_hand[name]:
                 self._unequal[name] = False
 
@@ -219,9 +218,12 @@ class Following:
 
     def _held_before(self, name: Name) -> int:
         """How many entities of a group were held before this pull, and are in hand."""
-        run = self.runs[name]
-        mine = sum(c.entities for c in self.counts[name] if c.row.says(PULLING) and c.worker == run.holds.worker)
-        return sum(count.entities for count in self.counts[name]) - mine + self.in_hand[name]
+        return sum(count.entities for count in self.counts[name]) - self._adopted(name) + self.in_hand[name]
+
+    def _adopted(self, name: Name) -> int:
+        """How many entities of a group this run had in hand when it began, of dead ones."""
+        worker = self.runs[name].holds.worker
+        return sum(c.entities for c in self.counts[name] if c.row.says(PULLING) and c.worker == worker)
 
     def _levels(self) -> list[list[Name]]:
         """The groups from below: none of a level refers to another of it, or to one of a level before."""
