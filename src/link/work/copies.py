@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from ..ends.ends import Ends
 from ..errors import ConnectionLimitError
@@ -28,7 +28,7 @@ from ..servers.session import Session
 from ..signals import OrphanError
 from . import parallel
 from .claims import CHUNK_ROWS, CalledOffError, Held, Mark
-from .following import Following
+from .following import Following, Wanted
 from .pull import replace_outdated
 from .run import Run, persistently
 from .tally import Tally
@@ -207,9 +207,7 @@ class Copies:
         chunks = Held(run, wanted.conflicts, resumed, *piece, over=self.over, founded=self.founded)
         if expecting:
             chunks.expecting.set()
-        with run.files(wanted.transfers, tally.result, wanted.display_progress) as files:
-            Transfer(run, chunks, files, tally).move(bar, wanted.suppress_errors)
-            replace_outdated(run, files, tally, wanted.suppress_errors)
+        _move(run, chunks, tally, bar, wanted)
 
     def _are_busy(self) -> set[Name]:
         """The groups of which others have some in hand."""
@@ -281,6 +279,13 @@ class Share:
     conflicts: str
     suppress_errors: bool
     transfers: int
+    display_progress: ClassVar[bool] = False
+
+
+def _move(run: Run, chunks: Held, tally: Tally, bar: Bar, how: Wanted | Share) -> None:
+    with run.files(how.transfers, tally.result, how.display_progress) as files:
+        Transfer(run, chunks, files, tally).move(bar, how.suppress_errors)
+        replace_outdated(run, files, tally, how.suppress_errors)
 
 
 def copy_range(ends: Ends, _: Selection, within: Range, share: Share) -> PullResult:
@@ -298,9 +303,8 @@ def copy_range(ends: Ends, _: Selection, within: Range, share: Share) -> PullRes
         chunks = Held(run, share.conflicts, resumed, within, number, over=threading.Event(), founded=share.founded)
         if Segment(run.rows).key_at(run.local, 0) is not None:
             chunks.expecting.set()
-        with no_bar() as bar, run.files(share.transfers, tally.result) as files:
-            Transfer(run, chunks, files, tally).move(bar, share.suppress_errors)
-            replace_outdated(run, files, tally, share.suppress_errors)
+        with no_bar() as bar:
+            _move(run, chunks, tally, bar, share)
 
     persistently(begin, once, lambda: tally.result.pulled)
     return tally.result
