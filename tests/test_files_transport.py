@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from link.files.stores import Store
 
 #: A host that only the proxy finds: what arrives there has come through it.
 HOST = "s3.lab-a.test"
-CONTENT = os.urandom(7_000_000)
+CONTENT = random.Random(1).randbytes(7_000_000)
 PATH = "a/b c+ü.dat"
 ACCOUNT = "someone:p%40ss%2Fword"
 Forward = Callable[..., ForwardProxy]
