@@ -209,7 +209,7 @@ class Whole:
         some = f"subject < {max(1, self.bench.sizes.subjects // 20)}"
         with self.yard(kind) as yard:
             runs = self.bench.alternate(
-                ours=lambda: yard.do("pull_pipeline", restriction=some),
+                ours=lambda: yard.do("pull_pipeline", restriction=some, opened=True),
                 peer=lambda: yard.do("trace", restriction=some),
             )
         rows = runs[0]["ours"].rows
