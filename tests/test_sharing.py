@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import datajoint as dj
@@ -55,6 +56,41 @@ def test_what_is_shared_is_a_query(lab: Lab) -> None:
     assert Unit.source.unshared.pull(max_calls=2).pulled == 2
     assert Unit.source.unshared.pull().pulled == len(Unit.source) - 8 and len(Unit.source.unshared) == 0
     assert Unit.source.status()[State.UNSHARED] == 0
+
+
+def test_what_is_no_table_says_what_can_be_pulled(lab: Lab) -> None:
+    """To Python no such attribute; and what has the table's key under other names selects no rows of it."""
+    Session = granted(lab, sessions(lab, 6))
+    source, trials = Session.source, Session.source.Trial
+    one = r"made of Session\.source, (?s:.*)Write \(Session\.source & query\.proj\(\)\)\."
+    both = r"made of Session\.source and Session\.source\.Trial, (?s:.*)Write \(Session\.source & query\.proj\(\)\)\."
+    for query, match in (
+        (source * trials.proj(), both),
+        (source.aggr(trials.proj(), n="COUNT(trial)") & "n > 1", both),
+        (source.proj() + source.proj(), one),
+        (source.proj(next="session + 1") & "next > 2", one),
+        (pickle.loads(pickle.dumps(source * trials.proj())), both),
+    ):
+        assert not hasattr(query, "pull") and not hasattr(query, "unheard_of")
+        for name in ("pull", "status", "unshared"):
+            with pytest.raises(AttributeError, match=match + name) as caught:
+                getattr(query, name)
+            assert isinstance(caught.value, LinkError)
+        assert (Session.source & query.proj()).pull(dry_run=True).pulled > 0
+
+    swapped = (source & "subject = 1").proj(subject="session", session="subject")
+    for renamed in (
+        swapped,
+        source.proj(other="subject"),
+        trials.proj(session="trial", trial="session"),
+        dj.U("subject") & source,
+    ):
+        with pytest.raises(ConfigError, match=r"calls its key something else \(\w+ as \w+|each once, and not its rows"):
+            renamed.pull()
+    source.pull()
+    with pytest.raises(ConfigError, match=r"something else \(subject as session, session as subject\)"):
+        (Session & "subject = 1").proj(subject="session", session="subject").delete(prompt=False)
+    assert len(Session()) == 6
 
 
 def test_of_the_older_layout(lab: Lab) -> None:

@@ -691,6 +691,15 @@ def key_of_table(expression: Any) -> list[str]:
     return list(expression.primary_key) if is_restricted_table(expression) else []
 
 
+def renamed_key(expression: Any) -> dict[str, str] | None:
+    """The attributes of a query's key that are not the table's own, and what they are; None where it has no key."""
+    if expression._distinct:
+        return None
+    heading = expression.heading
+    changed = [name for name in heading.primary_key if name in heading.new_attributes]
+    return {name: str(heading[name].original_name) for name in changed}
+
+
 def is_whole_table(given: Any) -> bool:
     """Whether a query is a table, and all of it."""
     return hasattr(given, "full_table_name") and is_restricted_table(given) and not given.restriction

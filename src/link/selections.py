@@ -13,7 +13,7 @@ import difflib
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import datajoint as dj
 import numpy as np
@@ -46,6 +46,10 @@ class Unmatched:
     known: tuple[str, ...]
 
 
+class UnfitQueryError(ConfigError, AttributeError):
+    """A query of which something cannot be asked; to Python no such attribute."""
+
+
 class Selecting(Typed):
     """A query that remembers which of its restrictions have none of its attributes, with all that is made of it."""
 
@@ -57,6 +61,8 @@ class Selecting(Typed):
     for_more_keys = "Restrict by less, or in parts."
     #: Of an aggregation: the query for whose rows something is counted.
     _about: Any = None
+    #: The queries on tables of a source that it is made of.
+    _of_source: tuple[Any, ...] = ()
 
     @property
     def _title(self) -> str:
@@ -120,6 +126,8 @@ def _made_of(result: Any, *operands: Any) -> Any:
     """A query that remembers what those which it is made of remember."""
     kind: Any = type(result)
     result.__class__ = _selecting(kind)
+    tables = [operand() if _is_table_class(operand) else operand for operand in operands]
+    result._of_source = tuple(each for table in tables for each in getattr(table, "_of_source", ()))
     unmatched = [each for operand in operands for each in getattr(operand, "_unmatched", ())]
     if unmatched:
         result._unmatched = tuple(unmatched)
@@ -128,7 +136,24 @@ def _made_of(result: Any, *operands: Any) -> Any:
 
 @functools.cache
 def _selecting(kind: type) -> type:
-    return kind if issubclass(kind, Selecting) else type(kind.__name__, (Selecting, kind), {"__reduce__": _reduced})
+    if issubclass(kind, Selecting):
+        return kind
+    return type(kind.__name__, (Selecting, kind), {"__reduce__": _reduced, "__getattr__": _lacking})
+
+
+_JOINED = "A pipeline's pull() takes a join as it is, and brings the rows of every table in it."
+
+
+def _lacking(query: Any, name: str) -> NoReturn:
+    """Say of what a query of tables lacks, and they have, how it is had of them."""
+    tables = () if name.startswith("_") else query._of_source
+    if answers := list(dict.fromkeys(filter(None, (table._answer(name) for table in tables)))):
+        raise UnfitQueryError(
+            f"This query is made of {' and '.join(dict.fromkeys(table._written for table in tables))}, and is no table "
+            f"itself: it has no {name}.",
+            f"Write {' or '.join(answers)}. {_JOINED if name == 'pull' else ''}".strip(),
+        )
+    raise AttributeError(f"{type(query).__name__!r} object has no attribute {name!r}")
 
 
 def _reduced(query: Any) -> tuple[Any, ...]:
@@ -240,6 +265,25 @@ def require_matched(expression: Any) -> None:
         )
 
 
+def require_own_key(expression: Any) -> None:
+    """Raise ConfigError for a query on a table in which its key has other names, or is left out.
+
+    The values of another column might stand under the name of the key.
+    """
+    renamed = host.renamed_key(expression)
+    if renamed is None:
+        what = "by dj.U has values of it, each once, and not its rows."
+    elif renamed:
+        pairs = ", ".join(f"{old} as {new}" for new, old in renamed.items())
+        what = f"calls its key something else ({pairs}), and does not tell its rows."
+    else:
+        return
+    raise ConfigError(
+        f"This query on {expression._title} {what}",
+        "Restrict the table itself, by its own names, or by this query where they have names in common.",
+    )
+
+
 def restricted(query: Any, condition: str | list[str], called: str) -> Any:
     """A query on a table, restricted by what somebody has typed in a shell or a file; its server understands it.
 
@@ -295,9 +339,10 @@ def selection_of(expression: Any) -> Selection:
     Raises
     ------
     ConfigError
-        It is restricted by what has none of its attributes.
+        It is restricted by what has none of its attributes, or no longer has the table's key.
     """
     require_matched(expression)
+    require_own_key(expression)
     if host.is_restricted_table(expression):
         clause = host.where_clause(expression)
         return Selection(f"({clause})" if clause else "")

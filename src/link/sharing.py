@@ -196,6 +196,19 @@ class Sharing(Captioned, Selecting):
         with self._there().in_our_words():
             return tuple(map(int, query.connection.query(sql).fetchone()))
 
+    @property
+    def _of_source(self) -> tuple[Any, ...]:  # type: ignore[override]
+        return (self,)
+
+    @property
+    @abstractmethod
+    def _written(self) -> str:
+        """How a program calls the table."""
+
+    @abstractmethod
+    def _answer(self, name: str) -> str | None:
+        """How something is had for a query that is made of this one, and is no table; None for what nobody has."""
+
     @abstractmethod
     def _place(self) -> str:
         """The table, as the source calls it."""
@@ -227,6 +240,10 @@ class Sharing(Captioned, Selecting):
     @abstractmethod
     def _whole(self) -> Any:
         """The table without restrictions."""
+
+
+#: What queries on a table of a source tell.
+TOLD = ("unshared", "shared", "flagged", "differing")
 
 
 class ReadOnly(Sharing):

@@ -26,9 +26,9 @@ from .model.graph import Graph, Name, class_of, label
 from .model.legacy import modernized
 from .model.ranges import Selection
 from .model.schema import Group, Table, nearest, part_class
-from .selections import selection_of
+from .selections import require_own_key, selection_of
 from .servers.site import Site
-from .sharing import ReadOnly, UnknownNameError
+from .sharing import TOLD, ReadOnly, UnknownNameError
 from .signals import final
 from .typed import TypedMeta
 
@@ -261,12 +261,22 @@ class SourceTable(ReadOnly, FreeTable, metaclass=SourceMeta):
     def _place(self) -> str:
         return self._title
 
+    @property
+    def _written(self) -> str:
+        return f"source.{self._title}"
+
+    def _answer(self, name: str) -> str | None:
+        if name in _OF_PIPELINES:
+            return f"lab.{name}(query) of the pipeline"
+        return f"({self._written} & query.proj()).{name}" if name in TOLD else None
+
     def _own_link(self) -> Link:
         return self._theirs.links.link(self._group)
 
     def _entities(self) -> Selection:
         query: Any = self
         if not type(self).is_master:
+            require_own_key(query)
             query = self._theirs.class_at_source(self._group)() & query.proj()
         selection = selection_of(query)
         self._there().require_short(selection.condition)

@@ -24,9 +24,9 @@ from .model.ranges import Selection
 from .model.results import PullResult, RefreshResult, RepairResult, VerifyResult
 from .model.schema import Table, nearest
 from .model.statuses import Status
-from .selections import require_matched, selection_of
+from .selections import require_matched, require_own_key, selection_of
 from .servers.site import Site
-from .sharing import ReadOnly, UnknownNameError
+from .sharing import TOLD, ReadOnly, UnknownNameError
 from .signals import final
 from .travelling import in_batches
 from .work import parallel
@@ -106,6 +106,14 @@ class SourceView(ReadOnly, FreeTable):
     def _title(self) -> str:
         title = self._link.spec.class_name
         return f"{title}.{self._part}" if self._part else title
+
+    @property
+    def _written(self) -> str:
+        return ".".join(filter(None, (self._link.spec.class_name, "source", self._part)))
+
+    def _answer(self, name: str) -> str | None:
+        asked = f"({self._written} & query.proj()).{name}"
+        return asked if name in TOLD else f"{asked}()" if name in vars(type(self)) else None
 
     def __repr__(self) -> str:
         return str(cast(Any, super(FreeTable, self)).__repr__())
@@ -497,6 +505,7 @@ class SourcePart(SourceView):
 
     def _entities(self) -> Selection:
         query: Any = self
+        require_own_key(query)
         return Source(self._link)._selection(query.proj())
 
     def pull(self, *restrictions: Any, **options: Any) -> PullResult:
@@ -519,6 +528,7 @@ class SourcePart(SourceView):
             for restriction in restrictions:
                 query = query & restriction
         require_matched(query)
+        require_own_key(query)
         return Source(self._link).pull(query.proj(), **options)
 
 
