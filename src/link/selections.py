@@ -265,12 +265,12 @@ def require_matched(expression: Any) -> None:
         )
 
 
-def require_own_key(expression: Any) -> None:
+def require_own_key(query: Any) -> None:
     """Raise ConfigError for a query on a table in which its key has other names, or is left out.
 
     The values of another column might stand under the name of the key.
     """
-    renamed = host.renamed_key(expression)
+    renamed = host.renamed_key(query)
     if renamed is None:
         what = "by dj.U has values of it, each once, and not its rows."
     elif renamed:
@@ -279,7 +279,7 @@ def require_own_key(expression: Any) -> None:
     else:
         return
     raise ConfigError(
-        f"This query on {expression._title} {what}",
+        f"This query on {query._title} {what}",
         "Restrict the table itself, by its own names, or by this query where they have names in common.",
     )
 
