@@ -284,6 +284,27 @@ def test_a_missing_grant_is_named(site: Site, lab: Lab) -> None:
     assert pulled["exit"] == 6 and "GRANT" in pulled["errors"][0]["hint"]
 
 
+def test_a_schema_that_is_not_seen_may_be_hidden(site: Site, lab: Lab) -> None:
+    """Servers that hide what is not granted do not tell which: exit 6, and both are said. PostgreSQL hides nothing."""
+    held = f"source = 'lab_a'\nhelper_schema = '{lab.helper_schema}'"
+    site.write(more=f"[link.lost]\n{held}\nschemas = {{ no_where = '{lab.prefix}_lost' }}")
+    code, kind = (1, "NotFoundError") if lab.kind == "postgresql" else (6, "UnseenError")
+    table = "lost.no_where.Unit"
+    for words in (
+        ["ping", "lost"],
+        ["plan", table],
+        ["pull", table],
+        ["verify", table],
+        ["status", "lost"],
+    ):
+        document = site.document(*words)
+        error = document["errors"][0]
+        assert (document["exit"], error["type"]) == (code, kind), words
+        assert "sees no schema 'no_where'" in error["what"], words
+        assert ("or nothing of it is granted" in error["what"]) == (code == 6)
+        assert ("datajoint-link grants --schema no_where" in (error["hint"] or "")) == (code == 6)
+
+
 def test_of_several_links_each_has_its_turn(site: Site) -> None:
     """One server that is away keeps no other link from its turn; the gravest exit code is told."""
     site.write(

@@ -128,9 +128,9 @@ def test_schemas_that_are_not_named(lab: Lab) -> None:
     with refused(lab, NotFoundError, "no schema 'nowhere'"):
         behind["nowhere"]
     wrong = labs.pipeline(lab, schemas=["nowhere", ephys, f"{ephys}s", "hidden"])
-    told = (
-        rf"sees no schemas 'nowhere', '{ephys}s', 'hidden' on(?s:.*)--schema nowhere --schema {ephys}s --schema hidden"
-    )
+    told = rf"sees no schemas 'nowhere', '{ephys}s', 'hidden' on"
+    if lab.kind != "postgresql":  # which hides none
+        told += rf"(?s:.*)--schema nowhere --schema {ephys}s --schema hidden"
     with refused(lab, NotFoundError, told):
         wrong.source[ephys].Unit()
     elsewhere = labs.pipeline(lab, schemas=["nowhere", ephys])

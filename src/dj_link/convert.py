@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from link import host
 from link.ends.linking import Link
-from link.errors import LinkError, NotFoundError
+from link.errors import LinkError
 from link.holds.helper import check_helper, check_key
 from link.holds.parts import holds_of
 from link.model.layouts import DJ_LINK, LINK, WORKER
@@ -133,9 +133,13 @@ class _Conversion:
         catalogue = self.site.catalogue_type(session)
         self.there = catalogue.tables(self.schema)
         if self.name not in self.there:
-            raise NotFoundError(
+            raise catalogue.no_such(
                 f"The link user {self.site.user!r} sees no outbound table {self.schema}.{self.name} on "
-                f"{self.site.address}."
+                f"{self.site.address}.",
+                "",
+                self.site.grant_helper_hint(self.schema, self.name),
+                self.schema,
+                self.name,
             )
         self.helper: Table = catalogue.table(self.schema, self.name)
         self.converted = set(LINK.columns) <= set(self.helper.names)

@@ -32,6 +32,7 @@ if _typing.TYPE_CHECKING:
         TransactionError,
         TransferError,
         UnreachableError,
+        UnseenError,
         UnsupportedServerError,
     )
     from .loading import load
@@ -72,6 +73,7 @@ _PLACES = {
             "TransactionError",
             "TransferError",
             "UnreachableError",
+            "UnseenError",
             "UnsupportedServerError",
         ),
         "errors",
@@ -124,6 +126,7 @@ __all__ = [
     "TransactionError",
     "TransferError",
     "UnreachableError",
+    "UnseenError",
     "UnsupportedServerError",
     "VerifyResult",
     "link",

@@ -17,6 +17,7 @@
         │   └── UnsupportedServerError      a version or backend this package does not speak; a pool, a replica
         ├── DefinitionError             tables that do not fit each other
         │   ├── NotFoundError               no such schema or table; the nearest names are in the message
+        │   │   └── UnseenError                 or nothing of it is granted; it is a PrivilegeError, too
         │   ├── HelperMismatchError         the helper table belongs to another link
         │   ├── LocalMismatchError          the local table has another heading
         │   └── CycleError                  the source's tables stand on one another in a circle
@@ -127,6 +128,10 @@ class DefinitionError(LinkError):
 
 class NotFoundError(DefinitionError):
     """No such schema or table at the source."""
+
+
+class UnseenError(NotFoundError, PrivilegeError):
+    """No such schema or table, or none of its rights: servers that hide what is not granted do not tell which."""
 
 
 class HelperMismatchError(DefinitionError):

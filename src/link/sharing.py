@@ -15,7 +15,8 @@ import datajoint as dj
 from . import host
 from .captions import Captioned
 from .ends.linking import Link
-from .errors import ConfigError, LinkError, NotFoundError
+from .ends.source import SOURCE_RIGHTS
+from .errors import ConfigError, LinkError, NotFoundError, UnseenError
 from .holds.holds import Holds
 from .model.ranges import Selection
 from .model.schema import Table
@@ -34,6 +35,17 @@ T = TypeVar("T")
 
 class UnknownNameError(NotFoundError, AttributeError):
     """No such schema or table; to Python no such attribute, which many ask for before they use it."""
+
+
+class UnseenNameError(UnknownNameError, UnseenError):
+    """The same of what may be hidden."""
+
+
+def unknown_table(site: Site, what: str, advice: str, schema: str, table: str) -> UnknownNameError:
+    """The error for a table of a source, or a part, that is asked for by name, and that the account does not see."""
+    with site.catalogue() as catalogue:
+        error = catalogue.no_such(what, advice, site.grant_hint(SOURCE_RIGHTS, schema, table), schema, table)
+    return (UnseenNameError if isinstance(error, UnseenError) else UnknownNameError)(error.what, error.hint)
 
 
 class _Told:

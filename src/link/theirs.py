@@ -25,10 +25,10 @@ from .host import FreeTable
 from .model.graph import Graph, Name, class_of, label
 from .model.legacy import modernized
 from .model.ranges import Selection
-from .model.schema import Group, Table, nearest, part_class
+from .model.schema import Group, Table, nearest, part_class, part_of_class
 from .selections import require_own_key, selection_of
 from .servers.site import Site
-from .sharing import TOLD, ReadOnly, UnknownNameError
+from .sharing import TOLD, ReadOnly, UnknownNameError, unknown_table
 from .signals import final
 from .typed import TypedMeta
 
@@ -211,10 +211,10 @@ class SourceMeta(TypedMeta):
             if cls.is_master and cls is not known:  # it came from another process, without its parts
                 return getattr(known, name)
             parts = [attribute for attribute, value in vars(cls).items() if isinstance(value, SourceMeta)]
-            raise UnknownNameError(
-                f"{label(cls._group)} at the source has no part table {name!r}, as far as the link user sees them.",
-                nearest(name, parts),
-            )
+            what = f"{label(cls._group)} at the source has no part table {name!r}, as far as the link user sees them."
+            schema, master = cls._group
+            site = cls._theirs.links.connect_source()
+            raise unknown_table(site, what, nearest(name, parts), schema, part_of_class(master, name))
         where = f": it is the pipeline's, lab.{name}(lab.source.{label(cls._group)} & ...)" * (name in _OF_PIPELINES)
         raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}{where}")
 
@@ -419,11 +419,10 @@ class SourceSchema(NamedSchema):
             found = named(known := self._names(), name)
         if found is None:
             site = self._theirs.links.connect_source()
-            raise UnknownNameError(
-                f"The link user {site.user!r} sees no table {self.database}.{name} on the source server "
-                f"{site.address}.",
-                nearest(name, known),
+            what = (
+                f"The link user {site.user!r} sees no table {self.database}.{name} on the source server {site.address}."
             )
+            raise unknown_table(site, what, nearest(name, known), self.database, host.from_camel_case(name))
         return self._theirs.class_at_source(found)
 
     def __repr__(self) -> str:

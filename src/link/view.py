@@ -22,11 +22,11 @@ from .holds.holds import Holds
 from .host import FreeTable
 from .model.ranges import Selection
 from .model.results import PullResult, RefreshResult, RepairResult, VerifyResult
-from .model.schema import Table, nearest
+from .model.schema import Table, nearest, part_of_class
 from .model.statuses import Status
 from .selections import require_matched, require_own_key, selection_of
 from .servers.site import Site
-from .sharing import TOLD, ReadOnly, UnknownNameError
+from .sharing import TOLD, ReadOnly, UnknownNameError, unknown_table
 from .signals import final
 from .travelling import in_batches
 from .work import parallel
@@ -480,10 +480,10 @@ class Source(SourceView):
                         f"A query on {self._title} at the source has no part tables.",
                         f"Restrict the part by it: {self._title}.source.{name} & query.",
                     )
-                raise UnknownNameError(
-                    f"{self._title} at the source has no part table {name!r}, as far as the link user sees them.",
-                    nearest(name, known),
-                )
+                what = f"{self._title} at the source has no part table {name!r}, as far as the link user sees them."
+                master = self._table()
+                part = part_of_class(master.name, name)
+                raise unknown_table(self._there(), what, nearest(name, known), master.schema, part)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __dir__(self) -> list[str]:

@@ -137,6 +137,10 @@ def helper_name(table: str) -> str:
     return f"{table_name(table).lstrip('#_')}_outbound"
 
 
+#: What to do where the account that is asked for a table does not see it.
+AS_ADMINISTRATOR = "give DJ_USER and DJ_PASS of an account that may grant rights on it."
+
+
 def look_up(connection: Any, backend: str, schema: str, names: Iterable[str]) -> list[str]:
     """Find the tables that class or table names stand for, each followed by all of its part tables.
 
@@ -173,23 +177,27 @@ def look_up(connection: Any, backend: str, schema: str, names: Iterable[str]) ->
 
 
 def _looked_up(access: Access, backend: str, address: Address, administrator: Credentials) -> tuple[Access, Known]:
-    with visiting(replace(address, database=access.database), administrator, backend) as site:
-        tables = look_up(site.connection, backend, access.source_schema, access.tables)
-        with site.catalogue() as catalogue:
-            keys = (fk for name in tables for fk in catalogue.table(access.source_schema, name).foreign_keys)
-            tracking = dict.fromkeys(fk.table for fk in keys if fk.table.startswith(TRACKING))
-            has_lineage = LINEAGE in catalogue.tables(access.source_schema)
-            own = {(access.source_schema, name) for name in tables}
-            own |= {(access.helper_schema, table_name(name)) for name in access.helper_tables}
-            known = know(catalogue, access, own)
-            found = replace(
-                access,
-                tables=tables,
-                tracking_tables=[*tracking],
-                has_lineage=has_lineage,
-                require_tls=access.require_tls and site.offers_tls(),
-            )
-            return found, known
+    there = replace(address, database=access.database)
+    with visiting(there, administrator, backend) as site, site.catalogue() as catalogue:
+        try:
+            tables = look_up(site.connection, backend, access.source_schema, access.tables)
+        except NotFoundError as error:
+            schema, any_table = access.source_schema, "outbound"
+            raise catalogue.no_such(error.what, error.hint or "", AS_ADMINISTRATOR, schema, any_table) from None
+        keys = (fk for name in tables for fk in catalogue.table(access.source_schema, name).foreign_keys)
+        tracking = dict.fromkeys(fk.table for fk in keys if fk.table.startswith(TRACKING))
+        has_lineage = LINEAGE in catalogue.tables(access.source_schema)
+        own = {(access.source_schema, name) for name in tables}
+        own |= {(access.helper_schema, table_name(name)) for name in access.helper_tables}
+        known = know(catalogue, access, own)
+        found = replace(
+            access,
+            tables=tables,
+            tracking_tables=[*tracking],
+            has_lineage=has_lineage,
+            require_tls=access.require_tls and site.offers_tls(),
+        )
+        return found, known
 
 
 def _resolve(name: str, present: Sequence[str], schema: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -92,20 +93,24 @@ def find_helpers(site: Site, catalogue: Catalogue, schema: str) -> list[Helper]:
     NotFoundError
         There is no such schema, or no helper table in it, as far as the account sees.
     """
-    unseen = "" if catalogue.shows_all_keys else f" Or the account {site.user!r} may not see it: {_member_hint()}"
     if not catalogue.has_schema(schema):
-        raise NotFoundError(
-            f"There is no schema {schema!r} on the server {site.address}.",
-            f"{nearest(schema, catalogue.schemas())}{unseen}",
+        raise catalogue.no_such(
+            f"The account {site.user!r} sees no schema {schema!r} on the server {site.address}.",
+            nearest(schema, catalogue.schemas()),
+            _member_hint(site, schema),
+            schema,
         )
     catalogue.read([schema])
     names = catalogue.tables(schema)
     helpers = (as_helper(catalogue.table(schema, name), names) for name in names)
     found = [helper for helper in helpers if helper and helper.is_complete]
     if not found:
-        raise NotFoundError(
-            f"The schema {schema!r} on the server {site.address} has no helper table.",
-            f"Links create them when they are first used.{unseen}",
+        raise catalogue.no_such(
+            f"The account {site.user!r} sees no helper table in the schema {schema!r} on the server {site.address}.",
+            "Links create them when they are first used.",
+            _member_hint(site, schema),
+            schema,
+            "outbound",
         )
     return found
 
@@ -154,5 +159,8 @@ def require(site: Site, catalogue: Catalogue, table: Table, rights: Sequence[str
         )
 
 
-def _member_hint() -> str:
-    return "datajoint-link grants ... --member NAME prints what it needs there."
+def _member_hint(site: Site, schema: str) -> str:
+    return (
+        f"what the account needs there is printed by: datajoint-link grants ... --helper-schema {shlex.quote(schema)} "
+        f"--member {shlex.quote(site.user)} --host {site.address}"
+    )

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 
 from ..accounts import Credentials
 from ..addresses import Address
-from ..errors import ConfigError, NotFoundError
+from ..errors import ConfigError
 from ..model.graph import Graph, Name, graph_of, label
 from ..model.schema import Table, nearest
 from ..servers.catalogue import Catalogue
 from ..servers.rights import LINEAGE, PipelineAccess
 from ..servers.sites import rights_for, visiting
-from .grants import DEFAULT_BACKEND, commented, render
+from .grants import AS_ADMINISTRATOR, DEFAULT_BACKEND, commented, render
 from .known import Known, given, know, taken
 
 
@@ -120,9 +120,11 @@ def _looked_up(asked: Asked) -> tuple[PipelineAccess, list[str], Known]:
 
 def _require_schema(catalogue: Catalogue, schema: str) -> None:
     if not catalogue.has_schema(schema):
-        raise NotFoundError(
-            f"The schema {schema!r} does not exist on the server.",
+        raise catalogue.no_such(
+            f"The schema {schema!r} does not exist on the server, as far as this account sees.",
             f"{nearest(schema, catalogue.schemas())} On PostgreSQL check the name of the database, too.",
+            AS_ADMINISTRATOR,
+            schema,
         )
 
 

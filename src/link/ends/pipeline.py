@@ -75,9 +75,7 @@ class Links(Connected[PipelineSpec]):
             catalogue.read(waiting)
             known = catalogue.schemas()
             if unseen := [theirs for theirs in waiting if theirs not in known]:
-                raise self._no_schemas(
-                    unseen, set(known) - {*waiting, self.spec.helper_schema}, site.role_hint(catalogue.idle_roles())
-                )
+                raise self._no_schemas(unseen, set(known) - {*waiting, self.spec.helper_schema}, catalogue)
             tables, read = list[Table](), set[str]()
             while waiting:
                 catalogue.read(waiting)
@@ -89,17 +87,20 @@ class Links(Connected[PipelineSpec]):
                 waiting = sorted(others & set(known) - read) if self.spec.prefix is not None else []
         return graph_of(tables)
 
-    def _no_schemas(self, unseen: Sequence[str], others: Collection[str], more: str) -> NotFoundError:
+    def _no_schemas(self, unseen: Sequence[str], others: Collection[str], catalogue: Catalogue) -> NotFoundError:
         """Of schemas that the account does not see, all of them: each is misspelt, or not granted."""
-        site = self.connect_source()
+        site, hidden = self.connect_source(), [theirs for theirs in unseen if catalogue.may_hide(theirs)]
         resembling = [nearest(theirs, others) for theirs in unseen]
-        named = "".join(f" --schema {shlex.quote(theirs)}" for theirs in unseen)
-        return NotFoundError(
+        named = "".join(f" --schema {shlex.quote(theirs)}" for theirs in hidden)
+        return catalogue.no_such(
             f"The link user {site.user!r} sees no schema{'s' * (len(unseen) > 1)} {', '.join(map(repr, unseen))} on "
             f"{site.address}.",
-            f"{' '.join(dict.fromkeys(resembling))} What the administrator of {site.address} has to run is printed by: "
+            " ".join(dict.fromkeys(resembling)),
+            f"the GRANTs that the administrator of {site.address} has to run are printed by: "
             f"datajoint-link grants{named} --helper-schema {shlex.quote(self.spec.helper_schema)} "
-            f"--user {shlex.quote(site.user)} --existing-user --host {site.address}{more}",
+            f"--user {shlex.quote(site.user)} --existing-user --host {site.address}"
+            + site.role_hint(catalogue.idle_roles()),
+            (hidden or unseen)[0],
         )
 
     def link(self, name: Name) -> Link:

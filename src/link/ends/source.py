@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from ..config import LinkSpec
-from ..errors import DefinitionError, NotFoundError, PrivilegeError
+from ..errors import DefinitionError, PrivilegeError
 from ..holds.helper import check_key, require_rights
 from ..host import from_camel_case
 from ..model.kinds import marker
@@ -70,14 +70,15 @@ def find_source(site: Site, spec: LinkSpec, catalogue: Catalogue) -> Group:
 
 def _named(site: Site, spec: LinkSpec, catalogue: Catalogue) -> list[Table]:
     """The table that the class names, and its part tables."""
+    stem = from_camel_case(spec.source_class)
     if not catalogue.has_schema(spec.source_schema):
-        raise NotFoundError(
+        raise catalogue.no_such(
             f"The link user {site.user!r} sees no schema {spec.source_schema!r} on {site.address}.",
-            _swapped(spec, catalogue)
-            + nearest(spec.source_schema, catalogue.schemas())
-            + site.role_hint(catalogue.idle_roles()),
+            _swapped(spec, catalogue) + nearest(spec.source_schema, catalogue.schemas()),
+            site.grant_hint(SOURCE_RIGHTS, spec.source_schema, stem) + site.role_hint(catalogue.idle_roles()),
+            spec.source_schema,
         )
-    relations, stem = catalogue.relations(spec.source_schema), from_camel_case(spec.source_class)
+    relations = catalogue.relations(spec.source_schema)
     names = [name for name, what in relations.items() if not what]
     master = (
         find_master(spec.source_class, stem, names)
@@ -91,14 +92,13 @@ def _named(site: Site, spec: LinkSpec, catalogue: Catalogue) -> list[Table]:
                 "rows of its own that could be held.",
                 "Link the table that has them.",
             )
-        raise NotFoundError(
+        raise catalogue.no_such(
             f"The link user {site.user!r} sees no table {stem!r} (class {spec.source_class}) in the "
             f"schema {spec.source_schema} on the source server {site.address}.",
-            _swapped(spec, catalogue)
-            + nearest(stem, [name.lstrip("#_") for name in names])
-            + " "
-            + site.grant_hint(SOURCE_RIGHTS, spec.source_schema, stem)
-            + site.role_hint(catalogue.idle_roles()),
+            _swapped(spec, catalogue) + nearest(stem, [name.lstrip("#_") for name in names]),
+            site.grant_hint(SOURCE_RIGHTS, spec.source_schema, stem) + site.role_hint(catalogue.idle_roles()),
+            spec.source_schema,
+            stem,
         )
     parts = part_names(master, relations)
     catalogue.read_tables([(spec.source_schema, name) for name in (master, *parts) if not relations[name]])

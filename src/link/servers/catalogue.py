@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
-from ..errors import LinkError, UnreachableError
+from ..errors import LinkError, NotFoundError, UnreachableError, UnseenError
 from ..model.kinds import counts, is_null
 from ..model.schema import Column, Table
 from .dialect import Dialect
@@ -177,6 +177,19 @@ class Catalogue(ABC):
     def has_schema(self, schema: str) -> bool:
         """Whether the account sees the schema."""
         return schema in self.schemas()
+
+    @abstractmethod
+    def may_hide(self, schema: str, table: str = "") -> bool:
+        """Whether a schema, or a table of it, may be there and not be shown to the account."""
+
+    def no_such(self, what: str, advice: str, remedy: str, schema: str, table: str = "") -> NotFoundError:
+        """The error for a schema, or a table, that the account does not see; ``remedy`` is for one that is hidden."""
+        if not self.may_hide(schema, table):
+            return NotFoundError(what, advice.strip() or None)
+        return UnseenError(
+            f"{what} There is none, or nothing of it is granted to the account.",
+            f"{advice} If it is there: {remedy}".strip(),
+        )
 
     def relations(self, schema: str) -> dict[str, str]:
         """The tables that the account sees, and what resembles tables: with what it is, in words."""

@@ -77,6 +77,10 @@ class MySQLCatalogue(Catalogue):
     def _seen_schemas(self) -> list[str]:
         return [str(name) for (name,) in self.session.query("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")]
 
+    def may_hide(self, schema: str, table: str = "") -> bool:
+        showing = ["SELECT"] if table else ["SELECT", "SHOW DATABASES"]
+        return self.missing_rights(Table(schema, table, "", (), ()), showing) == showing
+
     # definitions
 
     def _table(self, schema: str, name: str) -> Table:

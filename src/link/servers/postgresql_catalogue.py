@@ -157,6 +157,9 @@ class PostgreSQLCatalogue(Catalogue):
     def _seen_schemas(self) -> list[str]:
         return [str(name) for (name,) in self.session.query("SELECT nspname FROM pg_namespace")]
 
+    def may_hide(self, schema: str, table: str = "") -> bool:
+        return False
+
     def has_schema(self, schema: str) -> bool:
         if self._schemas is not None:
             return schema in self._schemas
