@@ -87,7 +87,8 @@ class MySQL(Engine):
         return [*self._native(), "--bind-address=127.0.0.1", f"--pid-file={self.folder}/pid", *options]
 
     def _make_data_files(self) -> Sequence[str]:
-        return [*self._native(), "--initialize-insecure"]
+        at_first = [option for option in self.options if option.startswith("--lower-case-table-names")]
+        return [*self._native(), "--initialize-insecure", *at_first]
 
     def _native(self) -> list[str]:
         # No common tmpdir: a starting MariaDB removes all temporary tables it finds there, its neighbour's too.

@@ -38,8 +38,9 @@ def spawning() -> Executor:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A local dask cluster of two processes."""
-    distributed = pytest.importorskip("dask.distributed")
+    distributed, dask = pytest.importorskip("dask.distributed"), pytest.importorskip("dask")
     with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as started,
         distributed.Client(started) as client,
     ):
@@ -89,6 +90,14 @@ def test_cluster(lab: Lab, cluster: Any) -> None:
     Session = granted(lab, table)
     result = Session.source.pull(executor=cluster.get_executor(), processes=2)
     assert_pulled_once(lab, table, result, 1000)
+
+    class Deadly:
+        def submit(self, *_: Any) -> Any:
+            return cluster.submit(os._exit, 1, pure=False)
+
+    Session.delete(prompt=False)
+    with pytest.raises(TransferError, match=r"A worker of Session has died: .*\n.*run the same again"):
+        Session.source.pull(executor=Deadly(), processes=2)
 
 
 def test_what_was_left_is_finished_first(lab: Lab) -> None:

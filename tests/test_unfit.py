@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import labs
 import pytest
 from fleet import Fleet, TestServer
 from lab import Lab
@@ -14,7 +15,7 @@ from linking import contents, declare_session, everything_said, linked
 from pipelines import count_held
 from proxy import Proxy
 
-from link import ConfigError, ConnectionLimitError, ServerError, UnsupportedServerError
+from link import ConfigError, ConnectionLimitError, NotFoundError, ServerError, UnsupportedServerError
 from link.accounts import Credentials
 from link.addresses import Address
 from link.admin.grants import grants
@@ -231,12 +232,12 @@ def test_a_server_that_logs_statements(
     spare.stop()
 
 
-@pytest.mark.parametrize("kind", ["mariadb"], indirect=True)  # MySQL must be set up like that from its beginning
+@pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
 def test_a_server_that_writes_names_in_small_letters(
     servers: tuple[TestServer, TestServer], fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on Windows: DataJoint could not delete from a schema whose name was typed otherwise."""
-    spare = fleet.spare("mariadb", "--lower-case-table-names=1")
+    spare = fleet.spare(servers[0].kind, "--lower-case-table-names=1")
     with world(servers[0], spare, monkeypatch) as lab:
         declare_session(lab)
         typed = lab.local_schema.replace("_local", "_Local")
@@ -245,12 +246,41 @@ def test_a_server_that_writes_names_in_small_letters(
         assert spare.sql("SHOW SCHEMAS LIKE %s", lab.local_schema) == []
         assert linked(lab)().source.pull().pulled == 3
         assert linked(lab)().delete(prompt=False) == 3
+        # The source's own names may have capital letters.
+        schemas = {f"{lab.prefix}_Big_{name}": f"{lab.prefix}_our_{name}" for name in labs.SCHEMAS}
+        labs.fill(labs.declare(lab.source, f"{lab.prefix}_Big"))
+        labs.grant(lab, *schemas)
+        lab_a = labs.pipeline(lab, schemas={theirs: theirs.replace("_Big", "_Our") for theirs in schemas})
+        with pytest.raises(ConfigError, match=f"small letters.*{lab.prefix}_Our_.*\n.*{lab.prefix}_our_"):
+            lab_a.pull(lab_a.source[f"{lab.prefix}_Big_ephys"].Psth)
+        use_pipeline(lab, labs.pipeline(lab, schemas=schemas), f"{lab.prefix}_Big")
     with world(spare, servers[1], monkeypatch) as lab:
         declare_session(lab)
         with pytest.raises(ConfigError, match="small letters"):
             linked(lab, helper_schema=lab.helper_schema.replace("_helper", "_Helper"))()
         assert linked(lab)().source.pull().pulled == 3
+        labs.build(lab)
+        lab_a = labs.pipeline(lab, schemas={f"{lab.prefix}_Ephys": f"{lab.prefix}_our"})
+        with pytest.raises(NotFoundError, match=f"{lab.prefix}_Ephys.*\n.*{lab.prefix}_ephys"):
+            lab_a.pull(lab_a.source)
+        use_pipeline(lab, labs.pipeline(lab), lab.prefix)
     spare.stop()
+
+
+def use_pipeline(lab: Lab, lab_a: Any, prefix: str) -> None:
+    """A pipeline's life, once."""
+    ephys, subject = f"{prefix}_ephys", f"{prefix}_subject"
+    plan = lab_a.plan(lab_a.source[ephys].Psth & "subject < 3")
+    result = plan.pull()
+    assert result.pulled + result.part_rows == plan.rows == 33
+    assert len(lab_a[ephys].Psth()) == 3 and lab_a.verify()
+    assert lab_a[ephys].Session.children() == [f"`{lab.prefix}_our_ephys`.`session__trial`"]
+    assert (
+        labs.pipeline(lab, schemas=dict(lab_a._spec.schemas)).pull(lab_a.source[ephys].Psth & "subject < 3").pulled == 0
+    )
+    (lab_a[subject].Subject & "subject = 1").delete(prompt=False)
+    assert lab_a.status().tables[f"{ephys}.Psth"]["Shared"] == 2
+    (lab.source.FreeTable(f"`{subject}`.`subject`") & "subject = 1").delete(prompt=False)
 
 
 @pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .errors import DefinitionError, LinkError, LockedError, ServerError
+from .errors import DefinitionError, LinkError, LockedError, ServerError, TransferError
 
 
 class RowError(LinkError):
@@ -27,6 +27,10 @@ class ChangedError(LinkError):
     """Tables are not what they were when they were looked at; nothing has been done yet."""
 
 
+class LostWorkerError(LinkError):
+    """A worker has come to no end of its own: what it had sent a server last may still be done."""
+
+
 @contextmanager
 def final() -> Iterator[None]:
     """What a user calls is done in here: signals that nobody has taken up become errors of the tree."""
@@ -38,3 +42,5 @@ def final() -> Iterator[None]:
         raise ServerError(error.what, error.hint) from error
     except ChangedError as error:
         raise DefinitionError(error.what, error.hint) from error
+    except LostWorkerError as error:
+        raise TransferError(error.what, error.hint) from error

@@ -29,7 +29,7 @@ from ..model.graph import Name
 from ..model.ranges import Chunk, union
 from ..model.results import PullResult
 from ..model.states import Count
-from ..signals import BusyError, OrphanError
+from ..signals import BusyError, LostWorkerError, OrphanError
 from .copies import Copies
 from .following import Following, Wanted
 from .pull import count_held
@@ -138,10 +138,13 @@ class _Gathering:
 
     @contextlib.contextmanager
     def _letting_go(self) -> Iterator[None]:
-        """Whatever ends a pull, it lets go of what it had only claimed; after a lost connection another run goes on."""
+        """Whatever ends a pull, it lets go of what it had only claimed.
+
+        After a lost connection, or a worker that has died, another run goes on: rows may still come to be here.
+        """
         try:
             yield
-        except (UnreachableError, OrphanError):
+        except (UnreachableError, OrphanError, LostWorkerError):
             raise
         except BaseException as error:
             finished = dict[Name, int]()

@@ -20,7 +20,7 @@ from .. import host
 from ..config import LinkSpec
 from ..ends.ends import Ends
 from ..ends.linking import Link
-from ..errors import TransferError
+from ..errors import LinkError
 from ..host import Login
 from ..model.ranges import ALL, EVERYTHING, Range, Selection
 from ..model.results import PullResult, RefreshResult
@@ -29,6 +29,7 @@ from ..progress import Bar, bar_of_entities
 from ..servers.connecting import connect_by
 from ..servers.keyed import Segment
 from ..servers.sites import site_of
+from ..signals import LostWorkerError
 from .comparing import Comparison
 from .pull import is_looked_at, may_meet, pull_range
 from .pull import pull as pull_alone
@@ -188,8 +189,11 @@ def do_shares(
         for future in as_completed(futures):
             yield future.result()
             bar.update(futures[future])
-    except BrokenExecutor as error:
-        raise TransferError(
+    except Exception as error:
+        # Each kind of cluster has an error of its own for a worker that has died.
+        if isinstance(error, LinkError) or not (executor or isinstance(error, BrokenExecutor)):
+            raise
+        raise LostWorkerError(
             f"A worker of {ends.name} has died: {error}",
             f"Was it killed, or out of memory? {'' if executor is None and FORKS else IN_SCRIPTS}"
             "What was done stays; run the same again, and it goes on.",
