@@ -28,9 +28,9 @@ _listeners: list[list[Statement]] = []
 
 
 @contextmanager
-def recorded() -> Iterator[list[Statement]]:
-    """A list that fills with the statements sent, by any thread, until the block ends."""
-    statements: list[Statement] = []
+def recorded(statements: list[Statement] | None = None) -> Iterator[list[Statement]]:
+    """A list that fills with the statements before they are sent, by any thread, until the block ends."""
+    statements = [] if statements is None else statements
     _listeners.append(statements)
     try:
         yield statements

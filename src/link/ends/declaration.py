@@ -32,7 +32,7 @@ from ..model.mapping import (
     same_key,
 )
 from ..model.readers import Reader
-from ..model.schema import Group, KeyName, Table, key_name, part_name, part_names
+from ..model.schema import Group, KeyName, Table, key_name, master_of, part_name, part_names
 from ..model.served import Tie
 from ..servers.catalogue import Catalogue
 from ..servers.dialect import plain
@@ -40,7 +40,7 @@ from ..servers.rights import LINEAGE
 from ..servers.session import Session
 from ..servers.site import Site
 from .complaints import another_heading, complaint_of, unfit
-from .identity import Identity
+from .identity import Identity, linked_in
 from .lineage import renew_lineage
 
 logger = logging.getLogger("link")
@@ -248,10 +248,12 @@ class Declaration:
     def renew_lineage(self) -> bool:
         """Let what is written down of where attributes come from name their server as it is named now; whether it is.
 
-        Where a schema has nothing of the kind DataJoint does not ask for it.
+        Where a schema has nothing of the kind DataJoint does not ask for it: it is the lab's, and has been made by 0.x.
+        Or else all its tables are linked, and who has made them did not come to it.
         """
         if LINEAGE not in self.wanted.there:
-            return True
+            masters = {master_of(name) for name in self.wanted.there if not name.startswith("~")}
+            return not (self.spec.mirror and masters <= set(linked_in(self.session, self.spec.local_schema)))
         names = [different.found.name for different in self.found]
         return renew_lineage(self.source, self.session, self.catalogue, self.spec, names)
 

@@ -9,6 +9,7 @@ refused by its foreign key.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,22 @@ class Beside:
         return [(table, attribute, origin) for table in self.tables for attribute, origin in known]
 
 
+def foretell_origins(site: Site, catalogue: Catalogue, schema: str, beside: Sequence[Beside]) -> None:
+    """Write down where the attributes of helper tables that are about to be created come from, if the account may.
+
+    The source's own users can go on from the first moment, whatever becomes of this program then.
+
+    Parameters
+    ----------
+    site, catalogue, beside
+        As for :func:`welcome_guests`.
+    schema : str
+        Where the helper tables will be.
+    """
+    with contextlib.suppress(PrivilegeError, host.AccessError):  # it is told once they are there
+        _Guests(site, catalogue, schema, beside).write_origins()
+
+
 def welcome_guests(site: Site, catalogue: Catalogue, beside: Sequence[Beside]) -> None:
     """Let the source's own users delete what nobody holds; say once what an administrator must do for it.
 
@@ -98,11 +115,7 @@ class _Guests:
     def record_origins(self) -> None:
         """Write down where the attributes of the helper tables come from, where that is not written down."""
         try:
-            there = self.catalogue.origins(self.schema) or {}
-            entries = [entry for each in self.beside for entry in each.entries]
-            missing = [entry for entry in entries if there.get(entry[0], {}).get(entry[1]) != entry[2]]
-            if missing:
-                self._write(missing)
+            self.write_origins()
         except (PrivilegeError, host.AccessError):
             self._tell(
                 f"who sees {_listed(each.helper for each in self.beside)} cannot delete from "
@@ -110,6 +123,14 @@ class _Guests:
                 f"{self.site.user!r} may not write in {self.schema}.{LINEAGE} where the attributes come from",
                 self.site.rights.on_lineage(self.schema, self.site.facts.account),
             )
+
+    def write_origins(self) -> None:
+        """The same, where the account may."""
+        there = self.catalogue.origins(self.schema) or {}
+        entries = [entry for each in self.beside for entry in each.entries]
+        missing = [entry for entry in entries if there.get(entry[0], {}).get(entry[1]) != entry[2]]
+        if missing:
+            self._write(missing)
 
     def _write(self, entries: Sequence[tuple[str, str, str]]) -> None:
         connection = self.site.connection

@@ -32,7 +32,7 @@ from ..servers.catalogue import Catalogue
 from ..servers.dialect import plain
 from ..servers.session import Session
 from ..servers.site import Site
-from .guests import Beside, welcome_guests
+from .guests import Beside, foretell_origins, welcome_guests
 from .serving import Served, other_helper, require_one
 from .undoing import Undoing
 
@@ -104,6 +104,13 @@ class _Provider:
         self.schema, self.name, self.layout = self.spec.find_helper_schema(), self.spec.helper_table, self.spec.layout
         self.parts = [part_name(self.name, suffix) for suffix in self.layout.parts.values()]
         self.tie = Tie(source.facts.name, (self.table.schema, self.table.name), (self.schema, self.name))
+        self._origins = wanted.origins
+
+    @property
+    def beside(self) -> Beside:
+        """The helper table beside its source table, as it will be."""
+        helper = replace(self.table, schema=self.schema, name=self.name)
+        return Beside(self.table, helper, self.layout, self._origins())
 
     @property
     def is_there(self) -> bool:
@@ -297,7 +304,7 @@ class _Creation:
             each.get_number(anew=each.tie is None)
             each.told = True
         try:
-            self._run()
+            self._run(tables)
         except UnreachableError:
             raise
         except (PrivilegeError, ServerError) as error:
@@ -314,10 +321,12 @@ class _Creation:
             return PrivilegeError(what, self.source.grant_helper_hint(self.schema, name))
         return DefinitionError(what)
 
-    def _run(self) -> None:
+    def _run(self, tables: Sequence[str]) -> None:
+        if not self.catalogue.has_schema(self.schema):
+            self.session.execute(self.source.definitions.create_schema(self.schema))
+        if self.catalogue.may_create(self.schema, tables):
+            foretell_origins(self.source, self.catalogue, self.schema, [each.beside for each in self.missing])
         with self.session.transaction():
-            if not self.catalogue.has_schema(self.schema):
-                self.session.execute(self.source.definitions.create_schema(self.schema))
             there = self.catalogue.tables(self.schema)
             statements = [list(each.creating(there)) for each in self.missing]
             if self.session.takes_several or len(statements) < MANY:
