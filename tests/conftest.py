@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 # Before DataJoint is imported: neither this machine's settings nor its accounts shall leak into a test.
-for _name in [name for name in os.environ if name.startswith(("DJ_", "LINK_USER", "LINK_PASS", "LINK_OUTBOUND"))]:
+_LEAKING = re.compile(r"(DJ|PG|AWS_)|LINK_(\w+_)?(USER|PASS)|LINK_OUTBOUND")
+for _name in [name for name in os.environ if _LEAKING.match(name)]:
     del os.environ[_name]
+# Nor does its proxy lead to the servers of the tests.
+os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"127.0.0.1,localhost,{os.environ.get('no_proxy', '')}".strip(",")
 os.environ |= {"DJ_IGNORE_CONFIG_FILE": "true", "DJ_LOG_LEVEL": "WARNING"}
 # No server of the tests has a certificate of the system's authorities, which take 20 ms to load for each connection.
 os.environ["SSL_CERT_FILE"] = os.environ["SSL_CERT_DIR"] = os.devnull
@@ -132,7 +136,8 @@ def pair(request: pytest.FixtureRequest) -> tuple[str, str]:
     return request.param  # type: ignore[no-any-return]
 
 
-@pytest.fixture(scope="session")
+# For each test: one of the session would stay that of another kind where a module has a `kind` of its own.
+@pytest.fixture
 def servers(kind: str, pytestconfig: pytest.Config) -> tuple[TestServer, TestServer]:
     """The source's and the local server of this kind; skips where there is none, unless all are required."""
     return _pair(pytestconfig, kind)

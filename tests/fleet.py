@@ -180,6 +180,19 @@ class TestServer:
         else:
             self.sql(f"CREATE USER {name}@'%%' IDENTIFIED BY %s", password)
 
+    def waits(self, user: str) -> bool:
+        """Whether a session of an account waits for a row or a table that another one has locked."""
+        if self.kind == "postgresql":
+            asked = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = %s"
+        else:
+            time.sleep(0.2)  # MySQL and MariaDB look no sooner again
+            asked = (
+                "SELECT 1 FROM information_schema.processlist "
+                "LEFT JOIN information_schema.innodb_trx ON id = trx_mysql_thread_id "
+                "WHERE user = %s AND (trx_state = 'LOCK WAIT' OR state LIKE 'Waiting for%%lock')"
+            )
+        return bool(self.sql(asked, user))
+
     @property
     def process_id(self) -> int:
         """The server's process."""
@@ -191,11 +204,11 @@ class TestServer:
 
     def stop(self) -> None:
         """Shut the server down, sessions or not."""
-        self._own().end(self._own().engine.stop_signal)
+        self._end(self._own().engine.stop_signal)
 
     def kill(self) -> None:
         """Let the server die at once, as in a power cut."""
-        self._own().end(signal.SIGKILL)
+        self._end(signal.SIGKILL)
 
     def restart(self) -> None:
         """Shut the server down and start it again, on the same port."""
@@ -216,6 +229,10 @@ class TestServer:
 
     def _account(self, user: str | None, password: str | None) -> tuple[str, str]:
         return (self.admin_user, self.admin_password) if user is None else (user, password or "")
+
+    def _end(self, number: signal.Signals) -> None:
+        self._own().end(number)
+        self.forget_sessions()  # PostgreSQL's outlive it for a moment, and would answer for the next one
 
     def _own(self) -> ServerProcess:
         if self.process is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import closing
-from typing import Any
+from typing import Any, TypeVar
 
 import datajoint as dj
 import older
@@ -15,6 +16,7 @@ from link import link
 from link.model.states import HelperRow, State, state_of
 
 Contents = dict[str, list[str]]
+T = TypeVar("T")
 
 
 def linked(lab: Lab, table: Any, *, local_schema: str | None = None, body: type | None = None, **options: Any) -> Any:
@@ -228,6 +230,22 @@ def everything(lab: Lab) -> tuple[Contents, Contents]:
         contents(lab.source_server, lab.source_schema, lab.helper_schema),
         contents(lab.local_server, lab.local_schema),
     )
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 60) -> None:
+    """Fail unless a condition comes true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def at_one_instant(read: Callable[[], T]) -> T:
+    """What several statements read, though the server may just be committing what a dead child has sent."""
+    found = read()
+    while found != (again := read()):
+        found = again
+    return found
 
 
 def assert_same(lab: Lab, table: Any, *parts: str, columns: str = "*") -> None:

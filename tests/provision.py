@@ -172,6 +172,7 @@ def _download(scratch: Path, package: str, source: str) -> Path:
         "Dir::State::lists": scratch / "lists",
         "Dir::State::status": "/dev/null",
         "Dir::Cache": scratch / "cache",
+        "Acquire::Retries": "3",
         "APT::Sandbox::User": "",
     }
     options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]

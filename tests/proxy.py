@@ -69,6 +69,9 @@ class Proxy:
             return
         server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._wires += [client, server]
+        if self._broken:  # cut meanwhile, without these
+            self._drop(client)
+            self._drop(server)
         for source, sink in ((client, server), (server, client)):
             wire: queue.Queue[tuple[float, bytes]] = queue.Queue(maxsize=1000)
             threading.Thread(target=self._read, args=(source, wire), daemon=True).start()

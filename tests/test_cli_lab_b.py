@@ -8,7 +8,7 @@ import os
 import pty
 import signal
 import subprocess
-import time
+from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import date, datetime
@@ -23,6 +23,7 @@ import pulling
 import pytest
 from jsonschema import Draft202012Validator
 from lab import Lab
+from pipelines import wait_until
 from shelling import Said, command, run, shell
 
 from link import load
@@ -80,15 +81,6 @@ schemas = {{ {names} }}
         table = diamond.TABLES[letter]
         asked = f"SELECT {', '.join(table.key)} FROM {self.ours[table.schema]}.{table.name}"
         return set(self.sql(self.here, asked))
-
-    def is_waited_for(self) -> bool:
-        """Whether a session of the local account waits for a lock."""
-        asked = (
-            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = %s"
-            if self.lab.kind == "postgresql"
-            else "SELECT 1 FROM information_schema.processlist WHERE state LIKE 'Waiting for%%lock' AND user = %s"
-        )
-        return bool(self.lab.local_server.sql(asked, self.lab.local_user))
 
     def __call__(self, *words: str) -> Said:
         """Run a command in this process."""
@@ -359,9 +351,8 @@ def test_an_interrupted_verb_says_what_stands(site: Site, verb: str, signal_sent
         text=True,
     ) as child:
         try:
-            while not site.is_waited_for():
-                assert child.poll() is None, child.communicate()
-                time.sleep(0.1)
+            wait_until(lambda: child.poll() is not None or site.lab.local_server.waits(site.lab.local_user))
+            assert child.poll() is None, child.communicate()
             child.send_signal(signal_sent)
             if is_postgresql:  # its driver hears of a signal when the statement has ended
                 site.sql(site.here, unlock)
@@ -393,19 +384,20 @@ def test_who_sits_at_a_terminal_is_asked(site: Site, answer: str) -> None:
 
 def typing_at(site: Site, words: list[str], question: str, answer: str) -> tuple[int, str]:
     """Run a command at a terminal, and answer what it asks; its exit code, and all that is to be seen."""
-    pid, terminal = pty.fork()
-    if not pid:
-        os.chdir(site.folder)
-        os.execve(command()[0], command(*words), {**os.environ, "DJ_IGNORE_CONFIG_FILE": "true", **site.environment})
-    said, answered = "", False
-    with contextlib.suppress(OSError):  # the end of a terminal
-        while piece := os.read(terminal, 4096):
-            said += piece.decode()
-            if question in said and not answered:
-                os.write(terminal, f"{answer}\n".encode())
-                answered = True
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
+    ours, theirs = pty.openpty()
+    environ = {**os.environ, "DJ_IGNORE_CONFIG_FILE": "true", **site.environment}
+    ends: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    said, answered, decode = "", False, getincrementaldecoder("utf-8")().decode
+    with subprocess.Popen(command(*words), env=environ, cwd=site.folder, start_new_session=True, **ends) as program:
+        os.close(theirs)
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while piece := os.read(ours, 4096):
+                said += decode(piece)
+                if question in said and not answered:
+                    os.write(ours, f"{answer}\n".encode())
+                    answered = True
+    os.close(ours)
+    return program.returncode, said
 
 
 class Odd(dj.Manual):

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -18,9 +17,9 @@ import labs
 import pytest
 from lab import Lab
 from linking import contents
+from pipelines import wait_until
 from proxy import Proxy
 from recorder import Statement
-from test_recovery import wait_until
 
 from link import (
     ConfigError,
@@ -315,12 +314,6 @@ def test_ctrl_c_with_some_tables_copied(lab: Lab) -> None:
     }
     account = {"user": lab.local_user, "password": lab.local_password, "backend": local.backend}
     given = [place, {"host": local.host, "port": local.port, **account}, there.database]
-    held_up = (
-        "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = %s"
-        if local.kind == "postgresql"
-        else "SELECT COUNT(*) FROM information_schema.innodb_trx JOIN information_schema.processlist "
-        "ON id = trx_mysql_thread_id WHERE trx_state = 'LOCK WAIT' AND user = %s"
-    )
     with closing(local.connect_raw()) as other, other.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute(f"SELECT * FROM {here.database}.probe__electrode WHERE probe = 'p2' FOR UPDATE")
@@ -332,12 +325,8 @@ def test_ctrl_c_with_some_tables_copied(lab: Lab) -> None:
             env=os.environ | {"DJ_LOG_LEVEL": "WARNING", "DJ_LOG_STREAM": "stderr"},
         )
 
-        def is_held_up() -> bool:
-            time.sleep(0.2)  # MySQL and MariaDB look no sooner again
-            return child.poll() is not None or bool(local.sql(held_up, lab.local_user)[0][0])
-
         try:
-            wait_until(is_held_up, 60)
+            wait_until(lambda: child.poll() is not None or local.waits(lab.local_user))
             child.send_signal(signal.SIGINT)
             said, complaints = child.communicate(timeout=60)
         finally:

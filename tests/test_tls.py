@@ -206,10 +206,10 @@ class Secured:
 
 
 @pytest.fixture(scope="module")
-def server(kind: str, servers: tuple[TestServer, TestServer], fleet: Fleet) -> Iterator[TestServer]:
-    """The source's server."""
+def encrypting(kind: str, fleet: Fleet) -> Iterator[TestServer | None]:
+    """A server with a certificate; PostgreSQL's has PgBouncer before it, which has one."""
     if kind == "postgresql":
-        yield servers[0]
+        yield None
         return
     files = {name: f"{{folder}}/{name}" for name in FILES}
     options = (f"--ssl-ca={files['ca.pem']}", f"--ssl-cert={files['server.pem']}", f"--ssl-key={files['server.key']}")
@@ -220,12 +220,13 @@ def server(kind: str, servers: tuple[TestServer, TestServer], fleet: Fleet) -> I
 
 @pytest.fixture
 def secured(
-    server: TestServer,
+    encrypting: TestServer | None,
     servers: tuple[TestServer, TestServer],
     fleet: Fleet,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Secured]:
+    server = encrypting or servers[0]
     lab = Lab(server, servers[1])
     monkeypatch.setenv("LINK_USER", lab.link_user)
     monkeypatch.setenv("LINK_PASS", lab.link_password)

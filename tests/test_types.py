@@ -226,7 +226,8 @@ def mypy(written: Path) -> dict[str, dict[int, str]]:
     """The errors that mypy finds, by file and line."""
     (written / "mypy.ini").write_text("[mypy]\nfollow_untyped_imports = True\n")
     files = [each.name for each in sorted(written.glob("*.py")) if not each.stem.startswith(("decorated", OLDER))]
-    command = [sys.executable, "-m", "mypy", "--no-error-summary", "--cache-dir", str(ROOT / ".mypy_cache/snippets")]
+    cache = ROOT / ".mypy_cache" / f"snippets-{os.environ.get('PYTEST_XDIST_WORKER', '')}"  # no two write into one
+    command = [sys.executable, "-m", "mypy", "--no-error-summary", "--cache-dir", str(cache)]
     found: dict[str, dict[int, str]] = {}
     for line in checked([*command, *files], written).splitlines():
         if told := re.match(r"(\w+)\.py:(\d+): error: (.*)", line):
