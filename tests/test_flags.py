@@ -103,7 +103,7 @@ def test_flag_by_update(lab: Lab) -> None:
     Session = granted(lab, sessions(lab, 30))
     Session.source.pull("session < 20")
     flag(lab, "subject = 3")
-    assert Session.source.flagged.keys() == [{"subject": 3, "session": number} for number in (3, 13)]
+    assert Session.source.flagged.keys(order_by="KEY") == [{"subject": 3, "session": number} for number in (3, 13)]
     assert (Session.source & "session > 5").flagged.keys() == [{"subject": 3, "session": 13}]
     assert len(Session & (Session.source & "session > 5").flagged) == 1
     assert (Session & Session.source.flagged).delete(prompt=False) == 2
@@ -132,7 +132,7 @@ def test_flagged_is_a_query_at_the_source(lab: Lab) -> None:
     rows = (Unit & "unit < 3").to_dicts()
     flag(lab, "unit < 4")
     flagged = Unit.source.flagged
-    assert len(flagged) == 4 and (flagged & "depth > 0.2").keys() == [{"unit": 2}, {"unit": 3}]
+    assert len(flagged) == 4 and (flagged & "depth > 0.2").keys(order_by="KEY") == [{"unit": 2}, {"unit": 3}]
     assert (Unit & (flagged & "unit < 3")).delete(prompt=False) == 3
     assert Unit.source.flagged.keys() == [{"unit": 3}] and len(Unit.source & Unit.source.flagged.proj()) == 1
     Unit.insert(rows[:1])  # restored

@@ -112,7 +112,7 @@ def test_what_nobody_holds_can_be_deleted(lab: Lab, who: str) -> None:
 
 def test_what_an_administrator_must_do_is_said_once(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     """Where the link user may not do it: as set up for an earlier version. What is said is what helps."""
-    pipeline(lab)
+    links = [pipeline(lab)]  # what has been said is remembered as long as there is a link
     if lab.kind == "postgresql":
         own = ("OWNER TO CURRENT_USER", "GRANT USAGE, CREATE ON")
         admin(lab, f'ALTER SCHEMA "{{helper}}" {own[0]}', f'{own[1]} SCHEMA "{{helper}}" TO {{user}}')
@@ -123,7 +123,8 @@ def test_what_an_administrator_must_do_is_said_once(lab: Lab, caplog: pytest.Log
     table = sessions(lab, instance)
     caplog.clear()
     for _ in range(2):
-        linked(lab).source.pull("session < 2")
+        links.append(linked(lab))
+        links[-1].source.pull("session < 2")
     (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
     with pytest.raises(dj.DataJointError):
         (table & "note = 'note 2'").delete(prompt=False)

@@ -6,8 +6,9 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import datajoint as dj
 import oracle
@@ -143,7 +144,8 @@ def test_tables_of_the_lab_below_one_with_uuids(mixed: Lab, older: bool) -> None
         class Shank(dj.Part):
             definition = "-> master\nshank : int32"
 
-    ids = [uuid4() for _ in range(4)]
+    chance = Random(0)
+    ids = [UUID(bytes=chance.randbytes(16)) for _ in range(4)]
     source = declare(lab, Probe)
     source.insert({"probe": id, "model": UUID(int=n)} for n, id in enumerate(ids))
     source.update1({"probe": ids[0], "model": None})
@@ -208,7 +210,7 @@ def test_what_else_a_lab_has_on_its_connection_is_as_before(mixed: Lab) -> None:
         path : varchar(80)
         """
 
-    id = uuid4()
+    id = UUID("5f2c9a1e-0b7d-4c33-9e48-d1a6b07f2e95")
     table: Any = lab.local.Schema(lab.local_schema)(Note)
     row = {"note": 1, "id": id, "raw": b"\\x\0", "meta": '{"a": 1}', "path": 'C:\\%"\'"id"=X\'' + "0" * 32 + "'"}
     table.insert1(row)

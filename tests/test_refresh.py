@@ -224,7 +224,7 @@ def test_what_refers_to_the_rows_stays(lab: Lab) -> None:
     assert "{'probe': 7}" in told and "probe__site are gone there, and rows here refer to them" in told
     assert (Depth().to_dicts(order_by="KEY"), Comment().to_dicts(order_by="KEY")) == before
     # What was refused is as it was, all of it.
-    assert list((Probe & "probe IN (7, 8)").to_arrays("note")) == ["note 7", "note 8"]
+    assert list((Probe & "probe IN (7, 8)").to_arrays("note", order_by="KEY")) == ["note 7", "note 8"]
     assert set((Probe.Site & "probe IN (7, 8)").to_arrays("label")) == {"site 0", "site 1", "site 2"}
     with pytest.raises(TransferError, match="'probe': 7"):
         Probe.source.refresh()

@@ -15,7 +15,7 @@ from lab import Lab
 from pipelines import linked
 
 WITHOUT_POSIX = """
-    import os, pathlib, signal, socket, sys, warnings
+    import contextlib, os, pathlib, signal, socket, sys, warnings
     sys.modules.update(dict.fromkeys(("fcntl", "grp", "pwd", "resource", "termios")))
     for module, names in {
         os: ["O_DIRECTORY", "O_NOFOLLOW", "copy_file_range", "fork", "forkpty", "register_at_fork", "getuid", "fchmod"],
@@ -32,9 +32,14 @@ WITHOUT_POSIX = """
 
     moving = os.replace
 
+    def opened():
+        for number in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(FileNotFoundError):  # another thread has closed it meanwhile
+                yield os.readlink(f"/proc/self/fd/{number}")
+
     def replacing(source, target, *args, **options):
         source = os.path.realpath(source)
-        if source in (os.path.realpath(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")):
+        if source in opened():
             raise PermissionError(13, "The process cannot access the file because it is being used", source)
         return moving(source, target, *args, **options)
 
