@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import datajoint as dj
 from lab import Lab
+from pipelines import at_one_instant
 
 from link import Pipeline
 from link.model.states import HelperRow, State, state_of
@@ -59,6 +60,20 @@ class Entity(NamedTuple):
 
 Name = tuple[str, tuple[Any, ...]]  # of an entity: its table and its key
 Entities = dict[Name, Entity]
+
+
+def entities(rows: Mapping[str, Iterable[tuple[Any, ...]]]) -> Entities:
+    """The entities that are in the rows of masters and parts."""
+    found: Entities = {}
+    for letter, table in TABLES.items():
+        parts: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {}
+        width = len(table.key)
+        for row in rows.get(table.part, ()):
+            parts.setdefault(row[:width], set()).add(row[width:])
+        for row in rows[table.name]:
+            found[letter, row[:width]] = Entity(row[width:], frozenset(parts.pop(row[:width], ())))
+        assert not parts, f"part rows without a master: {parts}"
+    return found
 
 
 # what follows from what
@@ -177,11 +192,11 @@ class Servers:
 
     def source_entities(self) -> Entities:
         """All at the source."""
-        return self._entities(self.there, self.theirs)
+        return entities(self._rows(self.there, self.theirs))
 
     def local_entities(self) -> Entities:
         """All that is here."""
-        return self._entities(self.here, self.ours)
+        return entities(self._rows(self.here, self.ours))
 
     def local_names(self) -> set[Name]:
         """The names of what is here, in the middle of anything."""
@@ -191,20 +206,14 @@ class Servers:
             for row in self.sql(self.here, f"SELECT {', '.join(table.key)} FROM {self.ours[table.schema]}.{table.name}")
         }
 
-    def _entities(self, connection: Any, schemas: Mapping[str, str]) -> Entities:
-        found: Entities = {}
-        for letter, table in TABLES.items():
-            parts: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {}
-            width = len(table.key)
-            if table.part:
-                columns = ", ".join(table.part_columns)
-                for row in self.sql(connection, f"SELECT {columns} FROM {schemas[table.schema]}.{table.part}"):
-                    parts.setdefault(row[:width], set()).add(row[width:])
-            columns = ", ".join(table.columns)
-            for row in self.sql(connection, f"SELECT {columns} FROM {schemas[table.schema]}.{table.name}"):
-                found[letter, row[:width]] = Entity(row[width:], frozenset(parts.pop(row[:width], ())))
-            assert not parts, f"part rows without a master: {parts}"
-        return found
+    def _rows(self, connection: Any, schemas: Mapping[str, str]) -> dict[str, set[tuple[Any, ...]]]:
+        """The rows of each master and each part."""
+        return {
+            name: set(self.sql(connection, f"SELECT {', '.join(columns)} FROM {schemas[table.schema]}.{name}"))
+            for table in TABLES.values()
+            for name, columns in ((table.part, table.part_columns), (table.name, table.columns))
+            if name
+        }
 
     def helper_rows(self) -> dict[Name, HelperRow]:
         """All holds."""
@@ -327,7 +336,8 @@ class Servers:
 
     def check_safety(self, before: Mapping[Name, Entity] | None = None, made_here: Iterable[Name] = ()) -> None:
         """True at every instant: what is here is held, refers to what is here, and is what the source has or had."""
-        local, helper, there = self.local_entities(), self.helper_rows(), self.source_entities()
+        local = entities(at_one_instant(lambda: self._rows(self.here, self.ours)))
+        helper, there = self.helper_rows(), self.source_entities()
         for name in made_here:
             local.pop(name, None)
         assert not local.keys() - helper.keys(), "local and not held"
@@ -358,7 +368,7 @@ class Servers:
 
     def await_sessions(self, known: set[tuple[int, int]]) -> None:
         """Wait until both servers have noticed that a child has gone, and rolled back what it had begun."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while self.sessions() - known:
             assert time.monotonic() < deadline, "the servers do not notice"
             time.sleep(0.003)

@@ -21,7 +21,7 @@ import pytest
 from crasher import Crasher, Mode, Order
 from figures import SOAK, Figures
 from lab import Lab
-from pipelines import declare, granted, linked
+from pipelines import at_one_instant, declare, granted, linked
 
 from link import State
 from link.model.states import HelperRow, state_of
@@ -159,7 +159,7 @@ class World:
 
     def await_the_dead(self) -> None:
         """Wait until both servers have noticed that a child has gone, and rolled back what it had begun."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while self.sessions() - self.first_sessions:
             assert time.monotonic() < deadline, "the servers do not notice"
             time.sleep(0.003)
@@ -199,7 +199,7 @@ class World:
 
     def check_safety(self, scene: Scene) -> None:
         """True at every instant: what is local is held, but for what was not held at first; and whole."""
-        local = {table: self.local_rows(table) for table in reversed(TABLES)}
+        local = at_one_instant(lambda: {table: self.local_rows(table) for table in reversed(TABLES)})
         helper = self.helper_rows()
         present = {row[:2] for row in local["session"]}
         at_first = {(s % 3, s) for s in scene.local if s not in scene.helper}

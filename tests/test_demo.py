@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,15 @@ def start(place: Path, **options: Any) -> subprocess.Popen[str]:
 
 
 def leftovers(place: Path) -> list[str]:
-    """Return the files in `place` and the processes that work there."""
-    processes = psutil.process_iter(["cmdline", "status"])
-    running = [" ".join(p.info["cmdline"] or []) for p in processes if p.info["status"] != psutil.STATUS_ZOMBIE]
-    return [*map(str, place.iterdir()), *(line for line in running if str(place) in line)]
+    """Return the files in `place` and the processes that work there, once those that are ending have ended."""
+    deadline = time.monotonic() + 30
+    while True:
+        processes = psutil.process_iter(["cmdline", "status"])
+        running = [" ".join(p.info["cmdline"] or []) for p in processes if p.info["status"] != psutil.STATUS_ZOMBIE]
+        found = [*map(str, place.iterdir()), *(line for line in running if str(place) in line)]
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)
 
 
 def test_the_demo_runs_and_leaves_nothing_behind(place: Path) -> None:

@@ -116,7 +116,7 @@ def test_a_browser_that_was_left_alone_is_taken_up_again(lab: Lab) -> None:
     table = units(lab, 12)
     unit = granted(lab, table)
     if lab.kind == "postgresql":
-        lab.source_server.sql(f"ALTER ROLE {lab.link_user} SET idle_session_timeout = '200ms'")
+        lab.source_server.sql(f"ALTER ROLE {lab.link_user} SET idle_session_timeout = '1s'")
         lab.source_server.sql(f"ALTER ROLE {lab.link_user} SET extra_float_digits = -9")
     else:
         lab.source_server.sql("SET GLOBAL init_connect = 'SET SESSION wait_timeout = 1, sql_select_limit = 5'")

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
+import psutil
 import pytest
 from figures import Figures
 from fleet import TestServer
 from lab import Lab
 from linking import admin, declare_session, linked
+from pipelines import wait_until
 
 import link
 from link import LinkError, UnreachableError
@@ -183,7 +185,7 @@ def test_ctrl_c_in_a_deletion(lab: Lab, figures: Figures) -> None:
         env=os.environ | {"DJ_LOG_LEVEL": "WARNING", "DJ_LOG_STREAM": "stderr"},
     )
 
-    guard = threading.Timer(40, child.kill)  # then what it has said is shown
+    guard = threading.Timer(120, child.kill)  # then what it has said is shown
     guard.start()
 
     def interrupt(order: str, locked: tuple[TestServer, str] | None = None, when: str = "") -> str:
@@ -198,8 +200,10 @@ def test_ctrl_c_in_a_deletion(lab: Lab, figures: Figures) -> None:
             child.stdin.flush()
             if when:
                 until(child, when)
+                wait_until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_SLEEPING)  # until it reads
+            if locked:
+                wait_until(lambda: locked[0].waits(lab.local_user) or locked[0].waits(lab.link_user))
             if when or locked:
-                time.sleep(1)  # until it reads, or waits
                 child.send_signal(signal.SIGINT)
             if locked and locked[0] is lab.local_server and lab.kind == "postgresql":
                 time.sleep(0.2)  # DataJoint's driver hears of it when the statement has ended
@@ -221,7 +225,7 @@ def test_ctrl_c_in_a_deletion(lab: Lab, figures: Figures) -> None:
     said = interrupt("deletion._release = once_committed; (Session & 'session < 5').delete(prompt=False)")
     assert "interrupted; 5 entities were deleted here, and the next operation tells the source\n" in said
     assert (count(lab), helper_rows(lab, "process = 'DELETE'")) == (5, 5)
-    child.communicate(timeout=20)
+    child.communicate(timeout=60)
     guard.cancel()
     table = linked(lab)
     assert table().source.pull("session = 9").pulled == 0

@@ -17,9 +17,8 @@ from children import CHILDREN, accounts
 from figures import SOAK, Figures
 from lab import Lab
 from loader import report
-from pipelines import assert_same, flag, granted, helper, sessions
+from pipelines import assert_same, flag, granted, helper, sessions, wait_until
 from proxy import Proxy
-from test_recovery import wait_until
 
 from link import State
 
@@ -77,10 +76,11 @@ def test_load(lab: Lab, older: bool, figures: Figures) -> None:
         first = chance.randrange(ROWS)
         flagged = chance.choice(["TRUE", "FALSE"])
         # The source's people have to try again after a deadlock, or when what they want to flag is just let go of.
-        with suppress(pymysql.OperationalError, psycopg2.OperationalError, *REFUSALS):
+        refused = pymysql.OperationalError, psycopg2.OperationalError, *REFUSALS
+        with suppress(*refused):
             flag(lab, f"session BETWEEN {first} AND {first + ROWS // 100}", flagged)
         # The master's row and its part's by one transaction: a refresh has both or neither.
-        with closing(lab.source_server.connect_raw()) as connection, connection.cursor() as cursor:
+        with suppress(*refused), closing(lab.source_server.connect_raw()) as connection, connection.cursor() as cursor:
             cursor.execute("BEGIN")
             for name, value in (("session", "note = CONCAT('edit ', {})"), ("session__trial", "score = {}")):
                 changed = f"{value.format(first)} WHERE session BETWEEN {first} AND {first + ROWS // 100}"

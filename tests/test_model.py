@@ -205,7 +205,7 @@ class World:
 
     def await_end(self) -> None:
         """Wait until the server has noticed that the last run has ended, and freed its lock."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while self._sessions() - self.sessions:
             assert time.monotonic() < deadline
             time.sleep(0.002)

@@ -26,7 +26,7 @@ VARYING = [
     (r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] ?", ""),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC( to \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC)?", "2026-11-28 12:00:00 UTC"),
     (r"\b\d+\.\d s\b", "0.1 s"),
-    (r"\[\d\d:\d\d<[^\]]*?( entities|it)/s\]", r"[00:00<00:00, 100\1/s]"),
+    (r"\[\d\d:\d\d<[^\]]*?(?:s/)?( entities|it)(?:/s)?\]", r"[00:00<00:00, 100\1/s]"),
     # Of what is drawn over and over the last is what a reader sees.
     (r"[^\n]*\r(?!\n)", ""),
 ]

@@ -14,8 +14,8 @@ from diamond import Name, Servers, made
 from figures import SOAK, Figures
 from lab import Lab
 from pipeline_loader import report
+from pipelines import wait_until
 from test_load import repeatedly
-from test_recovery import wait_until
 
 from link.model.states import REST
 

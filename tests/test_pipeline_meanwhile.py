@@ -18,7 +18,7 @@ import pytest
 from children import CHILDREN, accounts
 from diamond import Entity, Name, Servers, ancestors, descendants, made
 from lab import Lab
-from test_recovery import wait_until
+from pipelines import wait_until
 
 from link import Pipeline
 from link.model.states import REST, HelperRow

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -19,6 +20,7 @@ from closures import Entity
 from fleet import TestServer
 from lab import Lab
 from linking import quoted
+from pipelines import wait_until
 from pulling import Checked, declare, grant
 
 from link import TransferError
@@ -392,12 +394,18 @@ def test_ctrl_c_while_tables_are_made(lab: Lab) -> None:
     pulled.select(subject, "Subject", "subject = 1")
     before = made(pulled)
     with locked(lab.local_server, f"{pulled.local[subject]}.{quoted(lab.local_server, '~link')}") as unlock:
-        threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
-        unlocking = threading.Timer(3, unlock)
-        unlocking.start()
+
+        def interrupt() -> None:
+            wait_until(lambda: lab.local_server.waits(lab.local_user))
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.5)  # until it is heard of: the session is cut off while its statement still waits
+            unlock()
+
+        interrupting = threading.Thread(target=interrupt)
+        interrupting.start()
         with pytest.raises(KeyboardInterrupt):
             pulled.pipeline.pull(pulled.there(subject, "Weighing"))
-        unlocking.join()
+        interrupting.join()
     assert made(pulled) == before
     pulled.select(subject, "Weighing")
 

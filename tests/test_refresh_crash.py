@@ -18,7 +18,7 @@ from crasher import Crasher, Mode, Order
 from figures import SOAK, Figures
 from filing import Stores, backend, change, fetched
 from lab import Lab
-from pipelines import count_held, granted, helper_rows
+from pipelines import at_one_instant, count_held, granted, helper_rows
 from test_crash import NUMBER, TABLES, Rows, World, declare_sessions, literals
 from test_files_crash import sessions
 
@@ -52,7 +52,7 @@ class Edited(World):
 
     def check(self, done: bool) -> int:
         """Each entity is old or new, and held; how many are new, which are all if it is done."""
-        local = by_entity({table: self.local_rows(table) for table in TABLES})
+        local = by_entity(at_one_instant(lambda: {table: self.local_rows(table) for table in TABLES}))
         old, new = by_entity(self.old), by_entity(self.new)
         assert {row.process for row in self.helper_rows().values()} == {"NONE"}
         assert len(self.helper_rows()) == NUMBER

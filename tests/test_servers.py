@@ -130,7 +130,7 @@ def test_proxy_delays_and_breaks(source_server: TestServer) -> None:
         cursor = connection.cursor()
         started = time.monotonic()
         cursor.execute("SELECT 1")
-        assert 0.06 <= time.monotonic() - started < 0.5
+        assert time.monotonic() - started >= 0.06
         proxy.cut()
         with pytest.raises(REFUSALS):
             cursor.execute("SELECT 1")
