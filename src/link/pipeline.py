@@ -38,7 +38,7 @@ from .work.ending import end
 from .work.following import Wanted
 from .work.gather import gather
 from .work.ping import ping
-from .work.plan import Request, make_plan, require_no_conflicts, selections
+from .work.plan import Request, make_plan, require_no_conflicts, selections, with_all_grants
 from .work.refresh import Share
 from .work.repair import repair_each, require_known
 from .work.standing import Wish, refresh_each
@@ -378,7 +378,8 @@ class Pipeline:
             if limits != (None, None):
                 self._plan(request, limits).require_within_limits()
             alike = require_no_conflicts(links, request) if conflicts == "raise" else frozenset()
-            ends = links.open(sets.chosen_names, [*request.cut, *sets.left])
+            with with_all_grants(links, request):
+                ends = links.open(sets.chosen_names, [*request.cut, *sets.left])
             wanted = Wanted(
                 sets.graph,
                 selections(links, sets),

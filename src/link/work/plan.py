@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..ends.pipeline import Links
@@ -139,28 +140,56 @@ class _Planning:
 
     def _require_select(self, names: Iterable[Name]) -> None:
         """Note what rights are missing; raise PrivilegeError, with all of them, where nothing can be counted so."""
-        rights, account = self.site.rights, self.site.facts.account
-        unreadable = list[str]()
+        if unreadable := self._note_rights(names):
+            self._note_rights_to_hold(names)
+            raise PrivilegeError(
+                f"The link user {self.site.user!r} may not read {', '.join(unreadable)} on {self.site.address}: what a "
+                "pull of this would bring cannot be told.",
+                self._remedy,
+            )
+
+    def _note_rights(self, names: Iterable[Name]) -> list[str]:
+        """Note what rights on tables are missing; the tables that cannot be read."""
+        rights, account, unreadable = self.site.rights, self.site.facts.account, list[str]()
         for name in names:
             for table in self.sets.graph.groups[name].tables:
                 if lacking := self.catalogue.missing_rights(table, SOURCE_RIGHTS):
                     self._grant(rights.on_table(lacking, table.schema, table.name, account))
                 if set(lacking) - {"REFERENCES"}:
                     unreadable.append(f"{table.schema}.{table.name}")
-        hidden = [o for o in self.sets.graph.outside if o.child in self.sets.known and self._is_named(o)]
-        for schema, referred in dict.fromkeys((outside.key.schema, outside.key.table) for outside in hidden):
+        for schema, referred in dict.fromkeys((outside.key.schema, outside.key.table) for outside in self._hidden):
             unreadable.append(f"{schema}.{referred}")
             for each in dict.fromkeys([master_of(referred), referred]):
                 self._grant(rights.on_table(SOURCE_RIGHTS, schema, each, account))
-        if unreadable:
-            places = [outside.place for outside in hidden]
-            cut = f" Or leave foreign keys out, whose columns stay then: cut={places!r}." if places else ""
-            raise PrivilegeError(
-                f"The link user {self.site.user!r} may not read {', '.join(unreadable)} on {self.site.address}: what a "
-                "pull of this would bring cannot be told.",
-                f"{rights.granter} {self.site.address}: {' '.join(self.missing)}{cut}"
-                f"{self.site.role_hint(self.catalogue.idle_roles())}",
-            )
+        return unreadable
+
+    def _note_rights_to_hold(self, names: Iterable[Name]) -> None:
+        with self.links.connect_local().catalogue() as here:
+            self._find_holds(names, self.links.find_helpers(self.catalogue, here, names))
+
+    @property
+    def _hidden(self) -> list[Outside]:
+        """The foreign keys that lead to tables that the account does not see."""
+        return [o for o in self.sets.graph.outside if o.child in self.sets.known and self._is_named(o)]
+
+    @property
+    def _remedy(self) -> str:
+        """What to do about the rights that are missing."""
+        places = [outside.place for outside in self._hidden]
+        cut = f" Or leave foreign keys out, whose columns stay then: cut={places!r}." if places else ""
+        granted = f"{self.site.rights.granter} {self.site.address}: {' '.join(self.missing)}"
+        return f"{granted}{cut}{self.site.role_hint(self.catalogue.idle_roles())}"
+
+    def with_all_grants(self, error: PrivilegeError) -> PrivilegeError:
+        """An error of a pull that lacked a right, with all that are missing at the source."""
+        names = self.sets.names
+        self.catalogue.read(sorted({name[0] for name in names}))
+        self._note_rights(names)
+        self._note_rights_to_hold(names)
+        if not self.missing:
+            return error
+        told = "" if self.site.address in str(error) else f"{error.hint}\n  → "  # the local server's
+        return PrivilegeError(error.what, f"{told}{self._remedy}")
 
     def _is_named(self, outside: Outside) -> bool:
         """Whether a foreign key leads to a schema of the pipeline: to a table there that the account does not see."""
@@ -296,6 +325,16 @@ def make_plan(links: Links, request: Request) -> Counted:
     """
     with links.connect_source().session() as session:
         return _Planning(links, request, session).plan()
+
+
+@contextlib.contextmanager
+def with_all_grants(links: Links, request: Request) -> Iterator[None]:
+    """Where a right is missing for a pull, all are told that are missing at the source, and not the first alone."""
+    try:
+        yield
+    except PrivilegeError as error:
+        with links.connect_source().session() as session:
+            raise _Planning(links, request, session).with_all_grants(error) from error
 
 
 def selections(links: Links, sets: Sets) -> dict[Name, list[Selection]]:
