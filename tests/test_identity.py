@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
 import datajoint as dj
+import labs
 import psycopg2
 import pytest
 from figures import Figures
@@ -197,6 +198,36 @@ def test_asking_before_a_table_is_taken_over(lab: Lab, monkeypatch: pytest.Monke
     monkeypatch.setattr("builtins.input", lambda *_: "yes")
     other.source.moved(prompt=True)
     assert f"{lab.prefix}_other.session on " in comment(lab) != before
+
+
+def test_a_pipeline_is_said_to_have_moved_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all its tables at once; until then it may be a copy, of which only questions are answered."""
+    labs.build(lab)
+    there = f"{lab.prefix}_ephys"
+    lab_a: Any = labs.pipeline(lab)
+    lab_a.pull(lab_a.source[there].Psth & "subject < 2")
+    for schema in labs.local_schemas(lab).values():
+        lab.local_server.sql(f"UPDATE {schema}.{quoted(lab.local_server, '~link')} SET place = 'another machine'")
+    lab_a = labs.pipeline(lab)
+    changes: list[Callable[[], Any]] = [
+        lambda: lab_a.pull(lab_a.source[there].Psth),
+        lambda: (lab_a[there].Session & "subject = 1").delete(prompt=False),
+        lambda: lab_a.repair(dry_run=False),
+        lambda: lab_a.refresh(),
+    ]
+    monkeypatch.setattr("builtins.input", lambda *_: "no")
+    lab_a.moved(prompt=True)
+    for change in changes:
+        with pytest.raises(HelperMismatchError, match=r"looks like a copy(?s:.*)its moved\(\)"):
+            change()
+    assert lab_a.status().tables[f"{there}.Psth"]["Shared"] == 2
+    lab_a.moved(prompt=False)
+    assert lab_a.pull(lab_a.source[there].Psth).tables[f"{there}.Psth"].pulled == 4
+    others: list[Any] = [lab_a, labs.pipeline(lab)]
+    for again in others:
+        assert again.verify()
+        again.repair(dry_run=False)
+    assert (lab_a[there].Session & "subject = 1").delete(prompt=False) == 2
 
 
 def test_a_schema_that_was_dropped_and_made_again(lab: Lab) -> None:

@@ -145,6 +145,12 @@ class LinkSpec:
         """The class of the table at the source."""
         return self.class_there or self.class_name
 
+    @property
+    def way_to_say_moved(self) -> str:
+        """What is called once where the local server has been moved or restored."""
+        one = f"{self.class_name}.source.moved()"
+        return f"{one}; or, for all tables of a pipeline, its moved()" if self.mirror else one
+
     def find_helper_schema(self) -> str:
         """The schema of the helper table; asked for when it is first needed."""
         return self.helper_schema

@@ -32,7 +32,7 @@ from .model.schema import nearest
 from .ours import LocalSchema
 from .signals import final
 from .theirs import SourceSchemas, Theirs, require_schema, schemas_to_show
-from .view import may_delete, may_release, named_here
+from .view import may_delete, may_release, may_take_over, named_here
 from .work.deletion import delete_flagged
 from .work.ending import end
 from .work.following import Wanted
@@ -583,6 +583,24 @@ class Pipeline:
             return links.operate(
                 lambda: {label(name): number for name, number in end(self._linked(tables)[0], confirm).items()}
             )
+
+    def moved(self, prompt: bool | None = None) -> None:
+        """Say that these local tables are those that are held for at the source, after they were moved or restored.
+
+        As :meth:`link.Source.moved` of each table, of all that are here at once.
+
+        Parameters
+        ----------
+        prompt : bool, optional
+            Ask first. Default: ``dj.config['safemode']``.
+        """
+        links = self._theirs.links
+        with final():
+            here = links.connect_local()
+            asks = host.safemode(here.connection) if prompt is None else prompt
+            served = [f"{schema}.{table}" for schema, table in links.linked_here().values()]
+            if not asks or may_take_over(links.spec.helper_schema, served, here):
+                links.open_linked(take_over=True)
 
     def ping(self) -> Ping:
         """Look whether everything is there that a pull needs: servers, accounts, rights, tables, stores.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any, Literal, ParamSpec, TypeVar, cast
@@ -454,16 +454,11 @@ class Source(SourceView):
             Ask first. Default: ``dj.config['safemode']``.
         """
         with final():
-            here = self._link.connect_local()
-            spec = self._link.spec
-            if host.safemode(here.connection) if prompt is None else prompt:
-                dj.logger.info(
-                    f"From now on {spec.find_helper_schema()}.{spec.helper_table} at the source serves "
-                    f"{spec.local_schema}.{spec.table_name} on {here.address} ({here.facts.place}), and no other table."
-                )
-                if host.user_choice("Proceed?", default="no") != "yes":
-                    dj.logger.warning("Nothing was changed.")
-                    return
+            here, spec = self._link.connect_local(), self._link.spec
+            asks = host.safemode(here.connection) if prompt is None else prompt
+            helper = f"{spec.find_helper_schema()}.{spec.helper_table}"
+            if asks and not may_take_over(helper, [f"{spec.local_schema}.{spec.table_name}"], here):
+                return
             self._link.take_over()
 
     def _entities(self) -> Selection:
@@ -530,6 +525,18 @@ class SourcePart(SourceView):
         require_matched(query)
         require_own_key(query)
         return Source(self._link).pull(query.proj(), **options)
+
+
+def may_take_over(helper: str, served: Sequence[str], here: Site) -> bool:
+    """Say whom a helper table, or a schema of them, serves from now on, and ask."""
+    dj.logger.info(
+        f"From now on {helper} at the source serves {', '.join(served)} on {here.address} ({here.facts.place}), and no "
+        "other table."
+    )
+    if host.user_choice("Proceed?", default="no") == "yes":
+        return True
+    dj.logger.warning("Nothing was changed.")
+    return False
 
 
 def may_release(number: int, address: str, theirs: str, ours: str) -> bool:

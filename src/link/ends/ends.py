@@ -147,7 +147,7 @@ class Ends:
             raise HelperMismatchError(
                 f"{what} {self.name}: the local server looks like a copy of the one where the link was used. That was "
                 f"({self.was_at}), this is ({self.local.facts.place}).",
-                f"If it was moved, renamed or restored, say so once: {self.name}.source.moved(). If the other one is "
+                f"If it was moved, renamed or restored, say so once: {self.spec.way_to_say_moved}. If the other one is "
                 "still used with this link, name another helper table here.",
             )
 

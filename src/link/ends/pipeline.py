@@ -194,10 +194,11 @@ class Links(Connected[PipelineSpec]):
             cuts.require_fit(graph.order(chosen), said)
         return self._open(graph, chosen, cut)
 
-    def open_linked(self) -> tuple[dict[Name, Ends], Graph]:
+    def open_linked(self, take_over: bool = False) -> tuple[dict[Name, Ends], Graph]:
         """Both ends of all groups that are linked here, parents first, and the source's foreign keys that are here.
 
-        They are taken as they are: a foreign key that the source has got since is a matter of the next pull.
+        They are taken as they are: a foreign key that the source has got since is a matter of the next pull. With
+        ``take_over`` the helper tables serve the local ones whatever they have served before, at this place.
         """
         with self.connect_local().session() as session:
             cuts = Cuts(self.connect_local(), session, self.find_graph(), dict(self._schemas()))
@@ -205,7 +206,7 @@ class Links(Connected[PipelineSpec]):
         graph = self.find_graph().without(cuts.standing)
         chosen = graph.ancestors(linked)
         recent = {key for name in chosen for key in cuts.recent(name)}
-        return self._open(graph, chosen, [key for key in cuts.standing if key not in recent]), graph
+        return self._open(graph, chosen, [key for key in cuts.standing if key not in recent], take_over), graph
 
     def linked_here(self) -> dict[Name, tuple[str, str]]:
         """The groups whose local tables are there and linked, and these tables; asks the local server only."""
@@ -222,7 +223,9 @@ class Links(Connected[PipelineSpec]):
                         found[theirs, table] = ours, table
         return found
 
-    def _open(self, graph: Graph, chosen: Collection[Name], cut: Collection[Edge | Outside]) -> dict[Name, Ends]:
+    def _open(
+        self, graph: Graph, chosen: Collection[Name], cut: Collection[Edge | Outside], take_over: bool = False
+    ) -> dict[Name, Ends]:
         order = graph.order(chosen)
         self.require_known(graph, chosen)
         links = [self.link(name) for name in order]
@@ -231,7 +234,10 @@ class Links(Connected[PipelineSpec]):
             mirror = Mirror(self._schemas(), own)
             if link.spec.mirror != mirror:
                 link.respecify(replace(link.spec, mirror=mirror))
-        return dict(zip(order, open_together(links), strict=True))
+        if take_over:
+            for link in links:
+                link.forget()
+        return dict(zip(order, open_together(links, take_over), strict=True))
 
     def find_helpers(self, there: Catalogue, here: Catalogue, names: Iterable[Name]) -> dict[Name, Table]:
         """The helper tables of those groups that have one; asks both servers, and changes nothing.

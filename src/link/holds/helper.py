@@ -176,7 +176,7 @@ class _Provider:
             f"The helper table {helper.schema}.{helper.name} on the source server {self.source.address} serves "
             f"another local table than {spec.local_schema}.{spec.table_name} on {self.local.address}{said}",
             f"{self.layout.elsewhere} If that table is this one, moved or restored, or is gone for good, say so once: "
-            f"{spec.class_name}.source.moved()",
+            f"{spec.way_to_say_moved}",
         )
 
     def _comment_over(self, comment: str) -> str:

@@ -138,7 +138,7 @@ def require_one(source: Site, local: Site, spec: LinkSpec, catalogue: Catalogue,
         f"{'the same' if noted.server == tie.server else 'another'} server, not from {'.'.join(tie.table)} on "
         f"{source.address}: a local table has one source.",
         "Link into another local schema; or end the other link first: release() of its class's source, and drop() of "
-        f"the class. If that server is this one, renamed or restored, say so once: {spec.class_name}.source.moved()",
+        f"the class. If that server is this one, renamed or restored, say so once: {spec.way_to_say_moved}",
     )
 
 
