@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -10,12 +11,14 @@ import diamond
 import pytest
 from diamond import Entity, Name
 from lab import Lab
+from recorder import Statement
 from test_unfit import limit
 
 from link import ConflictError, TransferError
 from link.model.states import HelperRow
 from link.work import claims, copies, following
 from link.work.copies import Copies
+from link.work.marker import Marker
 
 
 @pytest.fixture
@@ -169,6 +172,34 @@ def test_what_a_piece_cannot_have_ends_the_others(servers: diamond.Servers, piec
     assert only_d(servers.local_names()) == only_d(set(diamond.made())) - {("D", (0, 0, 1))}
     assert set(servers.helper_rows()) == servers.local_names()
     assert len(pieces) > 4
+
+
+def test_small_tables_wait_for_few_answers(
+    servers: diamond.Servers, monkeypatch: pytest.MonkeyPatch, statements: list[Statement]
+) -> None:
+    """Whether other rows lie between is asked of all at once; what stands on a table waits for its rows, no longer."""
+    servers.lab_a.pull(some(servers, "a = 99"))
+    begun, finish, copy_group = threading.Event(), Marker._finish, Copies._copy_group
+
+    def copying(self: Copies, name: tuple[str, str], *args: Any) -> bool:
+        if name[1] != "a":
+            begun.set()
+        return copy_group(self, name, *args)
+
+    def finishing(self: Marker, *args: Any) -> None:
+        assert begun.wait(30)
+        finish(self, *args)
+
+    monkeypatch.setattr(Copies, "_copy_group", copying)
+    monkeypatch.setattr(Marker, "_finish", finishing)
+    statements.clear()
+    servers.lab_a.pull(some(servers))
+    entities = diamond.made()
+    assert servers.local_entities() == {n: entities[n] for n in diamond.ancestors(entities, only_d(set(entities)))}
+    assert servers.helper_rows() == dict.fromkeys(servers.local_names(), HelperRow("NONE", "FALSE", "FALSE"))
+    # Whether there is something new, and where the first claim ends; nothing before the copies.
+    port = servers.lab.source_server.port
+    assert len([each for each in statements if "OFFSET" in each.sql and each.port == port]) <= 3
 
 
 @pytest.mark.parametrize("connections", [5, 6, 8])

@@ -214,7 +214,7 @@ def following(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]
         held = helper(each, LINK)
         holds[name] = holds_of(dialect, each.master, replace(held, name=f"{name[1].strip('_#')}_outbound"), LINK)
         holds[name] = holds[name].numbered(4711)
-    yield "ask for what others have in hand", asking_for_others(list(holds.values()))
+    yield "ask for what others have in hand", asking_for_others(list(holds.values()), {next(iter(holds.values())): 64})
     ways = [Way(edge, holds[edge.child], holds[edge.parent]) for edge in graph.edges]
     for way in ways:
         yield (

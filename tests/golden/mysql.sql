@@ -960,7 +960,10 @@ SELECT EXISTS (SELECT 1
     FROM `held`.`rate_outbound`
     WHERE `held`.`rate_outbound`.process IN ('PULL', 'DELETE') AND `held`.`rate_outbound`._worker <> 4711), EXISTS (SELECT 1
     FROM `held`.`note_outbound`
-    WHERE `held`.`note_outbound`.process IN ('PULL', 'DELETE') AND `held`.`note_outbound`._worker <> 4711);
+    WHERE `held`.`note_outbound`.process IN ('PULL', 'DELETE') AND `held`.`note_outbound`._worker <> 4711), (SELECT COUNT(*)
+    FROM (SELECT 1
+    FROM `lab`.`#unit`
+    WHERE 1 = 1 LIMIT 65) `~some`);
 
 -- hold what is referred to: Rate.n: (1, 1, 'a', 1, 'a')
 INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`, `_pulled`)

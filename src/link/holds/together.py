@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..model.ranges import Sql
 from ..model.states import REST, UNFINISHED, Count, HelperRow
@@ -31,12 +31,18 @@ def survey(session: Session, holds: Sequence[Holds]) -> list[list[Count]]:
     return counts
 
 
-def in_other_hands(session: Session, holds: Sequence[Holds]) -> list[bool]:
-    """Of which groups others than this run have some in hand."""
-    return [bool(there) for there in session.query(*asking_for_others(holds))[0]]
+def in_other_hands(
+    session: Session, holds: Sequence[Holds], few: Mapping[Holds, int]
+) -> tuple[list[bool], dict[Holds, int]]:
+    """Of which groups others than this run have some in hand; and how many rows some have, up to one more than few."""
+    found = session.query(*asking_for_others(holds, few))[0]
+    busy, there = found[: len(holds)], found[len(holds) :]
+    return list(map(bool, busy)), {each: int(number) for each, number in zip(few, there, strict=True)}
 
 
-def asking_for_others(holds: Sequence[Holds]) -> Sql:
-    """SELECT: of each group whether others than this run have some in hand."""
+def asking_for_others(holds: Sequence[Holds], few: Mapping[Holds, int]) -> Sql:
+    """SELECT: of each group whether others than this run have some in hand; of some how many rows, up to one more."""
     asked = [each.others(UNFINISHED).selecting("1") for each in holds]
-    return "SELECT " + ", ".join(f"EXISTS ({sql})" for sql, _ in asked), tuple(arg for _, args in asked for arg in args)
+    counted = [each.selected().counting_upto(number + 1) for each, number in few.items()]
+    columns = [*(f"EXISTS ({sql})" for sql, _ in asked), *(f"({sql})" for sql, _ in counted)]
+    return f"SELECT {', '.join(columns)}", tuple(arg for _, args in [*asked, *counted] for arg in args)

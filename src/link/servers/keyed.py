@@ -250,6 +250,11 @@ class Segment:
         """How many rows there are."""
         return int(session.query(*self.selecting("COUNT(*)"))[0][0])
 
+    def counting_upto(self, limit: int) -> Sql:
+        """SELECT: how many rows there are, of which no more are looked at than so many."""
+        sql, args = self.selecting("1")
+        return f"SELECT COUNT(*) FROM ({sql} LIMIT {limit}) {self.rows.dialect.alias('some')}", args
+
     def checksum(self, session: Session, alike: bool) -> tuple[int, int]:
         """Count and checksum of the keys."""
         count, digest = session.query(*self.checking(alike))[0]

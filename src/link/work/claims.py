@@ -77,6 +77,8 @@ class Chunks(ABC):
         What becomes of what is local, and is not what the source has.
     expecting : threading.Event
         Set while entities that are local are to be expected: chunks are looked at before they are read.
+    claims_ahead : bool
+        Whether the run's own session claims while another one reads.
     founded : bool
         Whether what is moved has been brought what it refers to: of what the local server refuses for the want of that,
         somebody has just taken it away.
@@ -84,6 +86,7 @@ class Chunks(ABC):
 
     resumed = False
     founded = False
+    claims_ahead = True
 
     def __init__(self, run: Run, selection: Selection, conflicts: str) -> None:
         self.conflicts = conflicts
@@ -158,11 +161,15 @@ class Held(Chunks):
         How many entities that are.
     marks : sequence of Mark
         Where some numbers of these entities end, as far as that is known.
+    there : int or None
+        How many rows the source had in the range a moment ago, held by whomever, if it was asked.
     over : threading.Event
         Set when no more is to be copied.
     founded : bool
         Whether what it refers to has been brought here.
     """
+
+    claims_ahead = False
 
     def __init__(
         self,
@@ -172,6 +179,7 @@ class Held(Chunks):
         within: Range,
         number: int,
         marks: Sequence[Mark] = (),
+        there: int | None = None,
         *,
         over: threading.Event,
         founded: bool,
@@ -181,6 +189,7 @@ class Held(Chunks):
         self.within = within
         self._number = number
         self._marks = marks
+        self._there = there
         self._over = over
 
     def __iter__(self) -> Iterator[Chunk]:
@@ -200,7 +209,8 @@ class Held(Chunks):
             left -= claimed
             if claimed:
                 chunk = Chunk(after, upto or self.within.upto, claimed)
-                whole = not self.holds.has_others(session, chunk)
+                is_known = self._there is not None and claimed == self._number
+                whole = claimed == self._there if is_known else not self.holds.has_others(session, chunk)
                 # What another run may take over meanwhile is taken back by its key, where others lie between.
                 keys = () if whole else tuple(self.holds.mine(PULLING, chunk).keys(session))
                 self.give_back(chunk)
@@ -222,7 +232,8 @@ def _last_mark(marks: collections.deque[Mark], done: int, size: int) -> Mark | N
 class Claims(Chunks):
     """What nobody holds of a range, claimed chunk by chunk; at most so many entities, where there is a limit.
 
-    ``claimers`` is how many sessions claim at a time, where that is not what is best beside copies.
+    ``claimers`` is how many sessions claim at a time, where that is not what is best beside copies. With ``copied`` the
+    chunks are read as they come: it is told of each whether other rows lie between.
     """
 
     def __init__(
@@ -233,10 +244,11 @@ class Claims(Chunks):
         within: Range = EVERYTHING,
         limit: int | None = None,
         claimers: int | None = None,
+        copied: bool = True,
     ) -> None:
         super().__init__(run, selection, conflicts)
         self.within = within
-        self.limit = limit
+        self.limit, self.copied = limit, copied
         claimers = claimers or run.ends.source.dialect.claimers
         self._turns = threading.Semaphore(claimers)
         # One session more than may claim, which is the run's own: it looks where the next chunk ends.
@@ -297,7 +309,7 @@ class Claims(Chunks):
             claimed = patiently(lambda: self.holds.claim(session, self.selection, chunk, mixed=not free))
         chunk = replace(chunk, claimed=claimed)
         all_known = free and upto is not None and not self.selection and claimed == rows
-        whole = claimed > 0 and (all_known or not self.holds.has_others(session, chunk))
+        whole = claimed > 0 and (all_known or (self.copied and not self.holds.has_others(session, chunk)))
         return replace(chunk, whole=whole)
 
 

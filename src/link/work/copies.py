@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -27,7 +28,7 @@ from ..servers.keyed import Segment
 from ..servers.session import Session
 from ..signals import OrphanError
 from . import parallel
-from .claims import CHUNK_ROWS, CalledOffError, Held, Mark
+from .claims import CHUNK_ROWS, FIRST_CHUNK_ROWS, CalledOffError, Held, Mark
 from .following import Following, Wanted
 from .pull import replace_outdated
 from .run import Run, persistently
@@ -38,10 +39,15 @@ logger = logging.getLogger("link")
 
 #: Seconds between looks whether others are done.
 PAUSE = 0.5
-#: Groups that are copied at once, each over sessions of its own.
+#: Groups that are copied at once, each over sessions of its own; and how many where most of them are small.
 AT_ONCE = 4
+FEW_AT_ONCE = 8
 #: Pieces of a large group that are copied at once: the local server checks the foreign keys of each by itself.
 PIECES = 2
+
+
+def _unheard() -> None:
+    """Nobody waits for the news."""
 
 
 class Copies:
@@ -60,6 +66,8 @@ class Copies:
         self.runs, self.wanted, self.tallies = following.runs, following.wanted, following.tallies
         #: Set when copies are to end.
         self.over = threading.Event()
+        # How many rows small groups have, in hand or not: asked at once before copies begin.
+        self._there: dict[Name, int] = {}
         self._in_use: list[Session] = []  # by threads that copy, each two at a time; spare ones are idle
         self._told = set[Name]()
 
@@ -68,7 +76,7 @@ class Copies:
         left = {name: number for name, number in self.following.in_hand.items() if number}
         total, shows = sum(left.values()), self.wanted.display_progress
         bar = bar_of_entities("", total, shows)
-        busy = self._are_busy() if left else set()
+        busy = self._look(left) if left else set()
         self.runs.home.expect([pair.there for name in left for pair in self.runs[name].mapping.tables])
         with bar:
             if self.wanted.workers > 1:
@@ -85,31 +93,42 @@ class Copies:
                 self.following.let_go_below([name])
 
     def _copy_together(self, left: dict[Name, int], bar: Bar, resumed: bool, busy: set[Name]) -> None:
-        """Copy each group as soon as those that it refers to are here."""
+        """Copy each group as soon as those that it refers to are here, be they finished at the source or not."""
         under_way: dict[Future[bool], Name] = {}
-        room, alone = AT_ONCE, None
-        with ThreadPoolExecutor(AT_ONCE, "link-gatherer") as pool:
+        news, here = queue.SimpleQueue[Future[bool] | Name](), set[Name]()
+        room, alone = FEW_AT_ONCE, None
+        with ThreadPoolExecutor(FEW_AT_ONCE, "link-gatherer") as pool:
             try:
                 while left:
-                    for name in [n for n in left if n not in under_way.values() and not self._stands_on(n, left)]:
-                        if len(under_way) < room and not self._must_wait(name, busy):
+                    awaited = left.keys() - here
+                    for name in [n for n in left if n not in under_way.values() and not self._stands_on(n, awaited)]:
+                        large = [other for other in under_way.values() if not _is_small(left[other])]
+                        may_begin = len(under_way) < room and (_is_small(left[name]) or len(large) < AT_ONCE)
+                        if may_begin and not self._must_wait(name, busy):
                             alone = name if room == 1 else None
-                            under_way[pool.submit(self._copy_group, name, bar, resumed)] = name
-                    if not under_way:
-                        time.sleep(PAUSE)
-                    for future in wait(under_way, PAUSE if busy else None, FIRST_COMPLETED).done:
-                        name = under_way.pop(future)
-                        try:
-                            has_lost = future.result()
-                        except ConnectionLimitError:
-                            if name == alone:
-                                raise
-                            room = 1
-                            continue
-                        del left[name]
-                        if has_lost:
-                            wait(under_way)
-                            self.following.let_go_below([name])
+                            arrived = functools.partial(news.put, name)
+                            future = pool.submit(self._copy_group, name, bar, resumed, arrived)
+                            under_way[future] = name
+                            future.add_done_callback(news.put)
+                    try:
+                        told = news.get(timeout=PAUSE if busy or not under_way else None)
+                    except queue.Empty:
+                        continue
+                    if not isinstance(told, Future):
+                        here.add(told)
+                        continue
+                    name = under_way.pop(told)
+                    try:
+                        has_lost = told.result()
+                    except ConnectionLimitError:
+                        if name == alone:
+                            raise
+                        room = 1
+                        continue
+                    del left[name]
+                    if has_lost:
+                        wait(under_way)
+                        self.following.let_go_below([name])
             except BaseException as error:
                 self.over.set()
                 # Who has pressed Ctrl-C does not wait for somebody's rows, as they may.
@@ -118,12 +137,15 @@ class Copies:
                         session.cancel()
                 raise
 
-    def _stands_on(self, name: Name, others: Mapping[Name, int]) -> bool:
+    def _stands_on(self, name: Name, others: Collection[Name]) -> bool:
         """Whether a group refers to one of others, itself or by groups between."""
         return bool((self.wanted.graph.ancestors([name]) - {name}) & set(others))
 
-    def _copy_group(self, name: Name, bar: Bar, resumed: bool) -> bool:
-        """Copy a group; whether some of it was let go of, on which others may stand."""
+    def _copy_group(self, name: Name, bar: Bar, resumed: bool, arrived: Callable[[], None] = _unheard) -> bool:
+        """Copy a group; whether some of it was let go of, on which others may stand.
+
+        Where all of it is here before all of it is finished at the source, it is told that it has ``arrived``.
+        """
         run, tally, wanted = self.runs[name], self.tallies[name], self.wanted
         before = tally.left_out
         bar.set_description(label(name))
@@ -135,7 +157,12 @@ class Copies:
             with self._beside(run) as beside:
                 tally.result.add(parallel.copy(beside, work, bar, wanted.workers, wanted.executor))
         else:
-            self._transfer_pieces(name, bar, resumed)
+
+            def tell() -> None:
+                if tally.left_out == before and wanted.conflicts != "replace":
+                    arrived()
+
+            self._transfer_pieces(name, bar, resumed, tell)
         self.following.in_hand[name] = 0
         return tally.left_out > before
 
@@ -161,17 +188,17 @@ class Copies:
         run.give_back(run.ends.source, [run.home])
         run.give_back(run.ends.local, [run.local])
 
-    def _transfer_pieces(self, name: Name, bar: Bar, resumed: bool) -> None:
+    def _transfer_pieces(self, name: Name, bar: Bar, resumed: bool, arrived: Callable[[], None]) -> None:
         """Copy what is in hand of a group, where that is much by several pieces at once, if there is room for them."""
         run, number = self.runs[name], self.following.in_hand[name]
         with self._beside(run) as beside:
             expecting = self.following.has_rows_here(name, beside) and self.following.may_differ(name, beside)
-            pieces = [Piece(EVERYTHING, number, ())]
+            pieces = [Piece(EVERYTHING, number, (), self._there.get(name))]
             # Of what an earlier run has had in hand it is counted in one place what it has copied.
             if not resumed and number >= 2 * CHUNK_ROWS:
                 pieces = list(cut(number, self.following.marks(name, beside.home)))
             if len(pieces) == 1:
-                return self._transfer(beside, self.tallies[name], pieces[0], bar, resumed, expecting)
+                return self._transfer(beside, self.tallies[name], pieces[0], bar, resumed, expecting, arrived)
 
         def transfer(piece: Piece) -> BaseException | None:
             tally = Tally()
@@ -202,17 +229,28 @@ class Copies:
             self.following.in_hand[name] -= piece.number
         return None
 
-    def _transfer(self, run: Run, tally: Tally, piece: Piece, bar: Bar, resumed: bool, expecting: bool) -> None:
+    def _transfer(
+        self,
+        run: Run,
+        tally: Tally,
+        piece: Piece,
+        bar: Bar,
+        resumed: bool,
+        expecting: bool,
+        arrived: Callable[[], None] = _unheard,
+    ) -> None:
         wanted = self.wanted
         chunks = Held(run, wanted.conflicts, resumed, *piece, over=self.over, founded=self.founded)
         if expecting:
             chunks.expecting.set()
-        _move(run, chunks, tally, bar, wanted)
+        _move(run, chunks, tally, bar, wanted, arrived)
 
-    def _are_busy(self) -> set[Name]:
-        """The groups of which others have some in hand."""
+    def _look(self, left: Mapping[Name, int]) -> set[Name]:
+        """The groups of which others have some in hand; it is noted how many rows small ones have."""
         runs = self.runs.runs
-        found = in_other_hands(self.runs.home, [run.holds for run in runs.values()])
+        few = {runs[name].holds: number for name, number in left.items() if _is_small(number)}
+        found, there = in_other_hands(self.runs.home, [run.holds for run in runs.values()], few)
+        self._there = {name: there[runs[name].holds] for name in left if runs[name].holds in there}
         return {name for name, busy in zip(runs, found, strict=True) if busy}
 
     def _must_wait(self, name: Name, busy: set[Name]) -> bool:
@@ -237,11 +275,20 @@ class Copies:
 
 
 class Piece(NamedTuple):
-    """A range of what is in hand of a group: how many entities that are, and where some numbers of them end."""
+    """A range of what is in hand of a group: how many entities that are, and where some numbers of them end.
+
+    And how many rows the source had there a moment ago, if it was asked.
+    """
 
     within: Range
     number: int
     marks: Sequence[Mark]
+    there: int | None = None
+
+
+def _is_small(number: int) -> bool:
+    """Whether so many entities are one chunk, be they as long as they may."""
+    return number <= FIRST_CHUNK_ROWS
 
 
 def cut(number: int, marks: Sequence[Mark]) -> Iterator[Piece]:
@@ -282,9 +329,11 @@ class Share:
     display_progress: ClassVar[bool] = False
 
 
-def _move(run: Run, chunks: Held, tally: Tally, bar: Bar, how: Wanted | Share) -> None:
+def _move(
+    run: Run, chunks: Held, tally: Tally, bar: Bar, how: Wanted | Share, arrived: Callable[[], None] = _unheard
+) -> None:
     with run.files(how.transfers, tally.result, how.display_progress) as files:
-        Transfer(run, chunks, files, tally).move(bar, how.suppress_errors)
+        Transfer(run, chunks, files, tally).move(bar, how.suppress_errors, arrived)
         replace_outdated(run, files, tally, how.suppress_errors)
 
 

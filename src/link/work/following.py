@@ -242,7 +242,7 @@ class Following:
         run = self.runs[name]
         if not self._has_new(name, selection):
             return 0
-        claims = Claims(run, selection, self.wanted.conflicts, EVERYTHING, self._left(), CLAIMERS)
+        claims = Claims(run, selection, self.wanted.conflicts, EVERYTHING, self._left(), CLAIMERS, copied=False)
         claims.pace.rows = claims.pace.read = CHUNK_ROWS
         number, marks = 0, list[Mark]()
         with self._sessions(claims.sessions_wanted) as claims.sessions:
@@ -304,7 +304,8 @@ class Following:
 
     def _follow(self, names: Sequence[Name]) -> None:
         """Claim what the entities in hand of groups refer to that do not refer to one another."""
-        found = [(ways, within) for name in names if (ways := self.up(name)) for within in self._ranges(name)]
+        ways = {name: ways for name in names if (ways := self.up(name))}
+        found = [(way, within) for name in ways for within in self._ranges(name) for way in ways[name]]
         if not found:
             return
         # Few rows are waited for, and many keep a server busy.
@@ -312,15 +313,14 @@ class Following:
         with self._sessions(min(wanted, len(found)) - 1) as sessions:
             idle = Idle([self.runs.home, *sessions])
 
-            def follow(task: tuple[Sequence[Way], Range]) -> list[int]:
-                ways, within = task
+            def follow(task: tuple[Way, Range]) -> int:
+                way, within = task
                 with idle.borrow() as session:
-                    return [self._execute(way.claiming(within), session) for way in ways]
+                    return self._execute(way.claiming(within), session)
 
             with ThreadPoolExecutor(1 + len(sessions), "link-follower") as pool:
-                for (ways, _), claimed in zip(found, pool.map(follow, found), strict=True):
-                    for way, number in zip(ways, claimed, strict=True):
-                        self.in_hand[way.edge.parent] += number
+                for (way, _), number in zip(found, pool.map(follow, found), strict=True):
+                    self.in_hand[way.edge.parent] += number
 
     def _ranges(self, name: Name) -> Iterator[Range]:
         """What is in hand of a group, in ranges that a statement does not lock for long."""

@@ -10,7 +10,8 @@ In this order, and from any point of it again:
    before it
 
 Several such pulls may run at once. One that has come to a group waits for what others have in hand above it; they never
-wait for one another in a circle, as each has nothing unfinished above the group that it has come to.
+wait for one another in a circle, as all that each has above the group that it has come to is here: finished at the
+source, or about to be, which waits for nobody.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Callable
 
 from ..errors import ConnectionLimitError, HelperMismatchError, LinkError, UnreachableError
 from ..files.copies import Files
@@ -67,8 +68,11 @@ class Transfer:
         self.files = files
         self.tally = tally
 
-    def move(self, bar: Bar, suppress_errors: bool) -> None:
-        """Move everything. On an error nothing is under way any more; what was only claimed is the caller's."""
+    def move(self, bar: Bar, suppress_errors: bool, arrived: Callable[[], None] = lambda: None) -> None:
+        """Move everything. On an error nothing is under way any more; what was only claimed is the caller's.
+
+        Once all of it is here, and some perhaps not finished at the source, it is told that it has ``arrived``.
+        """
         run, errors = self.run, self.tally.result.errors
         self._open()
         with contextlib.closing(self.marker):
@@ -79,11 +83,13 @@ class Transfer:
                     bar.update(moved)
                     if errors and not suppress_errors:
                         break
+                else:
+                    arrived()
             except BaseException as error:
                 self._break_off()
                 if isinstance(error, LinkError) and not isinstance(error, (UnreachableError, HelperMismatchError)):
                     # Tables that were exchanged show in many ways.
-                    run.ends.require_held(run.home)
+                    run.ends.require_held(self.marker.session)
                 raise
             self._end()
         self.marker.settle()
@@ -96,8 +102,10 @@ class Transfer:
         run, chunks = self.run, self.chunks
         source, local = run.ends.source, run.ends.local
         try:
-            self._sessions = run.open_some(source, 2, 2 + chunks.sessions_wanted)
-            reading, marking, *chunks.sessions = self._sessions
+            apart = int(chunks.claims_ahead)
+            self._sessions = run.open_some(source, 1 + apart, 1 + apart + chunks.sessions_wanted)
+            marking, *others = self._sessions
+            reading, chunks.sessions = (others[0], others[1:]) if apart else (run.home, [])
         except ConnectionLimitError as error:
             raise ConnectionLimitError(
                 error.what,
