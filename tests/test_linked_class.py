@@ -10,6 +10,7 @@ import textwrap
 from typing import Any
 
 import datajoint as dj
+import labs
 import pulling
 import pytest
 from lab import Lab
@@ -483,6 +484,18 @@ def test_a_schema_of_datajoint_is_the_local_one(lab: Lab) -> None:
     assert len(linked(lab, "Session", local_schema=schema, connection=lab.local)()) == 3
     with pytest.raises(ConfigError, match="another connection"):
         linked(lab, "Session", local_schema=schema, connection=lab.source)
+
+    theirs, pair = lab.source_schema, {"schemas": {lab.source_schema: schema}}
+    lab_a = labs.pipeline(lab, **pair, connection=None)
+    assert len(lab_a[theirs].Session()) == 3 and lab_a[theirs].Session.connection is lab.local.connection
+    for elsewhere in (
+        {**pair, "connection": lab.source},
+        {"schemas": {theirs: schema, "other": lab.source.Schema(lab.source_schema)}, "connection": None},
+    ):
+        with pytest.raises(ConfigError, match=r"schemas= has the dj\.Schema \S+ which is on another connection"):
+            labs.pipeline(lab, **elsewhere)
+    with pytest.raises(ConfigError, match="schemas= is of names(?s:.*)ours, which may be a dj.Schema"):
+        labs.pipeline(lab, schemas={schema: lab.local_schema})
 
 
 class Outer:

@@ -13,12 +13,12 @@ import datajoint as dj
 from . import host
 from .bodies import documented, parts_named, rebind, require_table_class, tell_of_unused
 from .captions import Captioned
-from .config import LocalStore, make_spec
+from .config import LocalStore, local_side, make_spec
 from .ends.altering import alter
 from .ends.edits import noting
 from .ends.ends import Ends
 from .ends.linking import Link
-from .errors import ConfigError, LinkError
+from .errors import LinkError
 from .host import UserTable
 from .model.ranges import Selection
 from .model.schema import part_class, part_of_class
@@ -137,7 +137,7 @@ def link(
     ...     '''The units of lab A.'''
     >>> (Unit.source & "subject_id = 7").pull(display_progress=True)
     """
-    named, connection = _local_side(local_schema, connection)
+    named, connection = local_side("local_schema", local_schema, connection)
 
     def decorate(cls: type) -> Any:
         require_table_class(cls, "@link")
@@ -167,26 +167,6 @@ def link(
         return linked_class(cls, Link(spec, connection), LinkedTable)
 
     return decorate
-
-
-def _local_side(local_schema: Any, connection: Any) -> tuple[Any, Any]:
-    """The local schema's name, and what stands for the local connection.
-
-    Raises
-    ------
-    ConfigError
-        A schema of DataJoint's stands for another connection than ``connection=`` does, or for none.
-    """
-    given = host.schema_given(local_schema)
-    if given is None:
-        return local_schema, connection
-    name, own = given
-    if connection is not None and host.connection_of(connection) is not own:
-        raise ConfigError(
-            f"local_schema= is the dj.Schema {name!r} on another connection than connection= is.",
-            "Leave connection= out, or give the name of the schema.",
-        )
-    return name, own
 
 
 def linked_class(cls: type, link: Link, kind: type[LinkedTable], tier: type[dj.Table] = dj.Manual) -> Any:

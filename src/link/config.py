@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from .addresses import Address, agree, completed_by, parse_host
 from .errors import ConfigError
-from .host import from_camel_case, is_camel_case
+from .host import connection_of, from_camel_case, is_camel_case, schema_given
 from .links_file import NamedSource, source_named
 from .model.backends import BACKENDS
 from .model.layouts import LINK, Layout
@@ -347,6 +347,8 @@ def _paired_schemas(schemas: Mapping[str, str] | Sequence[str], prefix: str | No
         raise ConfigError("schemas= names none.", _SCHEMAS)
     for pair in pairs:
         for name in pair:
+            if not isinstance(name, str):
+                raise ConfigError(f"schemas= is of names, not of {name!r}.", _SCHEMAS)
             require_schema_name("schemas", name)
     for place, of in enumerate(("source's", "local")):
         names = [pair[place] for pair in pairs]
@@ -356,7 +358,8 @@ def _paired_schemas(schemas: Mapping[str, str] | Sequence[str], prefix: str | No
 
 
 _SCHEMAS = (
-    'Such as schemas={"subject": "a_subject", "ephys": "a_ephys"}: theirs, and ours; or ["ephys"] with prefix="a_".'
+    'Such as schemas={"subject": "a_subject", "ephys": "a_ephys"}: theirs, and ours, which may be a dj.Schema; '
+    'or ["ephys"] with prefix="a_".'
 )
 
 
@@ -416,6 +419,36 @@ def _is_mapping_of_stores(stores: object) -> bool:
 def _is_local_store(store: object) -> bool:
     pair = isinstance(store, tuple) and len(store) == 2 and all(isinstance(name, str) for name in store)
     return pair or isinstance(store, (str, Reference))
+
+
+def local_side(argument: str, given: Any, connection: Any) -> tuple[Any, Any]:
+    """A local schema's name, and what stands for the local connection.
+
+    Raises
+    ------
+    ConfigError
+        A schema of DataJoint's stands for another connection than is given, or for none.
+    """
+    found = schema_given(argument, given)
+    if found is None:
+        return given, connection
+    name, own = found
+    if connection is not None and connection_of(connection) is not own:
+        raise ConfigError(
+            f"{argument}= has the dj.Schema {name!r}, which is on another connection than what else is given.",
+            "All is on one local server: leave connection= out, or give the name of the schema.",
+        )
+    return name, own
+
+
+def local_sides(schemas: Any, connection: Any) -> tuple[Any, Any]:
+    """The same of a mapping of schemas, theirs to ours."""
+    if not isinstance(schemas, Mapping):
+        return schemas, connection
+    named = {}
+    for theirs, ours in schemas.items():
+        named[theirs], connection = local_side("schemas", ours, connection)
+    return named, connection
 
 
 def require_schema_name(what: str, name: object) -> None:

@@ -417,7 +417,7 @@ def is_schema(given: Any) -> bool:
     return isinstance(given, Schema) and given.is_activated()
 
 
-def schema_given(given: Any) -> tuple[str, dj.Connection] | None:
+def schema_given(argument: str, given: Any) -> tuple[str, dj.Connection] | None:
     """Name and connection of one of DataJoint's schemas; None for what is none.
 
     Raises
@@ -429,7 +429,7 @@ def schema_given(given: Any) -> tuple[str, dj.Connection] | None:
         return None
     if given.connection is None or not given.is_activated():
         raise ConfigError(
-            "local_schema= is a dj.Schema without a name.",
+            f"{argument}= has a dj.Schema without a name.",
             'Give it one first, schema.activate("name"), or give the name alone.',
         )
     return str(given.database), given.connection

@@ -12,7 +12,7 @@ import datajoint as dj
 
 from . import host
 from .choosing import chosen, groups_named, keys_to_cut, require_limits, require_lookups, require_some_left
-from .config import LocalStore, PipelineSpec, make_pipeline_spec, require_at_least, require_conflicts
+from .config import LocalStore, PipelineSpec, local_sides, make_pipeline_spec, require_at_least, require_conflicts
 from .ends.ends import Ends
 from .ends.pipeline import Links
 from .errors import ConfigError, NotFoundError
@@ -72,7 +72,8 @@ class Pipeline:
         The source server, as for :func:`link.link`: a name of ``links.toml``, too.
     schemas : mapping or sequence of str
         The source's schemas, and the local ones that have their tables: theirs to ours. Of a sequence the names are the
-        same here, behind ``prefix``. Local schemas are created when missing.
+        same here, behind ``prefix``. Local schemas are created when missing. A local one may be a ``dj.Schema``, which
+        stands for its name and its connection.
     helper_schema : str
         Where on the source server rows are held.
     prefix : str, optional
@@ -97,7 +98,7 @@ class Pipeline:
     def __init__(
         self,
         host: str,
-        schemas: Mapping[str, str] | Sequence[str],
+        schemas: Mapping[str, str | dj.Schema] | Sequence[str],
         helper_schema: str,
         *,
         prefix: str | None = None,
@@ -110,9 +111,10 @@ class Pipeline:
         holder: str | None = None,
         connection: Any = None,
     ) -> None:
+        named, connection = local_sides(schemas, connection)
         spec = make_pipeline_spec(
             host,
-            schemas,
+            named,
             helper_schema,
             prefix=prefix,
             stores=stores,
