@@ -494,7 +494,7 @@ def test_a_schema_of_datajoint_is_the_local_one(lab: Lab) -> None:
     ):
         with pytest.raises(ConfigError, match=r"schemas= has the dj\.Schema \S+ which is on another connection"):
             labs.pipeline(lab, **elsewhere)
-    with pytest.raises(ConfigError, match="schemas= is of names(?s:.*)ours, which may be a dj.Schema"):
+    with pytest.raises(ConfigError, match=r"schemas= is of names(?s:.*)ours, which may be a dj\.Schema"):
         labs.pipeline(lab, schemas={schema: lab.local_schema})
 
 

@@ -201,3 +201,32 @@ def test_of_a_pipeline(lab: Lab) -> None:
     assert contents(lab) == before
     assert lab_a.pull(there - here, max_calls=3).tables[f"{name}.Session"].pulled == 3
     assert here.source.pull(here & "session = 1").shared == 1
+
+
+@pytest.mark.usefixtures("few")
+def test_a_first_pull_of_a_pipeline_by_any_number_of_keys(lab: Lab) -> None:
+    """In batches, each pulled by itself; a conflict in any of them comes before anything is held."""
+    sessions(lab, 50)
+    grant_schemas(lab, [lab.source_schema])
+    lab_a, name = Checked(lab, [lab.source_schema]).pipeline, lab.source_schema
+    there = lab_a.source[name].Session
+    some = [dict(key) for key in there.keys()][:45]  # noqa: SIM118
+    with pytest.raises(ConfigError, match=r"A list with 45 keys(?s:.*)among=selection\)"):
+        lab_a.pull(there & some)
+    assert lab_a.pull(there, among=some, max_calls=25).pulled == 25
+    result = lab_a.pull(there & "subject >= 0", among=some)
+    assert (result.pulled, result.shared, result.tables[f"{name}.Session"].pulled) == (20, 25, 20)
+    here: Any = lab_a[name].Session
+    assert len(here & some) == 45 == len(here())
+    assert lab_a.pull(there, among=here & "subject >= 0").shared == 45
+
+    lab_a.end(prompt=False)
+    here.update1({**some[-1], "note": "mine"})
+    with pytest.raises(ConflictError, match="Nothing was pulled"):
+        lab_a.pull(there, among=here.proj())
+    assert len(there.shared) == 0
+    with pytest.raises(ConfigError, match="among= restricts queries on tables"):
+        lab_a.pull(lab_a.source[name], among=some)
+    with pytest.raises(ConfigError, match="max_rows= and max_bytes= are for what is pulled at once"):
+        lab_a.pull(there, among=some, max_rows=1)
+    assert lab_a.pull(there, among=here & "subject < 0").total == 0

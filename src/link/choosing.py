@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from . import host
 from .api import LinkedPart, LinkedTable
@@ -23,8 +23,9 @@ from .queries import (
     restricted_tables,
     schema_and_table,
 )
-from .selections import require_matched
+from .selections import Selecting, require_matched
 from .theirs import SourceSchema, SourceTable, Theirs
+from .travelling import in_batches
 
 #: Of each group that is chosen from: conditions, one of which is to be true.
 Selections = dict[Name, list[Selection]]
@@ -59,6 +60,25 @@ def chosen(theirs: Theirs, selections: Iterable[Any]) -> Selections:
         for each in found[name]:
             theirs.links.connect_source().require_short(each.condition)
     return {name: found[name] for name in graph.groups if name in found}
+
+
+def in_turns(selections: Iterable[Any], among: Any) -> Iterator[Any]:
+    """Queries, restricted by what may be more keys than travel at once; each as several, as the keys need it.
+
+    Raises
+    ------
+    ConfigError
+        A selection is no query; or the keys are no keys of it.
+    """
+    for selection in selections:
+        query = selection() if isinstance(selection, type) and issubclass(selection, QueryExpression) else selection
+        if not isinstance(query, Selecting):
+            raise ConfigError(
+                f"among= restricts queries on tables of the source, and {_told(selection)} is none.",
+                "Such as pull(source.ephys.Unit, among=MySelection) of the pipeline.",
+            )
+        for batch in in_batches(query, among):
+            yield cast(Any, query) & batch
 
 
 def _chosen(theirs: Theirs, selection: Any) -> Iterator[tuple[Name, Selection]]:

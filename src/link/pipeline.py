@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, Literal
 import datajoint as dj
 
 from . import host
-from .choosing import chosen, groups_named, keys_to_cut, require_limits, require_lookups, require_some_left
+from .choosing import chosen, groups_named, in_turns, keys_to_cut, require_limits, require_lookups, require_some_left
 from .config import LocalStore, PipelineSpec, local_sides, make_pipeline_spec, require_at_least, require_conflicts
 from .ends.ends import Ends
 from .ends.pipeline import Links
@@ -28,6 +29,7 @@ from .model.pipelines import (
 )
 from .model.plans import Plan
 from .model.ranges import ALL, union
+from .model.results import PullResult
 from .model.schema import nearest
 from .ours import LocalSchema
 from .signals import final
@@ -275,6 +277,7 @@ class Pipeline:
     def pull(
         self,
         *selections: Any,
+        among: Any = None,
         display_progress: bool = False,
         max_calls: int | None = None,
         suppress_errors: bool = False,
@@ -301,6 +304,9 @@ class Pipeline:
             What to pull, all of it together: queries on :attr:`source`, restricted or joined in whatever way, classes
             of its tables, its schemas, or a ``dj.Diagram`` of it. A join selects the rows of every table in it, a part
             the entities that its rows belong to.
+        among : optional
+            A restriction of each of them that may be a local query, or a list, of any number of keys. They travel in
+            batches, and each is pulled by itself; ``max_rows`` and ``max_bytes`` are for what is one.
         display_progress : bool
             Show a progress bar.
         max_calls : int, optional
@@ -345,18 +351,43 @@ class Pipeline:
             A server cannot be reached, a right is missing, tables do not fit.
         """
         require_limits({"max_rows": max_rows, "max_bytes": max_bytes})
+        limits = max_rows, max_bytes
+        options: dict[str, Any] = {
+            "display_progress": display_progress,
+            "suppress_errors": suppress_errors,
+            "transfers": transfers,
+            "conflicts": conflicts,
+            "processes": processes,
+            "executor": executor,
+        }
         with final():
-            return self._pull(
-                self._request(selections, descendants, leave_out, cut, lookups),
-                (max_rows, max_bytes),
-                display_progress=display_progress,
-                max_calls=max_calls,
-                suppress_errors=suppress_errors,
-                transfers=transfers,
-                conflicts=conflicts,
-                processes=processes,
-                executor=executor,
-            )
+            turns = [selections] if among is None else [(each,) for each in in_turns(selections, among)]
+            requests = [self._request(turn, descendants, leave_out, cut, lookups) for turn in turns or [()]]
+            if len(requests) == 1:
+                return self._pull(requests[0], limits, max_calls=max_calls, **options)
+            if limits != (None, None):
+                raise ConfigError(
+                    f"max_rows= and max_bytes= are for what is pulled at once, and this is {len(requests)} batches.",
+                    "Leave them out, or select less: a plan of it tells how much it is.",
+                )
+            return self._pull_in_turns(requests, max_calls, options)
+
+    def _pull_in_turns(
+        self, requests: Sequence[Request], max_calls: int | None, options: Mapping[str, Any]
+    ) -> PipelineResult:
+        """Pull one after the other; what is in conflict of any of them is told before anything is held."""
+        links, results, started = self._theirs.links, dict[str, PullResult](), time.monotonic()
+        for request in requests if options["conflicts"] == "raise" else ():
+            links.operate(functools.partial(require_no_conflicts, links, request))
+        for request in requests:
+            part = self._pull(request, (None, None), max_calls=max_calls, **options)
+            if max_calls is not None:
+                met = [part.tables[label(name)] for name in request.selections if label(name) in part.tables]
+                taken = sum(each.pulled + each.adopted + len(each.differing) + len(each.replaced) for each in met)
+                max_calls = max(max_calls - taken, 0)
+            for name, each in part.tables.items():
+                results.setdefault(name, PullResult()).add(each)
+        return PipelineResult(results, time.monotonic() - started)
 
     def _pull(
         self,

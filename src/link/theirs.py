@@ -242,8 +242,8 @@ class SourceTable(ReadOnly, FreeTable, metaclass=SourceMeta):
     def for_more_keys(self) -> str:  # type: ignore[override]
         """Who takes any number of keys."""
         return (
-            "Once some of it is here, its local class takes any number, in batches: "
-            f"{self._title}.source.pull(selection) of the pipeline; what is not here yet is in .unshared."
+            f"A pull of the pipeline takes any number, in batches: lab.pull({self._written}, among=selection); what is "
+            "not here yet is in .unshared."
         )
 
     def _there(self) -> Site:
