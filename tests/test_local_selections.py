@@ -223,10 +223,10 @@ def test_a_first_pull_of_a_pipeline_by_any_number_of_keys(lab: Lab) -> None:
     lab_a.end(prompt=False)
     here.update1({**some[-1], "note": "mine"})
     with pytest.raises(ConflictError, match="Nothing was pulled"):
-        lab_a.pull(there, among=here.proj())
+        lab_a.pull(there, among=some)
     assert len(there.shared) == 0
     with pytest.raises(ConfigError, match="among= restricts queries on tables"):
         lab_a.pull(lab_a.source[name], among=some)
     with pytest.raises(ConfigError, match="max_rows= and max_bytes= are for what is pulled at once"):
         lab_a.pull(there, among=some, max_rows=1)
-    assert lab_a.pull(there, among=here & "subject < 0").total == 0
+    assert lab_a.pull(there, among=there & "subject < 0").total == 0
