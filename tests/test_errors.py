@@ -132,6 +132,33 @@ def test_ctrl_c_twice_in_a_row(lab: Lab) -> None:
     assert len(table()) == helper_rows(lab, "process = 'NONE'") == helper_rows(lab, "1 = 1") == ROWS
 
 
+@pytest.mark.parametrize("where", ["source", "local"])
+def test_ctrl_c_while_a_statement_waits(lab: Lab, where: str) -> None:
+    """For what others have locked, and keep locked: it is stopped at once, and all is at rest."""
+    declare_session(lab, rows=10)
+    table = linked(lab)
+    (table().source & "session < 3").pull()
+    server = lab.source_server if where == "source" else lab.local_server
+    locked = f"{lab.source_schema if where == 'source' else lab.local_schema}.session"
+    with closing(server.connect_raw()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        if where == "source":
+            cursor.execute(f"SELECT * FROM {locked} WHERE session = 5 FOR UPDATE")
+        else:
+            cursor.execute(f"INSERT INTO {locked} (session, note) VALUES (5, 'of somebody else')")
+        child = start_pull(lab, 0)
+        wait_until(lambda: child.poll() is not None or server.waits(lab.link_user) or server.waits(lab.local_user))
+        started = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        said, complaints = child.communicate(timeout=60)
+        assert (said, child.returncode) == ("", -signal.SIGINT), complaints
+        assert "Session: interrupted" in complaints and "During handling" not in complaints, complaints
+        assert "QueryCanceled" not in complaints and time.monotonic() - started < 30  # where they wait for 50
+        cursor.execute("ROLLBACK")
+    assert count(lab) == helper_rows(lab, "1 = 1") == helper_rows(lab, "process = 'NONE'") == 3
+    assert table().source.pull().pulled == 7
+
+
 DELETING = """
 import logging, os, signal, sys, time, traceback
 import datajoint as dj
@@ -205,9 +232,6 @@ def test_ctrl_c_in_a_deletion(lab: Lab, figures: Figures) -> None:
                 wait_until(lambda: locked[0].waits(lab.local_user) or locked[0].waits(lab.link_user))
             if when or locked:
                 child.send_signal(signal.SIGINT)
-            if locked and locked[0] is lab.local_server and lab.kind == "postgresql":
-                time.sleep(0.2)  # DataJoint's driver hears of it when the statement has ended
-                cursor.execute("ROLLBACK")
             return until(child, "done\n")
 
     until(child, "ready\n")

@@ -19,6 +19,7 @@ from ..model.schema import Table
 from ..signals import BusyError, OrphanError, RowError
 from . import encryption, refusals, settings
 from .dialect import plain
+from .interrupting import stoppable
 from .languages import REFUSED, unhexed
 from .postgresql import PostgreSQL
 from .session import Block, Form, Session
@@ -155,13 +156,14 @@ class PostgreSQLSession(Session):
     @contextlib.contextmanager
     def _cursor(self) -> Iterator[Any]:
         self._busy = True
-        try:
-            with self._connection.cursor() as cursor:
-                yield cursor
-            self._busy = False
-        except psycopg2.Error as error:
-            self._busy = False
-            raise self.translate(error) from error
+        with stoppable(self._stop):
+            try:
+                with self._connection.cursor() as cursor:
+                    yield cursor
+                self._busy = False
+            except psycopg2.Error as error:
+                self._busy = False
+                raise self.translate(error) from error
 
     def stream(self, table: Table, source: Sql, form: Form, emit: Callable[[Block], None]) -> int:
         if form.language == "binary":

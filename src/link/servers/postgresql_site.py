@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import datajoint as dj
@@ -16,6 +16,7 @@ from ..model.served import digest
 from ..tls import Tls
 from . import encryption
 from .dialect import plain
+from .interrupting import stoppable
 from .postgresql_catalogue import PostgreSQLCatalogue
 from .postgresql_definitions import PostgreSQLDefinitions
 from .postgresql_rights import PostgreSQLRights
@@ -100,6 +101,11 @@ class PostgreSQLSite(Site):
             other.cursor() as cursor,
         ):
             cursor.execute("SELECT pg_cancel_backend(%s)", (number,))
+
+    @contextlib.contextmanager
+    def ended_with_us(self) -> Iterator[None]:
+        with stoppable(lambda: self._stop(self.told_number(host.driver(self.connection)))), super().ended_with_us():
+            yield
 
     def _connect(self) -> Any:
         try:
