@@ -227,7 +227,7 @@ def test_a_pipeline_is_said_to_have_moved_once(lab: Lab, monkeypatch: pytest.Mon
     for again in others:
         assert again.verify()
         again.repair(dry_run=False)
-    assert (lab_a[there].Session & "subject = 1").delete(prompt=False) == 2
+    assert (lab_a[there].Session & "subject = 1").delete(prompt=False) == 1
 
 
 def test_a_schema_that_was_dropped_and_made_again(lab: Lab) -> None:
