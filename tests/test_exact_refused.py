@@ -114,6 +114,21 @@ def test_part_keys_that_the_local_table_does_not_tell_apart(mixed: Lab) -> None:
     assert sorted(oracle.read(lab.local_server, lab.local_schema, "thing__part", parts)) == [(1, b"a"), (3, b"A")]
 
 
+@pytest.mark.parametrize("text", ["\0", "in\0side"])
+def test_the_column_with_a_nul_is_named_beside_long_ones(mixed: Lab, text: str) -> None:
+    """Long columns of long rows travel by themselves, and what stands for them is no NUL of a text."""
+    lab = mixed
+    if lab.kind == "postgresql" or lab.local_kind != "postgresql":
+        pytest.skip("PostgreSQL alone takes no NUL in a text")
+    text_of = {"before": Type("longtext CHARACTER SET utf8mb4", "text", ())}
+    columns = {"k": oracle.INTEGER, **text_of, "v": TEXT, "behind": Type("longblob", "bytes", ())}
+    long = "é" * 20_000
+    Thing = declare(lab, columns, [(1, long, text, b"\0" * 9), (2, long, "plain", b"\0"), (3, None, text, b"")], ["k"])
+    lab.source_server.sql(f"ANALYZE TABLE {lab.source_schema}.thing")
+    for error in check_refused(lab, Thing, 3, 2):
+        assert "thing.v has a NUL" in error
+
+
 # character sets
 
 

@@ -92,16 +92,25 @@ def writer(column: Column, form: Form) -> Callable[[bytes], bytes]:
     return copied_bytes if column.kind and column.kind.name == "bytes" else copied_text
 
 
-def interleaved(row: tuple[bytes | None, ...], writers: Sequence[Callable[[bytes], bytes]], form: Form) -> bytes | None:
+def interleaved(
+    row: tuple[bytes | None, ...], writers: Sequence[Callable[[bytes], bytes]], places: Sequence[int], form: Form
+) -> bytes | None:
     """Put raw columns into the places that the rendered row keeps for those that are not NULL, each marked by a NUL.
 
-    None where there was more than the source could render.
+    None where there was more than the source could render. Which columns of the table are raw say their ``places``.
     """
     if row[0] is None:
         return None
     pieces = row[0].split(b"\0")
-    values = [write(value) for value, write in zip(row[1:], writers, strict=True) if value is not None]
-    if len(pieces) != len(values) + 1:
-        # In a line of COPY a NUL may be one of the text, and PostgreSQL shall refuse it; else a value was too long.
-        return row[0] if form.language == "copy" else None
-    return b"".join(itertools.chain.from_iterable(itertools.zip_longest(pieces, values, fillvalue=b"")))
+    written = [None if value is None else write(value) for value, write in zip(row[1:], writers, strict=True)]
+    values = [value for value in written if value is not None]
+    if len(pieces) == len(values) + 1:
+        return b"".join(itertools.chain.from_iterable(itertools.zip_longest(pieces, values, fillvalue=b"")))
+    if form.language != "copy":
+        return None  # a value was too long
+    # A NUL in a line of COPY may be one of a text, which PostgreSQL refuses: then it is the only one to be found.
+    fields = row[0].split(b"\t")
+    for place, value in zip(places, written, strict=True):
+        if value is not None:
+            fields[place] = value
+    return b"\t".join(fields)

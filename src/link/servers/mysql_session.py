@@ -225,7 +225,7 @@ class MySQLSession(Session):
         with self._cursor(SSCursor) as cursor:
             rendered_row = self.dialect.render(table, form, raw)
             cursor.execute(f"{self.dialect.unhurried_select} STRAIGHT_JOIN {rendered_row} {source[0]}", source[1])
-            rendered = _interleaved(cursor, raw, form) if raw else mysql_wire.values(cursor)
+            rendered = _interleaved(cursor, table, raw, form) if raw else mysql_wire.values(cursor)
             with contextlib.closing(rendered):
                 for data in rendered:
                     if data is None:
@@ -324,11 +324,13 @@ class MySQLSession(Session):
         mysql_wire.drop(self._connection)
 
 
-def _interleaved(cursor: SSCursor, raw: Sequence[Column], form: Form) -> Generator[bytes | None, None, None]:
-    writers = [writer(column, form) for column in raw]
+def _interleaved(
+    cursor: SSCursor, table: Table, raw: Sequence[Column], form: Form
+) -> Generator[bytes | None, None, None]:
+    writers, places = [writer(column, form) for column in raw], [table.columns.index(column) for column in raw]
     with contextlib.closing(mysql_wire.rows(cursor)) as rows:
         for row in rows:
-            yield interleaved(row, writers, form)
+            yield interleaved(row, writers, places, form)
 
 
 def _too_long(table: Table) -> RowError:
