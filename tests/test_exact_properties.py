@@ -689,8 +689,8 @@ class Checked:
             reasons = expected.get(n, {}).items()
             named = any(name in text or repr(name)[1:-1] in text or "deep" in reason for name, reason in reasons)
             self.fail(not named, f"names none of {[*expected.get(n, {})]}: {text}")
-        for n, reasons in expected.items():
-            self.fail(n not in refused, f"not refused {n}: {reasons}")
+        for n, all_reasons in expected.items():
+            self.fail(n not in refused, f"not refused {n}: {all_reasons}")
         for table, types in self.types.items():
             place, count = list(types).index("n"), list(types).index("i") if "i" in types else None
 
