@@ -358,7 +358,7 @@ def guarding(lab: Lab, *options: str) -> list[str]:
 @pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
 def test_where_a_key_comes_from_that_the_link_user_cannot_see(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     """From a table of a table, neither of which is granted: then DataJoint's own table tells, which may be granted."""
-    pipeline(lab)
+    links = [pipeline(lab)]  # all alive: what has been said is known to their site
     lab.helper_table = "unit_outbound"
 
     class Unit(dj.Manual):
@@ -371,8 +371,9 @@ def test_where_a_key_comes_from_that_the_link_user_cannot_see(lab: Lab, caplog: 
     unit.insert({"subject": 1, "session": 2, "unit": n, "depth": n} for n in range(3))
     lab.grant(unit)
     admin(lab, 'REVOKE SELECT, REFERENCES ON "{source}"."session" FROM {user}')
-    for unit_here in [linked(lab, "Unit") for _ in range(2)]:  # both alive: what has been said is known to their site
-        unit_here.source.pull("unit = 1")
+    for _ in range(2):
+        links.append(linked(lab, "Unit"))
+        links[-1].source.pull("unit = 1")
     (record,) = [record for record in caplog.records if "key's attributes" in record.getMessage()]
     with pytest.raises(dj.DataJointError):
         (unit & "depth = 2").delete(prompt=False)

@@ -166,7 +166,7 @@ def test_another_pymysql(kind: str, servers: tuple[TestServer, TestServer], tmp_
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"),
             # The driver's own, of a result that it cannot read to its end.
             *("-W", "ignore::pytest.PytestUnraisableExceptionWarning"),
-            *("-k", f"not another and not {another}", f"--log-file={log}", "--log-file-level=WARNING"),
+            *("-k", f"not another and not {another}]", f"--log-file={log}", "--log-file-level=WARNING"),
             *(__file__, f"{VALUES}[{kind}-{kind}]"),
         ],
         env={
