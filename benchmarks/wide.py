@@ -18,6 +18,8 @@ from whole import Pipelines
 ROWS = 5
 #: Seconds that a pull of sixty tables may take over a long wire.
 SECONDS = 10.0
+#: Milliseconds that a byte travels to the source, and as many back.
+DELAY = 20
 #: The tables of a schema, parents first: what each has beside the number of its row.
 _TABLES = {
     "Root": "{below}note : varchar(20)",
@@ -80,9 +82,9 @@ class Wide:
         self.tables = len(_TABLES) * bench.sizes.schemas
 
     def latency(self, kind: str) -> list[Figure]:
-        """The first pull of all tables with a round trip of 40 ms to the source, and one that finds nothing new."""
+        """The first pull of all tables over a long wire to the source, and one that finds nothing new."""
         schemas = self.bench.sizes.schemas
-        with closing(WidePipelines(*self.bench.fleet.pair(kind), schemas)) as yard, yard.relayed(20) as (far, _):
+        with closing(WidePipelines(*self.bench.fleet.pair(kind), schemas)) as yard, yard.relayed(DELAY) as (far, _):
             ports = far, yard.local.port
             runs = [
                 {
@@ -99,7 +101,7 @@ class Wide:
             ("again", "nothing new", "wide-latency-again"),
         ):
             taken = sorted(run[which].seconds for run in runs)[len(runs) // 2]
-            title = f"{what} of {self.tables} tables of few rows over 40 ms, {TITLES[kind]}"
+            title = f"{what} of {self.tables} tables of few rows over {2 * DELAY} ms, {TITLES[kind]}"
             found.append(Figure(f"{name}-{kind}", title, "limit", taken, SECONDS, "s", 1.0, plain(runs)))
         return found
 

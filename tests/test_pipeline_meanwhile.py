@@ -128,7 +128,7 @@ def test_a_pull_waits_for_another(servers: Servers, word: str, caplog: pytest.Lo
         try:
             wait_until(lambda: not thread.is_alive() or "waiting" in caplog.text, 60)
             assert not failures
-            time.sleep(1.5)
+            time.sleep(0.5)
             assert thread.is_alive()
             assert servers.local_names() <= servers.helper_rows().keys()
         finally:
