@@ -425,6 +425,13 @@ def test_a_person_at_a_notebook_is_asked(lab: Lab, project: Path, granted_by_sch
         assert asked == [{"prompt": prompt, "password": True}]
         assert "rows: 3" in run(query, person=True)
         assert len(asked) == 1
+
+        # What goes wrong is told in few lines: the caller's, what, and what to do; all of it to who wants it.
+        wrong = f"def look():\n    return load().lab_a.source['{lab.source_schema}'].Sesion\n\nlook()"
+        told = [line for line in run(wrong, person=True).splitlines() if line]
+        assert [line.strip() for line in told if "File" not in line][:2] == ["look()", wrong.splitlines()[1].strip()]
+        assert told[-2].startswith("UnknownNameError: The link user") and told[-1].startswith("  → ") and len(told) == 6
+        assert "theirs.py" in run(f"import datajoint as dj\ndj.logger.setLevel('DEBUG')\n{wrong}", person=True)
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)

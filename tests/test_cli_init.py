@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from shelling import run, shell
 from test_cli import HEAVY
 
 from link.links_file import read_links
 
+DOCUMENTS: Any = Draft202012Validator(json.loads((Path(__file__).parents[1] / "docs/cli.schema.json").read_text()))
 OPTIONS = ["--source", "lab_a", "--host", "postgresql://db.lab-a.org/neuro", "--user", "lab_b"]
 OPTIONS += ["--schema", "ephys=a_ephys", "--schema", "odd-name", "--helper-schema", "link_lab_b", "--link", "odd link"]
 
@@ -18,7 +22,9 @@ def test_options_write_it_and_the_grants_are_printed(tmp_path: Path) -> None:
     path = tmp_path / "links.toml"
     said = shell("--config", str(path), "--json", "init", *OPTIONS)
     document = said.document
-    assert said.exit_code == 0, said
+    DOCUMENTS.validate(document)
+    assert (said.exit_code, document["verb"], document["link"]) == (0, "init", "odd link"), said
+    assert document["counts"] == {"file": str(path), "source": "lab_a"}
     assert 'CREATE ROLE "lab_b"' in document["sql"] or 'CREATE USER "lab_b"' in document["sql"]
     assert '"ephys"' in document["sql"] and '"odd-name"' in document["sql"] and '"link_lab_b"' in document["sql"]
     file = read_links(path)
@@ -36,6 +42,9 @@ def test_options_write_it_and_the_grants_are_printed(tmp_path: Path) -> None:
     assert set(read_links(path).links) == {"odd link", "more"}
     taken = shell("--config", str(path), "init", *more, "--yes")
     assert taken.exit_code == 2 and "[link.more] already" in taken.stderr
+    refused = shell("--config", str(path), "--json", "init", *more)
+    DOCUMENTS.validate(refused.document)
+    assert refused.exit_code == refused.document["exit"] == 2 and "--yes" in refused.document["errors"][0]["what"]
 
 
 @pytest.mark.parametrize(

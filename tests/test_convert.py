@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from lab import Lab
 from older import keys, linked, older, outbound
 from pipelines import assert_same, everything, helper_rows, run_sql, sessions
@@ -22,6 +25,7 @@ from link import HelperMismatchError, LinkError, NotFoundError
 from link.ends.linking import Link
 from link.servers.session import Session as ServerSession
 
+DOCUMENTS: Any = Draft202012Validator(json.loads((Path(__file__).parents[1] / "docs/cli.schema.json").read_text()))
 NUMBER = 9
 #: Of the sessions that `scene` makes.
 STATES = {
@@ -102,12 +106,16 @@ def test_by_the_command(lab: Lab) -> None:
     host = f"{lab.source_server.host}:{lab.source_server.port}"
     names = (host, lab.source_schema, lab.helper_schema, "session_outbound", lab.local_schema)
     assert "@link({})".format(", ".join(f'"{name}"' for name in names)) in said
+    document = json.loads(command(lab, before=["--json"]))
+    DOCUMENTS.validate(document)
+    assert (document["verb"], document["exit"], document["counts"]["dry_run"]) == ("convert", 0, True)
+    assert document["counts"]["counts"][f"{lab.helper_schema}.session_outbound"] == 8 and document["counts"]["steps"]
     assert command(lab, "--no-dry-run").startswith("converted:")
     assert_converted(lab, table)
     assert repr(convert.convert(ends(lab))).startswith("nothing to convert")
 
 
-def command(lab: Lab, *options: str) -> str:
+def command(lab: Lab, *options: str, before: Sequence[str] = ()) -> str:
     """What `datajoint-link convert` prints."""
     source, local = lab.source_server, lab.local_server
     arguments = {"host": f"{source.backend}://{source.host}:{source.port}", "schema": lab.source_schema}
@@ -115,7 +123,7 @@ def command(lab: Lab, *options: str) -> str:
     words = [word for name, value in arguments.items() for word in (f"--{name}", value)]
     environment = {"DJ_HOST": local.host, "DJ_PORT": str(local.port), "DJ_BACKEND": local.backend}
     environment |= {"DJ_USER": lab.local_user, "DJ_PASS": lab.local_password}
-    call = [sys.executable, "-W", "ignore", "-m", "link", "convert", *words, *options]
+    call = [sys.executable, "-W", "ignore", "-m", "link", *before, "convert", *words, *options]
     done = subprocess.run(call, env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

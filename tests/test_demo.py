@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,11 +17,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 
 from link import demo, demo_steps
 from link.errors import ConfigError
 
 psutil: Any = pytest.importorskip("psutil")  # comes with the server's wheel
+
+
+DOCUMENTS: Any = Draft202012Validator(json.loads((Path(__file__).parents[1] / "docs/cli.schema.json").read_text()))
 
 
 @pytest.fixture
@@ -31,11 +36,11 @@ def place() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def start(place: Path, **options: Any) -> subprocess.Popen[str]:
+def start(place: Path, *before: str, **options: Any) -> subprocess.Popen[str]:
     # Settings that would make the demo fail if it used them.
     hostile = {"DJ_BACKEND": "mysql", "DJ_PORT": "1", "DJ_DATABASE_NAME": "none", "PGPORT": "1", "LINK_USER": "x"}
     return subprocess.Popen(
-        [sys.executable, "-m", "link", "demo"],
+        [sys.executable, "-m", "link", *before, "demo"],
         env={**os.environ, **hostile, "TMPDIR": str(place)},
         text=True,
         **options,
@@ -55,9 +60,12 @@ def leftovers(place: Path) -> list[str]:
 
 
 def test_the_demo_runs_and_leaves_nothing_behind(place: Path) -> None:
-    with start(place, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+    """Where stdout is for a document, all that it shows goes to stderr."""
+    with start(place, "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        document, output = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    DOCUMENTS.validate(json.loads(document))
+    assert json.loads(document)["verb"] == "demo"
     assert leftovers(place) == []
     lines = output.splitlines()
     assert (
@@ -76,7 +84,7 @@ def test_the_demo_runs_and_leaves_nothing_behind(place: Path) -> None:
         assert expected in lines
     assert "pulled 10, already shared 10" in output
     assert 'Delete blocked by table "recording_outbound"' in output
-    assert "100%" in errors  # the progress bar
+    assert "100%" in output  # the progress bar
     assert lines[-1].startswith("Done in ")
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from link import host
 from link.ends.linking import Link
@@ -58,6 +59,10 @@ class Conversion:
     counts: dict[str, int]
     steps: list[str]
     dry_run: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same, as JSON can have it."""
+        return asdict(self)
 
     def __repr__(self) -> str:
         if not self.steps:

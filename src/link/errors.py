@@ -31,7 +31,11 @@ Every message says what happened, where (server, table, key) and what to do abou
 
 from __future__ import annotations
 
+import itertools
+import logging
+import traceback
 from collections.abc import Callable, Iterable
+from types import FrameType
 
 from datajoint import DataJointError
 
@@ -52,9 +56,23 @@ class LinkError(DataJointError):
         self.what = what
         self.hint = hint
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of it, a notebook too: the caller's lines, and what is said; all of it at level DEBUG."""
+        if logging.getLogger("datajoint").isEnabledFor(logging.DEBUG):
+            return "".join(traceback.format_exception(self)).splitlines()
+        frames = itertools.dropwhile(_of("IPython"), traceback.walk_tb(self.__traceback__))
+        inside = _of("link", "dj_link", "datajoint")
+        calls = traceback.StackSummary.extract(itertools.takewhile(lambda frame: not inside(frame), frames))
+        return [*"".join(calls.format()).splitlines(), *f"{type(self).__name__}: {self}".splitlines()]
+
     def __reduce__(self) -> tuple[type[LinkError], tuple[str, str | None]]:
         # So that an error of a worker process arrives as it was.
         return type(self), (self.what, self.hint)
+
+
+def _of(*packages: str) -> Callable[[tuple[FrameType, int]], bool]:
+    """What tells whether a frame of a traceback is one of some packages."""
+    return lambda frame: frame[0].f_globals.get("__name__", "").partition(".")[0] in packages
 
 
 def told_together(attempts: Iterable[Callable[[], None]]) -> None:

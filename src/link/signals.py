@@ -36,6 +36,8 @@ def final() -> Iterator[None]:
     """What a user calls is done in here: signals that nobody has taken up become errors of the tree."""
     try:
         yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt from None  # where in here it was is of no use to anybody
     except BusyError as error:
         raise LockedError(error.what, error.hint) from error
     except RowError as error:

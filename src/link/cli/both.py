@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from typing import Annotated
 
 import typer
 
-from .reporting import Report
+from .reporting import Asked, Report
 
 app = typer.Typer()
 
@@ -30,15 +32,18 @@ def _convert(
     from ..ends.linking import Link
 
     spec = older_spec(table, parse_host(host), schema, outbound_schema, local_schema)
-    return Report(repr(convert(Link(spec), dry_run=dry_run)))
+    done = convert(Link(spec), dry_run=dry_run)
+    return Report(repr(done), counts=done.to_dict())
 
 
 @app.command("demo")
-def _demo() -> Report:
+def _demo(context: typer.Context) -> Report:
     """Show the whole job on two private servers that vanish afterwards."""
     from ..demo import demo
 
-    demo()
+    asked = context.ensure_object(Asked)
+    with contextlib.redirect_stdout(sys.stderr) if asked.as_json else contextlib.nullcontext():
+        demo()
     return Report()
 
 
