@@ -142,6 +142,13 @@ GRANT ALL PRIVILEGES ON `link\\_lab\\_b`.* TO 'djlink'@'%';
 """
     )
     assert "-- DROP USER 'djlink'@'%';" in pipeline_grants(Asked(access=ACCESS), revoke=True)
+    # What other links of an account that stays may need is not taken from it in passing.
+    for new in (True, False):
+        there = Asked(access=replace(ACCESS, new_user=new), backend="postgresql")
+        lines = pipeline_grants(there, revoke=True).splitlines()
+        usage = [line for line in lines if "REVOKE USAGE" in line]
+        assert usage and all(line.startswith("-- ") for line in usage)
+        assert any("Only if no other link of this account needs it" in line for line in lines)
 
 
 def test_the_text_on_postgresql() -> None:

@@ -14,7 +14,6 @@ from typing import Any
 from ..accounts import Credentials
 from ..addresses import Address
 from ..errors import DefinitionError, ServerError
-from ..model.backends import BACKENDS
 from ..model.graph import Name, label
 from ..model.ranges import Key, Selection
 from ..model.schema import Table, master_of
@@ -23,11 +22,10 @@ from ..model.states import DEPRECATED
 from ..servers.catalogue import Catalogue
 from ..servers.session import Session
 from ..servers.site import Site
-from ..servers.sites import visiting
-from ..signals import BusyError, RowError, final
+from ..signals import BusyError, RowError
 from .choosing import choose, count
 from .descent import Dependent, Descent
-from .helpers import Helper, as_helper, helpers_of, require
+from .helpers import Helper, as_helper, opened, require
 
 #: Entities whose dependents are looked up by one statement.
 AT_ONCE = 1000
@@ -119,15 +117,7 @@ def clean(
     ServerError
         Other rows refer to them, which the account does not see. Nothing was deleted.
     """
-    with (
-        final(),
-        visiting(address, administrator, backend or next(iter(BACKENDS))) as site,
-        site.session() as session,
-    ):
-        catalogue = site.catalogue_type(session)
-        helpers = helpers_of(site, catalogue, helper_schema, table)
-        source = catalogue.table(*helpers[0].source)
-        require(site, catalogue, source, ["SELECT"])
+    with opened(address, administrator, backend, helper_schema, table) as (site, session, catalogue, source, helpers):
         for helper in helpers:
             require(site, catalogue, helper.table, ["SELECT"])
         selection = choose(site, source, where)

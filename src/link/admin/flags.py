@@ -8,7 +8,6 @@ from typing import Any
 from ..accounts import Credentials
 from ..addresses import Address
 from ..holds.holds import Holds
-from ..model.backends import BACKENDS
 from ..model.graph import label
 from ..model.layouts import DJ_LINK
 from ..model.ranges import Selection
@@ -18,10 +17,8 @@ from ..servers.catalogue import Catalogue
 from ..servers.keyed import Keyed, Segment
 from ..servers.session import Session
 from ..servers.site import Site
-from ..servers.sites import visiting
-from ..signals import final
 from .choosing import choose, count
-from .helpers import Helper, helpers_of, require
+from .helpers import Helper, opened, require
 
 
 @dataclass(frozen=True)
@@ -154,15 +151,7 @@ def _change(
     *,
     unflag: bool,
 ) -> Flagged:
-    with (
-        final(),
-        visiting(address, administrator, backend or next(iter(BACKENDS))) as site,
-        site.session() as session,
-    ):
-        catalogue = site.catalogue_type(session)
-        helpers = helpers_of(site, catalogue, helper_schema, table)
-        source = catalogue.table(*helpers[0].source)
-        require(site, catalogue, source, ["SELECT"])
+    with opened(address, administrator, backend, helper_schema, table) as (site, session, catalogue, source, helpers):
         for helper in helpers:
             _require_flagging(site, catalogue, helper, unflag)
         selection = choose(site, source, where)

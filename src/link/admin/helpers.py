@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from ..accounts import Credentials
+from ..addresses import Address
 from ..errors import ConfigError, NotFoundError, PrivilegeError
 from ..holds.holds import Holds
 from ..holds.parts import holds_of
+from ..model.backends import BACKENDS
 from ..model.graph import Name, label
 from ..model.layouts import DJ_LINK, LINK, Layout
 from ..model.schema import ForeignKey, Table, nearest, part_name
 from ..model.served import holder
 from ..servers.catalogue import Catalogue
+from ..servers.session import Session
 from ..servers.site import Site
+from ..servers.sites import visiting
+from ..signals import final
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +147,51 @@ def helpers_of(site: Site, catalogue: Catalogue, schema: str, named: str) -> lis
             f"Tables are named as schema.Class. {nearest(named, sorted(map(label, sources)))}",
         )
     return [helper for helper in helpers if helper.source in meant]
+
+
+class Opened(NamedTuple):
+    """A table whose rows are held, at its server, as one account.
+
+    Attributes
+    ----------
+    site, session, catalogue
+        The server.
+    source : Table
+        The table, which may be read.
+    helpers : list of Helper
+        What holds rows of it.
+    """
+
+    site: Site
+    session: Session
+    catalogue: Catalogue
+    source: Table
+    helpers: list[Helper]
+
+
+@contextlib.contextmanager
+def opened(
+    address: Address, account: Credentials, backend: str | None, helper_schema: str, table: str
+) -> Iterator[Opened]:
+    """A table whose rows are held, for a while.
+
+    Raises
+    ------
+    NotFoundError
+        Nobody holds rows of such a table there.
+    PrivilegeError
+        The account may not read it.
+    """
+    with (
+        final(),
+        visiting(address, account, backend or next(iter(BACKENDS))) as site,
+        site.session() as session,
+    ):
+        catalogue = site.catalogue_type(session)
+        helpers = helpers_of(site, catalogue, helper_schema, table)
+        source = catalogue.table(*helpers[0].source)
+        require(site, catalogue, source, ["SELECT"])
+        yield Opened(site, session, catalogue, source, helpers)
 
 
 def require(site: Site, catalogue: Catalogue, table: Table, rights: Sequence[str], column: str | None = None) -> None:

@@ -20,13 +20,12 @@ import typer
 from typer.core import TyperGroup
 
 from . import beginning, both, lab_a, lab_b
+from .asking import UsageError
 from .reporting import Asked, Exit, Report, failure, mistake, set_level
 
 NAME = "datajoint-link"
 #: Told before the verb, where they are asked for by who does not know it.
 _BEFORE = ("--config", "--json", "-q", "--quiet", "-v", "--verbose")
-#: What typer raises for a command that is not understood.
-_UsageError: Any = typer.BadParameter.__base__
 _ENVIRONMENT = ("DJ_LOG_LEVEL", "DJ_LOG_STREAM")
 
 
@@ -120,7 +119,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _reported(words: list[str], asked: Asked) -> Report:
     try:
         done = app(words, prog_name=NAME, obj=asked, standalone_mode=False)
-    except _UsageError as error:
+    except UsageError as error:
         return _misunderstood(error)
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted(asked)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import typer
 
 from .reporting import Asked, set_level
+
+#: What typer raises for a command that is not understood; it has no public name for it.
+UsageError: Any = typer.BadParameter.__base__
 
 
 def somebody_sits_there(asked: Asked) -> bool:

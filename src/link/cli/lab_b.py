@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .asking import may_ask
+from .asking import UsageError, may_ask
 from .reporting import Asked, Exit, Report, exit_of, failure, gravest
 from .targets import RequiredWords, Target, Words, query, read, targets
 
@@ -382,9 +382,9 @@ def _each(context: typer.Context, words: list[str] | None, do: Callable[[Pipelin
         started = time.monotonic()
         try:
             report = do(loaded[target.link], Turn(target.link, target.tables, loaded=loaded))
+        except UsageError:
+            raise
         except Exception as error:
-            if isinstance(error, typer.BadParameter.__mro__[1]):
-                raise
             report = failure(error, asked)
         report.link, report.seconds = target.link, time.monotonic() - started
         reports.append(report)

@@ -26,6 +26,9 @@ from .rights import (
     member_rights,
 )
 
+#: Of what is taken from an account that stays.
+_SHARED = "Only if no other link of this account needs it. Who owns the schema can drop what is in it:"
+
 
 class PostgreSQLRights(Rights):
     """What is granted on PostgreSQL.
@@ -126,7 +129,7 @@ class PostgreSQLRights(Rights):
             *(Statement(f"REVOKE SELECT, REFERENCES ON {what} FROM {user}") for what in self._sources(access)),
             *(Statement(f"REVOKE SELECT ON {table} FROM {user}") for table in self._listed(access)),
             *self._by_default(access, f"REVOKE SELECT, REFERENCES ON TABLES FROM {user}"),
-            *map(Statement, rest),
+            *because("" if access.new_user else _SHARED, rest, optional=not access.new_user),
             *([Statement(self.drop(access))] if access.new_user else []),
             *dropping([f"DROP SCHEMA {helper} CASCADE"]),
         ]
@@ -171,7 +174,6 @@ class PostgreSQLRights(Rights):
             f"REVOKE USAGE ON SCHEMA {source} FROM {user}",
         ]
         rest += [f"REVOKE CONNECT ON DATABASE {name} FROM {user}" for name in self._database(access)]
-        shared = "Only if no other link of this account needs it. Who owns the schema can drop what is in it:"
         return [
             Statement(f"GRANT {user} TO CURRENT_USER", "Only for an administrator who is no superuser:", optional=True),
             *because(
@@ -179,7 +181,7 @@ class PostgreSQLRights(Rights):
                 self._disown(access, user),
             ),
             *(Statement(f"REVOKE SELECT, REFERENCES ON {table} FROM {user}") for table in self._tables(access)),
-            *because("" if access.new_user else shared, rest, optional=not access.new_user),
+            *because("" if access.new_user else _SHARED, rest, optional=not access.new_user),
             *([Statement(self.drop(access))] if access.new_user else []),
             *dropping(
                 [
