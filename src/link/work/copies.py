@@ -76,6 +76,8 @@ class Copies:
         left = {name: number for name, number in self.following.in_hand.items() if number}
         total, shows = sum(left.values()), self.wanted.display_progress
         bar = bar_of_entities("", total, shows)
+        if self.wanted.workers == 1:
+            self.runs.open_ahead(2 * min(FEW_AT_ONCE, self._width(left)))
         busy = self._look(left) if left else set()
         self.runs.home.expect([pair.there for name in left for pair in self.runs[name].mapping.tables])
         with bar:
@@ -244,6 +246,11 @@ class Copies:
         if expecting:
             chunks.expecting.set()
         _move(run, chunks, tally, bar, wanted, arrived)
+
+    def _width(self, left: Mapping[Name, int]) -> int:
+        """How many small groups may be copied at once."""
+        small = {name for name, number in left.items() if _is_small(number)}
+        return max(len(small.intersection(level)) for level in self.following.levels())
 
     def _look(self, left: Mapping[Name, int]) -> set[Name]:
         """The groups of which others have some in hand; it is noted how many rows small ones have."""

@@ -184,7 +184,7 @@ class Following:
         asked, self._resuming = any(self._says(name, ASKED) for name in self.names), not fresh
         before = [n for n in self.names if not fresh and self.in_hand[n] and (asked or self._may_meet(n))]
         self._earlier = {name: self._mine(name) for name in before}
-        for names in self._levels():
+        for names in self.levels():
             for name in names:
                 self._hold_again(name)
                 for selection in self.wanted.selected.get(name, ()) if fresh else ():
@@ -225,7 +225,7 @@ class Following:
         worker = self.runs[name].holds.worker
         return sum(c.entities for c in self.counts[name] if c.row.says(PULLING) and c.worker == worker)
 
-    def _levels(self) -> list[list[Name]]:
+    def levels(self) -> list[list[Name]]:
         """The groups from below: none of a level refers to another of it, or to one of a level before."""
         depths, levels = dict[Name, int](), defaultdict[int, list[Name]](list)
         for name in reversed(self.names):

@@ -32,7 +32,7 @@ from ..model.results import PullResult
 from ..model.states import Count
 from ..signals import BusyError, LostWorkerError, OrphanError
 from .copies import Copies
-from .following import Following, Wanted
+from .following import FOLLOWERS, Following, Wanted
 from .pull import count_held
 from .recovery import Recovery
 from .run import Runs, persistently
@@ -105,6 +105,8 @@ class _Gathering:
     ) -> None:
         self.runs, self.wanted, self.tallies = runs, wanted, tallies
         self.recoveries = {name: Recovery(run) for name, run in runs.runs.items()}
+        if any(run.mapping.new for run in runs.runs.values()):
+            runs.open_ahead(FOLLOWERS - 1)  # to tables that have just been made much will come
         holds = [run.holds for run in runs.runs.values()]
         enlist(runs.home, holds)
         surveys = dict(zip(runs.runs, survey(runs.home, holds), strict=True))

@@ -10,7 +10,7 @@ import queue
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from ..ends.ends import Ends, outlines
@@ -67,6 +67,7 @@ class Run:
         self._spare: dict[Site, queue.SimpleQueue[Session]] = {
             s: queue.SimpleQueue() for s in (ends.source, ends.local)
         }
+        self._ahead = queue.SimpleQueue[Future[Session]]()  # sessions at the source that are being opened
 
     @property
     def number(self) -> int:
@@ -74,18 +75,21 @@ class Run:
         return self.holds.worker
 
     def __enter__(self) -> Run:
+        self.begin([self])
+        return self
+
+    def begin(self, runs: Sequence[Run]) -> None:
+        """Open a session on each server, on which the tables of some runs are what they were."""
         try:
             with ThreadPoolExecutor(2, "link-opener") as pool:
-                self.home, self.local = pool.map(self._open_unchanged, (False, True))
+                self.home, self.local = pool.map(functools.partial(self._open_unchanged, runs), (False, True))
         except BaseException:
             self._open.close()
             raise
-        return self
 
-    def _open_unchanged(self, local: bool) -> Session:
-        """A session on a server whose tables are what they were."""
+    def _open_unchanged(self, runs: Sequence[Run], local: bool) -> Session:
         session = self.open(self.ends.local if local else self.ends.source)
-        require_unchanged([self], session, local)
+        require_unchanged(runs, session, local)
         return session
 
     def require_like(self, outline: frozenset[Any], session: Session, local: bool) -> None:
@@ -103,9 +107,24 @@ class Run:
         """One more session, closed with the run; one that was lent and given back, where there is one."""
         with contextlib.suppress(queue.Empty):
             return self._spare[site].get_nowait()
+        if site is self.ends.source:
+            with contextlib.suppress(queue.Empty, ConnectionLimitError):
+                return self._ahead.get_nowait().result()
+        return self._open_another(site)
+
+    def _open_another(self, site: Site) -> Session:
         session = site.open()
         self._open.callback(session.close)
         return session
+
+    def open_ahead(self, number: int) -> None:
+        """Begin to open sessions at the source, as many as are to be at hand for who opens some next."""
+        number -= self._spare[self.ends.source].qsize() + self._ahead.qsize()
+        if number > 0:
+            pool = ThreadPoolExecutor(number, "link-opener")
+            self._open.callback(pool.shutdown)
+            for _ in range(number):
+                self._ahead.put(pool.submit(self._open_another, self.ends.source))
 
     def give_back(self, site: Site, sessions: Iterable[Session]) -> None:
         """Sessions at rest, for who opens some next: each takes many round trips."""
@@ -241,32 +260,28 @@ class Runs:
         return self.runs[name]
 
     def __enter__(self) -> Runs:
-        first = self._first
-        first.__enter__()
-        try:
-            self._share(first)
-        except BaseException:
-            first.__exit__()
-            raise
+        self._first.begin(list(self.runs.values()))
+        self.home, self.local = self._first.home, self._first.local
+        self._share(self.runs.values())
         return self
 
-    def _share(self, first: Run) -> None:
-        self.home, self.local = first.home, first.local
-        first.holds = first.ends.holds.numbered(self.number)
-        self._begin([run for run in self.runs.values() if run is not first])
-
-    def _begin(self, runs: Sequence[Run]) -> None:
+    def _share(self, runs: Iterable[Run]) -> None:
         first = self._first
         for run in runs:
             run.holds = run.ends.holds.numbered(self.number)
-            run.home, run.local, run._open, run._spare = first.home, first.local, first._open, first._spare
-        for local, session in enumerate((self.home, self.local)):
-            require_unchanged(runs, session, bool(local))
+            run.home, run.local = first.home, first.local
+            run._open, run._spare, run._ahead = first._open, first._spare, first._ahead
+
+    def open_ahead(self, number: int) -> None:
+        """Begin to open sessions at the source, as many as are to be at hand for who opens some next."""
+        self._first.open_ahead(number)
 
     def join(self, ends: Mapping[Name, Ends]) -> None:
         """Begin with more links on the same servers."""
         runs = {name: Run(each) for name, each in ends.items()}
-        self._begin(list(runs.values()))
+        for local, session in enumerate((self.home, self.local)):
+            require_unchanged(list(runs.values()), session, bool(local))
+        self._share(runs.values())
         self.runs |= runs
 
     def __exit__(self, *_: object) -> None:
