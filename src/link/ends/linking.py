@@ -380,27 +380,31 @@ def _open(
     source: Site, local: Site, there: Session, links: Sequence[Link], known: Sequence[Table], take_over: bool
 ) -> list[Ends]:
     catalogue, asked = source.catalogue_type(there), dict[int, _Asked]()
+    lacking = set[tuple[str, str]]()  # helper tables that are made now: nothing is held in them
     if len(links) > 1:
         specs = [link.spec for link in links]
         catalogue.read([*(spec.source_schema for spec in specs), *(spec.find_helper_schema() for spec in specs)])
+        wanted = {(spec.find_helper_schema(), spec.helper_table) for spec in specs}
+        lacking = {(schema, name) for schema, name in wanted if name not in catalogue.tables(schema)}
 
     def ask(link: Link) -> None:
         asked[id(link)] = link._ask(catalogue)
 
     def provide(served: Sequence[Served]) -> list[Table]:
         orders = [(asked[id(link)].order, asked[id(link)].origins) for link in links]
-        wanted = [
+        ordered = [
             Wanted(order.spec, order.group.master, origins, serves)
             for (order, origins), serves in zip(orders, served, strict=True)
         ]
-        return provide_helpers(source, local, catalogue, wanted)
+        return provide_helpers(source, local, catalogue, ordered)
 
     told_together(functools.partial(ask, link) for link in links)
     made = declare(source, local, catalogue, [asked[id(link)].order for link in links], provide, known, take_over)
     opened = [link._keep(asked[id(link)], tables) for link, tables in zip(links, made, strict=True)]
     with local.session() as here:
         outlined = zip(outlines(opened, there, local=False), outlines(opened, here, local=True), strict=True)
-    _tell_of_held(there, [ends for ends in opened if ends.mapping.new])
+    made_anew = [ends for ends in opened if ends.mapping.new]
+    _tell_of_held(there, [e for e in made_anew if (e.helper.schema, e.helper.name) not in lacking])
     return [replace(ends, outlines=both) for ends, both in zip(opened, outlined, strict=True)]
 
 

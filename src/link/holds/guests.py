@@ -159,13 +159,14 @@ class _Guests:
         try:
             if self.catalogue.reserve(self.schema):
                 self.catalogue.renew(self.schema)
-            self._open(closed)
+            left_out = self._open(closed)
         except BusyError as error:
+            left_out = self._left_out()
             logger.info(
                 "%s: rows are kept from the source's users at the next use: %s",
                 *(_listed(each.helper for each in closed), error.what),
             )
-        for each, guests in zip(self.beside, self._left_out(), strict=True):
+        for each, guests in zip(self.beside, left_out, strict=True):
             if guests:
                 self._tell(
                     f"{', '.join(guests)} may delete from {_listed([each.source])}, but DataJoint refuses them even "
@@ -179,17 +180,22 @@ class _Guests:
         pairs = zip(self.beside, left_out, strict=True)
         return [each for each, guests in pairs if guests or not self.catalogue.has_policies(each.helper)]
 
-    def _open(self, closed: Sequence[Beside]) -> None:
+    def _open(self, closed: Sequence[Beside]) -> list[list[str]]:
+        """Keep rows, and let in who is left out; who still is."""
         unkept = [each for each in closed if not self.catalogue.has_policies(each.helper)]
         kept = [each for each in closed if each not in unkept] + self._attempt(unkept, self._keeping)
-        left_out = {each.helper.name: guests for each, guests in zip(self.beside, self._left_out(), strict=True)}
-        self._attempt(kept, lambda each: self._granting(each, left_out[each.helper.name]))
+        left_out = self._left_out()
+        if not any(left_out):
+            return left_out
+        guests = {each.helper.name: some for each, some in zip(self.beside, left_out, strict=True)}
+        self._attempt(kept, lambda each: self._granting(each, guests[each.helper.name]))
+        return self._left_out()
 
     def _attempt(self, some: list[Beside], statements: Callable[[Beside], Iterable[str]]) -> list[Beside]:
         """Run statements for helper tables, for all at once if that may be; of those for which it might, which."""
         try:
-            with self.session.transaction():
-                self.session.execute_all([statement for each in some for statement in statements(each)])
+            if listed := [statement for each in some for statement in statements(each)]:
+                self.session.execute_together(listed)
         except PrivilegeError:  # it is told who is left out
             return [done for each in some for done in self._attempt([each], statements)] if len(some) > 1 else []
         return some

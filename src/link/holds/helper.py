@@ -304,7 +304,7 @@ class _Creation:
             each.get_number(anew=each.tie is None)
             each.told = True
         try:
-            self._run(tables)
+            self._run(tables, undoing)
         except UnreachableError:
             raise
         except (PrivilegeError, ServerError) as error:
@@ -321,18 +321,16 @@ class _Creation:
             return PrivilegeError(what, self.source.grant_helper_hint(self.schema, name))
         return DefinitionError(what)
 
-    def _run(self, tables: Sequence[str]) -> None:
-        if not self.catalogue.has_schema(self.schema):
+    def _run(self, tables: Sequence[str], before: Undoing) -> None:
+        if not before.had_schema:
             self.session.execute(self.source.definitions.create_schema(self.schema))
         if self.catalogue.may_create(self.schema, tables):
             foretell_origins(self.source, self.catalogue, self.schema, [each.beside for each in self.missing])
-        with self.session.transaction():
-            there = self.catalogue.tables(self.schema)
-            statements = [list(each.creating(there)) for each in self.missing]
-            if self.session.takes_several or len(statements) < MANY:
-                self.session.execute_all([statement for some in statements for statement in some])
-            else:
-                self._run_beside(statements)
+        statements = [list(each.creating(before.there)) for each in self.missing]
+        if self.session.takes_several or len(statements) < MANY:
+            self.session.execute_together([statement for some in statements for statement in some])
+        else:
+            self._run_beside(statements)
 
     def _run_beside(self, statements: Sequence[Sequence[str]]) -> None:
         """Run each table's statements by one of several sessions: over a long wire each takes its time."""

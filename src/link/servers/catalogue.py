@@ -83,7 +83,7 @@ class Catalogue(ABC):
         unread = [schema for schema in dict.fromkeys(schemas) if schema not in self._relations]
         if not unread:
             return
-        self._schemas = self._seen_schemas()
+        self._schemas = None
         listed = f"SELECT %s, r.* FROM ({self.dialect.relations}) r"
         found = self.session.query(" UNION ALL ".join([listed] * len(unread)), [s for s in unread for _ in range(2)])
         self._read_tables([(schema, None) for schema in unread], {(schema, name) for schema, name, _ in found})
@@ -168,7 +168,12 @@ class Catalogue(ABC):
 
     def schemas(self) -> list[str]:
         """The schemas that the account sees."""
-        return self._seen_schemas() if self._schemas is None else self._schemas
+        if self._schemas is None:
+            seen = self._seen_schemas()
+            if not self._relations:
+                return seen
+            self._schemas = seen
+        return self._schemas
 
     @abstractmethod
     def _seen_schemas(self) -> list[str]:

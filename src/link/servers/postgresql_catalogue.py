@@ -161,8 +161,8 @@ class PostgreSQLCatalogue(Catalogue):
         return False
 
     def has_schema(self, schema: str) -> bool:
-        if self._schemas is not None:
-            return schema in self._schemas
+        if self._relations:
+            return super().has_schema(schema)
         return bool(self.session.query("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)))
 
     def _table(self, schema: str, name: str) -> Table:

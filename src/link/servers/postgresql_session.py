@@ -145,6 +145,9 @@ class PostgreSQLSession(Session):
         if statements:
             self.execute("; ".join(statements))
 
+    def execute_together(self, statements: Sequence[str]) -> None:
+        self.execute_all(statements)  # which are a transaction, for they come at once
+
     def _run(self, cursor: Any, sql: str, args: Sequence[Any]) -> None:
         try:
             cursor.execute(sql, tuple(args)) if args else cursor.execute(plain(sql))
@@ -228,9 +231,9 @@ class PostgreSQLSession(Session):
 
     def lock(self, name: tuple[int, int], wait: bool) -> bool:
         if wait:
-            self.execute("SET lock_timeout = 0")
-            self.query("SELECT pg_advisory_lock(%s, %s)", name)
-            self.execute(f"SET lock_timeout = '{settings.LOCK_SECONDS}s'")
+            # In one round trip; of what fails the server takes back all of it.
+            waiting, usual = "SET lock_timeout = 0", f"SET lock_timeout = '{settings.LOCK_SECONDS}s'"
+            self.execute(f"{waiting}; SELECT pg_advisory_lock(%s, %s); {usual}", name)
             return True
         return bool(self.query("SELECT pg_try_advisory_lock(%s, %s)", name)[0][0])
 

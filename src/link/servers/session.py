@@ -100,6 +100,11 @@ class Session(ABC):
         for statement in statements:
             self.execute(statement)
 
+    def execute_together(self, statements: Sequence[str]) -> None:
+        """Run statements, all of them or none as far as the server can; outside of a transaction."""
+        with self.transaction():
+            self.execute_all(statements)
+
     @abstractmethod
     def stream(self, table: Table, source: Sql, form: Form, emit: Callable[[Block], None]) -> int:
         """Render the rows of ``table`` that ``source`` (FROM ... onward) yields; the number of rows."""
