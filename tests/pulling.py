@@ -97,7 +97,7 @@ class Checked:
         # What a table was made without it stays without.
         self.cut |= {r for r in [*cut, *away] if closures.master(r.child) in groups}
         whole = {table for table in groups if table[1].startswith("#") and lookups == "whole"}
-        chosen = closures.closure(contents, start, lookups=whole, cut=self.cut, **how)
+        chosen = closures.closure(contents, start, lookups=whole, cut=self.cut.union(cut), **how)
         new = chosen - self.wanted
         options = how | {"lookups": lookups, "leave_out": list(map(label, leave_out)), "cut": list(map(place, cut))}
         planned = self.pipeline.plan(*selections, **options)

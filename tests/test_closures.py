@@ -222,13 +222,27 @@ def check_example(lab: Lab, made: invented.Pipeline, number: int, figures: Figur
             start, tables = asked.start(contents, code)
         except dj.DataJointError:  # what DataJoint itself does not take
             continue
-        checked.pull(contents, start, tables, *asked.selections(code), **options)
+        # What is here by now was made without cuts, or with them.
+        less = {} if checked.tables else cuts(contents, tables, Random(f"cuts of {made.seed}"))
+        checked.pull(contents, start, tables, *asked.selections(code), **options, **less)
         figures.add(CLOSURES, f"{lab.kind} to {lab.local_kind}")
         if random.random() < 0.5:
             checked.forget()
     check_single_table(checked, asked, random)
     check_more_rows(checked, asked, random)
     figures.add(CLOSURES, f"{lab.kind} to {lab.local_kind}", 3)
+
+
+def cuts(contents: Contents, selected: set[Table], random: Random) -> dict[str, Any]:
+    """Now and then some tables that are left out, and some foreign keys that are cut."""
+    others = sorted(contents.masters() - set(map(closures.master, selected)))
+    keys = [r for r in contents.references if closures.master(r.child) != closures.master(r.parent)]
+    # By its last column it is named, which is in no other foreign key of the table then.
+    alone = [r for r in keys if not any(r.columns[-1] in o.columns for o in keys if o.child == r.child and o != r)]
+    return {
+        "leave_out": random.sample(others, min(len(others), random.choice((0, 0, 0, 1, 2)))),
+        "cut": random.sample(alone, min(len(alone), random.choice((0, 0, 0, 1, 3)))),
+    }
 
 
 def check_single_table(checked: Checked, asked: Asked, random: Random) -> None:
@@ -241,7 +255,7 @@ def check_single_table(checked: Checked, asked: Asked, random: Random) -> None:
     start = closures.where(contents, name, lambda row: int(row[table.counter]) < limit)
     source = getattr(checked.pipeline[name[0]], table.label).source
     (source & f"{table.counter} < {limit}").pull()
-    checked.wanted |= closures.closure(contents, start)
+    checked.wanted |= closures.closure(contents, start, cut=checked.cut)
     checked.check(contents)
 
 
