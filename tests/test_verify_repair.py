@@ -298,6 +298,33 @@ def test_verify_reads_in_ranges(lab: Lab, monkeypatch: pytest.MonkeyPatch, state
     assert max(len(s.sql) for s in statements) < 5000
 
 
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_digests_of_a_range_are_not_sorted(lab: Lab, statements: list[Statement]) -> None:
+    """PostgreSQL's planner took every key for a bucket of its own, and sorted the rows of a range on disk."""
+    Unit = granted(lab, units(lab, 5000))
+    Unit.source.pull()
+    lab.local_server.sql(f"ANALYZE {Unit.full_table_name}")
+    statements.clear()
+    assert Unit.source.verify()
+    sql = max((s.sql for s in statements if "GROUP BY 1" in s.sql and s.port == lab.local_server.port), key=len)
+    with closing(lab.local_server.connect_raw()) as connection, connection.cursor() as cursor:
+        cursor.execute("SET work_mem = '64kB'")
+        cursor.execute(f"EXPLAIN {sql}")
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert "HashAggregate" in plan and "Sort Key" not in plan
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_no_number_is_like_any_other(lab: Lab) -> None:
+    """NaN that was computed has other bits than NaN that was written."""
+    Unit = granted(lab, units(lab, 3))
+    Unit.source.pull()
+    lab.local_server.sql(f"UPDATE {Unit.full_table_name} SET depth = 'NaN' WHERE unit > 0")
+    computed = "'Infinity'::float8 - 'Infinity'::float8"
+    lab.source_server.sql(f"UPDATE {lab.source_schema}.unit SET depth = {computed} WHERE unit = 1")
+    assert Unit.source.verify().differing == [{"unit": 2}]
+
+
 def test_verify_and_refresh_where_most_differs(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, statements: list[Statement]
 ) -> None:

@@ -1353,6 +1353,11 @@ SELECT CRC32(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`
 -- bucket of a key
 SELECT (`lab`.`#unit`.`n` & 65535) & 255;
 
+-- digests by bucket
+SELECT CRC32(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4))))) & 255, COUNT(*), SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CAST(`lab`.`#unit`.`x` AS DOUBLE), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, CONCAT('=', SHA2(`lab`.`#unit`.`wave`, 256)), HEX(`lab`.`#unit`.`wave`)))), 256), 15), 16, 10) AS UNSIGNED))
+    FROM `lab`.`#unit`
+    GROUP BY 1;
+
 -- look up keys: ('[[1, "a"], [2, "b"]]',)
 FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~keys`.`~0` AND `lab`.`#unit`.`name` = `~keys`.`~1`;

@@ -61,13 +61,13 @@ GRANT
 
 -- note an edit
 INSERT INTO "here"."~link_edited" ("name", "digest")
-    SELECT 'unit', encode(sha256(convert_to(ROW("here"."unit"."n", "here"."unit"."name", "here"."unit"."x", "here"."unit"."wave")::text, 'UTF8')), 'hex')
+    SELECT 'unit', encode(sha256(record_send(ROW("here"."unit"."n", convert_to("here"."unit"."name"::text, 'UTF8'), CASE WHEN "here"."unit"."x" = 'NaN' THEN 'NaN' ELSE "here"."unit"."x" END, "here"."unit"."wave"))), 'hex')
     FROM "here"."unit"
     WHERE n = 1
     ON CONFLICT DO NOTHING;
 
 -- tell what was edited
-encode(sha256(convert_to(ROW("here"."unit"."n", "here"."unit"."name", "here"."unit"."x", "here"."unit"."wave")::text, 'UTF8')), 'hex') IN (SELECT digest
+encode(sha256(record_send(ROW("here"."unit"."n", convert_to("here"."unit"."name"::text, 'UTF8'), CASE WHEN "here"."unit"."x" = 'NaN' THEN 'NaN' ELSE "here"."unit"."x" END, "here"."unit"."wave"))), 'hex') IN (SELECT digest
     FROM "here"."~link_edited"
     WHERE name = 'unit');
 
@@ -1264,7 +1264,7 @@ SELECT SUM(hashtextextended(concat_ws(',', quote_literal("lab"."#unit"."n"::text
     WHERE 1 = 1;
 
 -- comparable rows, alike True
-SELECT encode(sha256(convert_to(ROW("lab"."#unit"."n", "lab"."#unit"."name", "lab"."#unit"."x", "lab"."#unit"."wave")::text, 'UTF8')), 'hex');
+SELECT encode(sha256(record_send(ROW("lab"."#unit"."n", convert_to("lab"."#unit"."name"::text, 'UTF8'), CASE WHEN "lab"."#unit"."x" = 'NaN' THEN 'NaN' ELSE "lab"."#unit"."x" END, "lab"."#unit"."wave"))), 'hex');
 
 -- checksum of keys, alike False
 SELECT SUM(('x' || left(encode(sha256(convert_to(concat_ws(',', "lab"."#unit"."n", char_length("lab"."#unit"."name"::text), "lab"."#unit"."name"::text), 'UTF8')), 'hex'), 8))::bit(32)::bigint)
@@ -1275,7 +1275,7 @@ SELECT SUM(('x' || left(encode(sha256(convert_to(concat_ws(',', "lab"."#unit"."n
 SELECT "lab"."#unit"."n", "lab"."#unit"."name"::text, "lab"."#unit"."x"::float8, CASE WHEN octet_length("lab"."#unit"."wave") > 1000 THEN 'sha256:' || encode(sha256("lab"."#unit"."wave"), 'hex') ELSE encode("lab"."#unit"."wave", 'hex') END;
 
 -- digest of rows
-SELECT SUM(('x' || encode(substring(sha256(convert_to(ROW("lab"."#unit"."n", "lab"."#unit"."name", "lab"."#unit"."x", "lab"."#unit"."wave")::text, 'UTF8')) for 8), 'hex'))::bit(64)::bigint)
+SELECT SUM(('x' || encode(substring(sha256(record_send(ROW("lab"."#unit"."n", convert_to("lab"."#unit"."name"::text, 'UTF8'), CASE WHEN "lab"."#unit"."x" = 'NaN' THEN 'NaN' ELSE "lab"."#unit"."x" END, "lab"."#unit"."wave"))) for 8), 'hex'))::bit(64)::bigint)
     FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1") JOIN "lab"."#unit" ON "lab"."#unit"."n" = ("~keys"."~0")::integer AND "lab"."#unit"."name" = ("~keys"."~1")::character varying(20);
 
 -- digest of a key
@@ -1286,6 +1286,14 @@ SELECT hashtextextended(concat_ws(',', quote_literal("lab"."#unit"."n"::text), q
 
 -- bucket of a key
 SELECT hashint8extended("lab"."#unit"."n"::bigint, 0) & 255;
+
+-- digests by bucket
+SELECT bucket, COUNT(*), SUM(digest)
+    FROM (SELECT hashtextextended(concat_ws(',', quote_literal("lab"."#unit"."n"::text), quote_literal("lab"."#unit"."name"::text)) COLLATE "C", 0) & 255 AS bucket, ('x' || encode(substring(sha256(record_send(ROW("lab"."#unit"."n", convert_to("lab"."#unit"."name"::text, 'UTF8'), CASE WHEN "lab"."#unit"."x" = 'NaN' THEN 'NaN' ELSE "lab"."#unit"."x" END, "lab"."#unit"."wave"))) for 8), 'hex'))::bit(64)::bigint AS digest
+    FROM "lab"."#unit" UNION ALL
+    SELECT 0::bigint, 0::bigint
+    WHERE FALSE) AS "~digests"
+    GROUP BY bucket;
 
 -- look up keys: ('{1,2}', ['a', 'b'])
 FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1") JOIN "lab"."#unit" ON "lab"."#unit"."n" = ("~keys"."~0")::integer AND "lab"."#unit"."name" = ("~keys"."~1")::character varying(20);

@@ -282,3 +282,7 @@ class Dialect(ABC):
     @abstractmethod
     def sum_of_digests(self, table: Table) -> str:
         """An aggregate: a digest of all rows, whatever their order; only for ends that are alike."""
+
+    def sums_by_bucket(self, table: Table, bucket: str, source: str) -> str:
+        """SELECT of each bucket the number of its rows, and their digests' sum; ``source`` is FROM onward."""
+        return f"SELECT {bucket}, COUNT(*), {self.sum_of_digests(table)} {source} GROUP BY 1"

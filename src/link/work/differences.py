@@ -83,11 +83,8 @@ class _Ranges:
                 found = self._look(within, number)
             except RowError:  # the bounds of the range are nothing that the other server could have
                 found = self._listed(within)
-            took, after = time.monotonic() - started, upto
-            if took < SECONDS / 4:
-                size = min(4 * size, comparing.FEW * LONGEST)
-            elif took > 2 * SECONDS:
-                size = max(size // 2, 1)
+            took, after = max(time.monotonic() - started, 0.001), upto  # clocks can stand still for a moment
+            size = max(1, min(int(size * min(4.0, max(0.5, SECONDS / took))), comparing.FEW * LONGEST))
             if self.finds_most:
                 size = min(size, comparing.FEW)
             yield from found
@@ -212,8 +209,7 @@ class _Rows:
         if keys:
             digest = self.dialect.key_digest(Keyed(self.dialect, table).pairs)
             source += f" AND {digest} IN ({', '.join(map(str, keys))})"
-        sums = f"COUNT(*), {self.dialect.sum_of_digests(table)}"
-        rows = session.query(f"SELECT {self._bucket(table)}, {sums} {source} GROUP BY 1", args)
+        rows = session.query(self.dialect.sums_by_bucket(table, self._bucket(table), source), args)
         return {int(bucket): (int(count), int(digest)) for bucket, count, digest in rows}
 
     def rows(self, session: Session, table: Table, buckets: Sequence[int] = ()) -> set[Key]:
