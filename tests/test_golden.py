@@ -261,7 +261,8 @@ def comparing(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]
     yield "digest of a key", f"SELECT {dialect.key_digest(rows.pairs)}"
     for pairs in (rows.pairs, rows.pairs[:1]):
         yield "bucket of a key", f"SELECT {dialect.bucket(pairs, 256)}"
-    yield "digests by bucket", dialect.sums_by_bucket(tables.master, dialect.bucket(rows.pairs, 256), f"FROM {rows.name}")
+    bucket = dialect.bucket(rows.pairs, 256)
+    yield "digests by bucket", dialect.sums_by_bucket(tables.master, bucket, f"FROM {rows.name}")
     yield "look up keys", rows.rows_of(KEYS)
     yield "read keys that travel", f"SELECT {rows.told}"
     travelling = [dialect.travelling(column) for column in rows.key]
