@@ -1293,7 +1293,7 @@ SELECT bucket, COUNT(*), SUM(digest)
     FROM "lab"."#unit" UNION ALL
     SELECT 0::bigint, 0::bigint
     WHERE FALSE) AS "~digests"
-    GROUP BY bucket;
+    GROUP BY 1;
 
 -- look up keys: ('{1,2}', ['a', 'b'])
 FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1") JOIN "lab"."#unit" ON "lab"."#unit"."n" = ("~keys"."~0")::integer AND "lab"."#unit"."name" = ("~keys"."~1")::character varying(20);
