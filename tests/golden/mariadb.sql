@@ -41,13 +41,13 @@ CREATE TABLE `here`.`~link_edited` (name VARCHAR(64) CHARACTER
 
 -- note an edit
 INSERT INTO `here`.`~link_edited` (`name`, `digest`)
-    SELECT 'unit', SHA2(CONCAT_WS(',', `here`.`unit`.`n`, QUOTE(CONVERT(`here`.`unit`.`name` USING utf8mb4)), CAST(`here`.`unit`.`x` AS DOUBLE), IF(`here`.`unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`here`.`unit`.`wave`) > 1000, CONCAT('=', SHA2(`here`.`unit`.`wave`, 256)), HEX(`here`.`unit`.`wave`)))), 256)
+    SELECT 'unit', SHA2(CONCAT_WS(',', `here`.`unit`.`n`, QUOTE(CONVERT(`here`.`unit`.`name` USING utf8mb4)), CAST(`here`.`unit`.`x` AS DOUBLE), IF(`here`.`unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`here`.`unit`.`wave`) > 1000, CONCAT('=', SHA2(`here`.`unit`.`wave`, 256)), CONCAT(LENGTH(`here`.`unit`.`wave`), ',', `here`.`unit`.`wave`)))), 256)
     FROM `here`.`unit`
     WHERE n = 1
     ON DUPLICATE KEY UPDATE `here`.`~link_edited`.`name` = `here`.`~link_edited`.`name`;
 
 -- tell what was edited
-SHA2(CONCAT_WS(',', `here`.`unit`.`n`, QUOTE(CONVERT(`here`.`unit`.`name` USING utf8mb4)), CAST(`here`.`unit`.`x` AS DOUBLE), IF(`here`.`unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`here`.`unit`.`wave`) > 1000, CONCAT('=', SHA2(`here`.`unit`.`wave`, 256)), HEX(`here`.`unit`.`wave`)))), 256) IN (SELECT digest
+SHA2(CONCAT_WS(',', `here`.`unit`.`n`, QUOTE(CONVERT(`here`.`unit`.`name` USING utf8mb4)), CAST(`here`.`unit`.`x` AS DOUBLE), IF(`here`.`unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`here`.`unit`.`wave`) > 1000, CONCAT('=', SHA2(`here`.`unit`.`wave`, 256)), CONCAT(LENGTH(`here`.`unit`.`wave`), ',', `here`.`unit`.`wave`)))), 256) IN (SELECT digest
     FROM `here`.`~link_edited`
     WHERE name = 'unit');
 
@@ -1329,7 +1329,7 @@ SELECT SUM(CRC32(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#u
     WHERE 1 = 1;
 
 -- comparable rows, alike True
-SELECT SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CAST(`lab`.`#unit`.`x` AS DOUBLE), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, CONCAT('=', SHA2(`lab`.`#unit`.`wave`, 256)), HEX(`lab`.`#unit`.`wave`)))), 256);
+SELECT SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CAST(`lab`.`#unit`.`x` AS DOUBLE), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, CONCAT('=', SHA2(`lab`.`#unit`.`wave`, 256)), CONCAT(LENGTH(`lab`.`#unit`.`wave`), ',', `lab`.`#unit`.`wave`)))), 256);
 
 -- checksum of keys, alike False
 SELECT SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', (`lab`.`#unit`.`n` + 0), CHAR_LENGTH(IF(LOCATE(0xED, BINARY `lab`.`#unit`.`name`) AND NOT BINARY CONVERT(CONVERT(`lab`.`#unit`.`name` USING utf16) USING utf8mb4) <=> BINARY `lab`.`#unit`.`name`, CONCAT('￿bytes:', HEX(`lab`.`#unit`.`name`)), CONVERT(`lab`.`#unit`.`name` USING utf8mb4))), IF(LOCATE(0xED, BINARY `lab`.`#unit`.`name`) AND NOT BINARY CONVERT(CONVERT(`lab`.`#unit`.`name` USING utf16) USING utf8mb4) <=> BINARY `lab`.`#unit`.`name`, CONCAT('￿bytes:', HEX(`lab`.`#unit`.`name`)), CONVERT(`lab`.`#unit`.`name` USING utf8mb4))), 256), 8), 16, 10) AS UNSIGNED))
@@ -1340,7 +1340,7 @@ SELECT SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', (`lab`.`#unit`.`n` + 0), CHAR_LENG
 SELECT `lab`.`#unit`.`n`, IF(LOCATE(0xED, BINARY `lab`.`#unit`.`name`) AND NOT BINARY CONVERT(CONVERT(`lab`.`#unit`.`name` USING utf16) USING utf8mb4) <=> BINARY `lab`.`#unit`.`name`, CONCAT('￿bytes:', HEX(`lab`.`#unit`.`name`)), CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CAST(`lab`.`#unit`.`x` AS DOUBLE), IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, CONCAT('sha256:', SHA2(`lab`.`#unit`.`wave`, 256)), LOWER(HEX(`lab`.`#unit`.`wave`)));
 
 -- digest of rows
-SELECT SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CAST(`lab`.`#unit`.`x` AS DOUBLE), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, CONCAT('=', SHA2(`lab`.`#unit`.`wave`, 256)), HEX(`lab`.`#unit`.`wave`)))), 256), 15), 16, 10) AS UNSIGNED))
+SELECT SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CAST(`lab`.`#unit`.`x` AS DOUBLE), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, CONCAT('=', SHA2(`lab`.`#unit`.`wave`, 256)), CONCAT(LENGTH(`lab`.`#unit`.`wave`), ',', `lab`.`#unit`.`wave`)))), 256), 15), 16, 10) AS UNSIGNED))
     FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~keys`.`~0` AND `lab`.`#unit`.`name` = `~keys`.`~1`;
 
@@ -1354,7 +1354,7 @@ SELECT CRC32(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`
 SELECT (`lab`.`#unit`.`n` & 65535) & 255;
 
 -- digests by bucket
-SELECT CRC32(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4))))) & 255, COUNT(*), SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CAST(`lab`.`#unit`.`x` AS DOUBLE), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, CONCAT('=', SHA2(`lab`.`#unit`.`wave`, 256)), HEX(`lab`.`#unit`.`wave`)))), 256), 15), 16, 10) AS UNSIGNED))
+SELECT CRC32(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4))))) & 255, COUNT(*), SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CAST(`lab`.`#unit`.`x` AS DOUBLE), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, CONCAT('=', SHA2(`lab`.`#unit`.`wave`, 256)), CONCAT(LENGTH(`lab`.`#unit`.`wave`), ',', `lab`.`#unit`.`wave`)))), 256), 15), 16, 10) AS UNSIGNED))
     FROM `lab`.`#unit`
     GROUP BY 1;
 

@@ -142,7 +142,8 @@ def in_digest(kind: Kind, reference: str) -> str:
     """An expression for the value, unless it is text, as it stands between commas, without one of its own."""
     if kind.name == "float":
         return _exact(kind, reference)
-    return f"HEX({reference})" if kind.name in ("bytes", "uuid") else reference
+    # Bytes as they are, behind their number: twice as many digits take a sixth of all the time.
+    return f"CONCAT(LENGTH({reference}), ',', {reference})" if kind.name in ("bytes", "uuid") else reference
 
 
 def _exact(kind: Kind, reference: str) -> str:
