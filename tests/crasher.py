@@ -329,10 +329,11 @@ def obey(order: Order, known: Linked) -> dict[str, Any]:
     import datajoint as dj
 
     from link import LinkError
-    from link.work import claims, run
+    from link.work import claims, differences, run
 
     # Three chunks of the twelve entities; and no patience with servers that are there all the time.
     claims.FIRST_CHUNK_ROWS = claims.CHUNK_ROWS = 5
+    differences.FIRST = 0  # of ranges: the first has one entity
     run.PAUSES = (0.02,) * 7
     trap = Trap(order)
     hook(trap)

@@ -286,6 +286,8 @@ def refreshing(define: Definitions, tables: Group) -> Iterator[tuple[str, str | 
     yield "remove part rows that have gone", part.removal(master)
     yield "change what differs", str(master.update)
     yield "change what differs of a part", str(part.update)
+    if changing := master.update_within(RANGE):
+        yield "change all of a range", changing
     yield "add part rows that are new", part.insertion
 
 

@@ -17,7 +17,7 @@ from pipelines import declare, flag, granted, helper_rows, linked
 from recorder import Statement
 
 from link import ConfigError, LinkError, PrivilegeError, TransferError
-from link.work import claims, parallel, refresher
+from link.work import claims, comparing, parallel, refresher, sweeping
 
 #: How a part's rows are edited at the source: set of statements by what they do; `{t}` is the master's full name.
 EDITS = {
@@ -504,6 +504,96 @@ def test_interrupted(lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
     assert len(Probe.Site & "label = 'new'") == 15
     assert Probe.source.refresh().refreshed == 9
     assert is_same(lab, Probe)
+
+
+def test_where_all_differs(lab: Lab, monkeypatch: pytest.MonkeyPatch, statements: list[Statement]) -> None:
+    """What follows a range that differs throughout is not looked at; what is equal there, gone, or refused, is seen."""
+    monkeypatch.setattr(comparing, "FEW", 32)  # first a range of two
+    monkeypatch.setattr(claims, "FIRST_CHUNK_ROWS", 9)
+    monkeypatch.setattr(claims, "CHUNK_ROWS", 9)
+    Probe = granted(lab, probes(lab, 60))
+    Probe.source.pull()
+    edit(lab, "UPDATE {t} SET note = 'all'", "UPDATE {t}__site SET label = 'all' WHERE site = 1")
+    edit(lab, "DELETE FROM {t}__site WHERE site = 2", "INSERT INTO {t}__site SELECT probe, 9, 'new' FROM {t}")
+    statements.clear()
+    result = Probe.source.refresh()
+    assert (result.refreshed, result.equal, result.keys) == (60, 0, [{"probe": n} for n in range(60)])
+    assert len([s for s in statements if "GROUP BY 1" in s.sql]) <= 4
+    assert is_same(lab, Probe)
+    times = f"SELECT COUNT(_refreshed) FROM {lab.helper_schema}.{lab.helper_table}"
+    assert lab.source_server.sql(times) == [(60,)]
+
+    # Equal, gone, flagged, of another than the source, not here, and edited in a part alone.
+    edit(lab, "UPDATE {t} SET note = 'again' WHERE probe NOT IN (20, 47)", "DELETE FROM {t}__site WHERE probe = 20")
+    here = lab.local_schema
+    lab.local_server.sql(f"DELETE FROM {here}.probe__site WHERE probe = 30")
+    lab.local_server.sql(f"DELETE FROM {here}.probe WHERE probe = 30")
+    Probe.insert1({"probe": 100})
+    edit(lab, "INSERT INTO {t} (probe) VALUES (101)")
+    flag(lab, "probe = 55")
+    result = Probe.source.refresh()
+    assert result.keys == [{"probe": n} for n in range(60) if n not in (30, 47, 55)]
+    assert (result.refreshed, result.equal) == (57, 1)
+    assert result.skipped == {"flagged for deletion by the source": 1, "gone here": 1}
+    assert len(Probe & "note = 'again'") == 56 and len(Probe.Site & "probe = 20") == 0
+
+    # One that the local server refuses is the only one that stays.
+    edit(lab, "UPDATE {t} SET note = 'once more' WHERE probe < 30", "UPDATE {t} SET note = 'no' WHERE probe = 21")
+    lab.local_server.sql(f"ALTER TABLE {here}.probe ADD CONSTRAINT checked CHECK (note <> 'no')")
+    result = Probe.source.refresh("probe < 30", suppress_errors=True)
+    assert (result.refreshed, [key for key, _ in result.refused]) == (29, [{"probe": 21}])
+    assert len(Probe & "note = 'once more'") == 29 and (Probe & {"probe": 21}).fetch1("note") == "again"
+
+
+def test_where_all_differs_and_something_happens(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted, it goes on the next time; deleted and pulled anew in between, nothing older is put over it."""
+    monkeypatch.setattr(comparing, "FEW", 32)
+    monkeypatch.setattr(claims, "FIRST_CHUNK_ROWS", 9)
+    monkeypatch.setattr(claims, "CHUNK_ROWS", 9)
+    monkeypatch.setattr(sweeping, "TURN", 0)  # each range is the last of its turn
+    Probe = granted(lab, probes(lab, 40))
+    Probe.source.pull()
+    edit(lab, "UPDATE {t} SET note = 'new'")
+    replace, calls = sweeping.Sweep._replace, list[Any]()
+
+    def disturbed(*args: Any) -> None:
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        if len(calls) == 4:  # as a deletion and a pull would, after an edit
+            newer = "UPDATE {}.probe SET note = 'newer' WHERE probe = 17"
+            lab.source_server.sql(newer.format(lab.source_schema))
+            lab.local_server.sql(newer.format(lab.local_schema))
+            table = f"{lab.helper_schema}.{lab.helper_table}"
+            lab.source_server.sql(f"UPDATE {table} SET _worker = _worker + 1 WHERE probe = 17")
+        replace(*args)
+
+    monkeypatch.setattr(sweeping.Sweep, "_replace", disturbed)
+    with pytest.raises(KeyboardInterrupt):
+        Probe.source.refresh()
+    assert len(Probe & "note = 'new'") == 11  # two that were looked at, and nine
+    edit(lab, "UPDATE {t} SET note = 'other'")
+    assert Probe.source.refresh().refreshed == 39  # all but the one that is newer
+    assert len(calls) > 3 and is_same(lab, Probe)
+
+
+@pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
+def test_where_all_differs_but_for_the_spelling_of_a_key(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A local row whose key is equal, and not the same, is another entity's."""
+
+    class Word(dj.Manual):
+        definition = "word: varchar(10)\n---\nn: int32"
+
+    monkeypatch.setattr(comparing, "FEW", 32)
+    theirs = declare(lab, Word)
+    theirs.insert({"word": f"w{n:02}", "n": n} for n in range(20))
+    Word_ = granted(lab, theirs)
+    Word_.source.pull()
+    lab.source_server.sql(f"UPDATE {lab.source_schema}.word SET n = n + 100")
+    lab.local_server.sql(f"UPDATE {lab.local_schema}.word SET word = 'W07' WHERE word = 'w07'")
+    result = Word_.source.refresh()
+    assert (result.refreshed, result.skipped) == (19, {"gone here": 1})
+    assert lab.local_server.sql(f"SELECT n FROM {lab.local_schema}.word WHERE word = 'w07'") == [(7,)]
 
 
 def test_how_many_statements_it_takes(lab: Lab, monkeypatch: pytest.MonkeyPatch, statements: list[Statement]) -> None:

@@ -1353,6 +1353,12 @@ UPDATE "here"."unit__spike"
     FROM "pg_temp"."~refresh_1"
     WHERE "here"."unit__spike"."n" = "pg_temp"."~refresh_1"."n" AND "here"."unit__spike"."name" = "pg_temp"."~refresh_1"."name" AND "here"."unit__spike"."spike" = "pg_temp"."~refresh_1"."spike" AND ROW("here"."unit__spike"."spike")::record *<> ROW("pg_temp"."~refresh_1"."spike")::record;
 
+-- change all of a range: (1, 'a', 7, "it's 100%")
+UPDATE "here"."unit"
+    SET "x" = "pg_temp"."~refresh_0"."x", "wave" = "pg_temp"."~refresh_0"."wave"
+    FROM "pg_temp"."~refresh_0"
+    WHERE "here"."unit"."n" = "pg_temp"."~refresh_0"."n" AND "here"."unit"."name" = "pg_temp"."~refresh_0"."name" AND ROW("here"."unit"."n", "here"."unit"."name")::record *= ROW("pg_temp"."~refresh_0"."n", "pg_temp"."~refresh_0"."name")::record AND ROW("here"."unit"."x", "here"."unit"."wave")::record *<> ROW("pg_temp"."~refresh_0"."x", "pg_temp"."~refresh_0"."wave")::record AND ("here"."unit"."n", "here"."unit"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("here"."unit"."n", "here"."unit"."name") <= ((%s)::integer, (%s)::character varying(20));
+
 -- add part rows that are new
 INSERT INTO "here"."unit__spike" ("n", "name", "spike")
     SELECT "pg_temp"."~refresh_1"."n", "pg_temp"."~refresh_1"."name", "pg_temp"."~refresh_1"."spike"

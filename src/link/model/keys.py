@@ -56,6 +56,14 @@ def as_dict(columns: Sequence[Column], key: Key) -> dict[str, Any]:
     return {column.name: as_datajoint(column, value) for column, value in zip(columns, key, strict=True)}
 
 
+def as_dicts(columns: Sequence[Column], keys: Sequence[Key]) -> list[dict[str, Any]]:
+    """Many keys as DataJoint writes them; those of numbers alone are not looked at one by one."""
+    if all(column.kind and column.kind.name in ("integer", "float", "decimal") for column in columns):
+        names = [column.name for column in columns]
+        return [dict(zip(names, key, strict=True)) for key in keys]
+    return [as_dict(columns, key) for key in keys]
+
+
 def as_datajoint(column: Column, value: Any) -> Any:
     """A value of a key as DataJoint writes it."""
     name = column.kind.name if column.kind else ""

@@ -247,8 +247,15 @@ class Dialect(ABC):
         """The schema that temporary tables beside those of a schema go by."""
 
     @abstractmethod
-    def update_joined(self, table: str, columns: Sequence[str], other: str, on: str) -> str:
-        """UPDATE: give rows the values of another table's columns of the same names; only what differs is written."""
+    def update_joined(self, table: str, columns: Sequence[str], other: str, on: str, within: str | None = None) -> str:
+        """UPDATE: give rows the values of another table's columns of the same names; only what differs is written.
+
+        With a condition that tells where the rows lie, they are read as they lie, and the other table's looked up.
+        """
+
+    @abstractmethod
+    def spelt_alike(self, pairs: Sequence[tuple[Column, str, str]]) -> str:
+        """The condition that values of key columns which are equal are the same: equal text need not be."""
 
     @abstractmethod
     def driving_join(self, first: str, second: str, on: str) -> str:

@@ -270,10 +270,18 @@ class MySQL(Dialect):
     def staging_schema(self, schema: str) -> str:
         return schema
 
-    def update_joined(self, table: str, columns: Sequence[str], other: str, on: str) -> str:
+    def update_joined(self, table: str, columns: Sequence[str], other: str, on: str, within: str | None = None) -> str:
         # The server itself compares, byte by byte, and leaves alone what has these values.
         pairs = ((f"{table}.{self.quote(name)}", f"{other}.{self.quote(name)}") for name in columns)
-        return f"UPDATE {other} STRAIGHT_JOIN {table} ON {on} SET {', '.join(f'{a} = {b}' for a, b in pairs)}"
+        assigned = ", ".join(f"{a} = {b}" for a, b in pairs)
+        if within is None:
+            return f"UPDATE {other} STRAIGHT_JOIN {table} ON {on} SET {assigned}"
+        # Rows of the first table are changed as they are read, others are noted down and found again.
+        return f"UPDATE {table} STRAIGHT_JOIN {other} ON {on} SET {assigned} WHERE {within}"
+
+    def spelt_alike(self, pairs: Sequence[tuple[Column, str, str]]) -> str:
+        spelt = [(a, b) for column, a, b in pairs if linkable_kind(column).name in ("text", "enum", "float")]
+        return " AND ".join(f"CAST({a} AS BINARY) = CAST({b} AS BINARY)" for a, b in spelt) or "1 = 1"
 
     def driving_join(self, first: str, second: str, on: str) -> str:
         return f"{first} STRAIGHT_JOIN {second} ON {on}"

@@ -156,12 +156,17 @@ class PostgreSQL(Dialect):
     def staging_schema(self, schema: str) -> str:
         return "pg_temp"
 
-    def update_joined(self, table: str, columns: Sequence[str], other: str, on: str) -> str:
+    def update_joined(self, table: str, columns: Sequence[str], other: str, on: str, within: str | None = None) -> str:
         names = [self.quote(name) for name in columns]
         ours, theirs = (f"ROW({', '.join(f'{owner}.{name}' for name in names)})::record" for owner in (table, other))
         assignments = ", ".join(f"{name} = {other}.{name}" for name in names)
         # What equals need not be the same: -0.0, or text under some collations; and JSON does not compare.
-        return f"UPDATE {table} SET {assignments} FROM {other} WHERE {on} AND {ours} *<> {theirs}"
+        where = f"{on} AND {ours} *<> {theirs}" + (f" AND {within}" if within else "")
+        return f"UPDATE {table} SET {assignments} FROM {other} WHERE {where}"
+
+    def spelt_alike(self, pairs: Sequence[tuple[Column, str, str]]) -> str:
+        ours, theirs = ", ".join(a for _, a, _ in pairs), ", ".join(b for _, _, b in pairs)
+        return f"ROW({ours})::record *= ROW({theirs})::record"
 
     def driving_join(self, first: str, second: str, on: str) -> str:
         return f"{first} JOIN {second} ON {on}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..model.ranges import Range, Sql
 from ..model.schema import Table
 from .definitions import Definitions
 from .keyed import Keyed
@@ -61,15 +62,27 @@ class Staging:
         return self.dialect.delete_listed(rows.name, entities.name, rows.equals(entities), gone)
 
     @property
+    def _changed(self) -> list[str]:
+        return [name for name in self.table.names if name not in self.table.entity_key]
+
+    @property
     def update(self) -> str | None:
         """UPDATE of the rows that are there; None where they are nothing but their entity's key.
 
         Under some collations a key that is equal is not the same: it is written as well.
         """
-        columns = [name for name in self.table.names if name not in self.table.entity_key]
-        if not columns:
+        if not self._changed:
             return None
-        return self.dialect.update_joined(self._rows.name, columns, self._new.name, self._rows.equals(self._new))
+        return self.dialect.update_joined(self._rows.name, self._changed, self._new.name, self._rows.equals(self._new))
+
+    def update_within(self, bounds: Range) -> Sql | None:
+        """UPDATE of the master's rows of a range, as :attr:`update`, but not where a key is equal and not the same."""
+        if not self._changed:
+            return None
+        pairs = zip(self._rows.key, self._rows.references, self._new.references, strict=True)
+        same = f"{self._rows.equals(self._new)} AND {self.dialect.spelt_alike(list(pairs))}"
+        within, args = Keyed(self.dialect, self.table).within(bounds)
+        return self.dialect.update_joined(self._rows.name, self._changed, self._new.name, same, within), args
 
     @property
     def insertion(self) -> str:

@@ -9,7 +9,7 @@ digests of their keys, which are sent there.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -36,14 +36,22 @@ MOST = 4
 Digests = Mapping[int, tuple[int, int]]
 
 
-def differences(both: Comparison, selection: Selection = ALL, within: Range = EVERYTHING) -> Iterator[Looked]:
+def differences(
+    both: Comparison,
+    selection: Selection = ALL,
+    within: Range = EVERYTHING,
+    sweep: Callable[[Range], Key | None] | None = None,
+) -> Iterator[Looked]:
     """Look at all shared entities of a selection, in a range, many at a time, in the order of their keys.
+
+    Once all of a range differs, ``sweep`` may do with the next ones what is to be done, without a look: told of what is
+    left, it says up to which key that was.
 
     No lock is taken: what a pull, a deletion or an edit has in hand at that moment may be named. Those that are named
     were shared when they were.
     """
     if both.tells_digests:
-        yield from _Ranges(both, selection, within).looked()
+        yield from _Ranges(both, selection, within, sweep).looked()
     else:
         yield from map(both.looked, both.listed(SHARED, selection, within))
 
@@ -51,12 +59,15 @@ def differences(both: Comparison, selection: Selection = ALL, within: Range = EV
 class _Ranges:
     """Looks at one range after another."""
 
-    def __init__(self, both: Comparison, selection: Selection, within: Range) -> None:
+    def __init__(
+        self, both: Comparison, selection: Selection, within: Range, sweep: Callable[[Range], Key | None] | None
+    ) -> None:
         self.both = both
         self.run = both.run
         self.holds = both.holds
         self.selection = selection
         self.within = within
+        self.sweep = sweep
         #: Whether the last range had other rows at either end: they are counted first then.
         self.mixed = False
         #: Whether the last range differed in so many rows that the next may well do so.
@@ -88,6 +99,8 @@ class _Ranges:
             if self.finds_most:
                 size = min(size, comparing.FEW)
             yield from found
+            if self.sweep and not last and found and found[-1].whole:
+                after = self.sweep(Range(after, end))
 
     def _listed(self, within: Range) -> list[Looked]:
         """Look at a range by lists of its keys."""

@@ -25,6 +25,7 @@ from .dependents import Descent, dependents_of
 from .differences import differences
 from .refresher import Refresher
 from .run import Run, persistently
+from .sweeping import Sweep
 from .tally import IN_OTHER_HANDS
 
 logger = logging.getLogger("link")
@@ -133,7 +134,10 @@ def refresh_by(
     ):
         refresher = Refresher(run, files, counts, descent, share.ways)
         act = refresher.foresee if share.dry_run else functools.partial(refresher.refresh, share.suppress_errors)
-        for looked in differences(refresher.both, selection, within):
+        sweep = None
+        if not (share.dry_run or share.delete or share.covered is not None):
+            sweep = Sweep(refresher, selection, bar.update).sweep
+        for looked in differences(refresher.both, selection, within, sweep):
             if looked.missing:
                 count_in(counts.skipped, {GONE: len(looked.missing)})
             counts.equal += looked.entities - len(looked.differing) - len(looked.missing)

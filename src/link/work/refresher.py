@@ -125,7 +125,7 @@ class Refresher:
         """Entities that are refreshed, or would be."""
         self.result.refreshed += len(keys)
         self.result.entities += keys
-        self.result.keys += map(self.run.as_dict, keys)
+        self.result.keys += self.run.as_dicts(keys)
 
     def refresh(self, suppress_errors: bool, keys: Sequence[Key], whole: Range | None = None) -> None:
         """Refresh entities, batch by batch; where they are all that is shared in a range, in the source's order.
@@ -221,7 +221,7 @@ class Refresher:
                     deleted = self._replace(staged)
         except LinkError as error:
             self._is_beside_others = isinstance(error, BusyError)
-            _unlock(local, self.lock)
+            unlock(local, self.lock)
             raise
         local.unlock(self.lock)
         if not failed:
@@ -237,7 +237,11 @@ class Refresher:
     def finish(self, staged: _Staged) -> None:
         """Count entities that have been refreshed, and note the time."""
         self.count(staged.keys)
-        patiently(lambda: self.run.holds.note_refreshed(self.run.home, staged.rows))
+        self.note(staged.rows)
+
+    def note(self, rows: Rows) -> None:
+        """Note the time at the source."""
+        patiently(lambda: self.run.holds.note_refreshed(self.run.home, rows))
 
     # what the source has, beside the local tables
 
@@ -252,7 +256,7 @@ class Refresher:
                 mark = run.holds.fingerprint(home, rows, SHARED)
             if not shared:
                 return _Staged(shared, rows, mark, Batch())
-            batch = self.files.begin(home, lambda there: self._rows_of(there, rows), True, known)
+            batch = self.files.begin(home, lambda there: self.rows_of(there, rows), True, known)
             size = self._read(rows, len(shared))
             # Of the table that it is held in, and of no other that has taken its name.
             run.ends.require_held(home)
@@ -268,7 +272,7 @@ class Refresher:
         """Whether the source has so many rows in a range, and no more."""
         return Segment(self.run.holds.rows, within).count(self.run.home) == number
 
-    def _rows_of(self, there: Table, rows: Rows) -> Sql:
+    def rows_of(self, there: Table, rows: Rows) -> Sql:
         """FROM onward: the rows of some entities at the source."""
         keyed = Keyed(self.run.home.dialect, there)
         if not isinstance(rows, Range):
@@ -278,13 +282,13 @@ class Refresher:
 
     def _read(self, rows: Rows, entities: int) -> int:
         """Load the source's rows of some entities into the temporary tables; how many bytes they have."""
-        sources = [self._rows_of(pair.there, rows) for pair in self.pairs]
-        numbers, size = [entities, *self._count(sources[1:])], 0
+        sources = [self.rows_of(pair.there, rows) for pair in self.pairs]
+        numbers, size = [entities, *counted(self.run.home, sources[1:])], 0
         for pair, staging, some, number in zip(self.pairs, self.stagings, sources, numbers, strict=True):
-            self._create(staging)
+            self.create(staging)
             loaded, length = self._transfer(pair.there, staging.staged, some)
             size += length
-            if loaded != number and pair is self.pairs[0] and self._count([some]) == [loaded]:
+            if loaded != number and pair is self.pairs[0] and counted(self.run.home, [some]) == [loaded]:
                 raise RowError("the source has no such row any more, though it is held")
             if loaded != number:
                 raise TransferError(
@@ -293,15 +297,8 @@ class Refresher:
                 )
         return size
 
-    def _count(self, rows: Sequence[Sql]) -> list[int]:
-        """How many rows of each of some tables are to come, as the source counts them."""
-        if not rows:
-            return []
-        counting = ", ".join(f"(SELECT COUNT(*) {sql})" for sql, _ in rows)
-        numbers = self.run.home.query(f"SELECT {counting}", [arg for _, args in rows for arg in args])[0]
-        return list(map(int, numbers))
-
-    def _create(self, staging: Staging) -> None:
+    def create(self, staging: Staging) -> None:
+        """Make a temporary table, empty."""
         try:
             for statement in staging.creation:
                 self.run.local.execute(statement)
@@ -358,27 +355,31 @@ class Refresher:
         if not staged.keys:
             return {}
         if len(self.stagings) > 1 or self.descent is not None:
-            self._keep_still(staged)
+            self.keep_still(len(staged.keys))
         deleted = _delete_dependents(self.descent, [staged.keys], self.run.name)
-        self._remove()
+        self.remove()
         self._write()
-        self._require_as_read(staged)
+        self.require_as_read(staged.rows, staged.mark)
         return deleted
 
-    def _keep_still(self, staged: _Staged) -> None:
-        """Let nobody delete the entities before the transaction ends."""
-        self._require(int(self.run.local.query(self.stagings[0].locking)[0][0]) == len(staged.keys))
+    def keep_still(self, number: int) -> None:
+        """Let nobody delete the entities, so many, before the transaction ends."""
+        self._require(int(self.run.local.query(self.stagings[0].locking)[0][0]) == number)
 
     def _write(self) -> None:
         """Change the rows that are there, and add those that are not."""
-        master, local = self.stagings[0], self.run.local
-        for staging in self.stagings:
-            if staging.update:
-                local.execute(staging.update)
-            if staging is not master:
-                local.execute(staging.insertion)
+        if sql := self.stagings[0].update:
+            self.run.local.execute(sql)
+        self.write_parts()
 
-    def _remove(self) -> None:
+    def write_parts(self) -> None:
+        """Change the part rows that are there, and add those that are not."""
+        for part in self.stagings[1:]:
+            if part.update:
+                self.run.local.execute(part.update)
+            self.run.local.execute(part.insertion)
+
+    def remove(self) -> None:
         """Remove the part rows that have gone."""
         master, *parts = self.stagings
         for part in reversed(parts):
@@ -390,13 +391,22 @@ class Refresher:
                     f"{error.what}"
                 ) from error
 
-    def _require_as_read(self, staged: _Staged) -> None:
+    def require_as_read(self, rows: Rows, mark: tuple[int, int]) -> None:
         """Raise BusyError where holds are not what they were; to be asked once all is locked."""
-        self._require(self.run.holds.fingerprint(self.run.home, staged.rows, SHARED) == staged.mark)
+        self._require(self.run.holds.fingerprint(self.run.home, rows, SHARED) == mark)
 
     def _require(self, undisturbed: bool) -> None:
         if not undisturbed:
             raise BusyError(f"{self.run.name}: rows were deleted, or flagged, while they were refreshed.", "Try again.")
+
+
+def counted(session: Session, rows: Sequence[Sql]) -> list[int]:
+    """How many rows there are of each of some tables."""
+    if not rows:
+        return []
+    counting = ", ".join(f"(SELECT COUNT(*) {sql})" for sql, _ in rows)
+    numbers = session.query(f"SELECT {counting}", [arg for _, args in rows for arg in args])[0]
+    return list(map(int, numbers))
 
 
 def _delete_dependents(descent: Descent | None, keys: Sequence[Sequence[Key]], name: str) -> dict[str, int]:
@@ -431,7 +441,7 @@ def bring_together(some: Mapping[Refresher, Sequence[Key]], descent: Descent | N
     with contextlib.ExitStack() as locks:
         for each in sorted(some, key=lambda each: each.lock):
             local.lock(each.lock, wait=True)
-            locks.callback(_unlock, local, each.lock)
+            locks.callback(unlock, local, each.lock)
         staged = {each: each.stage(keys) for each, keys in some.items()}
         for each, rows in staged.items():
             if failed := rows.files.wait():
@@ -440,19 +450,20 @@ def bring_together(some: Mapping[Refresher, Sequence[Key]], descent: Descent | N
         present = {each: rows for each, rows in staged.items() if rows.keys}
         with local.transaction():
             for each, rows in present.items():
-                each._keep_still(rows)
+                each.keep_still(len(rows.keys))
             deleted = _delete_dependents(descent, [rows.keys for rows in staged.values()], next(iter(some)).run.name)
             for each in present:
                 each._write()
             for each in reversed(present):
-                each._remove()
+                each.remove()
             for each, rows in present.items():
-                each._require_as_read(rows)
+                each.require_as_read(rows.rows, rows.mark)
     for each, rows in present.items():
         each.finish(rows)
     return deleted
 
 
-def _unlock(session: Session, lock: tuple[int, int]) -> None:
+def unlock(session: Session, lock: tuple[int, int]) -> None:
+    """Let go of an advisory lock, if the session still has it."""
     with contextlib.suppress(LinkError):  # it may be the session that is lost
         session.unlock(lock)
