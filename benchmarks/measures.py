@@ -225,10 +225,14 @@ class Bench:
         return figure(f"delete-{kind}", title, "DataJoint's, unlinked", runs, 2.0)
 
     def refresh(self, kind: str) -> list[Figure]:
-        """Refreshing rows that were all edited, against pulling them anew; and the client's memory."""
+        """Refreshing rows that were all edited, against pulling them into nothing, and deleting and pulling them again.
+
+        And the client's memory.
+        """
         few = self.sizes.few
         with self.small(kind, rows=few) as yard:
             runs: Runs = []
+            again: Runs = []
             for number in range(self.sizes.runs):
                 peer = pulled(yard, "Unit")
                 pulled(yard, "Unit", keep=True)
@@ -236,9 +240,15 @@ class Bench:
                 ours = yard.run("refresh", "Unit")
                 assert ours.rows == peer.rows
                 runs.append({"ours": ours, "peer": peer})
+                deleted, anew = yard.run("delete", "Unit", restriction="unit >= 0"), yard.run("pull", "Unit")
+                assert ours.rows == deleted.rows == anew.rows
+                again.append({"ours": ours, "peer": in_sum(deleted, anew)})
         title = f"refresh of {few:,} edited rows, {TITLES[kind]}"
-        time_taken = figure(f"refresh-{kind}", title, "pulling them anew", runs, 1.5)
-        return [time_taken, memory(f"refresh-memory-{kind}", f"memory, {title}", runs)]
+        return [
+            figure(f"refresh-{kind}", title, "pulling them anew", runs, 1.5),
+            figure(f"refresh-again-{kind}", title, "deleting and pulling them", again, 1.0),
+            memory(f"refresh-memory-{kind}", f"memory, {title}", runs),
+        ]
 
     def adopting(self, source: str, local: str | None = None) -> Figure:
         """Adopting rows that are local, equal and not held, against pulling them."""
@@ -368,6 +378,12 @@ def in_seconds(sample: Sample) -> float:
 def by_row(sample: Sample) -> float:
     """Microseconds a row."""
     return 1e6 * sample.seconds / sample.rows
+
+
+def in_sum(first: Sample, second: Sample) -> Sample:
+    """One thing after the other."""
+    cpu = {who: seconds + second.cpu[who] for who, seconds in first.cpu.items()}
+    return Sample(first.seconds + second.seconds, second.rows, max(first.peak_bytes, second.peak_bytes), cpu)
 
 
 def statistics_median(samples: Sequence[Sample]) -> Sample:

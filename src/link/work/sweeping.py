@@ -29,6 +29,8 @@ logger = logging.getLogger("link")
 
 #: Seconds after which another refresh of the table has its turn.
 TURN = 10.0
+#: Entities of a range at most: of the last one, some steps have nothing beside them.
+LONGEST = 8_000
 #: In the pipe: no more rows of a table; no more ranges.
 _OVER, _END = "over", "end"
 
@@ -219,7 +221,7 @@ class _Reader:
         session, holds, refresher = self.session, self.run.holds, self.refresher
         shared = holds.saying(SHARED, self.selection, within)
         shared = shared if self.selection else shared.unguessed
-        number = refresher.pace.rows
+        number = min(refresher.pace.rows, LONGEST)
         upto = shared.key_at(session, number - 1)
         if upto is None and (number := shared.count(session)):
             upto = shared.key_at(session, number - 1)
