@@ -311,7 +311,7 @@ def test_a_host_that_may_have_been_meant_for_a_source(lab: Lab, project: Path, m
 
 
 PROGRAM = """
-import pickle, sys
+import pickle, subprocess, sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from link import LinkError, load
@@ -322,6 +322,13 @@ try:
     print(len(load().again.source[schema].Session()), flush=True)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:  # a worker that inherits no memory
         print(links.lab_a.pull(*links.standing("lab_a"), executor=executor).pulled, flush=True)
+        counted = "len(__import__('pickle').loads(kept).source[schema].Session())"
+        kept = {"kept": pickle.dumps(links.lab_a), "schema": schema}
+        print(executor.submit(eval, counted, kept).result(), flush=True)
+    elsewhere = "import pickle, sys; pickle.loads(bytes.fromhex(sys.argv[1])).status()"
+    stranger = [sys.executable, "-c", elsewhere, kept["kept"].hex()]
+    told = subprocess.run(stranger, stdin=subprocess.DEVNULL, capture_output=True, text=True).stderr
+    print("CredentialsError: There is no password" in told, flush=True)
     kept = pickle.dumps((links.lab_a, links))
     print(sys.argv[2].encode() in kept, repr(links), repr(links.lab_a), flush=True)
 except LinkError as error:
@@ -377,8 +384,8 @@ def test_a_person_at_a_terminal_is_asked_once(lab: Lab, project: Path, granted_b
     if wrong == 3:
         assert said.startswith("LoginError") and "what was typed" in said
     else:
-        assert said.splitlines()[:3] == ["3", "3", "2"], said
-        assert said.splitlines()[3].startswith("False <links of")
+        assert said.splitlines()[:5] == ["3", "3", "2", "3", "True"], said
+        assert said.splitlines()[5].startswith("False <links of")
 
 
 def _readable(master: int, program: subprocess.Popen[str]) -> bool:

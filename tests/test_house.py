@@ -31,6 +31,7 @@ FLOORS = (
         "link.addresses",
         "link.links_file",
         "link.links_writing",
+        "link.telling",
         "link.accounts",
         "link.config",
         "link.servers",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import functools
 import getpass
 import logging
@@ -23,7 +24,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from .errors import CredentialsError, LoginError
 from .host import secrets_folder
-from .links_file import NamedSource, secret, variable
+from .links_file import NamedSource, SourceSettings, secret, variable
+from .telling import ask, place_to_ask
 
 logger = logging.getLogger("link")
 T = TypeVar("T")
@@ -172,6 +174,17 @@ class _Remembered:
                 known = self._known[source, user] = _printed(source, user) or _typed(source, user, again)
             return known
 
+    def typed(self, question: str) -> str | None:
+        """The password that a person has typed here for a source and a user, as :func:`_question` has them."""
+        with self._lock:
+            known = [account for (source, user), account in self._known.items() if _question(source, user) == question]
+        return next((account.password for account in known if account.told_by == _TYPED), None)
+
+    def has_typed(self, source: NamedSource) -> bool:
+        """Whether a person has typed a password of a source here."""
+        with self._lock:
+            return any(of == source and account.told_by == _TYPED for (of, _), account in self._known.items())
+
     def forget(self, source: NamedSource | None, account: Credentials) -> None:
         """Ask anew: it was refused."""
         with self._lock:
@@ -180,6 +193,28 @@ class _Remembered:
 
 
 _remembered = _Remembered()
+#: Which process to ask for what was typed there: of sources that came from another one.
+_elsewhere: dict[NamedSource, str] = {}
+
+
+def _question(source: NamedSource, user: str) -> str:
+    return "\n".join((str(source.path), source.name, user))
+
+
+def _reduced(source: NamedSource) -> tuple[Any, ...]:
+    """For another process: without a password, but with a place to ask for one that was typed."""
+    place = place_to_ask(_remembered.typed) if _remembered.has_typed(source) else None
+    return _arrived, (source.name, source.settings, source.path, source.was_found, place)
+
+
+def _arrived(name: str, settings: SourceSettings, path: Path, was_found: bool, place: str | None) -> NamedSource:
+    source = NamedSource(name, settings, path, was_found)
+    if place is not None:
+        _elsewhere[source] = place
+    return source
+
+
+copyreg.pickle(NamedSource, _reduced)
 
 
 def _printed(source: NamedSource, user: str) -> Credentials | None:
@@ -231,7 +266,9 @@ def _others_than_ours(path: Path) -> str | None:
 def _typed(source: NamedSource, user: str, again: bool) -> Credentials:
     """What a person types who sits at a terminal or a notebook; nobody does before a worker."""
     password = ""
-    if _is_attended():
+    if not again and source in _elsewhere:
+        password = ask(_elsewhere[source], _question(source, user)) or ""
+    if not password and _is_attended():
         with contextlib.suppress(EOFError, NotImplementedError):  # a kernel whose client has nobody to ask
             refused = "It was refused. " if again else ""
             password = getpass.getpass(f"{refused}Password of {user} at {source.name} ({source.address.host}): ")
@@ -240,7 +277,8 @@ def _typed(source: NamedSource, user: str, again: bool) -> Credentials:
             f"There is no password for the user {user!r} of {source.place}, and nobody to ask for it.",
             f"Set the environment variable {variable(source.name, 'PASS')}, write it into "
             f"{source.path.parent / '.secrets' / secret(source.name)}, or say password_command = ... there. "
-            "Where a person sits at a terminal or a notebook it is asked for, but not by workers.",
+            "Where a person sits at a terminal or a notebook it is asked for, but not by workers: those that "
+            "multiprocessing has started there get it from that process, as long as it is there.",
         )
     return Credentials(user, password, told_by=_TYPED)
 
