@@ -39,9 +39,12 @@ logger = logging.getLogger("link")
 
 #: Seconds between looks whether others are done.
 PAUSE = 0.5
-#: Groups that are copied at once, each over sessions of its own; and how many where most of them are small.
+#: Groups that are copied at once, each over sessions of its own; and with those that take no memory.
 AT_ONCE = 4
 FEW_AT_ONCE = 8
+#: Characters or bytes that a value may have so that few rows take no memory worth mentioning; and what may have more.
+LONGEST = 65_535
+_LONG = ("text", "bytes", "json")
 #: Pieces of a large group that are copied at once: the local server checks the foreign keys of each by itself.
 PIECES = 2
 
@@ -104,8 +107,8 @@ class Copies:
                 while left:
                     awaited = left.keys() - here
                     for name in [n for n in left if n not in under_way.values() and not self._stands_on(n, awaited)]:
-                        large = [other for other in under_way.values() if not _is_small(left[other])]
-                        may_begin = len(under_way) < room and (_is_small(left[name]) or len(large) < AT_ONCE)
+                        large = [other for other in under_way.values() if not self._is_light(other)]
+                        may_begin = len(under_way) < room and (self._is_light(name) or len(large) < AT_ONCE)
                         if may_begin and not self._must_wait(name, busy):
                             alone = name if room == 1 else None
                             arrived = functools.partial(news.put, name)
@@ -249,8 +252,18 @@ class Copies:
 
     def _width(self, left: Mapping[Name, int]) -> int:
         """How many small groups may be copied at once."""
-        small = {name for name, number in left.items() if _is_small(number)}
+        small = set(filter(self._is_light, left))
         return max(len(small.intersection(level)) for level in self.following.levels())
+
+    def _is_light(self, name: Name) -> bool:
+        """Whether what is in hand of a group takes no memory worth mentioning: a few short rows without parts."""
+        tables = self.runs[name].mapping.tables
+        if len(tables) > 1 or not _is_small(self.following.in_hand[name]):
+            return False
+        return not any(
+            column.kind is None or (column.kind.name in _LONG and (column.kind.size or LONGEST + 1) > LONGEST)
+            for column in tables[0].there.columns
+        )
 
     def _look(self, left: Mapping[Name, int]) -> set[Name]:
         """The groups of which others have some in hand; it is noted how many rows small ones have."""
