@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator
 
@@ -17,8 +16,9 @@ class _Watch:
     """
 
     def __init__(self) -> None:
-        self._heard, self.told = socket.socketpair()
-        self.told.setblocking(False)  # as Python wants it
+        self._heard, self.told = os.pipe()
+        if hasattr(os, "set_blocking"):
+            os.set_blocking(self.told, False)  # as Python wants it where there is such a thing
         self.others = -1
         self.stop: Callable[[], None] | None = None
         self.has_stopped = False
@@ -26,7 +26,7 @@ class _Watch:
         threading.Thread(target=self._listen, name="link-interrupts", daemon=True).start()
 
     def _listen(self) -> None:
-        while numbers := self._heard.recv(64):
+        while numbers := os.read(self._heard, 64):
             if self.others >= 0:
                 with contextlib.suppress(OSError):
                     os.write(self.others, numbers)  # an event loop's, perhaps
@@ -56,8 +56,8 @@ def stoppable(stop: Callable[[], None]) -> Iterator[None]:
     if os.getpid() not in _watches:  # a forked process has no threads
         _watches[os.getpid()] = _Watch()
     watch = _watches[os.getpid()]
-    others, before = signal.set_wakeup_fd(watch.told.fileno(), warn_on_full_buffer=False), watch.stop
-    if others != watch.told.fileno():
+    others, before = signal.set_wakeup_fd(watch.told, warn_on_full_buffer=False), watch.stop
+    if others != watch.told:
         watch.others = others
     watch.has_stopped, watch.stop = False, stop
     try:
