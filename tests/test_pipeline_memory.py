@@ -67,5 +67,5 @@ def test_long_rows(lab: Lab) -> None:
     assert done.returncode == 0, done.stderr
     pulled, number, kilobytes = map(int, done.stdout.split())
     assert pulled == ROWS + 1 and number > ROWS * 100_000
-    # Measured were 288 and 296 MB of MySQL at 2,000 and at 8,000 rows, 199 and 214 of PostgreSQL.
-    assert kilobytes < (250_000 if lab.kind == "postgresql" else 320_000)
+    # Measured were 278 MB of MySQL at 8,000 rows, and 214 of PostgreSQL; 300 million bytes are the promise.
+    assert kilobytes < (250_000 if lab.kind == "postgresql" else 292_000)

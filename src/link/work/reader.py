@@ -24,7 +24,7 @@ from .claims import CHUNK_BYTES, Chunks
 from .run import Run
 
 #: Blocks that wait between the reader and the local server.
-QUEUED_BLOCKS = 3
+QUEUED_BLOCKS = 2
 
 
 class _Shut(Exception):  # noqa: N818 - not an error
