@@ -235,6 +235,13 @@ class Segment:
         found = session.query(f"{sql} LIMIT 1 OFFSET {offset}", args)
         return found[0] if found else None
 
+    def last(self, session: Session) -> Key | None:
+        """The last key, if there is one."""
+        order = ", ".join(f"{self.rows.dialect.key_order(*pair)} DESC" for pair in self.rows.pairs)
+        sql, args = self.selecting(self.rows.selected, order)
+        found = session.query(f"{sql} LIMIT 1", args)
+        return found[0] if found else None
+
     def every(self, session: Session, step: int) -> list[Key]:
         """The key of every so many rows, in order: all of them by one look at the rows."""
         dialect = self.rows.dialect

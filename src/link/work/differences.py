@@ -87,7 +87,7 @@ class _Ranges:
                 number = shared.count(self.run.home)
                 if not number:
                     return
-                upto = shared.key_at(self.run.home, number - 1) or end  # there may be fewer by now
+                upto = shared.last(self.run.home) or end  # there may be none by now
             started = time.monotonic()
             within = Range(after, upto)
             try:
