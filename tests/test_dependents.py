@@ -204,6 +204,27 @@ def test_what_became_stale(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_became_stale_by_a_pull_that_replaces(lab: Lab, processes: int) -> None:
+    """What was brought to the source's content by a pull has dependents as by a refresh."""
+    analysis = Analysis(lab)
+    analysis.Probe.source.release(prompt=False)
+    analysis.edit("UPDATE {t} SET note = 'new' WHERE probe IN (1, 11)")
+    kept = analysis.Probe.source.pull(conflicts="keep", processes=processes)
+    assert len(kept.differing) == 2 and not kept.dependents and kept.to_dict()["dependents"] == {}
+    analysis.Probe.source.release(prompt=False)
+    result = analysis.Probe.source.pull(conflicts="replace", processes=processes)
+    assert sorted(key["probe"] for key in result.replaced) == [1, 11]
+    assert analysis.keys(analysis.Depth, result.dependents[analysis.Depth]) == {
+        key for key in analysis.keys(analysis.Depth) if key[0] in (1, 11)
+    }
+    assert analysis.keys(analysis.Depth, result.dependents[analysis.Depth])
+    told = result.to_dict()["dependents"]
+    assert {name: each["rows"] for name, each in told.items()} == {
+        n: len(rows) for n, rows in result.dependents.items()
+    }
+
+
 def test_what_can_be_made_anew_is_deleted(lab: Lab, statements: list[Statement]) -> None:
     analysis = Analysis(lab)
     analysis.fill("Remark", [{"probe": 2}])

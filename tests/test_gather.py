@@ -88,6 +88,8 @@ def test_an_ancestor_of_the_same_key_and_another_content(servers: diamond.Server
     assert here.keys() | {("A", (1,))} == wanted | {("A", (1,)), ("A", (2,))}
     assert all(entity == entities[name] for name, entity in here.items())
     assert (len(result.differing), len(result.replaced)) == {"keep": (1, 0), "skip": (0, 0), "replace": (0, 1)}[word]
+    # All that stands on it is linked, and its source's.
+    assert not result.dependents and not any(each.dependents for each in result.tables.values())
 
 
 def test_an_ancestor_of_what_is_fetched_again_may_be_a_conflict(servers: diamond.Servers) -> None:

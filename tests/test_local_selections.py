@@ -230,3 +230,13 @@ def test_a_first_pull_of_a_pipeline_by_any_number_of_keys(lab: Lab) -> None:
     with pytest.raises(ConfigError, match="max_rows= and max_bytes= are for what is pulled at once"):
         lab_a.pull(there, among=some, max_rows=1)
     assert lab_a.pull(there, among=there & "subject < 0").total == 0
+
+    class Remark(dj.Manual):
+        definition = "-> Session"
+
+    remarks: Any = lab.local.Schema(f"{lab.prefix}_remarks", context={"Session": here})(Remark)
+    remarks.insert(some[-2:])
+    result = lab_a.pull(there, among=some, conflicts="replace")
+    assert len(result.replaced) == 1 and len(result.dependents) == 1
+    assert len(remarks & result.dependents[remarks]) == 1
+    assert len(result.tables[f"{name}.Session"].dependents[remarks]) == 1

@@ -36,6 +36,7 @@ from .signals import final
 from .theirs import SourceSchemas, Theirs, require_schema, schemas_to_show
 from .view import may_delete, may_release, may_take_over, named_here
 from .work.deletion import delete_flagged
+from .work.dependents import dependents_of
 from .work.ending import end
 from .work.following import Wanted
 from .work.gather import gather
@@ -387,7 +388,14 @@ class Pipeline:
                 max_calls = max(max_calls - taken, 0)
             for name, each in part.tables.items():
                 results.setdefault(name, PullResult()).add(each)
-        return PipelineResult(results, time.monotonic() - started)
+        if not any(each.replaced for each in results.values()):
+            return PipelineResult(results, time.monotonic() - started)
+        ends, _ = links.open_linked()
+        told = {label(name): each for name, each in ends.items()}
+        found = {name: (told[name], result.replaced_entities) for name, result in results.items()}
+        for name, replaced in found.items():
+            results[name].dependents = dependents_of([replaced])
+        return PipelineResult(results, time.monotonic() - started, dependents=dependents_of(list(found.values())))
 
     def _pull(
         self,
@@ -425,8 +433,10 @@ class Pipeline:
                 executor,
                 alike,
             )
-            results = {label(name): result for name, result in gather(ends, wanted).items()}
-            return PipelineResult(results, time.monotonic() - started)
+            pulled = gather(ends, wanted)
+            replaced = [(ends[name], each.replaced_entities) for name, each in pulled.items()]
+            results = {label(name): result for name, result in pulled.items()}
+            return PipelineResult(results, time.monotonic() - started, dependents=dependents_of(replaced))
 
         return links.operate(work)
 

@@ -28,6 +28,8 @@ class PipelineResult(PullResult):
         Wall time.
     dry_run : bool
         Whether nothing was pulled.
+    dependents : Dependents, optional
+        The local rows that depend on what was replaced of any table.
 
     Attributes
     ----------
@@ -36,8 +38,16 @@ class PipelineResult(PullResult):
         the other.
     """
 
-    def __init__(self, tables: Mapping[str, PullResult], seconds: float = 0.0, dry_run: bool = False) -> None:
+    def __init__(
+        self,
+        tables: Mapping[str, PullResult],
+        seconds: float = 0.0,
+        dry_run: bool = False,
+        dependents: Dependents | None = None,
+    ) -> None:
         super().__init__(seconds=seconds, dry_run=dry_run)
+        if dependents is not None:
+            self.dependents = dependents
         self.tables = dict(tables)
         for each in self.tables.values():
             self.add(each)

@@ -42,8 +42,12 @@ class PullResult:
         now, and their content was left as it is (with ``dry_run``: all conflicts).
     replaced : list of dict
         Keys of such entities that have the source's content now, with ``conflicts="replace"``.
+    dependents : Dependents
+        The local rows that depend on replaced entities, by table: ``Psth & result.dependents[Psth]``.
     errors : list of tuple
         ``(key, error)`` of every entity that was refused; only with ``suppress_errors=True``.
+    replaced_entities : list of tuple
+        The same keys as those in ``replaced``, as statements take them.
     """
 
     pulled: int = 0
@@ -59,6 +63,8 @@ class PullResult:
     replaced: list[dict[str, Any]] = field(default_factory=list)
     errors: list[tuple[dict[str, Any], Exception]] = field(default_factory=list)
     dry_run: bool = False
+    dependents: Dependents = field(default_factory=no_dependents)
+    replaced_entities: list[Key] = field(default_factory=list)
 
     def add(self, part: PullResult) -> None:
         """Count in what one of several workers did.
@@ -78,6 +84,7 @@ class PullResult:
         self.file_bytes += part.file_bytes
         self.differing += part.differing
         self.replaced += part.replaced
+        self.replaced_entities += part.replaced_entities
         self.errors += part.errors
 
     @property
@@ -108,7 +115,10 @@ class PullResult:
         return as_table(as_rows(self._facts()))
 
     def to_dict(self) -> dict[str, Any]:
-        """The attributes as plain values, for JSON; errors have ``key``, ``type``, ``what`` and ``hint``."""
+        """The attributes as plain values, for JSON; errors have ``key``, ``type``, ``what`` and ``hint``.
+
+        Where entities were replaced, the local server is asked for the ``dependents``.
+        """
         return {
             "pulled": self.pulled,
             "shared": self.shared,
@@ -122,6 +132,7 @@ class PullResult:
             "seconds": self.seconds,
             "differing": plain(self.differing),
             "replaced": plain(self.replaced),
+            "dependents": plain(self.dependents) if self.replaced else {},
             "errors": plain_errors(self.errors),
             "dry_run": self.dry_run,
         }

@@ -32,6 +32,7 @@ from ..model.results import PullResult
 from ..model.states import Count
 from ..signals import BusyError, LostWorkerError, OrphanError
 from .copies import Copies
+from .dependents import dependents_of
 from .following import FOLLOWERS, Following, Wanted
 from .pull import count_held
 from .recovery import Recovery
@@ -63,7 +64,7 @@ def gather(ends: Mapping[Name, Ends], wanted: Wanted, former: Iterable[int] = ()
         each.require_no_transaction("pull of")
         each.require_home("pull of")
         each.require_fit()
-    tallies = {name: Tally(PullResult()) for name in ends}
+    tallies = {name: Tally() for name in ends}
     counted = set[Name]()
 
     def once(runs: Runs) -> None:
@@ -92,8 +93,9 @@ def gather(ends: Mapping[Name, Ends], wanted: Wanted, former: Iterable[int] = ()
         if done():
             logger.warning("stopped after %d entities. The next pull goes on from there.", done())
         raise
-    for tally in tallies.values():
+    for name, tally in tallies.items():
         tally.result.seconds = time.monotonic() - started
+        tally.result.dependents = dependents_of([(ends[name], tally.result.replaced_entities)])
     return {name: tally.result for name, tally in tallies.items()}
 
 

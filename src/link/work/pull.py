@@ -25,6 +25,7 @@ from ..signals import BusyError, ChangedError
 from .adopting import look
 from .claims import Chunks, Claims, Unfinished
 from .comparing import FEW, Comparison
+from .dependents import dependents_of
 from .recovery import Recovery
 from .refresher import Refresher
 from .run import Run, persistently
@@ -62,7 +63,7 @@ def pull(
         ends.require_fit()
     tally, tallied = tally or Tally(), threading.Event()
     result = tally.result
-    result.dry_run = dry_run
+    result.dry_run, result.dependents = dry_run, dependents_of([(ends, result.replaced_entities)])
 
     def left() -> int | None:
         met = result.adopted + len(result.differing) + len(result.replaced) + len(tally.outdated)
@@ -241,6 +242,7 @@ def replace_outdated(run: Run, files: Files, tally: Tally, suppress_errors: bool
         Refresher(run, files, done).refresh(suppress_errors, keys)
     finally:
         tally.result.replaced += done.keys
+        tally.result.replaced_entities += done.entities
         tally.result.errors += done.refused
         tally.refused_held += len(done.refused)
         replaced, refused = set(done.entities), {str(shown) for shown, _ in done.refused}
