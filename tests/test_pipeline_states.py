@@ -9,14 +9,15 @@ from typing import Any, cast
 
 import datajoint as dj
 import pytest
-from diamond import DEAD, TABLES, Entity, Servers, ancestors, grant, made
+from diamond import DEAD, TABLES, Entities, Entity, Servers, ancestors, grant, made
 from lab import Lab
 from pipelines import run_sql
 from recorder import Statement
 
 import link
-from link import ConfigError, LocalMismatchError, Pipeline, State, TransferError
+from link import ConfigError, LocalMismatchError, LoginError, Pipeline, State, TransferError
 from link.model.states import HelperRow
+from link.work.dependents import Descent
 
 
 @pytest.fixture
@@ -267,10 +268,25 @@ def test_what_a_refresh_refuses(diamond: Servers) -> None:
 
 
 def test_what_became_stale(diamond: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Told over all tables together, each row once, and none of pulled tables; deleted by one word."""
+    """Told over all tables together, each row once, and of pulled tables those made here; deleted by one word."""
     world, lab_a = diamond, diamond.lab_a
-    lab_a.pull(table(world, "D") & "a = 0")
-    D = lab_a[world.theirs["second"]].D
+    lab_a.pull(table(world, "D") & "a = 0", table(world, "B") & "a IN (1, 2)")
+    classes = {letter: getattr(lab_a[world.theirs[TABLES[letter].schema]], letter) for letter in TABLES}
+    A: Any = classes["A"]
+
+    class D(dj.Computed):
+        definition = "-> B\nd : int32\n---\n-> [nullable] C\nnote : varchar(20)"
+
+        class Mark(dj.Part):
+            definition = "-> master\nmark : int32\n---\n-> A.proj(other='a')"
+
+        def make(self, key: Any) -> Any:  # type: ignore[override]
+            cast(Any, self).insert1({**key, "d": 9, "note": (A & key).fetch1("note")})
+            other = 0 if key["b"] == 0 and key["a"] == 1 else key["a"]
+            cast(Any, self).Mark.insert1({**key, "d": 9, "mark": 0, "other": other})
+
+    theirs: Any = world.lab.local.Schema(world.ours["second"])(D, context=classes)
+    theirs.populate()
 
     class Own(dj.Computed):
         definition = "-> D\n---\nlength: int32"
@@ -280,13 +296,18 @@ def test_what_became_stale(diamond: Servers, monkeypatch: pytest.MonkeyPatch) ->
 
     own: Any = world.lab.local.Schema(f"{world.lab.prefix}_own")(Own, context={"D": D})
     own.populate()
-    assert len(own()) == 4
-    world.put(True, {("D", (0, 1, 9)): Entity((None, "made here"))})
-    own.populate()
-    edit(world, "A", "note = 'new'", "a = 0")
+    assert len(own()) == 8
+    edit(world, "A", "note = 'edited'", "a = 0")
+    edit(world, "B", "note = 'new'", "a = 1 AND b = 1")
     edit(world, "D", "note = 'longer'", "a = 0 AND b = 1")
     dry = lab_a.refresh(dry_run=True)
-    assert {name: len(dry.dependents[name]) for name in dry.dependents} == {own.full_table_name: 5}
+    stale = {theirs.full_table_name: 2, theirs.Mark.full_table_name: 2, own.full_table_name: 6}
+    assert {name: len(dry.dependents[name]) for name in dry.dependents} == stale
+    # Of one it is a part row that depends on what was edited.
+    assert sorted((theirs & dry.dependents[theirs]).keys(), key=str) == [
+        {"a": 1, "b": 0, "d": 9},
+        {"a": 1, "b": 1, "d": 9},
+    ]
     asked: list[str] = []
 
     def decline(question: str, **_: str) -> str:
@@ -296,9 +317,42 @@ def test_what_became_stale(diamond: Servers, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(link.host, "user_choice", decline)
     assert lab_a.refresh(dependents="delete", prompt=True).refreshed == 0 and len(asked) == 1
     result = lab_a.refresh(dependents="delete", prompt=False)
-    assert (result.refreshed, result.deleted) == (3, {own.full_table_name: 5}) and not result.dependents
+    assert (result.refreshed, result.deleted) == (4, stale) and not result.dependents
+    # What is held stays, and what was made of other rows.
+    assert sorted(theirs.to_arrays("a")) == [0, 0, 0, 0, 2, 2] and len(own()) == 2
+    theirs.populate()
     own.populate()
-    assert sorted((own & "b = 1").to_arrays("length")) == [6, 6, 9] and lab_a.verify()
+    assert len(theirs()) == len(own()) == 8 and lab_a.verify()
+    edit(world, "A", "note = 'edited again'", "a = 2")
+    edit(world, "B", "note = 'newer'", "a = 1 AND b = 1")
+    result = lab_a.refresh(processes=2, dependents="delete", prompt=False)
+    assert (result.refreshed, result.deleted[theirs.full_table_name]) == (2, 3) and not result.dependents
+    assert sorted(theirs.to_arrays("a")) == [0, 0, 0, 0, 1]
+    # A pull of such a row begins at the moment at which it is to go.
+    edit(world, "A", "note = 'another'", "a = 1")
+    here: Entities = {name: world.local_entities()[name] for name in [("D", (1, 0, 9))]}
+    spare, found = Descent.spare, list[int]()
+
+    def spare_and_pull(self: Descent) -> int:
+        if not found:
+            world.put(False, here)
+            world.hold(dict.fromkeys(here, HelperRow("NONE", "FALSE", "FALSE")))
+        found.append(self.made()[theirs.full_table_name])
+        return spare(self)
+
+    monkeypatch.setattr(Descent, "spare", spare_and_pull)
+    result = lab_a.refresh(dependents="delete", prompt=False)
+    assert (result.refreshed, found, result.deleted) == (1, [1, 0], {own.full_table_name: 2})
+    assert here.keys() <= world.local_names()
+    # Where nobody can say what was made here, that is told.
+    edit(world, "A", "note = 'last'", "a = 0")
+    result, user = lab_a.refresh(), world.lab.link_user
+    is_postgresql = world.lab.kind == "postgresql"
+    world.lab.source_server.sql(
+        f"ALTER ROLE {user} NOLOGIN" if is_postgresql else f"ALTER USER {user}@'%' ACCOUNT LOCK"
+    )
+    with pytest.raises(LoginError, match="of pulled tables were made here is asked"):
+        len(result.dependents)
 
 
 def test_one_table_of_a_pipeline(diamond: Servers) -> None:

@@ -714,7 +714,7 @@ class Pipeline:
         processes : int
             Refresh with so many worker processes.
         dependents : {'report', 'delete'}
-            What to do about local rows that depend on refreshed entities, and are not of pulled tables.
+            What to do about local rows that depend on refreshed entities, and that nobody holds.
         prompt : bool, optional
             With ``dependents="delete"``: show how many rows of which tables will be deleted, and ask, once for all
             tables. Default: ``dj.config['safemode']``.

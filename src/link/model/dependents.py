@@ -52,7 +52,7 @@ class Dependents(Mapping[Any, DependentRows]):
 
     It takes a class or the full name of a table, and has for it what restricts that table to these rows. It is looked
     up when it is first asked. Of refreshed entities those come first that ``populate()`` makes anew, and rows of linked
-    tables are not told: what they are is up to their sources.
+    tables are not told, for what they are is up to their sources: but for those of a pipeline that were made here.
     """
 
     def __init__(

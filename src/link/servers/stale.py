@@ -64,7 +64,11 @@ class Stale:
 
     def striking_out(self, key: Sequence[Column], keys: Sequence[Key]) -> Sql:
         """DELETE of keys, by these columns of the table, which are its primary key in some order."""
-        return Keyed(self.dialect, self._listed, key).deletion(keys)
+        return self.listed_by(key).deletion(keys)
+
+    def listed_by(self, key: Sequence[Column]) -> Keyed:
+        """The temporary table, by these columns, which are the primary key in some order."""
+        return Keyed(self.dialect, self._listed, key)
 
     def following(self, parent: Stale, fk: ForeignKey) -> str:
         """INSERT of the keys of the rows that refer to rows whose keys are listed."""

@@ -130,7 +130,7 @@ def refresh(
 ) -> RefreshResult:
     """Refresh with several workers; see :meth:`link.Source.refresh`."""
     started = time.monotonic()
-    result = begin_refresh(ends, selection, dry_run=share.dry_run)
+    result = begin_refresh(ends, selection, share)
     work = functools.partial(refresh_range, share=share)
     parts = _share_out(ends, selection, _shared, None, work, workers, None, display_progress)
     return _gathered(ends, started, result, parts)

@@ -21,7 +21,7 @@ from ..model.states import ASKED, SHARED, UNFINISHED
 from ..progress import Bar, bar_of_entities, no_bar
 from ..signals import BusyError
 from .comparing import FEW, Comparison
-from .dependents import Descent, dependents_of
+from .dependents import Descent, Pulled, dependents_of
 from .differences import differences
 from .refresher import Refresher
 from .run import Run, persistently
@@ -46,6 +46,8 @@ class Share:
         The entities of which it was asked whether they may be; None where nobody is asked.
     ways : tuple of Way
         The foreign keys by which entities stand on those of other groups, which are brought before.
+    pulled : tuple of Pulled
+        Linked tables of which dependent rows that were made here are told and deleted as well.
     """
 
     dry_run: bool = False
@@ -54,6 +56,7 @@ class Share:
     delete: bool = False
     covered: frozenset[Key] | None = None
     ways: tuple[Way, ...] = ()
+    pulled: tuple[Pulled, ...] = ()
 
     def cover(self, keys: list[Key], result: RefreshResult) -> list[Key]:
         """Those of the keys that it was asked about; the others are counted."""
@@ -68,14 +71,16 @@ class Share:
 def refresh(ends: Ends, selection: Selection, share: Share, display_progress: bool = False) -> RefreshResult:
     """Refresh the selected shared entities; see :meth:`link.Source.refresh`."""
     started = time.monotonic()
-    result = begin_refresh(ends, selection, dry_run=share.dry_run)
+    result = begin_refresh(ends, selection, share)
     result.add(refresh_range(ends, selection, EVERYTHING, share, display_progress))
     result.seconds = time.monotonic() - started
     logger.debug("%s: %r", ends.name, result)
     return result
 
 
-def deletable(some: Sequence[tuple[Run, Selection]]) -> tuple[list[frozenset[Key]], dict[str, int]]:
+def deletable(
+    some: Sequence[tuple[Run, Selection]], pulled: Sequence[Pulled] = ()
+) -> tuple[list[frozenset[Key]], dict[str, int]]:
     """What refreshes would refresh of some links, and how many rows of which tables they would delete with it."""
     found: list[list[Key]] = []
     for run, selection in some:
@@ -83,7 +88,8 @@ def deletable(some: Sequence[tuple[Run, Selection]]) -> tuple[list[frozenset[Key
         found.append(
             [key for looked in differences(Comparison(run), selection, EVERYTHING) for key in looked.differing]
         )
-    descent = Descent([run.ends for run, _ in some], some[0][0].local)
+    first = some[0][0]
+    descent = Descent([run.ends for run, _ in some], first.local, lambda: first.home, pulled)
     descent.find(*found)
     descent.spare()
     return list(map(frozenset, found)), {name: count for name, count in descent.made().items() if count}
@@ -97,11 +103,11 @@ def require_possible(ends: Ends, *, dry_run: bool = False) -> None:
         ends.require_fit()
 
 
-def begin_refresh(ends: Ends, selection: Selection, *, dry_run: bool) -> RefreshResult:
+def begin_refresh(ends: Ends, selection: Selection, share: Share) -> RefreshResult:
     """See that a refresh is possible; count what is held and not shared, which is left alone."""
-    require_possible(ends, dry_run=dry_run)
-    result = RefreshResult(dry_run=dry_run)
-    result.dependents = dependents_of([(ends, result.entities)])
+    require_possible(ends, dry_run=share.dry_run)
+    result = RefreshResult(dry_run=share.dry_run)
+    result.dependents = dependents_of([(ends, result.entities)], pulled=share.pulled)
     with Run(ends) as run:
         result.skipped = left_alone(run, selection)
     return result
@@ -127,7 +133,9 @@ def refresh_by(
     counts.refused_entities.clear()
     counts.skipped.clear()
     found: list[Key] = []
-    descent = Descent([run.ends], run.local) if share.delete and not share.dry_run else None
+    descent = None
+    if share.delete and not share.dry_run:
+        descent = Descent([run.ends], run.local, lambda: run.home, share.pulled)
     with (
         _bar(run, selection, display_progress) as bar,
         run.files(share.transfers, counts, display_progress) as files,

@@ -31,7 +31,7 @@ from ..model.states import SHARED
 from ..signals import BusyError, RowError
 from . import parallel
 from .comparing import FEW
-from .dependents import Descent, dependents_of
+from .dependents import Descent, also_made_here, dependents_of
 from .following import Wanted
 from .gather import gather
 from .refresh import Share, deletable, left_alone, refresh_by, require_possible
@@ -86,6 +86,7 @@ def refresh_each(ends: Mapping[Name, Ends], graph: Graph, wish: Wish) -> Pipelin
 class _Refreshing:
     def __init__(self, ends: Mapping[Name, Ends], graph: Graph, wish: Wish) -> None:
         self.ends, self.graph, self.wish = ends, graph, wish
+        self.also_made_here = also_made_here(ends.values())
         self.results = {name: RefreshResult(dry_run=wish.share.dry_run) for name in wish.about}
         self.pulled: dict[Name, PullResult] = {}
 
@@ -107,7 +108,8 @@ class _Refreshing:
             raise error
         tables = {label(name): result for name, result in self.results.items()}
         pulled = PipelineResult({label(name): result for name, result in self.pulled.items()})
-        dependents = dependents_of([(self.ends[name], result.entities) for name, result in self.results.items()])
+        found = [(self.ends[name], result.entities) for name, result in self.results.items()]
+        dependents = dependents_of(found, pulled=self.also_made_here)
         return PipelineRefresh(tables, pulled, dependents, time.monotonic() - started, share.dry_run)
 
     def _done(self) -> int:
@@ -120,7 +122,8 @@ class _Refreshing:
         if not (share.delete and confirm) or share.dry_run:
             return {}
         with Runs(self.ends) as runs:
-            entities, counts = deletable([(runs[name], selection) for name, selection in self.wish.about.items()])
+            some = [(runs[name], selection) for name, selection in self.wish.about.items()]
+            entities, counts = deletable(some, self.also_made_here)
         if counts and not confirm(counts):
             return None
         return {name: replace(share, covered=keys) for name, keys in zip(self.wish.about, entities, strict=True)}
@@ -176,7 +179,8 @@ class _Refreshing:
                 files = stack.enter_context(run.files(share.transfers, result))
                 some[Refresher(run, files, result, first=first)] = refused
                 first += len(run.mapping.tables)
-            descent = Descent([each.run.ends for each in some], runs.local) if share.delete else None
+            links = [each.run.ends for each in some]
+            descent = Descent(links, runs.local, lambda: runs.home, self.also_made_here) if share.delete else None
             try:
                 deleted = patiently(lambda: bring_together(some, descent))
             except RowError:
@@ -192,11 +196,11 @@ class _Refreshing:
     def _refresh(self, run: Run, name: Name, share: Share) -> Exception | None:
         """Refresh one table; why an entity is refused, if that has ended it."""
         ends, selection, result = self.ends[name], self.wish.about[name], self.results[name]
-        share = replace(share, ways=self._ways(name))
+        share = replace(share, ways=self._ways(name), pulled=self.also_made_here)
         started, shows = time.monotonic(), self.wish.display_progress
         # What was refreshed before is equal by now.
         result.equal, result.refused, result.refused_entities, result.skipped = -result.refreshed, [], [], {}
-        result.dependents = dependents_of([(ends, result.entities)])
+        result.dependents = dependents_of([(ends, result.entities)], pulled=self.also_made_here)
         try:
             if self.wish.processes == 1:
                 return self._refresh_alone(run, selection, share, result)
