@@ -344,6 +344,14 @@ def test_what_became_stale(diamond: Servers, monkeypatch: pytest.MonkeyPatch) ->
     result = lab_a.refresh(dependents="delete", prompt=False)
     assert (result.refreshed, found, result.deleted) == (1, [1, 0], {own.full_table_name: 2})
     assert here.keys() <= world.local_names()
+    # A pull that replaces tells such rows as well.
+    monkeypatch.setattr(Descent, "spare", spare)
+    theirs.populate()
+    edit(world, "A", "note = 'replaced'", "a = 2")
+    world.release(("A", (2,)))
+    replacing = lab_a.pull(table(world, "A") & "a = 2", conflicts="replace")
+    for told in (replacing, replacing.tables[label(world, "A")]):
+        assert len(told.replaced) == 1 and len(told.dependents[theirs]) == 2
     # Where nobody can say what was made here, that is told.
     edit(world, "A", "note = 'last'", "a = 0")
     result, user = lab_a.refresh(), world.lab.link_user

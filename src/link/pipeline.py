@@ -17,6 +17,7 @@ from .config import LocalStore, PipelineSpec, local_sides, make_pipeline_spec, r
 from .ends.ends import Ends
 from .ends.pipeline import Links
 from .errors import ConfigError, NotFoundError
+from .model.dependents import Dependents
 from .model.graph import Graph, Name, label
 from .model.pings import Ping
 from .model.pipelines import (
@@ -36,7 +37,7 @@ from .signals import final
 from .theirs import SourceSchemas, Theirs, require_schema, schemas_to_show
 from .view import may_delete, may_release, may_take_over, named_here
 from .work.deletion import delete_flagged
-from .work.dependents import dependents_of
+from .work.dependents import Pulled, also_made_here, dependents_of
 from .work.ending import end
 from .work.following import Wanted
 from .work.gather import gather
@@ -391,11 +392,19 @@ class Pipeline:
         if not any(each.replaced for each in results.values()):
             return PipelineResult(results, time.monotonic() - started)
         ends, _ = links.open_linked()
-        told = {label(name): each for name, each in ends.items()}
-        found = {name: (told[name], result.replaced_entities) for name, result in results.items()}
-        for name, replaced in found.items():
-            results[name].dependents = dependents_of([replaced])
-        return PipelineResult(results, time.monotonic() - started, dependents=dependents_of(list(found.values())))
+        found = [(each, results[label(name)]) for name, each in ends.items() if label(name) in results]
+        return PipelineResult(results, time.monotonic() - started, dependents=self._tell_dependents(found))
+
+    def _tell_dependents(self, found: Sequence[tuple[Ends, PullResult]]) -> Dependents:
+        """Let each result tell what depends on what was replaced; what does of all of them."""
+
+        def pulled() -> Sequence[Pulled]:
+            return also_made_here(self._theirs.links.open_linked()[0].values())
+
+        replaced = [(ends, result.replaced_entities) for ends, result in found]
+        for (_, result), each in zip(found, replaced, strict=True):
+            result.dependents = dependents_of([each], pulled=pulled)
+        return dependents_of(replaced, pulled=pulled)
 
     def _pull(
         self,
@@ -434,9 +443,9 @@ class Pipeline:
                 alike,
             )
             pulled = gather(ends, wanted)
-            replaced = [(ends[name], each.replaced_entities) for name, each in pulled.items()]
+            told = self._tell_dependents([(ends[name], each) for name, each in pulled.items()])
             results = {label(name): result for name, result in pulled.items()}
-            return PipelineResult(results, time.monotonic() - started, dependents=dependents_of(replaced))
+            return PipelineResult(results, time.monotonic() - started, dependents=told)
 
         return links.operate(work)
 

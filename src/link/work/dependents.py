@@ -298,7 +298,7 @@ class Descent:
 
 
 def dependents_of(
-    found: Sequence[tuple[Ends, Sequence[Key]]], is_all: bool = False, pulled: Sequence[Pulled] = ()
+    found: Sequence[tuple[Ends, Sequence[Key]]], is_all: bool = False, pulled: Callable[[], Sequence[Pulled]] = tuple
 ) -> Dependents:
     """What depends here on some entities of each of some links, looked up when it is asked.
 
@@ -308,15 +308,15 @@ def dependents_of(
         Both ends of each link, and the entities.
     is_all : bool
         Entities of linked tables as well, and no part rows: what would be deleted with these.
-    pulled : sequence of Pulled, optional
-        Linked tables of which rows that were made here are told, too.
+    pulled : callable, optional
+        Has the linked tables of which rows that were made here are told, too.
     """
 
     def look(stack: ExitStack) -> Descent:
         ends = found[0][0]
         session = stack.enter_context(closing(ends.local.open()))
         home = cache(lambda: stack.enter_context(closing(_opened(ends))))
-        descent = Descent([ends for ends, _ in found], session, home, pulled)
+        descent = Descent([ends for ends, _ in found], session, home, pulled())
         descent.find(*(keys for _, keys in found))
         if is_all:
             descent.strike_out(*(keys for _, keys in found))

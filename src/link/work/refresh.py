@@ -107,7 +107,7 @@ def begin_refresh(ends: Ends, selection: Selection, share: Share) -> RefreshResu
     """See that a refresh is possible; count what is held and not shared, which is left alone."""
     require_possible(ends, dry_run=share.dry_run)
     result = RefreshResult(dry_run=share.dry_run)
-    result.dependents = dependents_of([(ends, result.entities)], pulled=share.pulled)
+    result.dependents = dependents_of([(ends, result.entities)], pulled=lambda: share.pulled)
     with Run(ends) as run:
         result.skipped = left_alone(run, selection)
     return result

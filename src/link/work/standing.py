@@ -109,7 +109,7 @@ class _Refreshing:
         tables = {label(name): result for name, result in self.results.items()}
         pulled = PipelineResult({label(name): result for name, result in self.pulled.items()})
         found = [(self.ends[name], result.entities) for name, result in self.results.items()]
-        dependents = dependents_of(found, pulled=self.also_made_here)
+        dependents = dependents_of(found, pulled=lambda: self.also_made_here)
         return PipelineRefresh(tables, pulled, dependents, time.monotonic() - started, share.dry_run)
 
     def _done(self) -> int:
@@ -200,7 +200,7 @@ class _Refreshing:
         started, shows = time.monotonic(), self.wish.display_progress
         # What was refreshed before is equal by now.
         result.equal, result.refused, result.refused_entities, result.skipped = -result.refreshed, [], [], {}
-        result.dependents = dependents_of([(ends, result.entities)], pulled=self.also_made_here)
+        result.dependents = dependents_of([(ends, result.entities)], pulled=lambda: self.also_made_here)
         try:
             if self.wish.processes == 1:
                 return self._refresh_alone(run, selection, share, result)
