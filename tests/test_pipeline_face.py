@@ -39,7 +39,7 @@ GIVEN: dict[str, Any] = {"host": "db.lab-a.org", "schemas": SCHEMAS, "helper_sch
         ({"schemas": {}}, "names none"),
         ({"schemas": "ephys"}, "must be a mapping or a list"),
         ({"schemas": 3}, "must be a mapping or a list"),
-        ({"schemas": {"ephys": 3}}, "schemas must be a name, not 3"),
+        ({"schemas": {"ephys": 3}}, "schemas= is of names, not of 3"),
         ({"schemas": {"": "ours"}}, "schemas must be a name"),
         ({"schemas": ["e phys"]}, "no schemas with such characters"),
         ({"schemas": {"a": "ours", "b": "ours"}}, "the local schema 'ours' twice"),
@@ -152,6 +152,8 @@ def test_what_the_source_has(lab: Lab) -> None:
     names: list[tuple[Callable[[], Any], str]] = [
         (lambda: ephys.Unti, r"sees no table \w+.Unti on(?s:.*)Did you mean 'Unit"),
         (lambda: ephys["#unit"], "sees no table"),
+        (lambda: ephys.Ärger, "sees no table"),
+        (lambda: ephys.Session.Ärger, "no part table 'Ärger'"),
         (lambda: ephys.Session.Trail, r"no part table 'Trail'(?s:.*)Did you mean 'Trial"),
         (lambda: ephys.Psth.Trail, "no part table 'Trail'"),
     ]

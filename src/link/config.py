@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from .addresses import Address, agree, completed_by, parse_host
 from .errors import ConfigError
-from .host import connection_of, from_camel_case, is_camel_case, schema_given
+from .host import connection_of, from_camel_case, is_camel_case, schema_given, table_of
 from .links_file import NamedSource, source_named
 from .model.backends import BACKENDS
 from .model.layouts import LINK, Layout
@@ -216,7 +216,7 @@ def make_spec(
         address=address,
         source_schema=schemas["source_schema"],
         helper_schema=schemas["helper_schema"],
-        helper_table=_table_name(helper_table),
+        helper_table=table_of(helper_table),
         local_schema=schemas["local_schema"],
         # DataJoint writes the default store as an empty name, and configures it as "default".
         store_pairs=tuple(("" if name == "default" else name, store) for name, store in (stores or {}).items()),
@@ -457,8 +457,3 @@ def require_schema_name(what: str, name: object) -> None:
         raise ConfigError(f"{what} must be a name, not {name!r}.")
     if re.search(r"[\s.%`\"]", name):
         raise ConfigError(f"{what}={name!r}: DataJoint reads no schemas with such characters.")
-
-
-def _table_name(name: str) -> str:
-    """A class name and a table name both mean the same table."""
-    return from_camel_case(name) if re.fullmatch(r"[A-Z][A-Za-z0-9]*", name) else name

@@ -88,6 +88,11 @@ def from_camel_case(name: str) -> str:
     return str(_from_camel_case(name))
 
 
+def table_of(name: str) -> str:
+    """The name of the table of a class; what is no name of a class stays as it is."""
+    return from_camel_case(name) if is_camel_case(name) else name
+
+
 def to_camel_case(name: str) -> str:
     """The name of the class of a table."""
     return str(_to_camel_case(name))

@@ -422,7 +422,7 @@ class SourceSchema(NamedSchema):
             what = (
                 f"The link user {site.user!r} sees no table {self.database}.{name} on the source server {site.address}."
             )
-            raise unknown_table(site, what, nearest(name, known), self.database, host.from_camel_case(name))
+            raise unknown_table(site, what, nearest(name, known), self.database, host.table_of(name))
         return self._theirs.class_at_source(found)
 
     def __repr__(self) -> str:

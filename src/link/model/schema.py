@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..errors import DefinitionError
-from ..host import from_camel_case, to_camel_case
+from ..host import table_of, to_camel_case
 from .kinds import Kind
 
 TIER_PREFIXES = ("", "#", "_", "__")
@@ -286,7 +286,8 @@ def part_class(master: str, part: str) -> str:
 
 def part_of_class(master: str, class_name: str) -> str:
     """The name of the part table of a class."""
-    return part_name(master, from_camel_case(class_name))
+    # DataJoint leaves underscores out.
+    return part_name(master, table_of(class_name.replace("_", "")))
 
 
 def with_master_keys(master: Table, parts: Sequence[Table]) -> Group:
