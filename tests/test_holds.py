@@ -62,7 +62,7 @@ def test_each_entity_is_counted_once(either: Lab, address: Address, administrato
     Subject.source.pull()
     (held,) = holding.holds(address, administrator, lab.helper_schema).lines
     assert (held.table, held.account) == (f"{lab.source_schema}.Subject", lab.link_user)
-    assert (held.held, held.flagged, held.deprecated, held.in_hand) == (3, 0, 0, 0)
+    assert (held.held, held.flagged, held.deprecated, held.in_hand, held.refreshed) == (3, 0, 0, 0, None)
     if not lab.older:
         assert held.holder == "Lab B"
         assert held.since and wall(held.since) and held.until and wall(held.until)

@@ -20,9 +20,14 @@ def helper(lab: Lab) -> str:
     return f"{lab.helper_schema}.{lab.helper_table}"
 
 
+def never(column: str) -> str:
+    """The condition that something has not happened: there is no time, or the first that there could be."""
+    return f"({column} IS NULL OR EXTRACT(YEAR FROM {column}) < 1971)"
+
+
 def set_back(lab: Lab, where: str = "1 = 1") -> None:
     """Let all that has happened have happened long ago."""
-    times = ", ".join(f"{column} = CASE WHEN {column} IS NOT NULL THEN TIMESTAMP '{LONG_AGO}' END" for column in TIMES)
+    times = ", ".join(f"{c} = CASE WHEN {never(c)} THEN {c} ELSE TIMESTAMP '{LONG_AGO}' END" for c in TIMES)
     lab.source_server.sql(f"UPDATE {helper(lab)} SET {times} WHERE {where}")
 
 
@@ -31,7 +36,7 @@ def told(lab: Lab, unit: int) -> tuple[str, str, str]:
     now = "CURRENT_TIMESTAMP"
     old, new = (f"{{0}} < {now} - INTERVAL '1' DAY", f"{{0}} BETWEEN {now} - INTERVAL '5' MINUTE AND {now}")
     said = ", ".join(
-        f"CASE WHEN {c} IS NULL THEN 'unknown' WHEN {old.format(c)} THEN 'before' WHEN {new.format(c)} THEN 'now' END"
+        f"CASE WHEN {never(c)} THEN 'unknown' WHEN {old.format(c)} THEN 'before' WHEN {new.format(c)} THEN 'now' END"
         for c in TIMES
     )
     return tuple(lab.source_server.sql(f"SELECT {said} FROM {helper(lab)} WHERE unit = {unit}")[0])
@@ -43,7 +48,10 @@ def test_each_step_is_noted_when_it_is_done(lab: Lab) -> None:
     assert "pulled" not in repr(Unit.source.status())
     Unit.source.pull()
     assert told(lab, 0) == ("now", "unknown", "unknown")
+    assert Unit.source.status().since.last_refreshed is None
     set_back(lab)
+    # as a program that knew less has held it
+    lab.source_server.sql(f"UPDATE {helper(lab)} SET _refreshed = NULL WHERE unit = 1")
     # a refresh
     lab.source_server.sql(f"UPDATE {lab.source_schema}.unit SET depth = -1 WHERE unit IN (0, 1)")
     Unit.source.refresh()

@@ -100,8 +100,9 @@ SELECT `held`.`unit_outbound`.process, `held`.`unit_outbound`.is_flagged, `held`
     GROUP BY 1, 2, 3, 4;
 
 -- @link: claim a range: (1, 1, 'a', 7, 7, "it's 100%")
-INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`, `_pulled`)
-    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP
+INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`, `_pulled`, `_refreshed`)
+    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP,
+    FROM_UNIXTIME(1)
     FROM `lab`.`#unit`
     WHERE NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
     FROM `held`.`unit_outbound` `~held`
@@ -111,8 +112,9 @@ INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_de
     ON DUPLICATE KEY UPDATE `held`.`unit_outbound`.`n` = `held`.`unit_outbound`.`n`;
 
 -- @link: claim a range that nobody holds anything of: (1, 1, 'a', 7, 7, "it's 100%")
-INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`, `_pulled`)
-    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP
+INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`, `_pulled`, `_refreshed`)
+    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP,
+    FROM_UNIXTIME(1)
     FROM `lab`.`#unit`
     WHERE (n > 3)
     AND ((`lab`.`#unit`.`n` > %s) OR (`lab`.`#unit`.`n` = %s AND `lab`.`#unit`.`name` > %s))
@@ -120,8 +122,9 @@ INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_de
     ON DUPLICATE KEY UPDATE `held`.`unit_outbound`.`n` = `held`.`unit_outbound`.`n`;
 
 -- @link: claim keys: ('[[1, "a"], [2, "b"]]',)
-INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`, `_pulled`)
-    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP
+INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`, `_pulled`, `_refreshed`)
+    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP,
+    FROM_UNIXTIME(1)
     FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~keys`.`~0` AND `lab`.`#unit`.`name` = `~keys`.`~1`
     WHERE NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
@@ -207,7 +210,7 @@ SELECT `held`.`unit_outbound`.`n`, IF(LOCATE(0xED, BINARY `held`.`unit_outbound`
     WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
 
 -- @link: who holds what
-SELECT COALESCE(SUM(CASE WHEN `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE' THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE' THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE' THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN `held`.`unit_outbound`.process IN ('PULL', 'DELETE') THEN 1 ELSE 0 END), 0), UNIX_TIMESTAMP(MIN(CASE WHEN NOT (`held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE') THEN _pulled END)), UNIX_TIMESTAMP(MAX(CASE WHEN NOT (`held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE') THEN _pulled END)), UNIX_TIMESTAMP(MAX(CASE WHEN NOT (`held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE') THEN _refreshed END)), UNIX_TIMESTAMP(MIN(CASE WHEN `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE' THEN _flagged END))
+SELECT COALESCE(SUM(CASE WHEN `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE' THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE' THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE' THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN `held`.`unit_outbound`.process IN ('PULL', 'DELETE') THEN 1 ELSE 0 END), 0), NULLIF(UNIX_TIMESTAMP(MIN(CASE WHEN NOT (`held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE') THEN _pulled END)), 1), NULLIF(UNIX_TIMESTAMP(MAX(CASE WHEN NOT (`held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE') THEN _pulled END)), 1), NULLIF(UNIX_TIMESTAMP(MAX(CASE WHEN NOT (`held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE') THEN _refreshed END)), 1), NULLIF(UNIX_TIMESTAMP(MIN(CASE WHEN `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE' THEN _flagged END)), 1)
     FROM `held`.`unit_outbound`;
 
 -- @link: the source flags
@@ -236,13 +239,14 @@ UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` 
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE';
 
 -- @link: tell since when
-SELECT UNIX_TIMESTAMP(MIN(_pulled)), UNIX_TIMESTAMP(MAX(_pulled)), UNIX_TIMESTAMP(MAX(_refreshed)), UNIX_TIMESTAMP(MIN(CASE WHEN `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE' THEN _flagged END))
+SELECT NULLIF(UNIX_TIMESTAMP(MIN(_pulled)), 1), NULLIF(UNIX_TIMESTAMP(MAX(_pulled)), 1), NULLIF(UNIX_TIMESTAMP(MAX(_refreshed)), 1), NULLIF(UNIX_TIMESTAMP(MIN(CASE WHEN `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'TRUE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE' THEN _flagged END)), 1)
     FROM `held`.`unit_outbound`
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE';
 
 -- @link: transition b, range: (1, 1, 'a', 7, 7, "it's 100%")
 UPDATE `held`.`unit_outbound`
-    SET process = 'PULL', is_deprecated = 'FALSE', _worker = 7, _pulled = CURRENT_TIMESTAMP, _refreshed = NULL, _flagged = `held`.`unit_outbound`._flagged
+    SET process = 'PULL', is_deprecated = 'FALSE', _worker = 7, _pulled = CURRENT_TIMESTAMP, _refreshed =
+    FROM_UNIXTIME(1), _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE'
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
@@ -250,12 +254,14 @@ UPDATE `held`.`unit_outbound`
 -- @link: transition b, keys: ('[[1, "a"], [2, "b"]]',)
 UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
-    SET process = 'PULL', is_deprecated = 'FALSE', _worker = 7, _pulled = CURRENT_TIMESTAMP, _refreshed = NULL, _flagged = `held`.`unit_outbound`._flagged
+    SET process = 'PULL', is_deprecated = 'FALSE', _worker = 7, _pulled = CURRENT_TIMESTAMP, _refreshed =
+    FROM_UNIXTIME(1), _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE' AND `held`.`unit_outbound`.is_deprecated = 'TRUE';
 
 -- @link: transition b, range: (1, 1, 'a', 7, 7, "it's 100%")
 UPDATE `held`.`unit_outbound`
-    SET process = 'PULL', _worker = 7, _pulled = CURRENT_TIMESTAMP, _refreshed = NULL, _flagged = `held`.`unit_outbound`._flagged
+    SET process = 'PULL', _worker = 7, _pulled = CURRENT_TIMESTAMP, _refreshed =
+    FROM_UNIXTIME(1), _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE'
     AND ((`held`.`unit_outbound`.`n` > %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` > %s))
     AND ((`held`.`unit_outbound`.`n` < %s) OR (`held`.`unit_outbound`.`n` = %s AND `held`.`unit_outbound`.`name` <= %s));
@@ -263,7 +269,8 @@ UPDATE `held`.`unit_outbound`
 -- @link: transition b, keys: ('[[1, "a"], [2, "b"]]',)
 UPDATE JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER
     SET utf8mb4 COLLATE utf8mb4_bin PATH '$[1]' ERROR ON ERROR)) AS `~keys` STRAIGHT_JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~keys`.`~0` AND `held`.`unit_outbound`.`name` = `~keys`.`~1`
-    SET process = 'PULL', _worker = 7, _pulled = CURRENT_TIMESTAMP, _refreshed = NULL, _flagged = `held`.`unit_outbound`._flagged
+    SET process = 'PULL', _worker = 7, _pulled = CURRENT_TIMESTAMP, _refreshed =
+    FROM_UNIXTIME(1), _flagged = `held`.`unit_outbound`._flagged
     WHERE `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE';
 
 -- @link: transition k, range: (1, 1, 'a', 7, 7, "it's 100%")
@@ -966,8 +973,9 @@ SELECT EXISTS (SELECT 1
     WHERE 1 = 1 LIMIT 65) `~some`);
 
 -- hold what is referred to: Rate.n: (1, 1, 'a', 1, 'a')
-INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`, `_pulled`)
-    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 4711, CURRENT_TIMESTAMP
+INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`, `_pulled`, `_refreshed`)
+    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 4711, CURRENT_TIMESTAMP,
+    FROM_UNIXTIME(1)
     FROM (SELECT DISTINCT `held`.`rate_outbound`.`n` AS `n`, `held`.`rate_outbound`.`name` AS `name`
     FROM `held`.`rate_outbound`
     WHERE `held`.`rate_outbound`.process = 'PULL' AND `held`.`rate_outbound`._worker = 4711
@@ -1010,8 +1018,9 @@ EXISTS (SELECT 1
     WHERE `lab`.`__rate`.`n` = `held`.`rate_outbound`.`n` AND `lab`.`__rate`.`name` = `held`.`rate_outbound`.`name` AND `lab`.`__rate`.`bin` = `held`.`rate_outbound`.`bin` AND (n > 3)));
 
 -- hold what is referred to: Rate.Beside.of_n: (1, 1, 'a', 1, 'a')
-INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`, `_pulled`)
-    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 4711, CURRENT_TIMESTAMP
+INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`, `_pulled`, `_refreshed`)
+    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 4711, CURRENT_TIMESTAMP,
+    FROM_UNIXTIME(1)
     FROM (SELECT DISTINCT `lab`.`__rate__beside`.`of_n` AS `n`, `lab`.`__rate__beside`.`of_name` AS `name`
     FROM `held`.`rate_outbound` STRAIGHT_JOIN `lab`.`__rate__beside` ON `lab`.`__rate__beside`.`n` = `held`.`rate_outbound`.`n` AND `lab`.`__rate__beside`.`name` = `held`.`rate_outbound`.`name` AND `lab`.`__rate__beside`.`bin` = `held`.`rate_outbound`.`bin`
     WHERE `held`.`rate_outbound`.process = 'PULL' AND `held`.`rate_outbound`._worker = 4711
@@ -1063,8 +1072,9 @@ EXISTS (SELECT 1
     WHERE `lab`.`__rate`.`n` = `held`.`rate_outbound`.`n` AND `lab`.`__rate`.`name` = `held`.`rate_outbound`.`name` AND `lab`.`__rate`.`bin` = `held`.`rate_outbound`.`bin` AND (n > 3)));
 
 -- hold what is referred to: Note.spike: (1,)
-INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`, `_pulled`)
-    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 4711, CURRENT_TIMESTAMP
+INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`, `_pulled`, `_refreshed`)
+    SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 4711, CURRENT_TIMESTAMP,
+    FROM_UNIXTIME(1)
     FROM (SELECT DISTINCT `lab`.`#unit__spike`.`n` AS `n`, `lab`.`#unit__spike`.`name` AS `name`
     FROM `held`.`note_outbound` STRAIGHT_JOIN (`lab`.`note` JOIN `lab`.`#unit__spike` ON `lab`.`#unit__spike`.`spike` = `lab`.`note`.`spike`) ON `lab`.`note`.`n` = `held`.`note_outbound`.`n`
     WHERE `held`.`note_outbound`.process = 'PULL' AND `held`.`note_outbound`._worker = 4711

@@ -137,8 +137,8 @@ SELECT "held"."unit_outbound".process, "held"."unit_outbound".is_flagged, "held"
     GROUP BY 1, 2, 3, 4;
 
 -- @link: claim a range: (1, 'a', 7, "it's 100%")
-INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled")
-    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP
+INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled", "_refreshed")
+    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP, NULL
     FROM "lab"."#unit"
     WHERE NOT EXISTS (SELECT 1
     FROM "held"."unit_outbound" "~held"
@@ -146,15 +146,15 @@ INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_de
     ON CONFLICT DO NOTHING;
 
 -- @link: claim a range that nobody holds anything of: (1, 'a', 7, "it's 100%")
-INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled")
-    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP
+INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled", "_refreshed")
+    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP, NULL
     FROM "lab"."#unit"
     WHERE (n > 3) AND ("lab"."#unit"."n", "lab"."#unit"."name") > ((%s)::integer, (%s)::character varying(20)) AND ("lab"."#unit"."n", "lab"."#unit"."name") <= ((%s)::integer, (%s)::character varying(20))
     ON CONFLICT DO NOTHING;
 
 -- @link: claim keys: ('{1,2}', ['a', 'b'])
-INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled")
-    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP
+INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled", "_refreshed")
+    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP, NULL
     FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1") JOIN "lab"."#unit" ON "lab"."#unit"."n" = ("~keys"."~0")::integer AND "lab"."#unit"."name" = ("~keys"."~1")::character varying(20)
     WHERE NOT EXISTS (SELECT 1
     FROM "held"."unit_outbound" "~held"
@@ -908,8 +908,8 @@ SELECT EXISTS (SELECT 1
     WHERE 1 = 1 LIMIT 65) "~some");
 
 -- hold what is referred to: Rate.n: (1, 'a')
-INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled")
-    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 4711, CURRENT_TIMESTAMP
+INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled", "_refreshed")
+    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 4711, CURRENT_TIMESTAMP, NULL
     FROM (SELECT DISTINCT "held"."rate_outbound"."n" AS "n", "held"."rate_outbound"."name" AS "name"
     FROM "held"."rate_outbound"
     WHERE "held"."rate_outbound".process = 'PULL' AND "held"."rate_outbound"._worker = 4711 AND ("held"."rate_outbound"."n", "held"."rate_outbound"."name", "held"."rate_outbound"."bin") > ((%s)::integer, (%s)::character varying(20), (%s)::integer)) "~referred" JOIN "lab"."#unit" ON "lab"."#unit"."n" = "~referred"."n" AND "lab"."#unit"."name" = "~referred"."name"
@@ -951,8 +951,8 @@ EXISTS (SELECT 1
     WHERE "lab"."__rate"."n" = "held"."rate_outbound"."n" AND "lab"."__rate"."name" = "held"."rate_outbound"."name" AND "lab"."__rate"."bin" = "held"."rate_outbound"."bin" AND (n > 3)));
 
 -- hold what is referred to: Rate.Beside.of_n: (1, 'a')
-INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled")
-    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 4711, CURRENT_TIMESTAMP
+INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled", "_refreshed")
+    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 4711, CURRENT_TIMESTAMP, NULL
     FROM (SELECT DISTINCT "lab"."__rate__beside"."of_n" AS "n", "lab"."__rate__beside"."of_name" AS "name"
     FROM "held"."rate_outbound" JOIN "lab"."__rate__beside" ON "lab"."__rate__beside"."n" = "held"."rate_outbound"."n" AND "lab"."__rate__beside"."name" = "held"."rate_outbound"."name" AND "lab"."__rate__beside"."bin" = "held"."rate_outbound"."bin"
     WHERE "held"."rate_outbound".process = 'PULL' AND "held"."rate_outbound"._worker = 4711 AND ("held"."rate_outbound"."n", "held"."rate_outbound"."name", "held"."rate_outbound"."bin") > ((%s)::integer, (%s)::character varying(20), (%s)::integer) AND "lab"."__rate__beside"."of_n" IS NOT NULL AND "lab"."__rate__beside"."of_name" IS NOT NULL) "~referred" JOIN "lab"."#unit" ON "lab"."#unit"."n" = "~referred"."n" AND "lab"."#unit"."name" = "~referred"."name"
@@ -1003,8 +1003,8 @@ EXISTS (SELECT 1
     WHERE "lab"."__rate"."n" = "held"."rate_outbound"."n" AND "lab"."__rate"."name" = "held"."rate_outbound"."name" AND "lab"."__rate"."bin" = "held"."rate_outbound"."bin" AND (n > 3)));
 
 -- hold what is referred to: Note.spike: (1,)
-INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled")
-    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 4711, CURRENT_TIMESTAMP
+INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled", "_refreshed")
+    SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 4711, CURRENT_TIMESTAMP, NULL
     FROM (SELECT DISTINCT "lab"."#unit__spike"."n" AS "n", "lab"."#unit__spike"."name" AS "name"
     FROM "held"."note_outbound" JOIN ("lab"."note" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."spike" = "lab"."note"."spike") ON "lab"."note"."n" = "held"."note_outbound"."n"
     WHERE "held"."note_outbound".process = 'PULL' AND "held"."note_outbound"._worker = 4711 AND ("held"."note_outbound"."n") > ((%s)::integer) AND "lab"."note"."spike" IS NOT NULL) "~referred" JOIN "lab"."#unit" ON "lab"."#unit"."n" = "~referred"."n" AND "lab"."#unit"."name" = "~referred"."name"

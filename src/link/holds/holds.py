@@ -91,6 +91,8 @@ class Holds:
         self.multi = WORKER in helper.names
         self.timed = set(TIMES) <= set(helper.names)
         self._untouched = {FLAGGED: f"{self.table}.{FLAGGED}"} if FLAGGED in helper.names else {}
+        #: Of a copy that is held from now on.
+        self._since_now = {PULLED: NOW, REFRESHED: dialect.never}
         self.worker = 0
         self._space = lock_number(helper.schema, helper.name)
 
@@ -195,7 +197,7 @@ class Holds:
         if self.multi and then.get("process", NONE) != NONE:
             values[WORKER] = str(self.worker)
         if self.timed and then.get("process") == PULL:
-            values |= {PULLED: NOW, REFRESHED: "NULL"}
+            values |= self._since_now
         return _assigned({**values, **self._untouched}) if values else ""
 
     # claims
@@ -240,7 +242,7 @@ class Holds:
         if self.multi:
             said[WORKER] = str(self.worker)
         if self.timed:
-            said[PULLED] = NOW
+            said |= self._since_now
         select = f"SELECT {', '.join([*keys, *said.values()])} {rows}"
         return self.dialect.insert_new(self.table, [*self.rows.names, *said], select, self.rows.names[0])
 

@@ -13,7 +13,7 @@ from .states import FLAGS, PROCESSES
 
 WORKER = "_worker"
 #: Hidden columns with times, by the source's clock: since when the row holds for the copy of now, when a refresh has
-#: last changed that copy, when the source has last set or taken back the flag.
+#: last changed that copy (or what the dialect has for never), when the source has last set or taken back the flag.
 PULLED, REFRESHED, FLAGGED = TIMES = ("_pulled", "_refreshed", "_flagged")
 
 #: The columns of a helper table beside its key: each with its labels, the default last; without any for a number; None

@@ -72,6 +72,8 @@ class Dialect(ABC):
     most_sets: ClassVar[int | None] = None
     #: Whether -0.0 is told from 0.0 when a number is printed.
     signed_zero: ClassVar[bool] = True
+    #: What stands for a time that has not come: where a row that gets longer costs much, a time long ago.
+    never: ClassVar[str] = "NULL"
 
     def alike(self, other: Dialect) -> bool:
         """Whether the other's column types mean the same here."""
@@ -211,7 +213,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def seconds(self, time: str) -> str:
-        """A time as seconds since 1970."""
+        """A time as seconds since 1970; NULL where it has not come."""
 
     # statements in which dialects differ
 

@@ -46,6 +46,7 @@ class MySQL(Dialect):
     most_sets = 300  # MySQL gives up at some thousand; MariaDB even makes each anew
     by_index = "/*+ NO_SEMIJOIN(MATERIALIZATION) */ "
     exact_json = False
+    never = "FROM_UNIXTIME(1)"  # the first that a TIMESTAMP can be; a NULL that becomes a time moves the rows of its page
     # At READ COMMITTED, which sessions have for their claims, WITH CONSISTENT SNAPSHOT would be ignored in silence.
     begin_snapshot = (
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
@@ -244,7 +245,7 @@ class MySQL(Dialect):
         return f"CRC32(CRC32(CONCAT_WS(',', {fields})))"
 
     def seconds(self, time: str) -> str:
-        return f"UNIX_TIMESTAMP({time})"
+        return f"NULLIF(UNIX_TIMESTAMP({time}), 1)"
 
     # statements in which dialects differ
 
