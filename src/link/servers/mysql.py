@@ -46,7 +46,7 @@ class MySQL(Dialect):
     most_sets = 300  # MySQL gives up at some thousand; MariaDB even makes each anew
     by_index = "/*+ NO_SEMIJOIN(MATERIALIZATION) */ "
     exact_json = False
-    never = "FROM_UNIXTIME(1)"  # the first that a TIMESTAMP can be; a NULL that becomes a time moves the rows of its page
+    never = "FROM_UNIXTIME(1)"  # the first that a TIMESTAMP can be; from NULL to a time a row grows, and pages split
     # At READ COMMITTED, which sessions have for their claims, WITH CONSISTENT SNAPSHOT would be ignored in silence.
     begin_snapshot = (
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
