@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -140,6 +141,27 @@ def test_in_a_process_of_its_own() -> None:
     assert (failed.returncode, failed.stdout) == (2, "")
     assert failed.stderr.startswith("datajoint-link: ")
     assert "Traceback" in run("-v", *NAMED, "--backend", "oracle").stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "environment", "told"),
+    [
+        ('{"database": {"host": ', {}, "datajoint.json: Expecting value"),
+        ('{"database": {"password": 4711, "port": "x"}}', {}, "json: password: Input should be a valid string"),
+        ("{}", {"DJ_PORT": "s3cret"}, "DJ_PORT: Input should be a valid integer"),
+        ("{}", {"DJ_STORES": "{"}, "DJ_STORES contains invalid JSON"),
+    ],
+)
+def test_settings_that_datajoint_cannot_read(
+    tmp_path: Path, settings: str, environment: dict[str, str], told: str
+) -> None:
+    """DataJoint warns of a file, and goes on with the half of it; of a variable it raises what pydantic says."""
+    (tmp_path / "datajoint.json").write_text(settings)
+    done = run("--json", *NAMED, "--with-ancestors", cwd=tmp_path, DJ_IGNORE_CONFIG_FILE="false", **environment)
+    [error] = json.loads(done.stdout)["errors"]
+    assert (done.returncode, error["type"]) == (2, "ConfigError") and told in error["what"], done
+    assert len(done.stderr.splitlines()) == 2, done.stderr
+    assert all(secret not in done.stderr for secret in ("4711", "s3cret", "Traceback"))
 
 
 @pytest.mark.parametrize(

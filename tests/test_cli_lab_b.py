@@ -219,6 +219,15 @@ def test_names_that_are_not_there_and_what_does_not_go_together(site: Site) -> N
     missing = site.document("pull", f"ours.{site.theirs['first']}.Aa")
     assert missing["exit"] == 1 and missing["errors"][0]["type"] == "UnknownNameError"
     assert "A" in missing["errors"][0]["hint"]
+    site.write(pull=f'"{site.theirs["first"]}.aa" = true')
+    assert site.document("plan")["errors"][0]["type"] == "UnknownNameError"
+
+    # Nothing is said of nothing: cron would take a name with a mistake in it for all is well.
+    site.document("pull", f"ours.{site.tables['A']}")
+    for words in (["ls"], ["status"], ["flagged"], ["verify"], ["repair"], ["delete", "--flagged", "-n"]):
+        document = site.document(*words, f"ours.{site.theirs['first']}.Aa")
+        assert document["exit"] in (1, 2) and site.tables["A"] in document["errors"][0]["hint"], words
+        assert site.document(*words, f"ours.{site.tables['A']}")["exit"] == 0, words
 
 
 def test_conditions_that_cannot_be_used(site: Site) -> None:

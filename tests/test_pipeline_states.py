@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, cast
 
@@ -128,6 +128,22 @@ def test_verify_each_table(diamond: Servers) -> None:
     assert len(lines) == 5 and "2 differing, 2 missing" in lines[-1] and "{'a': 1, 'b': 1}" in lines[1]
     with pytest.raises(ConfigError, match="sample="):
         lab_a.verify(sample=3)
+    # What stands where a condition would is no yes; and a list that has come out empty does not mean all.
+    asked: list[Callable[..., Any]] = [
+        lab_a.verify,
+        lab_a.status,
+        lab_a.repair,
+        lab_a[world.theirs["second"]].D.source.verify,
+    ]
+    for ask in asked:
+        with pytest.raises(ConfigError, match=r"must be True or False, not 'a = 0'(?s:.*)by tables="):
+            ask("a = 0")
+    held = lab_a.status()[State.SHARED]
+    of_tables: list[Callable[..., Any]] = [*asked[:3], lab_a.end, lab_a.delete_flagged]
+    for ask in of_tables:
+        with pytest.raises(ConfigError, match="tables= names no table"):
+            ask(tables=[])
+    assert lab_a.status()[State.SHARED] == held
 
 
 # repair

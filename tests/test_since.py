@@ -70,6 +70,9 @@ def test_each_step_is_noted_when_it_is_done(lab: Lab) -> None:
     assert since.flagged is not None
     assert abs(datetime.now(timezone.utc) - since.flagged) < timedelta(minutes=5)
     assert "pulled 2001-02-03 04:05:06 UTC, last refreshed 2001-" in repr(Unit.source.status())
+    # What is the same to the second is said once.
+    second = datetime(2001, 2, 3, 4, 5, 6, tzinfo=timezone.utc)
+    assert str(Since(second, second.replace(microsecond=7))) == "pulled 2001-02-03 04:05:06 UTC"
     set_back(lab)
     assert (Unit & Unit.source.flagged).delete(prompt=False) == 2
     assert states(lab, "unit", "unit")[1,] is State.DEPRECATED

@@ -385,6 +385,16 @@ def require_at_least(**least: tuple[Any, int]) -> None:
             raise ConfigError(f"{name} must be at least {bound}, not {value!r}.")
 
 
+def require_switch(**given: Any) -> None:
+    """Raise ConfigError for what does not say yes or no, such as a condition that stands where others take one."""
+    for name, value in given.items():
+        if value not in (True, False):
+            raise ConfigError(
+                f"{name} must be True or False, not {value!r}.",
+                "Of which rows is said before: (Unit.source & 'subject_id = 7').verify(); of a pipeline by tables=.",
+            )
+
+
 def require_conflicts(conflicts: object) -> None:
     """Raise ConfigError for what is no word for conflicts."""
     if conflicts not in CONFLICTS:

@@ -81,7 +81,7 @@ class Loaded:
         source, found = self[name].source, list[Any]()
         for table, condition in self._file.links[name].pull.items():
             schema, _, of = table.partition(".")
-            query = getattr(source[schema], of)
+            query = source[schema][of]
             if condition is not True:
                 query = restricted(query, _plain(condition), f"{table}, in [link.{name}.pull] of {self.path},")
             found.append(query)

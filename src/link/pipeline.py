@@ -13,7 +13,15 @@ import datajoint as dj
 
 from . import host
 from .choosing import chosen, groups_named, in_turns, keys_to_cut, require_limits, require_lookups, require_some_left
-from .config import LocalStore, PipelineSpec, local_sides, make_pipeline_spec, require_at_least, require_conflicts
+from .config import (
+    LocalStore,
+    PipelineSpec,
+    local_sides,
+    make_pipeline_spec,
+    require_at_least,
+    require_conflicts,
+    require_switch,
+)
 from .ends.ends import Ends
 from .ends.pipeline import Links
 from .errors import ConfigError, NotFoundError
@@ -464,7 +472,7 @@ class Pipeline:
         """
         return "\n".join(plan.missing)
 
-    def status(self, deep: bool = False, *, tables: Collection[Any] = ()) -> PipelineStatus:
+    def status(self, deep: bool = False, *, tables: Collection[Any] | None = None) -> PipelineStatus:
         """Count the entities of all tables that are here by state; prints as a table.
 
         Rows that were made here in a pulled table, as by ``populate()``, are counted as Local-only, or as Unheld where
@@ -482,6 +490,7 @@ class Pipeline:
         PipelineStatus
             The sums, and in ``.tables`` the counts of each table.
         """
+        require_switch(deep=deep)
 
         def work() -> PipelineStatus:
             title = f"{self._spec.address.host}: entities by state"
@@ -501,7 +510,7 @@ class Pipeline:
             return links.operate(lambda: flagged_of_all(links.open_linked()[0]))
 
     def delete_flagged(
-        self, prompt: bool | None = None, part_integrity: str = "enforce", *, tables: Collection[Any] = ()
+        self, prompt: bool | None = None, part_integrity: str = "enforce", *, tables: Collection[Any] | None = None
     ) -> int:
         """Delete here what the source wants deleted, with all that depends on it.
 
@@ -543,7 +552,7 @@ class Pipeline:
         display_progress: bool = False,
         transfers: int = 8,
         *,
-        tables: Collection[Any] = (),
+        tables: Collection[Any] | None = None,
     ) -> PipelineVerification:
         """Prove that the shared entities of all tables, parts included, are the same on both servers.
 
@@ -571,7 +580,7 @@ class Pipeline:
         dry_run: bool = True,
         vanished: Literal["refetch", "release"] = "refetch",
         *,
-        tables: Collection[Any] = (),
+        tables: Collection[Any] | None = None,
     ) -> PipelineRepair:
         """Bring to rest every entity of every table that is not: what an interrupted run, or a hand, has left behind.
 
@@ -593,6 +602,7 @@ class Pipeline:
         PipelineRepair
             What was done, or would be, of all tables, and in ``.tables`` of each.
         """
+        require_switch(dry_run=dry_run)
         require_known(vanished)
         links = self._theirs.links
 
@@ -604,7 +614,7 @@ class Pipeline:
         with final():
             return links.operate(work)
 
-    def end(self, *, tables: Collection[Any] = (), prompt: bool | None = None) -> dict[str, int]:
+    def end(self, *, tables: Collection[Any] | None = None, prompt: bool | None = None) -> dict[str, int]:
         """Let go of all that is held, and keep the local rows as the lab's own: the link has ended.
 
         The source may change and delete its rows then. Those that it has flagged become deprecated. A later pull holds
@@ -675,16 +685,17 @@ class Pipeline:
                 for name, table in links.linked_here().items()
             }
 
-    def _linked(self, tables: Collection[Any]) -> tuple[dict[Name, Ends], Graph]:
+    def _linked(self, tables: Collection[Any] | None) -> tuple[dict[Name, Ends], Graph]:
         """Both ends of those of these tables that are linked here, and the foreign keys between all."""
         ends, graph = self._theirs.links.open_linked()
         return {name: ends[name] for name in self._of_these(tables, ends)}, graph
 
-    def _of_these(self, tables: Collection[Any], ends: Mapping[Name, Ends]) -> list[Name]:
+    def _of_these(self, tables: Collection[Any] | None, ends: Mapping[Name, Ends]) -> list[Name]:
         """Those of the linked tables that are asked for: all, unless it is said."""
-        if not tables:
+        if tables is None:
             return list(ends)
-        named = groups_named(self._theirs, "tables", tables)
+        if not (named := groups_named(self._theirs, "tables", tables)):
+            raise ConfigError("tables= names no table.", "Without it all tables are meant.")
         if missing := sorted(named - ends.keys()):
             raise NotFoundError(
                 f"Of {', '.join(map(label, missing))} nothing has been pulled yet.",

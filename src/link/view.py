@@ -13,7 +13,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, cast
 import datajoint as dj
 
 from . import host
-from .config import require_at_least, require_conflicts
+from .config import require_at_least, require_conflicts, require_switch
 from .ends.ends import Ends
 from .ends.implied import implied_by
 from .ends.linking import Link
@@ -248,6 +248,7 @@ class Source(SourceView):
         deep : bool
             Look up every key on both servers, rather than compare checksums of the keys.
         """
+        require_switch(deep=deep)
         with final():
             selection = self._selection()
             return self._link.operate(lambda ends: status(ends, selection, deep=deep))
@@ -267,6 +268,7 @@ class Source(SourceView):
         RepairResult
             What was done, or would be; prints as a small table.
         """
+        require_switch(dry_run=dry_run)
         require_known(vanished)
         with final():
             selection = self._selection()

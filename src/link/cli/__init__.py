@@ -21,7 +21,7 @@ from typer.core import TyperGroup
 
 from . import beginning, both, lab_a, lab_b
 from .asking import UsageError
-from .reporting import Asked, Exit, Report, failure, mistake, set_level
+from .reporting import UNREADABLE, Asked, Exit, Report, failure, mistake, set_level
 
 NAME = "datajoint-link"
 #: Told before the verb, where they are asked for by who does not know it.
@@ -161,6 +161,8 @@ def _logs_on_stderr() -> Iterator[None]:
         with warnings.catch_warnings():
             # It may well be the environment that says all; what DataJoint thinks of a server is no news each night.
             warnings.filterwarnings("ignore", "No datajoint.json found|MariaDB is not officially supported")
+            # What it would go on with are half of the settings, and perhaps another server.
+            warnings.filterwarnings("error", f"{UNREADABLE} from")
             yield
     finally:
         for name, value in before.items():

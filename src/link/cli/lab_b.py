@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..pipeline import Pipeline
 
 app = typer.Typer()
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def _ls(context: typer.Context, links: Words = None) -> Report:
     """List the links, their local tables, and how many rows these have."""
 
     def listed(pipeline: Pipeline, turn: Turn) -> Report:
-        counts = {name: n for name, n in pipeline.counts().items() if not turn.tables or name in turn.tables}
+        counts = _those_named(turn, found := pipeline.counts(), found)
         width = max(map(len, counts), default=0)
         lines = [f"  {name:<{width}}  {number:>12,}" for name, number in counts.items()]
         return Report("\n".join([repr(pipeline), *(lines or ["  nothing has been pulled yet"])]), counts=counts)
@@ -151,7 +153,7 @@ def _status(
     """Count entities by state; exit 4 if some wait for you."""
 
     def status(pipeline: Pipeline, turn: Turn) -> Report:
-        found = pipeline.status(deep, tables=turn.tables)
+        found = pipeline.status(deep, tables=turn.tables or None)
         waits = _waits(pipeline, turn, found)
         notes = [f"waiting: {', '.join(f'{number:,} {word}' for word, number in waits.items())}"] * bool(waits)
         return Report(repr(found), notes, counts=found.to_dict(), exit=Exit.WAITS if waits else Exit.DONE)
@@ -165,7 +167,7 @@ def _waits(pipeline: Pipeline, turn: Turn, found: Any) -> dict[str, int]:
 
     waits = {state.value: number for state, number in found.waiting.items()}
     if waits.keys() == {State.UNHELD.value}:
-        repair = pipeline.repair(tables=turn.tables)
+        repair = pipeline.repair(tables=turn.tables or None)
         return {state.value: number for state, (number, _) in repair.actions.items()}
     return waits
 
@@ -175,8 +177,8 @@ def _flagged(context: typer.Context, links: Words = None) -> Report:
     """List the keys that the source wants deleted; exit 4 if there are any."""
 
     def flagged(pipeline: Pipeline, turn: Turn) -> Report:
-        found = pipeline.flagged.items()
-        keys = {name: _keys(some) for name, some in found if not turn.tables or name in turn.tables}
+        found = pipeline.flagged
+        keys = {name: _keys(some) for name, some in _those_named(turn, found, found.tables).items()}
         notes = [f"{name}: {len(some):,} flagged" for name, some in keys.items()] or ["nothing is flagged"]
         counts = {name: len(some) for name, some in keys.items()}
         return Report(_listed(keys), notes, counts=counts, keys=keys, exit=Exit.WAITS if keys else Exit.DONE)
@@ -203,11 +205,11 @@ def _delete(
     def delete(pipeline: Pipeline, turn: Turn) -> Report:
         if flagged and dry_run:
             found = pipeline.flagged
-            wanted = {n: found[n] for n in found if not turn.tables or n in turn.tables}
+            wanted = _those_named(turn, found, found.tables)
             # What depends on these is known of all that is flagged, together.
             return _would_delete(wanted, {n: len(rows) for n, rows in found.dependents.items()})
         if flagged:
-            number = pipeline.delete_flagged(asks, tables=turn.tables)
+            number = pipeline.delete_flagged(asks, tables=turn.tables or None)
             return Report(f"deleted {number:,} flagged entities", counts={"deleted": number})
         assert where is not None
         _require_tables(turn, where)
@@ -272,7 +274,7 @@ def _verify(
 
     def verify(pipeline: Pipeline, turn: Turn) -> Report:
         found = pipeline.verify(
-            files or sample is not None, sample, _shows_progress(asked), transfers, tables=turn.tables
+            files or sample is not None, sample, _shows_progress(asked), transfers, tables=turn.tables or None
         )
         keys = {name: _unequal(each) for name, each in found.tables.items() if not each}
         return Report(
@@ -341,7 +343,7 @@ def _repair(
     """Bring to rest what an interrupted run, a backup or a hand has left; exit 4 if that waits for --apply."""
 
     def repair(pipeline: Pipeline, turn: Turn) -> Report:
-        result = pipeline.repair(not apply, vanished, tables=turn.tables)
+        result = pipeline.repair(not apply, vanished, tables=turn.tables or None)
         waits = bool(result.actions) and not apply
         return Report(repr(result), counts=result.to_dict(), exit=Exit.WAITS if waits else Exit.DONE)
 
@@ -356,7 +358,7 @@ def _end(context: typer.Context, links: RequiredWords, yes: Yes = False) -> Repo
     asks = may_ask(asked, yes, "release all holds")
 
     def end(pipeline: Pipeline, turn: Turn) -> Report:
-        numbers = pipeline.end(tables=turn.tables, prompt=asks)
+        numbers = pipeline.end(tables=turn.tables or None, prompt=asks)
         text = "\n".join(f"{name}: released {number:,}" for name, number in numbers.items())
         again = f"As long as [link.{turn.link}] is in {turn.loaded.path}, a pull or a repair holds rows again."
         holds_again = not turn.tables and any(numbers.values())
@@ -405,6 +407,16 @@ def _selections(pipeline: Pipeline, turn: Turn, where: str | None) -> list[Any]:
             '"schema.Table" = "condition" there.'
         )
     return standing
+
+
+def _those_named(turn: Turn, found: Mapping[str, T], known: Collection[str]) -> dict[str, T]:
+    """Of what was found of tables, by ``"schema.Class"``, that of those that are named; all, where none is."""
+    from ..errors import NotFoundError
+    from ..model.schema import nearest
+
+    if missing := [name for name in turn.tables if name not in known]:
+        raise NotFoundError(f"Of {', '.join(missing)} nothing has been pulled yet.", nearest(missing[0], known))
+    return {name: some for name, some in found.items() if not turn.tables or name in turn.tables}
 
 
 def _require_tables(turn: Turn, where: str | None) -> None:

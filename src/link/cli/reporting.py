@@ -38,6 +38,11 @@ _GRAVEST = (
 )
 
 
+#: How DataJoint's warning of a file of settings begins that it cannot use.
+UNREADABLE = "Failed to load config"
+_SETTINGS = "Correct it: your own server is the one that datajoint.json and the variables DJ_... tell of."
+
+
 def gravest(exits: list[Exit]) -> Exit:
     """The exit code of several links together."""
     return next(code for code in _GRAVEST if code in [*exits, Exit.DONE])
@@ -144,13 +149,27 @@ class Report:
 
 def failure(error: BaseException, asked: Asked) -> Report:
     """What is said of an error; a traceback belongs to what nobody has foreseen, or to who asks for it."""
-    from ..host import DataJointError
+    try:
+        from ..host import DataJointError
+    except (ValueError, UserWarning) as unset:
+        return _unset(unset)
     from ..model.shown import plain_error
 
     if not isinstance(error, (DataJointError, OSError)) or asked.verbose:
         traceback.print_exception(error, file=sys.stderr)
     assert isinstance(error, Exception)
     return Report(exit=exit_of(error), errors=[plain_error(error)])
+
+
+def _unset(error: Exception) -> Report:
+    """What is said where DataJoint cannot be loaded with the settings that it finds."""
+    found = str(error).partition(f"{UNREADABLE} from ")[2].partition(": ")[0]
+    reason = error.__context__ if found else error
+    # Of each setting its name, and no value: that of a password is one, too.
+    wrong = [(".".join(map(str, one["loc"])), one["msg"]) for one in getattr(reason, "errors", list)()]
+    told = "; ".join(f"{name}: {complaint}" for name, complaint in wrong) or str(reason)
+    what = f"DataJoint cannot read its settings{f' in {found}' if found else ''}: {told}."
+    return Report(exit=Exit.USAGE, errors=[{"type": "ConfigError", "what": what, "hint": _SETTINGS}])
 
 
 def exit_of(error: BaseException) -> Exit:

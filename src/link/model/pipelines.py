@@ -241,16 +241,23 @@ class Flagged(Mapping[str, list[dict[str, Any]]]):
         The keys, of all tables.
     dependents : Dependents
         What depends on these.
+    tables : tuple of str
+        All tables that were looked at.
 
     Attributes
     ----------
+    tables : tuple of str
+        All tables that were looked at.
     dependents : Dependents
         What else would be deleted here with these entities, by the full names of local tables; part rows, which go with
         their masters, are not counted.
     """
 
-    def __init__(self, keys: Mapping[str, list[dict[str, Any]]], dependents: Dependents) -> None:
+    def __init__(
+        self, keys: Mapping[str, list[dict[str, Any]]], dependents: Dependents, tables: tuple[str, ...]
+    ) -> None:
         self._keys = {name: some for name, some in keys.items() if some}
+        self.tables = tables
         self.dependents = dependents
 
     def __getitem__(self, name: str) -> list[dict[str, Any]]:

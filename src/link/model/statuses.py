@@ -32,9 +32,14 @@ class Since:
     flagged: datetime | None = None
 
     def __str__(self) -> str:
-        pulled = [self.first_pulled, self.last_pulled] if self.first_pulled != self.last_pulled else [self.last_pulled]
-        said = (("pulled", pulled), ("last refreshed", [self.last_refreshed]), ("flagged since", [self.flagged]))
-        return ", ".join(f"{word} {' to '.join(map(_when, times))}" for word, times in said if None not in times)
+        said = (
+            ("pulled", (self.first_pulled, self.last_pulled)),
+            ("last refreshed", (self.last_refreshed,)),
+            ("flagged since", (self.flagged,)),
+        )
+        # Of a second, which is what is shown, there is one.
+        shown = ((word, dict.fromkeys(map(_when, filter(None, times)))) for word, times in said)
+        return ", ".join(f"{word} {' to '.join(times)}" for word, times in shown if times)
 
     def to_dict(self) -> dict[str, str | None]:
         """The times as ISO 8601 writes them, in UTC."""

@@ -79,13 +79,13 @@ def own_connection(given: object) -> dj.Connection:
         raise
     except Exception as error:
         settings = dj.config.database
-        text, password = str(error).strip(), settings.password.get_secret_value() if settings.password else ""
+        text, password = refusals.said(error), settings.password.get_secret_value() if settings.password else ""
         if password:
             text = text.replace(password, "***")
         place, check = f"{settings.host}:{settings.port}", "DJ_HOST, DJ_PORT, DJ_BACKEND, DJ_USER and DJ_PASS"
         if isinstance(error, host.DataJointError):
             raise CredentialsError(text, f"Check {check}, or datajoint.json.") from error
-        if todo := refusals.remedy(text, f"Check {check}, or datajoint.json."):
+        if todo := refusals.remedy(str(error), f"Check {check}, or datajoint.json."):
             raise LoginError(f"The local server {place} refused {settings.user!r}: {text}", todo) from error
         raise UnreachableError(
             f"Cannot connect to the local server {place} as {settings.user!r}: {text}",
@@ -245,7 +245,7 @@ def _another_kind(address: Address, backend: str) -> ConfigError:
 
 def _refused(error: Exception, address: Address, account: Credentials, tls: Tls) -> LinkError:
     """What DataJoint's connection attempt met, in our words."""
-    place, user, text = f"{address.host}:{address.port}", account.user, str(error).strip()
+    place, user, text = f"{address.host}:{address.port}", account.user, refusals.said(error)
     text = text.replace(account.password, "***")
     if untrusted := encryption.find_refusal(_doubt(address, tls) or text, f"The source server {place}"):
         return untrusted
@@ -254,7 +254,7 @@ def _refused(error: Exception, address: Address, account: Credentials, tls: Tls)
             f"The source server {place} has no such database (user {user!r}): {text}",
             "Name it with database= or in the URL.",
         )
-    if todo := refusals.remedy(text, f"Check {account.told_by}."):
+    if todo := refusals.remedy(str(error), f"Check {account.told_by}."):
         return LoginError(f"The source server {place} refused the {account.role} {user!r}: {text}", todo)
     if re.search(r"too many (clients|connections)|max_user_connections|connection slots|no more conn", text, re.I):
         return ConnectionLimitError(

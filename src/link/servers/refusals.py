@@ -34,6 +34,11 @@ _MEANINGS = (
 )
 
 
+def said(error: Exception) -> str:
+    """What a server or a driver said; PyMySQL's errors are shown as a pair of a number and that."""
+    return str(error.args[-1] if len(error.args) == 2 else error).strip()
+
+
 def remedy(said: str, check: str) -> str | None:
     """What to do where a server has said this to who wanted to come in; None where it means something else.
 

@@ -126,6 +126,7 @@ def flagged_of_all(ends: Mapping[Name, Ends]) -> Flagged:
     return Flagged(
         {label(name): [as_dict(columns[name], key) for key in some] for name, some in keys.items()},
         dependents_of(of_links, is_all=True) if keys else no_dependents(),
+        tuple(map(label, ends)),
     )
 
 

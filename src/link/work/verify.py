@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..config import require_at_least
+from ..config import require_at_least, require_switch
 from ..ends.ends import Ends
 from ..errors import ConfigError, PrivilegeError
 from ..files.checking import ENTITIES, Checker
@@ -68,6 +68,7 @@ class Look:
     def __post_init__(self) -> None:
         if self.sample is not None and not self.files:
             raise ConfigError("sample= says of how many entities the files are read: verify(files=True, sample=...).")
+        require_switch(files=self.files, display_progress=self.display_progress)
         require_at_least(sample=(self.sample, 1), transfers=(self.transfers, 1))
 
 
