@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from figures import SOAK, Figures
 from lab import Lab
-from pipelines import assert_same, granted, helper_rows, run_sql, sessions, states
+from pipelines import assert_same, granted, helper_rows, run_sql, sessions, states, units
+from recorder import Statement
 
 from link import LockedError, ServerError, State, StoreError
-from link.servers import mysql_session, postgresql_session
+from link.servers import mysql_session, postgresql_session, session
 from link.servers.session import Session
 from link.signals import BusyError
 from link.work import claims, retry
@@ -92,3 +93,25 @@ def test_an_error_at_any_statement(lab: Lab, ahead: str, monkeypatch: pytest.Mon
     assert helper_rows(lab) == [("NONE", "FALSE", "FALSE")] * ROWS
     assert_same(lab, table, "trial")
     figures.add("errors in a pull at a statement", lab.kind, tried)
+
+
+@pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
+def test_a_block_of_several_statements_is_kept_as_a_whole(
+    lab: Lab, statements: list[Statement], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One packet of many INSERTs, of which one of the last is refused: nothing of it is met again as local."""
+    monkeypatch.setattr(session, "STATEMENT_BYTES", 50)
+    monkeypatch.setattr(claims, "FIRST_CHUNK_ROWS", ROWS)
+    table = units(lab, ROWS)
+    Unit = granted(lab, table)
+    Unit()
+    lab.local_server.sql(f"ALTER TABLE {Unit.full_table_name} ADD CONSTRAINT `few` CHECK (`unit` <> {ROWS - 2})")
+    statements.clear()
+    result = Unit.source.pull(suppress_errors=True)
+    assert (result.pulled, result.adopted, len(result.errors)) == (ROWS - 1, 0, 1)
+    packets = [statement.sql for statement in statements if statement.sql.startswith("BEGIN;INSERT")]
+    assert packets[0].count(";INSERT") > 10 and packets[0].endswith(";COMMIT")
+    assert helper_rows(lab) == [("NONE", "FALSE", "FALSE")] * (ROWS - 1)
+    lab.local_server.sql(f"ALTER TABLE {Unit.full_table_name} DROP CONSTRAINT `few`")
+    assert Unit.source.pull().pulled == 1
+    assert_same(lab, table)

@@ -57,7 +57,7 @@ class Dialect(ABC):
     begin_snapshot: ClassVar[tuple[str, ...]]
     #: What a transaction with stable reads begins with.
     stable: ClassVar[tuple[str, ...]] = ()
-    #: A block is loaded by one statement that takes all of its rows or none.
+    #: A block is loaded in one round trip, all of its rows or none.
     loads_whole: ClassVar[bool] = False
     #: Sessions that claim at once: the check of the foreign key is what takes the time.
     claimers: ClassVar[int] = 2

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import pymysql
-from pymysql.constants import CR, ER
+from pymysql.constants import CR, ER, SERVER_STATUS
 from pymysql.cursors import SSCursor
 
 from ..errors import ConnectionLimitError, LinkError, LoginError, PrivilegeError, ServerError, UnreachableError
@@ -219,7 +219,7 @@ class MySQLSession(Session):
 
     def stream(self, table: Table, source: Sql, form: Form, emit: Callable[[Block], None]) -> int:
         raw = self._raw_columns.find(self, table, form)
-        between, end = (b",", b"") if form.language == "values" else (b"\n", b"\n")
+        block = Block.of_values if form.language == "values" else _lines
         total, size = 0, 0
         rows: list[bytes] = []
         with self._cursor(SSCursor) as cursor:
@@ -233,13 +233,13 @@ class MySQLSession(Session):
                         self._raw_columns.add(self, table, form)
                         raise _too_long(table)
                     if rows and size + len(data) > form.block_bytes:
-                        emit(Block(between.join(rows) + end, len(rows)))
+                        emit(block(rows))
                         total += len(rows)
                         rows, size = [], 0
                     rows.append(data)
                     size += len(data) + 1
             if rows:
-                emit(Block(between.join(rows) + end, len(rows)))
+                emit(block(rows))
         return total + len(rows)
 
     def expect(self, tables: Sequence[Table]) -> None:
@@ -250,14 +250,34 @@ class MySQLSession(Session):
         head = plain(f"INSERT INTO {self.dialect.name_of(table)} ({names}) VALUES ").encode()
         total = 0
         for block in blocks:
-            if len(head) + len(block.data) > self._max_statement:
+            pieces, room = block.pieces, self._max_statement - block.size
+            if len(pieces) * (len(head) + 1) > room:
+                pieces = [b",".join(pieces)]
+            if len(head) + len(pieces) - 1 > room:
                 raise RowError(
-                    f"{block.rows} row(s) of {table.name} take {len(block.data):,} bytes, more than max_allowed_packet "
+                    f"{block.rows} row(s) of {table.name} take {block.size:,} bytes, more than max_allowed_packet "
                     f"({self._max_statement + _MARGIN:,}) of the local server {self.address}."
                 )
-            with self._cursor() as cursor:
-                total += cursor.execute(head + block.data)
+            total += self._insert(head, pieces)
         return total
+
+    def _insert(self, head: bytes, pieces: Sequence[bytes]) -> int:
+        """Insert rows by a statement a piece, in one round trip, all of them or none; how many there were."""
+        alone = len(pieces) > 1 and not self._connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS
+        begin, between, end = head, b";" + head, b""
+        if alone:
+            begin, end = b"BEGIN;" + head, b";COMMIT"
+        sql = [begin, pieces[0], *(part for piece in pieces[1:] for part in (between, piece)), end]
+        try:
+            with self._cursor() as cursor:
+                changed = cursor.execute(b"".join(sql))
+                while cursor.nextset():
+                    changed += cursor.rowcount
+                return int(changed)
+        except BaseException:
+            if alone:
+                self.rollback()
+            raise
 
     @property
     def block_bytes(self) -> int:
@@ -331,6 +351,10 @@ def _interleaved(
     with contextlib.closing(mysql_wire.rows(cursor)) as rows:
         for row in rows:
             yield interleaved(row, writers, places, form)
+
+
+def _lines(rows: Sequence[bytes]) -> Block:
+    return Block([b"\n".join((*rows, b""))], len(rows))
 
 
 def _too_long(table: Table) -> RowError:

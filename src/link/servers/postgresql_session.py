@@ -265,8 +265,6 @@ class PostgreSQLSession(Session):
 class _Sink(io.RawIOBase):
     """Takes what COPY TO sends, row by row, and emits it in blocks."""
 
-    between = b""
-
     def __init__(self, emit: Callable[[Block], None], block_bytes: int) -> None:
         self._emit = emit
         self._block_bytes = block_bytes
@@ -285,16 +283,18 @@ class _Sink(io.RawIOBase):
         """What is kept of one row."""
         return data
 
+    def block(self, rows: Sequence[bytes]) -> Block:
+        """Rows as the destination takes them."""
+        return Block([b"".join(rows)], len(rows))
+
     def flush(self) -> None:
         if self._rows:
-            self._emit(Block(self.between.join(self._rows), len(self._rows)))
+            self._emit(self.block(self._rows))
             self._rows, self._size = [], 0
 
 
 class _Tuples(_Sink):
     """Takes rows that were rendered as VALUES tuples."""
-
-    between = b","
 
     def row(self, data: bytes) -> bytes:
         row = data[:-1]
@@ -302,12 +302,15 @@ class _Tuples(_Sink):
             row = row[1:-1].replace(b"\x01\x01", b"\x01")
         return unhexed(row)
 
+    def block(self, rows: Sequence[bytes]) -> Block:
+        return Block.of_values(rows)
+
 
 class _Source(io.RawIOBase):
     """Gives blocks to COPY FROM in pieces of the size that it asks for."""
 
     def __init__(self, blocks: Iterable[Block]) -> None:
-        self._blocks = iter(blocks)
+        self._pieces = (piece for block in blocks for piece in block.pieces)
         self._data = memoryview(b"")
         self.last = b""
         self.error: BaseException | None = None
@@ -315,10 +318,10 @@ class _Source(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         try:
             while not self._data:
-                block = next(self._blocks, None)
-                if block is None:
+                given = next(self._pieces, None)
+                if given is None:
                     return b""
-                self.last, self._data = block.data, memoryview(block.data)
+                self.last, self._data = given, memoryview(given)
         except BaseException as error:
             # psycopg2 would report it, Ctrl-C too, as an error of the server's.
             self.error = error

@@ -20,6 +20,8 @@ from .dialect import Dialect
 
 #: Rows travel in blocks of about this many bytes: a chunk of small rows in one, for each waits for its answer.
 BLOCK_BYTES = 8_000_000
+#: Statements that are made of rows are about so long: what is parsed lies near the processor until it is inserted.
+STATEMENT_BYTES = 250_000
 #: So many statements that each ask for one row are made one.
 ASKED_AT_ONCE = 100
 #: Seconds that the server may take to undo what an ended session has done.
@@ -38,10 +40,22 @@ class Form(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Rendered rows on their way: bytes in the destination's own language."""
+    """Rendered rows on their way: bytes in the destination's own language; where that is statements, those of each."""
 
-    data: bytes
+    pieces: Sequence[bytes]
     rows: int
+
+    @classmethod
+    def of_values(cls, rows: Sequence[bytes]) -> Block:
+        """Rows of VALUES, as many for each statement."""
+        step = max(1, len(rows) * STATEMENT_BYTES // sum(map(len, rows)))
+        pieces = [b",".join(rows[start : start + step]) for start in range(0, len(rows), step)]
+        return cls(pieces, len(rows))
+
+    @property
+    def size(self) -> int:
+        """How many bytes they take."""
+        return sum(map(len, self.pieces))
 
 
 class Session(ABC):
@@ -115,7 +129,7 @@ class Session(ABC):
 
     @abstractmethod
     def load(self, table: Table, blocks: Iterable[Block], form: Form) -> int:
-        """Insert rendered rows; the number inserted."""
+        """Insert rendered rows, of each block all or none; the number inserted."""
 
     @property
     def block_bytes(self) -> int:

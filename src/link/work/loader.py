@@ -96,7 +96,7 @@ class Loader:
         alone = False
         if local.dialect.loads_whole and len(tables) == 1 and not batch and mapping.exact:
             alone, incoming[0] = _is_alone(reading.blocks())
-        # One statement is a transaction by itself: over a long wire each of three would wait for its answer.
+        # One block is a transaction by itself: over a long wire each of three would wait for its answer.
         with contextlib.nullcontext() if alone else local.transaction():
             loaded = [self._load(here, blocks, reading) for here, blocks in zip(tables, incoming, strict=True)]
             if batch:
@@ -120,7 +120,7 @@ class Loader:
 def _is_alone(blocks: Iterator[Block]) -> tuple[bool, Iterator[Block]]:
     """Whether there is one block and no more, as far as a look ahead costs little; and all of them."""
     begun = list(itertools.islice(blocks, 1))
-    if begun and len(begun[0].data) < BLOCK_BYTES:
+    if begun and begun[0].size < BLOCK_BYTES:
         begun += itertools.islice(blocks, 1)
         return len(begun) == 1, itertools.chain(begun, blocks)
     return False, itertools.chain(begun, blocks)

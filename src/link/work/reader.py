@@ -84,7 +84,7 @@ class Reading:
     def blocks(self) -> Iterator[Block]:
         """The rows of the next table."""
         while isinstance(item := self._get(), Block):
-            self.bytes += len(item.data)
+            self.bytes += item.size
             yield item
         self.rows.append(item)
 
@@ -192,7 +192,7 @@ class Reader:
         sizes = list[int]()
 
         def send(block: Block) -> None:
-            sizes.append(len(block.data))
+            sizes.append(block.size)
             self._pipe.put(block)
 
         numbers = self._count(chunk)

@@ -314,7 +314,7 @@ class Refresher:
         pipe = Pipe(shut)
 
         def emit(block: Block) -> None:
-            sizes.append(len(block.data))
+            sizes.append(block.size)
             pipe.put(block)
 
         def read() -> None:

@@ -237,7 +237,7 @@ class _Reader:
 
         def emit(block: Block) -> None:
             nonlocal size
-            size += len(block.data)
+            size += block.size
             self._pipe.put(block)
 
         for pair, rows in zip(refresher.pairs, sources, strict=True):
