@@ -12,7 +12,7 @@ from lab import Lab
 from pipelines import assert_same, granted, helper_rows, run_sql, sessions, states, units
 from recorder import Statement
 
-from link import LockedError, ServerError, State, StoreError
+from link import LockedError, ServerError, State, StoreError, TransferError
 from link.servers import mysql_session, postgresql_session, session
 from link.servers.session import Session
 from link.signals import BusyError
@@ -115,3 +115,26 @@ def test_a_block_of_several_statements_is_kept_as_a_whole(
     lab.local_server.sql(f"ALTER TABLE {Unit.full_table_name} DROP CONSTRAINT `few`")
     assert Unit.source.pull().pulled == 1
     assert_same(lab, table)
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_local_trigger_that_drops_rows_beside_an_entity_that_is_refused(lab: Lab) -> None:
+    """Entities that come one by one, since another one is refused, are not here without their parts either."""
+    Session = granted(lab, sessions(lab, 6))
+    Session()
+    here = lab.local_schema
+    body = "BEGIN IF NEW.session = 2 THEN RETURN NULL; END IF; RETURN NEW; END"
+    run_sql(
+        lab.local_server,
+        [
+            f"CREATE FUNCTION {here}.lose() RETURNS trigger LANGUAGE plpgsql AS '{body}'",
+            f"CREATE TRIGGER lose BEFORE INSERT ON {here}.session__trial FOR EACH ROW EXECUTE FUNCTION {here}.lose()",
+            f"ALTER TABLE {here}.session ADD CHECK (session <> 3)",
+        ],
+    )
+    with pytest.raises(TransferError, match=r"took 4 of 6 rows of .*session__trial"):
+        Session.source.pull(suppress_errors=True)
+    assert len(Session.Trial()) == 2 * len(Session())
+    run_sql(lab.local_server, [f"DROP TRIGGER lose ON {here}.session__trial"])
+    assert len(Session.source.pull(suppress_errors=True).errors) == 1
+    assert (len(Session()), len(Session.Trial())) == (5, 10)

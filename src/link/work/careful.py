@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..errors import TransferError
 from ..files.copies import Batch, Files
@@ -20,6 +20,17 @@ from .run import Run
 from .tally import Tally
 
 logger = logging.getLogger("link")
+
+
+def require_all(tables: Iterable[Table], sent: Sequence[int], loaded: Sequence[int]) -> None:
+    """Raise TransferError where the local server took other rows than it was sent, of each table so many."""
+    for table, number, taken in zip(tables, sent, loaded, strict=True):
+        if taken != number:
+            raise TransferError(
+                f"The local server took {taken} of {number} rows of {table.schema}.{table.name}; nothing of them was "
+                "kept.",
+                "Does a trigger there change what is inserted?",
+            )
 
 
 class CarefulLoader:
@@ -110,12 +121,14 @@ class CarefulLoader:
             raise failure
         return patiently(lambda: self._insert(read, batch, within))
 
-    def _read(self, tables: Sequence[Table], within: Range) -> list[list[Block]]:
-        read: list[list[Block]] = []
+    def _read(self, tables: Sequence[Table], within: Range) -> list[tuple[list[Block], int]]:
+        """Of each table its rows, and how many they are."""
+        read = list[tuple[list[Block], int]]()
         source = self.marker.session
         for table, number in zip(tables, self.holds.count_rows(source, tables, within), strict=True):
-            read.append([])
-            sent = source.stream(table, self.holds.rows_of(table, within), self.form, read[-1].append)
+            blocks = list[Block]()
+            read.append((blocks, number))
+            sent = source.stream(table, self.holds.rows_of(table, within), self.form, blocks.append)
             if sent != number:
                 raise TransferError(
                     f"The source server sent {sent} of {number} rows of {table.schema}.{table.name}; nothing of them "
@@ -124,10 +137,11 @@ class CarefulLoader:
                 )
         return read
 
-    def _insert(self, read: Sequence[Sequence[Block]], batch: Batch, within: Range) -> int:
+    def _insert(self, read: Sequence[tuple[Sequence[Block], int]], batch: Batch, within: Range) -> int:
         local, pairs = self.run.local, self.run.mapping.tables
         with local.transaction():
-            loaded = [local.load(pair.here, blocks, self.form) for pair, blocks in zip(pairs, read, strict=True)]
+            loaded = [local.load(pair.here, blocks, self.form) for pair, (blocks, _) in zip(pairs, read, strict=True)]
+            require_all((pair.here for pair in pairs), [number for _, number in read], loaded)
             batch.rewrite(local)
             if not self.run.mapping.exact:
                 self.require_same(within, loaded[0])

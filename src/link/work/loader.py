@@ -7,7 +7,7 @@ import itertools
 import logging
 from collections.abc import Iterable, Iterator
 
-from ..errors import HelperMismatchError, StoreError, TransferError
+from ..errors import HelperMismatchError, StoreError
 from ..files.copies import Batch, Files
 from ..files.objects import ObjectError
 from ..model.ranges import Key
@@ -15,7 +15,7 @@ from ..model.schema import Table
 from ..servers.session import BLOCK_BYTES, Block, Form
 from ..signals import BusyError, OrphanError, RowError
 from .adopting import Meeting
-from .careful import CarefulLoader
+from .careful import CarefulLoader, require_all
 from .claims import Chunks
 from .marker import Marker
 from .reader import Reading
@@ -108,12 +108,7 @@ class Loader:
 
     def _load(self, here: Table, blocks: Iterable[Block], reading: Reading) -> int:
         loaded = self.run.local.load(here, blocks, self.form)
-        if loaded != reading.rows[-1]:
-            raise TransferError(
-                f"The local server took {loaded} of {reading.rows[-1]} rows of {here.schema}.{here.name}; nothing of "
-                "the chunk was kept.",
-                "Does a trigger there change what is inserted?",
-            )
+        require_all([here], [reading.rows[-1]], [loaded])
         return loaded
 
 

@@ -12,7 +12,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
@@ -184,8 +184,10 @@ def do_shares(
     settings = ends.routes.settings
     tasks = [Task(spec, *sites, selection, within, work, settings) for within, _ in ranges]
     pool = executor or _processes(workers)
-    futures = {pool.submit(do, task): n for task, (_, n) in zip(tasks, ranges, strict=True)}
+    futures = dict[Future[R], int]()
     try:
+        for task, (_, number) in zip(tasks, ranges, strict=True):
+            futures[pool.submit(do, task)] = number
         for future in as_completed(futures):
             yield future.result()
             bar.update(futures[future])
