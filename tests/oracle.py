@@ -112,7 +112,7 @@ def _short(size: int) -> tuple[str, ...]:
     return tuple(text for text in TEXTS if len(text) <= size)
 
 
-LABELS = ("a", "it's", "c,d", "x%y", 'q"', "back\\slash", "tab\t", "nl\n", "é", "(1)", "NULL", "B c")
+LABELS = ("a", "it's", "c,d", "x%y", 'q"', "back\\slash", "tab\t", "nl\n", "é", "(1)", "NULL", "B c", "$$")
 DECIMALS = tuple(
     map(Decimal, ("0", "0.1", "-0.1", "99999999999999999999999999999999999.123456789012345678901234567891", "1E-30"))
 )

@@ -235,12 +235,12 @@ class PostgreSQLDefinitions(Definitions):
         function = self._since(schema, name)
         flag, new = quote(LINK.columns["is_flagged"]), ", ".join(f"NEW.{quote(column)}" for column in key)
         noted = f"UPDATE {table} SET {quote(FLAGGED)} = now() WHERE ({self.listed(key)}) = ({new})"
-        body = f"BEGIN {noted}; RETURN NULL; EXCEPTION WHEN OTHERS THEN RETURN NULL; END"
+        body = _between_dollars(f"BEGIN {noted}; RETURN NULL; EXCEPTION WHEN OTHERS THEN RETURN NULL; END", "since")
         how = "LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp"
         return [
             self._unless(
                 "insufficient_privilege",
-                f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger {how} AS $since$ {body} $since$",
+                f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger {how} AS {body}",
                 f"REVOKE ALL ON FUNCTION {function}() FROM PUBLIC",
                 f"CREATE OR REPLACE TRIGGER link_since AFTER UPDATE OF {flag} ON {table} FOR EACH ROW "
                 f"WHEN (OLD.{flag} IS DISTINCT FROM NEW.{flag}) EXECUTE FUNCTION {function}()",
@@ -270,7 +270,15 @@ class PostgreSQLDefinitions(Definitions):
         return self._unless("duplicate_object", f"CREATE TYPE {name} AS ENUM ({values})")
 
     def _unless(self, error: str, *statements: str) -> str:
-        return f"DO $$ BEGIN {'; '.join(statements)}; EXCEPTION WHEN {error} THEN NULL; END $$"
+        body = f"BEGIN {'; '.join(statements)}; EXCEPTION WHEN {error} THEN NULL; END"
+        return f"DO {_between_dollars(body)}"
+
+
+def _between_dollars(text: str, mark: str = "") -> str:
+    """A text as a literal in which nothing is escaped, between marks that are not in it."""
+    while f"${mark}$" in text:
+        mark += "_"
+    return f"${mark}$ {text} ${mark}$"
 
 
 def _own_name(enum_type: str) -> str:
