@@ -600,6 +600,24 @@ def test_between_all_kinds_of_servers(mixed: Lab) -> None:
     assert lab_a.verify()
 
 
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_schemas_and_tables_that_make_one_name_together(lab: Lab) -> None:
+    """Each table has a helper table of its own, be they pulled one after the other or at once."""
+    theirs = [f"{lab.prefix}_lab", f"{lab.prefix}_lab_mouse"]
+    for schema, name in zip(theirs, ("MouseScan", "Scan"), strict=True):
+        table: Any = lab.source.Schema(schema)(type(name, (dj.Manual,), {"definition": "scan: int32"}))
+        table.insert1({"scan": 1})
+    grant(lab, *theirs)
+    lab_a = pipeline(lab, schemas={schema: f"{schema}_here" for schema in theirs})
+    assert lab_a.pull(lab_a.source[theirs[0]].MouseScan).pulled == 1
+    assert lab_a.pull(lab_a.source[theirs[1]].Scan).pulled == 1
+    other = f"{lab.prefix}_other"
+    lab.source_server.sql(f"CREATE SCHEMA {other} AUTHORIZATION {lab.link_user}")
+    again = pipeline(lab, schemas={schema: f"{schema}_there" for schema in theirs}, helper_schema=other)
+    assert again.pull(*(again.source[schema] for schema in theirs)).pulled == 2
+    assert len(helpers(lab)) == 2 and lab_a.verify() and again.verify()
+
+
 def indexes(lab: Lab, local: bool) -> dict[str, Any]:
     """The indexes at one end, by the source's names."""
     site, found = site_of((lab.local if local else lab.source).connection), {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import shlex
 import time
@@ -123,7 +124,7 @@ class Links(Connected[PipelineSpec]):
             address=spec.address,
             source_schema=schema,
             helper_schema=spec.helper_schema,
-            helper_table=helper_name(name),
+            helper_table=helper_name(name, self._graph.groups if self._graph else ()),
             local_schema=here,
             store_pairs=spec.store_pairs,
             use_tls=spec.use_tls,
@@ -307,14 +308,20 @@ class Links(Connected[PipelineSpec]):
         return operation()
 
 
-def helper_name(name: Name) -> str:
-    """The name of the helper table of a group: DataJoint would take one with two underscores for a part."""
-    schema, table = name
-    plain = "_".join(word for word in f"{schema}_{table.lstrip('#_')}".replace("-", "_").split("_") if word)
-    if len(plain) > _NAME - len("_outbound"):
+def helper_name(name: Name, names: Iterable[Name]) -> str:
+    """The name of the helper table of a group, and of no other of some ``names``."""
+    plain, room = _plain(name), _NAME - len("_outbound")
+    if len(plain) > room or any(other != name and _plain(other) == plain for other in names):
         digest = hashlib.sha256("\0".join(name).encode()).hexdigest()[:8]
-        plain = f"{plain[: _NAME - len('_outbound') - 9]}_{digest}"
+        plain = f"{plain[: room - 9]}_{digest}"
     return f"{plain}_outbound"
+
+
+@functools.cache
+def _plain(name: Name) -> str:
+    """Schema and table in one: DataJoint would take a name with two underscores for a part."""
+    schema, table = name
+    return "_".join(word for word in f"{schema}_{table.lstrip('#_')}".replace("-", "_").split("_") if word)
 
 
 def _tables(catalogue: Catalogue, schema: str) -> Iterator[Table]:
