@@ -186,6 +186,22 @@ def test_what_was_edited_here(lab: Lab) -> None:
     assert set((Probe & "probe IN (1, 3, 4)").to_arrays("note")) == {"mine again"}
 
 
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_time_that_was_edited_here(lab: Lab) -> None:
+    class Visit(dj.Manual):
+        definition = "visit: int32\n---\nat: datetime"
+
+    table = declare(lab, Visit)
+    table.insert1({"visit": 1, "at": "2020-01-01 00:00:00"})
+    Visit = granted(lab, table)
+    Visit.source.pull()
+    Visit.update1({"visit": 1, "at": "2021-01-01 00:00:00"})
+    assert Visit.source.refresh(dry_run=True).edited_here == [{"visit": 1}]
+    assert Visit.source.refresh().refreshed == 1
+    lab.source_server.sql(f"UPDATE {lab.source_schema}.visit SET at = '2022-01-01 00:00:00'")
+    assert Visit.source.refresh(dry_run=True).edited_here == []
+
+
 def with_dependents(lab: Lab) -> tuple[Any, Any, Any]:
     """The linked table; local tables below it, and below its part."""
     Probe = granted(lab, probes(lab))

@@ -85,6 +85,5 @@ def noted(catalogue: Catalogue, tables: Sequence[Table]) -> list[tuple[Keyed, st
 
 
 def _digest(dialect: Dialect, table: Table) -> str:
-    # Sessions of other time zones show a timestamp in another way.
-    told = [column.name for column in table.columns if dialect.supports(column) and "timestamp" not in column.type]
+    told = [c.name for c in table.columns if c.kind and dialect.supports(c) and c.kind.name not in dialect.zoned]
     return dialect.comparable(table.only(told), True)

@@ -70,6 +70,8 @@ class Dialect(ABC):
     #: So many sets (common table expressions) a statement may name, if there is a limit: it writes out each anew, with
     #: all that it is made of, wherever it is named.
     most_sets: ClassVar[int | None] = None
+    #: Kinds of which a digest is another one in sessions of another time zone.
+    zoned: ClassVar[tuple[str, ...]] = ()
     #: Whether -0.0 is told from 0.0 when a number is printed.
     signed_zero: ClassVar[bool] = True
     #: What stands for a time that has not come: where a row that gets longer costs much, a time long ago.

@@ -47,6 +47,7 @@ class MySQL(Dialect):
     by_index = "/*+ NO_SEMIJOIN(MATERIALIZATION) */ "
     exact_json = False
     never = "FROM_UNIXTIME(1)"  # the first that a TIMESTAMP can be; from NULL to a time a row grows, and pages split
+    zoned = ("timestamp",)
     # At READ COMMITTED, which sessions have for their claims, WITH CONSISTENT SNAPSHOT would be ignored in silence.
     begin_snapshot = (
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
