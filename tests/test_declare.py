@@ -299,8 +299,9 @@ def test_a_server_that_has_kept_its_old_kind_of_rows(lab: Lab, end: str) -> None
     """In which an index takes 767 bytes: what we declare takes as much as what the source has."""
     admin(
         lab,
-        'CREATE TABLE "{source}"."session" (session varchar(255) CHARACTER SET utf8mb4 PRIMARY KEY) ROW_FORMAT=DYNAMIC',
-        'INSERT INTO "{source}"."session" VALUES (\'é\')',
+        'CREATE TABLE "{source}"."session" (session varchar(255) CHARACTER SET utf8mb4 PRIMARY KEY, note int) '
+        "ROW_FORMAT=DYNAMIC",
+        'INSERT INTO "{source}"."session" VALUES (\'é\', NULL)',
     )
     lab.grant("session")
     server = lab.source_server if end == "source" else lab.local_server
@@ -309,6 +310,8 @@ def test_a_server_that_has_kept_its_old_kind_of_rows(lab: Lab, end: str) -> None
         table = linked(lab)
         assert table().source.pull().pulled == 1
         assert table().source.verify().compared == 1
+        admin(lab, 'UPDATE "{source}"."session" SET note = 1')
+        assert table().source.refresh().refreshed == 1
         assert table().delete(prompt=False) == 1
     finally:
         server.sql("SET GLOBAL innodb_default_row_format = 'dynamic'")

@@ -1401,7 +1401,7 @@ SELECT CONVERT(CASE WHEN `lab`.`#unit`.`image` IS NOT NULL THEN COALESCE((SELECT
 DROP TEMPORARY TABLE IF EXISTS `here`.`~refresh_0`;
 
 -- make a temporary table
-CREATE TEMPORARY TABLE `here`.`~refresh_0` (PRIMARY KEY (`n`, `name`)) ENGINE=InnoDB
+CREATE TEMPORARY TABLE `here`.`~refresh_0` (PRIMARY KEY (`n`, `name`)) ENGINE=InnoDB ROW_FORMAT=DYNAMIC
     SELECT `n`, `name`, `x`, `wave`
     FROM `here`.`unit`
     WHERE 1 = 0;
@@ -1443,7 +1443,7 @@ INSERT INTO `here`.`unit__spike` (`n`, `name`, `spike`)
 DROP TEMPORARY TABLE IF EXISTS `here`.`~stale_2`;
 
 -- make a temporary table of keys
-CREATE TEMPORARY TABLE `here`.`~stale_2` (PRIMARY KEY (`n`)) ENGINE=InnoDB
+CREATE TEMPORARY TABLE `here`.`~stale_2` (PRIMARY KEY (`n`)) ENGINE=InnoDB ROW_FORMAT=DYNAMIC
     SELECT `n`
     FROM `there`.`__rate`
     WHERE 1 = 0;

@@ -70,7 +70,7 @@ class MySQLDefinitions(Definitions):
         name, key = self.dialect.name_of(staging), self.primary_key(staging)
         return [
             f"DROP TEMPORARY TABLE IF EXISTS {name}",
-            f"CREATE TEMPORARY TABLE {name} ({key}) ENGINE=InnoDB {self._like(table)}",
+            f"CREATE TEMPORARY TABLE {name} ({key}) {_STORED} {self._like(table)}",
         ]
 
     def drop_foreign_key(self, table: Table, fk: ForeignKey) -> str:
