@@ -19,20 +19,27 @@ from .session import Session
 
 #: Keys that travel in one statement where a list of them has to.
 KEYS_PER_STATEMENT = 20_000
-KEY_BYTES_PER_STATEMENT = 2_000_000
+#: Bytes of them, as they are sent: some servers take no statement of more than a megabyte.
+KEY_BYTES_PER_STATEMENT = 900_000
 
 
 def batches(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
     """Cut a list of keys into statements' worth."""
     start, size = 0, 0
     for n, key in enumerate(keys):
-        length = sum(len(value) for value in key if isinstance(value, str))
+        length = 4 + sum(map(_sent, key))
         if n - start == KEYS_PER_STATEMENT or size + length > KEY_BYTES_PER_STATEMENT:
             yield keys[start:n]
             start, size = n, 0
         size += length
     if keys:
         yield keys[start:]
+
+
+def _sent(value: Any) -> int:
+    """About how many bytes a value of a key is as it is sent."""
+    # With what is around it. Other characters than ASCII are escaped, up to fourteen bytes for one.
+    return 8 + (len(value) * (1 if value.isascii() else 14) if isinstance(value, str) else len(str(value)))
 
 
 def told_keys(rows: Iterable[Sequence[Any]]) -> Iterator[Key]:
