@@ -299,6 +299,28 @@ def test_what_is_refused_names_where_the_password_was_found(
     assert len(lab_a[lab.source_schema].Session()) == 2
 
 
+@pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
+def test_a_server_that_speaks_another_language(
+    lab: Lab, project: Path, monkeypatch: pytest.MonkeyPatch, granted_by_schema: None
+) -> None:
+    """Of a refusal the number counts; what sessions are refused is told in the language of this package."""
+    links_toml(lab, project, lab_a=lab.link_user)
+    lab_a = load(connection=lab.local).lab_a
+    try:
+        lab.source_server.sql("SET GLOBAL lc_messages = 'de_DE'")
+        with monkeypatch.context() as wrong:
+            wrong.setenv("LINK_LAB_A_PASS", "wr0ng")
+            with pytest.raises(LoginError, match="hat keine") as raised:
+                lab_a.status()
+            assert "LINK_LAB_A_PASS" in str(raised.value.hint)
+        monkeypatch.setenv("LINK_LAB_A_PASS", lab.link_password)
+        session = lab_a.source[lab.source_schema].Session
+        with pytest.raises(dj.errors.QuerySyntaxError, match="You have an error"):
+            len(session & "session = = 1")
+    finally:
+        lab.source_server.sql("SET GLOBAL lc_messages = 'en_US'")
+
+
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 def test_a_host_that_may_have_been_meant_for_a_source(lab: Lab, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     links_toml(lab, project, lab_a=lab.link_user)

@@ -256,7 +256,7 @@ def _refused(error: Exception, address: Address, account: Credentials, tls: Tls)
         )
     if todo := refusals.remedy(str(error), f"Check {account.told_by}."):
         return LoginError(f"The source server {place} refused the {account.role} {user!r}: {text}", todo)
-    if re.search(r"too many (clients|connections)|max_user_connections|connection slots|no more conn", text, re.I):
+    if re.search(r"\(1040,|too many (clients|connections)|max_user_connections|connection slots|no more conn", text, re.I):
         return ConnectionLimitError(
             f"The source server {place} has no connection left for the {account.role} {user!r}: {text}",
             "End other programs that use this account, or ask the source's administrator for more connections.",

@@ -39,8 +39,8 @@ _LOST = {
     ER.QUERY_INTERRUPTED,
     4031,  # MySQL: disconnected by the server because of inactivity
 }
-#: Of the server, of the account (also with words about other resources).
-_NO_ROOM = {ER.CON_COUNT_ERROR, ER.TOO_MANY_USER_CONNECTIONS, ER.USER_LIMIT_REACHED}
+#: Of the server, and of the account.
+_NO_ROOM = {ER.CON_COUNT_ERROR, ER.TOO_MANY_USER_CONNECTIONS}
 _TIME_IS_OVER = {3024, 1969}  # MySQL, MariaDB
 _BUSY = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, 1020}  # 1020: MariaDB, record changed since the snapshot
 #: What else the drivers do not count as errors of data.
@@ -78,7 +78,8 @@ def translate(error: Exception, address: str, user: str) -> LinkError:
     if code in _REFUSED:
         todo = refusals.remedy(str(error), "Check the user name and the password.")
         return LoginError(f"The server {address} refused the user {user!r}: {text}", todo)
-    if code in _NO_ROOM and "connections" in text:
+    # The resource that an account has used up has the same name in all languages.
+    if code in _NO_ROOM or (code == ER.USER_LIMIT_REACHED and "connections" in text):
         return ConnectionLimitError(
             f"The server {address} has no connection left for {user!r}: {text}",
             "End other programs that use this account; or an administrator sets MAX_USER_CONNECTIONS of the account, "

@@ -28,7 +28,7 @@ _MEANINGS = (
         "{check} The server says the same where the password has expired (VALID UNTIL).",
     ),
     (
-        r"access denied",
+        r"\((1045|1698),|access denied",  # whatever language the server says it in
         "{check} The server says the same where the account must use TLS or a certificate, or come from elsewhere.",
     ),
 )

@@ -74,13 +74,14 @@ _BOTH = (
     Setting("foreign_key_checks", "1", "a hold of a row that is not there; local rows without their parents"),
     Setting("unique_checks", "1", "rows that are there twice"),
     Setting("sql_buffer_result", "0", "keeps whole tables aside before the first row comes"),
-    # what would change the text of values, or of definitions
+    # what would change the text of values, of refusals, or of definitions
     Setting("time_zone", "'+00:00'", "a TIMESTAMP is shown in it, and one hour a year is refused"),
     Setting(
         "sql_mode",
         "'STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION'",
         "loose modes change values, ANSI and ORACLE the language",
     ),
+    Setting("lc_messages", "'en_US'", "what is refused would be told in many languages", browsing=True),
     Setting("sql_quote_show_create", "1", "definitions are read from SHOW CREATE TABLE"),
 )
 
