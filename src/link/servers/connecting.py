@@ -33,6 +33,8 @@ from .site import Site
 
 #: PostgreSQL's SSLRequest: its length and its code (documentation, "Message Formats").
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+#: What servers say that have no connection left; MySQL and MariaDB by a number, whatever their language.
+_NO_ROOM = r"\(1040,|too many (clients|connections)|max_user_connections|connection slots|no more connections"
 #: Seconds after which it is looked at who does not answer, and after which a server is given up that does not.
 PATIENCE, ANSWER_WITHIN = 1.0, 10.0
 
@@ -256,7 +258,7 @@ def _refused(error: Exception, address: Address, account: Credentials, tls: Tls)
         )
     if todo := refusals.remedy(str(error), f"Check {account.told_by}."):
         return LoginError(f"The source server {place} refused the {account.role} {user!r}: {text}", todo)
-    if re.search(r"\(1040,|too many (clients|connections)|max_user_connections|connection slots|no more conn", text, re.I):
+    if re.search(_NO_ROOM, text, re.IGNORECASE):
         return ConnectionLimitError(
             f"The source server {place} has no connection left for the {account.role} {user!r}: {text}",
             "End other programs that use this account, or ask the source's administrator for more connections.",
