@@ -193,13 +193,13 @@ def test_a_time_that_was_edited_here(lab: Lab) -> None:
 
     table = declare(lab, Visit)
     table.insert1({"visit": 1, "at": "2020-01-01 00:00:00"})
-    Visit = granted(lab, table)
-    Visit.source.pull()
-    Visit.update1({"visit": 1, "at": "2021-01-01 00:00:00"})
-    assert Visit.source.refresh(dry_run=True).edited_here == [{"visit": 1}]
-    assert Visit.source.refresh().refreshed == 1
+    visit = granted(lab, table)
+    visit.source.pull()
+    visit.update1({"visit": 1, "at": "2021-01-01 00:00:00"})
+    assert visit.source.refresh(dry_run=True).edited_here == [{"visit": 1}]
+    assert visit.source.refresh().refreshed == 1
     lab.source_server.sql(f"UPDATE {lab.source_schema}.visit SET at = '2022-01-01 00:00:00'")
-    assert Visit.source.refresh(dry_run=True).edited_here == []
+    assert visit.source.refresh(dry_run=True).edited_here == []
 
 
 def with_dependents(lab: Lab) -> tuple[Any, Any, Any]:
