@@ -225,6 +225,17 @@ def test_what_the_administrator_has_to_grant(lab: Lab) -> None:
     assert plan.pull().tables[f"{lab.prefix}_subject.Subject"].pulled == 3
     assert lab_a.grants(lab_a.plan(lab_a.source[f"{lab.prefix}_subject"].Subject & "subject < 3")) == ""
 
+    # All is told once, and by whom it is granted; then what was held before, which cannot be looked at any more.
+    [error] = lab_a.ping().errors
+    assert error.hint.count(f"{lab.source_server.host}:{lab.source_server.port}: GRANT") == 1
+    helper, user = f"{lab.prefix}_other", lab._account(lab.link_user)
+    if lab.kind == "postgresql":
+        lab.source_server.sql(f"ALTER SCHEMA {helper} OWNER TO {lab.source_server.admin_user}")
+    else:
+        lab.source_server.sql("REVOKE SELECT ON `{}`.* FROM {}".format(helper.replace("_", r"\_"), user))
+    plan = lab_a.plan(lab_a.source[f"{lab.prefix}_subject"].Subject & "subject < 3")
+    assert any(helper in grant for grant in plan.missing) and not plan.conflicts
+
 
 def test_a_wire_that_breaks(lab: Lab) -> None:
     """In our words, whatever is asked; afterwards the same goes on."""

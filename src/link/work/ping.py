@@ -83,9 +83,10 @@ def _tables(links: Links) -> str:
         catalogue.read(sorted({table.schema for table in tables}))
         lacking = [(table, some) for table in tables if (some := catalogue.missing_rights(table, SOURCE_RIGHTS))]
     if lacking:
+        grants = [site.rights.on_table(some, table.schema, table.name, site.facts.account) for table, some in lacking]
         raise PrivilegeError(
             f"{site.user!r} lacks rights on {_some([f'{t.schema}.{t.name}' for t, _ in lacking])} at {site.address}.",
-            _some([site.grant_hint(some, table.schema, table.name) for table, some in lacking], " "),
+            f"{site.rights.granter} {site.address}: {_some(list(dict.fromkeys(grants)), ' ')}",
         )
     if not graph.groups:
         raise DefinitionError(

@@ -212,7 +212,7 @@ class _Planning:
             helper = there[name]
             if lacking := self.catalogue.missing_rights(helper, HELPER_RIGHTS):
                 self._grant(self.site.rights.on_table(lacking, helper.schema, helper.name, account))
-            if "SELECT" not in lacking:
+            if not {"SELECT", "USAGE"} & set(lacking):
                 found[name] = holds_of(self.site.dialect, self.sets.master(name), helper, link.spec.layout)
         if wanted and not self.catalogue.may_create(schema, wanted):
             self._grant(self.site.rights.on_schema(schema, account))
