@@ -19,11 +19,11 @@ from datajoint.storage_adapter import StorageAdapter
 from fsspec.implementations.memory import MemoryFileSystem
 from proxy import Proxy
 
-from link import LinkError, UnreachableError
+from link import LinkError, StoreError, UnreachableError
 from link.files import s3, s3_transport, stores
 from link.files.copying import Copier
 from link.files.objects import Move, ObjectError
-from link.files.opening import open_store
+from link.files.opening import OpenStores, open_store
 from link.files.routes import Route
 from link.files.stores import Found, Store
 
@@ -317,3 +317,13 @@ def test_users_files_are_never_overwritten(shop: Shop) -> None:
 
 def test_accounts_hide_their_secret(buckets: Buckets) -> None:
     assert isinstance(buckets.source, Account) and buckets.source.secret_key not in repr(buckets.source)
+
+
+def test_a_store_that_is_not_there_is_so_for_all_who_ask(buckets: Buckets) -> None:
+    """Threads share it: to the second its files would only be missing, each by itself."""
+    config = Config()
+    config.stores["gone"] = buckets.source.store("no-such-bucket", "x")
+    with contextlib.closing(OpenStores(config)) as opened:
+        for _ in range(2):
+            with pytest.raises(StoreError, match="there is no bucket"):
+                opened.find("gone")

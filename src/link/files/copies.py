@@ -34,8 +34,8 @@ CHUNK_FILES = 1000
 CHUNK_FILE_BYTES = 1 << 30
 #: Chunks whose copies are begun before the first of them is loaded.
 AHEAD = 2
-#: Bytes of names, and rows, in one UPDATE.
-UPDATE_BYTES = 1_000_000
+#: Characters of names, and rows, in one UPDATE: with escapes less than a megabyte, which is all that some servers take.
+UPDATE_BYTES = 400_000
 UPDATE_ROWS = 1000
 
 

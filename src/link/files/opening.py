@@ -63,8 +63,13 @@ class OpenStores:
         """
         with self._opening:
             if name not in self._stores:
-                self._stores[name] = open_store(self._config, name)
-                self._stores[name].require_there()
+                opened = open_store(self._config, name)
+                try:
+                    opened.require_there()
+                except BaseException:
+                    opened.close()
+                    raise
+                self._stores[name] = opened
             return self._stores[name]
 
     def close(self) -> None:
