@@ -32,13 +32,13 @@ def test_options_write_it_and_the_grants_are_printed(tmp_path: Path) -> None:
     assert file.links["odd link"].schemas == {"ephys": "a_ephys", "odd-name": "lab_a_odd-name"}
 
     # What is there stays: a link is added, to the source that is there, and only where somebody says so.
-    path.write_text(f"# mine\n{path.read_text()}")
+    path.write_bytes(b"# mine\r\n" + path.read_bytes() + b"  \n")
     more = ["--source", "lab_a", "--schema", "behavior", "--helper-schema", "link_lab_b", "--link", "more"]
-    before = path.read_text()
+    before = path.read_bytes()
     refused = shell("--config", str(path), "init", *more)
-    assert refused.exit_code == 2 and "--yes" in refused.stderr and path.read_text() == before
+    assert refused.exit_code == 2 and "--yes" in refused.stderr and path.read_bytes() == before
     assert shell("--config", str(path), "init", *more, "--yes").exit_code == 0
-    assert path.read_text().startswith(before.rstrip())
+    assert path.read_bytes().startswith(before)
     assert set(read_links(path).links) == {"odd link", "more"}
     taken = shell("--config", str(path), "init", *more, "--yes")
     assert taken.exit_code == 2 and "[link.more] already" in taken.stderr

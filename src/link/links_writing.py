@@ -37,9 +37,10 @@ def add_link(path: Path, link: tuple[str, Mapping[str, Any]], source: tuple[str,
         raise config_error(f"{path} has a [link.{name}] already.", "Choose another name, or change it there.")
     added = "" if known and source[0] in known.sources else _table("source", *source)
     added += _table("link", name, settings)
-    text = f"{before.rstrip()}\n\n{added}" if before.strip() else added
-    _require_good(path, text)
-    path.write_text(text, "utf-8")
+    between = ("\n" if before.endswith("\n") else "\n\n") if before.strip() else ""
+    _require_good(path, f"{before}{between}{added}")
+    with path.open("a", encoding="utf-8") as file:  # whatever comes of it, what is there stays
+        file.write(between + added)
 
 
 def _require_good(path: Path, text: str) -> None:
