@@ -21,7 +21,9 @@ from proxy import Proxy
 
 from dj_link.convert import convert
 from link import ConfigError, HelperMismatchError, LocalMismatchError
+from link.ends.identity import linked_in
 from link.servers.sites import site_of
+from link.signals import BusyError
 
 LOCAL_MARK = "[datajoint-link "
 
@@ -427,6 +429,21 @@ def test_the_comment_says_who_holds_and_what_to_do(lab: Lab) -> None:
     described: Any = lab.source.FreeTable(f"{lab.helper_schema}.{lab.helper_table}")
     assert "Rows held by Lab C" in described.describe(printout=False)
     assert len(described) == 3
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_what_is_linked_is_not_nothing_while_it_cannot_be_read(lab: Lab) -> None:
+    """Rows of a linked table would be taken for the lab's own, and be deleted without a word to their source."""
+    declare_session(lab)
+    linked(lab)().source.pull()
+    site = site_of(lab.local.connection)
+    with site.session() as session, lab.local_server.connect_raw() as other:
+        assert linked_in(session, lab.local_schema).keys() == {"session"}
+        assert linked_in(session, lab.source_schema) == linked_in(session, "nowhere") == {}
+        other.cursor().execute(f'LOCK TABLE {lab.local_schema}."~link" IN ACCESS EXCLUSIVE MODE')
+        session.execute("SET lock_timeout = '100ms'")
+        with pytest.raises(BusyError):
+            linked_in(session, lab.local_schema)
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)

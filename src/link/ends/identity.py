@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 
 from ..config import LinkSpec
-from ..errors import LinkError, UnreachableError
+from ..errors import LinkError, PrivilegeError, ServerError, UnreachableError
 from ..holds.serving import Served
 from ..model.schema import Table
 from ..model.served import Tie, digest, words_for
@@ -29,10 +29,12 @@ def linked_in(session: Session, schema: str) -> dict[str, Tie | None]:
     """The linked tables of a local schema, as far as the account may know, and where their rows are from, if noted."""
     try:
         rows = session.query(f"SELECT * FROM {session.dialect.full_name(schema, TABLE)}")
-    except UnreachableError:
-        raise
-    except LinkError:
-        return {}  # there is no such table, or it is another account's
+    except PrivilegeError:
+        return {}  # it is another account's
+    except ServerError:
+        if TABLE in dict(session.query(session.dialect.relations, (schema,))):
+            raise
+        return {}
     # Earlier versions have noted no ties.
     return {str(name): Tie.read(tie[0]) if tie else None for name, _, _, *tie in rows}
 
