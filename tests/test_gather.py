@@ -15,10 +15,12 @@ from recorder import Statement
 from test_unfit import limit
 
 from link import ConflictError, TransferError
+from link.model.ranges import Chunk
 from link.model.states import HelperRow
 from link.work import claims, copies, following
 from link.work.copies import Copies
 from link.work.marker import Marker
+from link.work.reader import Reader
 
 
 @pytest.fixture
@@ -200,8 +202,61 @@ def test_small_tables_wait_for_few_answers(
     assert servers.local_entities() == {n: entities[n] for n in diamond.ancestors(entities, only_d(set(entities)))}
     assert servers.helper_rows() == dict.fromkeys(servers.local_names(), HelperRow("NONE", "FALSE", "FALSE"))
     # Whether there is something new, and where the first claim ends; nothing before the copies.
-    port = servers.lab.source_server.port
-    assert len([each for each in statements if "OFFSET" in each.sql and each.port == port]) <= 3
+    there, here = servers.lab.source_server.port, servers.lab.local_server.port
+    assert len([each for each in statements if "OFFSET" in each.sql and each.port == there]) <= 3
+    # What the local tables are is read once.
+    assert len([each for each in statements if _about_tables(each.sql) and each.port == here]) == 1
+
+
+def _about_tables(sql: str) -> bool:
+    return "TABLE_NAME, TABLE_COMMENT" in sql or "c.relname, obj_description(" in sql
+
+
+def test_what_has_many_part_rows_is_large_however_few_entities_it_has(
+    servers: diamond.Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the source's statistics say it. What stands on it waits for the rows of all pieces, no longer."""
+    many: diamond.Entities = {("A", (n,)): Entity((f"a {n}",)) for n in range(10, 210)}
+    many |= {("B", (n, 0)): Entity(("b",), frozenset((piece, 0) for piece in range(50))) for n in range(20, 24)}
+    many |= {("D", (n, 0, 0)): Entity((None, "d")) for n in range(20, 24)}
+    servers.put(False, many)
+    word = "ANALYZE" if servers.lab.kind == "postgresql" else "ANALYZE TABLE"
+    for table in (f"{servers.theirs['first']}.{name}" for name in ("a", "b", "b__piece")):
+        servers.lab.source_server.sql(f"{word} {table}")
+    monkeypatch.setattr(copies, "CHUNK_ROWS", 20)
+    begun, finish, copy_group, transfer = threading.Event(), Marker._finish, Copies._copy_group, Copies._transfer
+    pieces, chunks, read = list[tuple[str, int]](), dict[str, list[Chunk]](), Reader._read
+
+    def copying(self: Copies, name: tuple[str, str], *args: Any) -> bool:
+        if name[1] == "__d":
+            begun.set()
+        return copy_group(self, name, *args)
+
+    def transferring(self: Copies, run: Any, tally: Any, piece: Any, *args: Any) -> None:
+        pieces.append((run.mapping.source.master.name, piece.number))
+        transfer(self, run, tally, piece, *args)
+
+    def finishing(self: Marker, *args: Any) -> None:
+        assert begun.wait(30)
+        finish(self, *args)
+
+    def reading(self: Reader, chunk: Chunk) -> None:
+        chunks.setdefault(self.tables[0].name, []).append(chunk)
+        read(self, chunk)
+
+    servers.lab_a.pull(some(servers, "a = 99"))
+    monkeypatch.setattr(Copies, "_copy_group", copying)
+    monkeypatch.setattr(Copies, "_transfer", transferring)
+    monkeypatch.setattr(Marker, "_finish", finishing)
+    monkeypatch.setattr(Reader, "_read", reading)
+    first = servers.lab_a.source[servers.theirs["first"]]
+    servers.lab_a.pull(some(servers, "a IN (20, 21, 22, 23)"), first.A & "a < 200")
+    assert servers.helper_rows() == dict.fromkeys(servers.local_names(), HelperRow("NONE", "FALSE", "FALSE"))
+    wanted = {n: e for n, e in {**diamond.made(), **many}.items() if n[1][0] < 200 and (n in many or n[0] == "A")}
+    assert servers.local_entities() == wanted
+    assert sorted(pieces) == [("__d", 4), ("a", 97), ("a", 97), ("b", 2), ("b", 2)]
+    # Rows lie behind them that are not selected: none of them is read by way of the helper table.
+    assert [chunk.whole for chunk in chunks["a"]] == [True, True]
 
 
 @pytest.mark.parametrize("connections", [5, 6, 8])

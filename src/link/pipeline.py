@@ -270,7 +270,7 @@ class Pipeline:
         require_lookups(lookups)
         theirs = self._theirs
         theirs.links.look_again()
-        keys, out = theirs.links.find_cut(keys_to_cut(theirs, cut)), groups_named(theirs, "leave_out", leave_out)
+        keys, out = keys_to_cut(theirs, cut), groups_named(theirs, "leave_out", leave_out)
         selected = chosen(theirs, selections)
         require_some_left(selected, out)
         return Request(selected, descendants, out, keys, lookups == "whole")
@@ -370,7 +370,7 @@ class Pipeline:
             "processes": processes,
             "executor": executor,
         }
-        with final():
+        with final(), self._theirs.links.looking_once():
             turns = [selections] if among is None else [(each,) for each in in_turns(selections, among)]
             requests = [self._request(turn, descendants, leave_out, cut, lookups) for turn in turns or [()]]
             if len(requests) == 1:

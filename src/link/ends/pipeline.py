@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import shlex
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -55,6 +57,7 @@ class Links(Connected[PipelineSpec]):
         self._graph: Graph | None = None
         self._looked_at: float | None = None  # when, if nobody has done anything by it since
         self._links: dict[Name, Link] = {}
+        self._here = _Here()
         enter(self)
 
     def serving(self, local: Site, schema: str, table: str, is_linked: bool) -> Link | None:
@@ -171,11 +174,38 @@ class Links(Connected[PipelineSpec]):
         LocalMismatchError
             A local table has one that is said.
         """
-        graph = self.find_graph()
-        with self.connect_local().session() as session:
-            cuts = Cuts(self.connect_local(), session, graph, dict(self._schemas()))
+        with self._cuts() as cuts:
             cuts.require_open(said)
         return list(dict.fromkeys([*said, *cuts.standing]))
+
+    @contextlib.contextmanager
+    def looking_once(self) -> Iterator[None]:
+        """Meanwhile what this thread looks at of the local tables is read once, until they are opened."""
+        self._here.stack = contextlib.ExitStack()
+        try:
+            yield
+        finally:
+            self._here.leave()
+
+    @contextlib.contextmanager
+    def catalogue_here(self) -> Iterator[Catalogue]:
+        """The local server's catalogue, as far as it is read by now where this thread looks once."""
+        with self._cuts() as cuts:
+            yield cuts.catalogue
+
+    @contextlib.contextmanager
+    def _cuts(self) -> Iterator[Cuts]:
+        """The foreign keys of the source beside those of the local tables, and a session to look at these."""
+        graph, here = self.find_graph(), self._here
+        if here.cuts is not None and here.cuts.graph is graph:
+            yield here.cuts
+            return
+        with contextlib.ExitStack() as stack:
+            session = (here.stack or stack).enter_context(self.connect_local().session())
+            cuts = Cuts(self.connect_local(), session, graph, dict(self._schemas()))
+            if here.stack:
+                here.cuts = cuts
+            yield cuts
 
     def open(self, names: Iterable[Name], cut: Collection[Edge | Outside] = ()) -> dict[Name, Ends]:
         """Both ends of some groups and of all that they stand on, parents first; created where they are missing.
@@ -185,14 +215,14 @@ class Links(Connected[PipelineSpec]):
         LinkError
             Whatever does not fit.
         """
-        whole, said = self.find_graph(), frozenset(key for key in cut if not key.is_standing)
-        with self.connect_local().session() as session:
-            cuts = Cuts(self.connect_local(), session, whole, dict(self._schemas()))
+        said = frozenset(key for key in cut if not key.is_standing)
+        with self._cuts() as cuts:
             cut = {*said, *cuts.standing}
-            graph = whole.without(cut)
+            graph = cuts.graph.without(cut)
             chosen = graph.ancestors(names)
             cuts.require_open([key for key in said if key.child in chosen])
             cuts.require_fit(graph.order(chosen), said)
+        self._here.leave()
         return self._open(graph, chosen, cut)
 
     def open_linked(self, take_over: bool = False) -> tuple[dict[Name, Ends], Graph]:
@@ -201,8 +231,7 @@ class Links(Connected[PipelineSpec]):
         They are taken as they are: a foreign key that the source has got since is a matter of the next pull. With
         ``take_over`` the helper tables serve the local ones whatever they have served before, at this place.
         """
-        with self.connect_local().session() as session:
-            cuts = Cuts(self.connect_local(), session, self.find_graph(), dict(self._schemas()))
+        with self._cuts() as cuts:
             linked = cuts.linked
         graph = self.find_graph().without(cuts.standing)
         chosen = graph.ancestors(linked)
@@ -306,6 +335,19 @@ class Links(Connected[PipelineSpec]):
         except ChangedError:
             self.forget()
         return operation()
+
+
+class _Here(threading.local):
+    """What a thread has read of the local tables, where it reads them once; and what ends its session with them."""
+
+    cuts: Cuts | None = None
+    stack: contextlib.ExitStack | None = None
+
+    def leave(self) -> None:
+        """Read them anew from now on."""
+        stack, self.cuts, self.stack = self.stack, None, None
+        if stack:
+            stack.close()
 
 
 def helper_name(name: Name, names: Iterable[Name]) -> str:

@@ -22,7 +22,7 @@ from . import encryption, mysql_wire, refusals, settings
 from .dialect import plain
 from .languages import interleaved, writer
 from .mysql import MariaDB, MySQL
-from .session import BLOCK_BYTES, Block, Form, Session
+from .session import BLOCK_BYTES, Block, Form, Session, Weight
 
 #: Bytes of a statement beside its rows: the names of table and columns.
 _MARGIN = 16_384
@@ -134,20 +134,25 @@ class RawColumns:
         self._known: dict[tuple[Table, Form], tuple[Column, ...]] = {}
         self._lengths: dict[Table, int] = {}
 
-    def expect(self, session: MySQLSession, tables: Sequence[Table]) -> None:
-        """Ask how long the rows of some tables are, as far as that is not known."""
-        asked = [table for table in dict.fromkeys(tables) if table not in self._lengths]
-        if asked:
-            one = "SELECT %s, AVG_ROW_LENGTH FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
-            args = [arg for number, table in enumerate(asked) for arg in (number, table.schema, table.name)]
-            found = {int(n): length for n, length in session.query(" UNION ALL ".join([one] * len(asked)), args)}
-            self._lengths |= {table: int(found.get(number) or 0) for number, table in enumerate(asked)}
+    def weigh(self, session: MySQLSession, tables: Sequence[Table]) -> dict[Table, Weight]:
+        """Ask how many rows some tables have, and how long these are."""
+        one = (
+            "SELECT %s, TABLE_ROWS, AVG_ROW_LENGTH FROM information_schema.TABLES "
+            "WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
+        )
+        args = [arg for number, table in enumerate(tables) for arg in (number, table.schema, table.name)]
+        found = session.query(" UNION ALL ".join([one] * len(tables)), args) if tables else []
+        told = {int(number): Weight(int(rows or 0), int(length or 0)) for number, rows, length in found}
+        weights = {table: told.get(number, Weight()) for number, table in enumerate(tables)}
+        self._lengths |= {table: weight.row_bytes for table, weight in weights.items()}
+        return weights
 
     def find(self, session: MySQLSession, table: Table, form: Form) -> tuple[Column, ...]:
         """The columns to send raw: the long ones of a table whose rows are long on average."""
         known = table, form
         if known not in self._known:
-            self.expect(session, [table])
+            if table not in self._lengths:
+                self.weigh(session, [table])
             long_rows = self._lengths[table] > _LONG_ROW
             self._known[known] = session.dialect.raw_columns(table, form, long_rows)
         return self._known[known]
@@ -243,8 +248,8 @@ class MySQLSession(Session):
                 emit(block(rows))
         return total + len(rows)
 
-    def expect(self, tables: Sequence[Table]) -> None:
-        self._raw_columns.expect(self, tables)
+    def weigh(self, tables: Sequence[Table]) -> dict[Table, Weight]:
+        return self._raw_columns.weigh(self, tables)
 
     def load(self, table: Table, blocks: Iterable[Block], form: Form) -> int:
         names = ", ".join(self.dialect.quote(name) for name in table.names)

@@ -58,6 +58,13 @@ class Block(NamedTuple):
         return sum(map(len, self.pieces))
 
 
+class Weight(NamedTuple):
+    """About how many rows a table has, and how many bytes one of them has; 0 where the server does not know."""
+
+    rows: int = 0
+    row_bytes: int = 0
+
+
 class Session(ABC):
     """One session on a server, in autocommit mode outside of :meth:`transaction`.
 
@@ -123,9 +130,9 @@ class Session(ABC):
     def stream(self, table: Table, source: Sql, form: Form, emit: Callable[[Block], None]) -> int:
         """Render the rows of ``table`` that ``source`` (FROM ... onward) yields; the number of rows."""
 
-    def expect(self, tables: Sequence[Table]) -> None:
-        """Ask at once what is needed to render rows of some tables, where that is anything."""
-        return
+    @abstractmethod
+    def weigh(self, tables: Sequence[Table]) -> dict[Table, Weight]:
+        """What the server's statistics say of some tables, asked at once: it may be old, or wrong."""
 
     @abstractmethod
     def load(self, table: Table, blocks: Iterable[Block], form: Form) -> int:

@@ -7,6 +7,8 @@ load: whatever happens, that is let go of in the end.
 from __future__ import annotations
 
 import collections
+import contextlib
+import itertools
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -23,6 +25,8 @@ from .run import Run
 CHUNK_ROWS = 20_000
 CHUNK_BYTES = 64_000_000
 FIRST_CHUNK_ROWS = 64
+#: Of that many bytes the first one may have this part, for what is known then may be old.
+FIRST_OF_BYTES = 4
 #: A key, and how many entities of a range there are up to it.
 Mark = tuple[Key, int]
 
@@ -44,6 +48,13 @@ class Pace:
 
     def __init__(self) -> None:
         self.rows = self.read = FIRST_CHUNK_ROWS
+
+    def foresee(self, entity_bytes: int) -> None:
+        """Let the first chunk keep well within its bytes, where it is known about how long an entity is."""
+        if entity_bytes:
+            self.rows = self.read = max(
+                FIRST_CHUNK_ROWS, min(CHUNK_BYTES // (FIRST_OF_BYTES * entity_bytes), CHUNK_ROWS)
+            )
 
     def adapt(self, rows: int, bounds: Sequence[tuple[int, int]]) -> None:
         """Let the next chunk keep within bounds, from what a chunk of so many rows had of what is bounded."""
@@ -208,8 +219,11 @@ class Held(Chunks):
             claimed = size if upto else left if left <= size else mine.count(session)
             left -= claimed
             if claimed:
-                chunk = Chunk(after, upto or self.within.upto, claimed)
                 is_known = self._there is not None and claimed == self._number
+                end = upto or self.within.upto
+                if end is None and not is_known and claimed > FIRST_CHUNK_ROWS:
+                    end = mine.unguessed.last(session)  # behind it may lie what is not selected
+                chunk = Chunk(after, end, claimed)
                 whole = claimed == self._there if is_known else not self.holds.has_others(session, chunk)
                 # What another run may take over meanwhile is taken back by its key, where others lie between.
                 keys = () if whole else tuple(self.holds.mine(PULLING, chunk).keys(session))
@@ -265,22 +279,23 @@ class Claims(Chunks):
     def _ahead(self) -> Iterator[Chunk]:
         """Claim the next chunks while this one is read: most of a claim is the server's work on the foreign key."""
         left, idle = _Left(self.within), Idle([self.run.home, *self.sessions])
+        turns = itertools.count()
         # The first is read before others are claimed: from it is known how long rows are.
-        if chunk := self._next(left, idle):
+        if self.copied and (chunk := self._next(left, idle, next(turns))):
             yield chunk
         number = 1 + len(self.sessions)
         with ThreadPoolExecutor(number, "link-claimer") as pool:
             under_way = collections.deque[Future[Chunk | None]](
-                pool.submit(self._next, left, idle) for _ in range(number)
+                pool.submit(self._next, left, idle, next(turns)) for _ in range(number)
             )
             while under_way:
                 if chunk := under_way.popleft().result():
-                    under_way.append(pool.submit(self._next, left, idle))
+                    under_way.append(pool.submit(self._next, left, idle, next(turns)))
                     yield chunk
 
-    def _next(self, left: _Left, idle: Idle) -> Chunk | None:
+    def _next(self, left: _Left, idle: Idle, turn: int) -> Chunk | None:
         with idle.borrow() as session:
-            with left.lock:
+            with left.taking(turn):
                 if self.stop.is_set() or left.range is None:
                     return None
                 within, rows = left.range, self.pace.rows
@@ -314,8 +329,20 @@ class Claims(Chunks):
 
 
 class _Left:
-    """What is left to be cut into chunks; None when nothing is. Who claims takes the lock."""
+    """What is left to be cut into chunks; None when nothing is. Who claims takes of it when it is her turn."""
 
     def __init__(self, within: Range) -> None:
-        self.lock = threading.Lock()
         self.range: Range | None = within
+        self._turn = 0
+        self._over = threading.Condition()
+
+    @contextlib.contextmanager
+    def taking(self, turn: int) -> Iterator[None]:
+        """Take the next range, in the order of turns: threads begin in any."""
+        with self._over:
+            self._over.wait_for(lambda: self._turn == turn)
+            try:
+                yield
+            finally:
+                self._turn += 1
+                self._over.notify_all()

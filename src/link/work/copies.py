@@ -22,10 +22,11 @@ from ..holds.together import in_other_hands
 from ..model.graph import Name, label
 from ..model.ranges import EVERYTHING, Range, Selection
 from ..model.results import PullResult
+from ..model.schema import Table
 from ..model.states import PULLING, UNFINISHED
 from ..progress import Bar, bar_of_entities, no_bar
 from ..servers.keyed import Segment
-from ..servers.session import Session
+from ..servers.session import Session, Weight
 from ..signals import OrphanError
 from . import parallel
 from .claims import CHUNK_ROWS, FIRST_CHUNK_ROWS, CalledOffError, Held, Mark
@@ -47,6 +48,8 @@ LONGEST = 65_535
 _LONG = ("text", "bytes", "json")
 #: Pieces of a large group that are copied at once: the local server checks the foreign keys of each by itself.
 PIECES = 2
+#: They are nearly equal where they differ by this part of all.
+NEARLY = 50
 
 
 def _unheard() -> None:
@@ -71,6 +74,7 @@ class Copies:
         self.over = threading.Event()
         # How many rows small groups have, in hand or not: asked at once before copies begin.
         self._there: dict[Name, int] = {}
+        self._weights: dict[Table, Weight] = {}
         self._in_use: list[Session] = []  # by threads that copy, each two at a time; spare ones are idle
         self._told = set[Name]()
 
@@ -82,7 +86,7 @@ class Copies:
         if self.wanted.workers == 1:
             self.runs.open_ahead(2 * min(FEW_AT_ONCE, self._width(left)))
         busy = self._look(left) if left else set()
-        self.runs.home.expect([pair.there for name in left for pair in self.runs[name].mapping.tables])
+        self._weights = self.runs.home.weigh([pair.there for n in left for pair in self.runs[n].mapping.tables])
         with bar:
             if self.wanted.workers > 1:
                 self._copy_by_turns(left, bar, resumed, busy)
@@ -200,16 +204,26 @@ class Copies:
             expecting = self.following.has_rows_here(name, beside) and self.following.may_differ(name, beside)
             pieces = [Piece(EVERYTHING, number, (), self._there.get(name))]
             # Of what an earlier run has had in hand it is counted in one place what it has copied.
-            if not resumed and number >= 2 * CHUNK_ROWS:
-                pieces = list(cut(number, self.following.marks(name, beside.home)))
+            if not resumed and number * self._weigh(run).rows >= 2 * CHUNK_ROWS:
+                pieces = list(cut(beside, number, self.following.marks(name, beside.home)))
             if len(pieces) == 1:
                 return self._transfer(beside, self.tallies[name], pieces[0], bar, resumed, expecting, arrived)
+
+        awaited, telling = list(pieces), threading.Lock()
+
+        def tell(piece: Piece, tally: Tally) -> None:
+            if not tally.left_out:
+                with telling:
+                    awaited.remove(piece)
+                    if not awaited:
+                        arrived()
 
         def transfer(piece: Piece) -> BaseException | None:
             tally = Tally()
             try:
                 with self._beside(run) as beside:
-                    self._transfer(beside, tally, piece, bar, False, expecting)
+                    told = functools.partial(tell, piece, tally)
+                    self._transfer(beside, tally, piece, bar, False, expecting, told)
             except BaseException as error:
                 if not isinstance(error, ConnectionLimitError):
                     self.over.set()
@@ -248,7 +262,16 @@ class Copies:
         chunks = Held(run, wanted.conflicts, resumed, *piece, over=self.over, founded=self.founded)
         if expecting:
             chunks.expecting.set()
-        _move(run, chunks, tally, bar, wanted, arrived)
+        _move(run, chunks, tally, bar, wanted, arrived, self._weigh(run).row_bytes)
+
+    def _weigh(self, run: Run) -> Weight:
+        """About how many rows an entity of a group has, with those of its parts, and how many bytes these have."""
+        weights = [self._weights.get(pair.there, Weight()) for pair in run.mapping.tables]
+        masters = weights[0].rows
+        if not masters:
+            return Weight(1, 0)
+        rows, size = sum(w.rows for w in weights), sum(w.rows * w.row_bytes for w in weights)
+        return Weight(max(round(rows / masters), 1), size // masters)
 
     def _width(self, left: Mapping[Name, int]) -> int:
         """How many small groups may be copied at once."""
@@ -311,15 +334,18 @@ def _is_small(number: int) -> bool:
     return number <= FIRST_CHUNK_ROWS
 
 
-def cut(number: int, marks: Sequence[Mark]) -> Iterator[Piece]:
-    """Cut what is in hand of a group at some of the marks, into pieces of about equal numbers."""
+def cut(run: Run, number: int, marks: Sequence[Mark]) -> Iterator[Piece]:
+    """Cut what is in hand of a group into pieces of equal numbers, looked for from the last mark before each end on."""
     after, done = None, 0
     for nth in range(1, PIECES):
-        behind = [mark for mark in marks if mark[1] > done]
-        if not behind:
-            break
-        upto, count = min(behind, key=lambda mark: abs(mark[1] - number * nth // PIECES))
-        yield Piece(Range(after, upto), count - done, [(key, n - done) for key, n in behind if n < count])
+        goal = number * nth // PIECES
+        upto, count = max([(None, 0), *(mark for mark in marks if mark[1] <= goal)], key=lambda mark: mark[1])
+        if goal - count > number // NEARLY:
+            upto = run.holds.mine(PULLING, Range(upto)).unguessed.key_at(run.home, goal - count - 1)
+            count = goal
+        if upto is None or count <= done:
+            continue
+        yield Piece(Range(after, upto), count - done, [(key, n - done) for key, n in marks if done < n < count])
         after, done = upto, count
     yield Piece(Range(after), number - done, [(key, n - done) for key, n in marks if n > done])
 
@@ -350,9 +376,17 @@ class Share:
 
 
 def _move(
-    run: Run, chunks: Held, tally: Tally, bar: Bar, how: Wanted | Share, arrived: Callable[[], None] = _unheard
+    run: Run,
+    chunks: Held,
+    tally: Tally,
+    bar: Bar,
+    how: Wanted | Share,
+    arrived: Callable[[], None] = _unheard,
+    entity_bytes: int = 0,
 ) -> None:
     with run.files(how.transfers, tally.result, how.display_progress) as files:
+        if not files:
+            chunks.pace.foresee(entity_bytes)
         Transfer(run, chunks, files, tally).move(bar, how.suppress_errors, arrived)
         replace_outdated(run, files, tally, how.suppress_errors)
 

@@ -366,7 +366,7 @@ def require_no_conflicts(links: Links, request: Request) -> frozenset[Name]:
     ConflictError
         There is some.
     """
-    with links.connect_local().catalogue() as here:
+    with links.catalogue_here() as here:
         with_rows = rows_here(links, here, request.sets(links).names)
         if with_rows:
             with links.connect_source().session() as session:
