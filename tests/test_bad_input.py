@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import re
 import socket
@@ -520,6 +521,26 @@ def test_a_restriction_that_the_server_does_not_understand(lab: Lab) -> None:
     for restriction in ("no_such_column = 1", "session = ", "is_flagged = 'FALSE'"):
         with pytest.raises(dj.DataJointError):
             (table().source & restriction).pull()
+        assert contents(lab) == before
+
+
+@MYSQLS
+def test_a_restriction_is_never_a_statement_of_its_own(lab: Lab) -> None:
+    declare_session(lab)
+    table = linked(lab)
+    table().source.pull("session = 1")
+    names = f"{lab.helper_schema}.{lab.helper_table}", f"{lab.local_schema}.session"
+    # DataJoint looks for names of attributes, in small letters and not within quotes.
+    hidden = [f"; SET @A = 'DELETE FROM {name}'; PREPARE S FROM @A; EXECUTE S; SELECT " for name in names]
+    before = contents(lab)
+    for depth in range(1, 9):
+        there, here = (f"1 = 1{')' * depth}{sql}{'(' * depth}1" for sql in hidden)
+        source = table().source & there
+        ours = (source.pull, source.status, source.verify, source.refresh, source.repair, source.to_dicts)
+        delete = functools.partial((table() & here).delete, prompt=False)
+        for attempt in (*ours, delete):
+            with pytest.raises(dj.DataJointError):
+                attempt()
         assert contents(lab) == before
 
 

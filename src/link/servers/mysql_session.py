@@ -191,6 +191,8 @@ class MySQLSession(Session):
         super().__init__(MariaDB() if _is_mariadb(connection) else MySQL(), address, user, stop)
         self._connection = connection
         self._raw_columns = raw_columns
+        # Only where rows are inserted: what others have written gets into statements elsewhere.
+        self._takes_several: bool | None = None
         self._max_statement = (sys.maxsize if packet is None else packet) - _MARGIN
         if wire := mysql_wire.find_socket(connection):
             _keep_alive(wire)
@@ -257,7 +259,7 @@ class MySQLSession(Session):
         total = 0
         for block in blocks:
             pieces, room = block.pieces, self._max_statement - block.size
-            if len(pieces) * (len(head) + 1) > room:
+            if len(pieces) > 1 and (len(pieces) * (len(head) + 1) > room or not self._take_several()):
                 pieces = [b",".join(pieces)]
             if len(head) + len(pieces) - 1 > room:
                 raise RowError(
@@ -266,6 +268,13 @@ class MySQLSession(Session):
                 )
             total += self._insert(head, pieces)
         return total
+
+    def _take_several(self) -> bool:
+        """Whether the server takes several statements at once; from now on it does, if the driver can tell it so."""
+        if self._takes_several is None:
+            with self._cursor() as cursor:
+                self._takes_several = mysql_wire.take_several(cursor.connection)
+        return self._takes_several
 
     def _insert(self, head: bytes, pieces: Sequence[bytes]) -> int:
         """Insert rows by a statement a piece, in one round trip, all of them or none; how many there were."""

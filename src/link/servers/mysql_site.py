@@ -111,8 +111,6 @@ class MySQLSite(Site):
                 database="information_schema",
                 charset="utf8mb4",
                 autocommit=True,
-                # Rows are inserted by several statements in one round trip.
-                client_flag=CLIENT.MULTI_STATEMENTS,
                 ssl=cast(Any, tls or None),
                 ssl_disabled=not tls,
             )

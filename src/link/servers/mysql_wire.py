@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator
 from typing import Any, cast
 
 import pymysql
-from pymysql.constants import CR
+from pymysql.constants import COMMAND, CR, ER
 from pymysql.cursors import SSCursor
 
 #: How much is read from the socket at once.
@@ -29,6 +29,7 @@ _FULL = 2**24 - 1
 _NULL, _TWO, _THREE, _END, _ERROR = 0xFB, 0xFC, 0xFD, 0xFE, 0xFF
 #: Packets within others, compressed by zlib or zstd; results without an EOF packet.
 _OTHER_FORMS = 1 << 5 | 1 << 26 | 1 << 24
+_SEVERAL_STATEMENTS = b"\0\0"
 
 logger = logging.getLogger("link")
 
@@ -43,6 +44,20 @@ def widen(connection: Any) -> None:
     """Let a fresh connection read more than 8 kB at once."""
     if _is_known(connection) and (wire := find_socket(connection)):
         connection._rfile = wire.makefile("rb", BUFFER_BYTES)
+
+
+def take_several(connection: Any) -> bool:
+    """Let the server take several statements at once on a connection, which it does not by itself; whether it does."""
+    if not hasattr(connection, "_execute_command") or not hasattr(connection, "_read_packet"):
+        return False
+    connection._execute_command(COMMAND.COM_SET_OPTION, _SEVERAL_STATEMENTS)
+    try:
+        connection._read_packet()
+    except pymysql.MySQLError as error:
+        if error.args[:1] == (ER.UNKNOWN_COM_ERROR,):  # something in between has not heard of it
+            return False
+        raise
+    return True
 
 
 def drop(connection: Any) -> None:
