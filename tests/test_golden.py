@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -25,11 +25,12 @@ from link.model.graph import Graph, graph_of
 from link.model.kinds import Kind
 from link.model.layouts import DJ_LINK, LINK, TIMES, WORKER, Layout
 from link.model.mapping import local_group
-from link.model.ranges import ALL, Chunk, Range, Selection, Sql
+from link.model.ranges import ALL, Chunk, Key, Range, Selection, Sql
 from link.model.schema import Column, Content, ForeignKey, Group, Index, Table, Tracked, part_name
 from link.model.states import AT_REST, FLAGGED, PULLING, REFETCH, SHARED, TRANSITIONS, UNFLAGGED, UNSETTLED
 from link.servers.definitions import Definitions
 from link.servers.dialect import Dialect
+from link.servers.grouping import Grouping
 from link.servers.keyed import Keyed, Segment
 from link.servers.mysql import MariaDB, MySQL
 from link.servers.mysql_definitions import MySQLDefinitions
@@ -155,6 +156,7 @@ def holding(layout_name: str, dialect: Dialect, tables: Group, layout: Layout) -
         "adopt": holds.adopting({3}),
         "survey, at rest": holds.counting_rest(SELECTION),
         "survey, others": holds.counting_others(),
+        "what a refresh leaves alone": holds.counting_left_alone(SELECTION),
         "claim a range": holds.claiming(ALL, RANGE),
         "claim a range that nobody holds anything of": holds.claiming(SELECTION, RANGE, mixed=False),
         "claim keys": holds.claiming_keys(SELECTION, KEYS),
@@ -261,8 +263,15 @@ def comparing(dialect: Dialect, tables: Group) -> Iterator[tuple[str, str | Sql]
     yield "digest of a key", f"SELECT {dialect.key_digest(rows.pairs)}"
     for pairs in (rows.pairs, rows.pairs[:1]):
         yield "bucket of a key", f"SELECT {dialect.bucket(pairs, 256)}"
-    bucket = dialect.bucket(rows.pairs, 256)
-    yield "digests by bucket", dialect.sums_by_bucket(tables.master, bucket, f"FROM {rows.name}")
+    some: dict[Grouping, Sequence[Key]] = {
+        Grouping(): [(7,), (9,)],
+        Grouping(2): KEYS,
+        Grouping(1, 64): [(0,), (3,), (-1,)],
+    }
+    for grouping, labels in some.items():
+        grouped = grouping.of(rows)
+        yield "digests by group", dialect.sums_by_group(tables.master, grouped, f"FROM {rows.name}")
+        yield "rows of groups", grouping.having(rows, labels)
     yield "look up keys", rows.rows_of(KEYS)
     yield "read keys that travel", f"SELECT {rows.told}"
     travelling = [dialect.travelling(column) for column in rows.key]

@@ -534,7 +534,7 @@ def test_where_all_differs(lab: Lab, monkeypatch: pytest.MonkeyPatch, statements
     statements.clear()
     result = Probe.source.refresh()
     assert (result.refreshed, result.equal, result.keys) == (60, 0, [{"probe": n} for n in range(60)])
-    assert len([s for s in statements if "GROUP BY 1" in s.sql]) <= 4
+    assert len([s for s in statements if "GROUP BY" in s.sql]) <= 4
     assert is_same(lab, Probe)
     times = f"SELECT COUNT(_refreshed) FROM {lab.helper_schema}.{lab.helper_table}"
     assert lab.source_server.sql(times) == [(60,)]

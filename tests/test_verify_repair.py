@@ -289,7 +289,7 @@ def test_verify_reads_in_ranges(lab: Lab, monkeypatch: pytest.MonkeyPatch, state
     assert Unit.source.verify().compared == 1000
     assert not keys_sent(statements)
     # Ranges of 6, 24, 96, 384 and 490: where each ends, and two reads of each server.
-    assert len([s for s in statements if "GROUP BY 1" in s.sql]) == 2 * 5
+    assert len([s for s in statements if "GROUP BY" in s.sql]) == 2 * 5
     assert len([s for s in statements if "OFFSET" in s.sql]) == 5
     lab.local_server.sql(f"UPDATE {Unit.full_table_name} SET depth = 0 WHERE unit = 555")
     statements.clear()
@@ -306,7 +306,7 @@ def test_digests_of_a_range_are_not_sorted(lab: Lab, statements: list[Statement]
     lab.local_server.sql(f"ANALYZE {Unit.full_table_name}")
     statements.clear()
     assert Unit.source.verify()
-    sql = max((s.sql for s in statements if "GROUP BY 1" in s.sql and s.port == lab.local_server.port), key=len)
+    sql = max((s.sql for s in statements if "GROUP BY" in s.sql and s.port == lab.local_server.port), key=len)
     with closing(lab.local_server.connect_raw()) as connection, connection.cursor() as cursor:
         cursor.execute("SET work_mem = '64kB'")
         cursor.execute(f"EXPLAIN {sql}")
@@ -337,7 +337,7 @@ def test_verify_and_refresh_where_most_differs(
     statements.clear()
     result = Unit.source.verify()
     assert [key["unit"] for key in result.differing] == [n for n in range(1000) if n % 50 != 7]
-    summed = len([s for s in statements if "GROUP BY 1" in s.sql])
+    summed = len([s for s in statements if "GROUP BY" in s.sql])
     assert summed <= 4
     lab.local_server.sql(f"DELETE FROM {Unit.full_table_name} WHERE unit = 555")
     lab.source_server.sql(f"DELETE FROM {lab.helper_schema}.{lab.helper_table} WHERE unit = 777")

@@ -99,6 +99,13 @@ SELECT `held`.`unit_outbound`.process, `held`.`unit_outbound`.is_flagged, `held`
     WHERE NOT (`held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE')
     GROUP BY 1, 2, 3, 4;
 
+-- @link: what a refresh leaves alone
+SELECT COUNT(*), COALESCE(SUM(CASE WHEN `held`.`unit_outbound`.process IN ('PULL', 'DELETE') THEN 1 ELSE 0 END), 0)
+    FROM `held`.`unit_outbound`
+    WHERE EXISTS (SELECT 1
+    FROM `lab`.`#unit`
+    WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3)) AND NOT (`held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_flagged = 'FALSE');
+
 -- @link: claim a range: (1, 1, 'a', 7, 7, "it's 100%")
 INSERT INTO `held`.`unit_outbound` (`n`, `name`, `process`, `is_flagged`, `is_deprecated`, `_worker`, `_pulled`, `_refreshed`)
     SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name`, 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP,
@@ -434,6 +441,16 @@ SELECT `held`.`unit_outbound`._process, CASE WHEN EXISTS (SELECT /*+ NO_SEMIJOIN
     FROM `held`.`unit_outbound__deletion_approved` `~part`
     WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`))
     GROUP BY 1, 2, 3, 4;
+
+-- dj_link: what a refresh leaves alone
+SELECT COUNT(*), COALESCE(SUM(CASE WHEN `held`.`unit_outbound`._process IN ('PULL', 'DELETE') THEN 1 ELSE 0 END), 0)
+    FROM `held`.`unit_outbound`
+    WHERE EXISTS (SELECT 1
+    FROM `lab`.`#unit`
+    WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3)) AND NOT (`held`.`unit_outbound`._process = 'NONE'
+    AND NOT EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
+    FROM `held`.`unit_outbound__deletion_requested` `~part`
+    WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`));
 
 -- dj_link: claim a range: (1, 1, 'a', 7, 7, "it's 100%")
 INSERT INTO `held`.`unit_outbound` (`n`, `name`, `_process`, `_worker`)
@@ -1363,10 +1380,29 @@ SELECT CRC32(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`
 -- bucket of a key
 SELECT (`lab`.`#unit`.`n` & 65535) & 255;
 
--- digests by bucket
-SELECT CRC32(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4))))) & 255, COUNT(*), SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CAST(`lab`.`#unit`.`x` AS DOUBLE), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, CONCAT('=', SHA2(`lab`.`#unit`.`wave`, 256)), CONCAT(LENGTH(`lab`.`#unit`.`wave`), ',', `lab`.`#unit`.`wave`)))), 256), 15), 16, 10) AS UNSIGNED))
+-- digests by group
+SELECT CRC32(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4))))) & 1023, COUNT(*), SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CAST(`lab`.`#unit`.`x` AS DOUBLE), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, CONCAT('=', SHA2(`lab`.`#unit`.`wave`, 256)), CONCAT(LENGTH(`lab`.`#unit`.`wave`), ',', `lab`.`#unit`.`wave`)))), 256), 15), 16, 10) AS UNSIGNED))
     FROM `lab`.`#unit`
     GROUP BY 1;
+
+-- rows of groups
+CRC32(CRC32(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4))))) & 1023 IN (7, 9);
+
+-- digests by group
+SELECT `lab`.`#unit`.`n`, CONVERT(`lab`.`#unit`.`name` USING utf8mb4), COUNT(*), SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CAST(`lab`.`#unit`.`x` AS DOUBLE), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, CONCAT('=', SHA2(`lab`.`#unit`.`wave`, 256)), CONCAT(LENGTH(`lab`.`#unit`.`wave`), ',', `lab`.`#unit`.`wave`)))), 256), 15), 16, 10) AS UNSIGNED))
+    FROM `lab`.`#unit`
+    GROUP BY `lab`.`#unit`.`n`, `lab`.`#unit`.`name`;
+
+-- rows of groups: (1, 'a', 2, 'b')
+((`lab`.`#unit`.`n` = %s AND `lab`.`#unit`.`name` = %s) OR (`lab`.`#unit`.`n` = %s AND `lab`.`#unit`.`name` = %s));
+
+-- digests by group
+SELECT `lab`.`#unit`.`n` DIV 64, COUNT(*), SUM(CAST(CONV(LEFT(SHA2(CONCAT_WS(',', `lab`.`#unit`.`n`, QUOTE(CONVERT(`lab`.`#unit`.`name` USING utf8mb4)), CAST(`lab`.`#unit`.`x` AS DOUBLE), IF(`lab`.`#unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`lab`.`#unit`.`wave`) > 1000, CONCAT('=', SHA2(`lab`.`#unit`.`wave`, 256)), CONCAT(LENGTH(`lab`.`#unit`.`wave`), ',', `lab`.`#unit`.`wave`)))), 256), 15), 16, 10) AS UNSIGNED))
+    FROM `lab`.`#unit`
+    GROUP BY 1;
+
+-- rows of groups
+((`lab`.`#unit`.`n` BETWEEN -63 AND 63) OR (`lab`.`#unit`.`n` BETWEEN 192 AND 255) OR (`lab`.`#unit`.`n` BETWEEN -127 AND -64));
 
 -- look up keys: ('[[1, "a"], [2, "b"]]',)
 FROM JSON_TABLE(%s, '$[*]' COLUMNS (`~0` int PATH '$[0]' ERROR ON ERROR, `~1` VARCHAR(20) CHARACTER

@@ -136,6 +136,13 @@ SELECT "held"."unit_outbound".process, "held"."unit_outbound".is_flagged, "held"
     WHERE NOT ("held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND "held"."unit_outbound".is_deprecated = 'FALSE')
     GROUP BY 1, 2, 3, 4;
 
+-- @link: what a refresh leaves alone
+SELECT COUNT(*), COALESCE(SUM(CASE WHEN "held"."unit_outbound".process IN ('PULL', 'DELETE') THEN 1 ELSE 0 END), 0)
+    FROM "held"."unit_outbound"
+    WHERE EXISTS (SELECT 1
+    FROM "lab"."#unit"
+    WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3)) AND NOT ("held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE');
+
 -- @link: claim a range: (1, 'a', 7, "it's 100%")
 INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled", "_refreshed")
     SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 7, CURRENT_TIMESTAMP, NULL
@@ -431,6 +438,16 @@ SELECT "held"."unit_outbound"._process, CASE WHEN EXISTS (SELECT 1
     FROM "held"."unit_outbound__deletion_approved" "~part"
     WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name"))
     GROUP BY 1, 2, 3, 4;
+
+-- dj_link: what a refresh leaves alone
+SELECT COUNT(*), COALESCE(SUM(CASE WHEN "held"."unit_outbound"._process IN ('PULL', 'DELETE') THEN 1 ELSE 0 END), 0)
+    FROM "held"."unit_outbound"
+    WHERE EXISTS (SELECT 1
+    FROM "lab"."#unit"
+    WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3)) AND NOT ("held"."unit_outbound"._process = 'NONE'
+    AND NOT EXISTS (SELECT 1
+    FROM "held"."unit_outbound__deletion_requested" "~part"
+    WHERE "~part"."n" = "held"."unit_outbound"."n" AND "~part"."name" = "held"."unit_outbound"."name"));
 
 -- dj_link: claim a range: (1, 'a', 7, "it's 100%")
 INSERT INTO "held"."unit_outbound" ("n", "name", "_process", "_worker")
@@ -1287,13 +1304,38 @@ SELECT hashtextextended(concat_ws(',', quote_literal("lab"."#unit"."n"::text), q
 -- bucket of a key
 SELECT hashint8extended("lab"."#unit"."n"::bigint, 0) & 255;
 
--- digests by bucket
-SELECT bucket, COUNT(*), SUM(digest)
-    FROM (SELECT hashtextextended(concat_ws(',', quote_literal("lab"."#unit"."n"::text), quote_literal("lab"."#unit"."name"::text)) COLLATE "C", 0) & 255 AS bucket, ('x' || encode(substring(sha256(record_send(ROW("lab"."#unit"."n", convert_to("lab"."#unit"."name"::text, 'UTF8'), CASE WHEN "lab"."#unit"."x" = 'NaN' THEN 'NaN' ELSE "lab"."#unit"."x" END, "lab"."#unit"."wave"))) for 8), 'hex'))::bit(64)::bigint AS digest
+-- digests by group
+SELECT "~0", COUNT(*), SUM(digest)
+    FROM (SELECT hashtextextended(concat_ws(',', quote_literal("lab"."#unit"."n"::text), quote_literal("lab"."#unit"."name"::text)) COLLATE "C", 0) & 1023 AS "~0", ('x' || encode(substring(sha256(record_send(ROW("lab"."#unit"."n", convert_to("lab"."#unit"."name"::text, 'UTF8'), CASE WHEN "lab"."#unit"."x" = 'NaN' THEN 'NaN' ELSE "lab"."#unit"."x" END, "lab"."#unit"."wave"))) for 8), 'hex'))::bit(64)::bigint AS digest
     FROM "lab"."#unit" UNION ALL
-    SELECT 0::bigint, 0::bigint
+    SELECT NULL, 0::bigint
     WHERE FALSE) AS "~digests"
-    GROUP BY 1;
+    GROUP BY "~0";
+
+-- rows of groups
+hashtextextended(concat_ws(',', quote_literal("lab"."#unit"."n"::text), quote_literal("lab"."#unit"."name"::text)) COLLATE "C", 0) & 1023 IN (7, 9);
+
+-- digests by group
+SELECT "~0", "~1"::text, COUNT(*), SUM(digest)
+    FROM (SELECT "lab"."#unit"."n" AS "~0", "lab"."#unit"."name" AS "~1", ('x' || encode(substring(sha256(record_send(ROW("lab"."#unit"."n", convert_to("lab"."#unit"."name"::text, 'UTF8'), CASE WHEN "lab"."#unit"."x" = 'NaN' THEN 'NaN' ELSE "lab"."#unit"."x" END, "lab"."#unit"."wave"))) for 8), 'hex'))::bit(64)::bigint AS digest
+    FROM "lab"."#unit" UNION ALL
+    SELECT NULL, NULL, 0::bigint
+    WHERE FALSE) AS "~digests"
+    GROUP BY "~0", "~1";
+
+-- rows of groups: (1, 'a', 2, 'b')
+(("lab"."#unit"."n" = (%s)::integer AND "lab"."#unit"."name" = (%s)::character varying(20)) OR ("lab"."#unit"."n" = (%s)::integer AND "lab"."#unit"."name" = (%s)::character varying(20)));
+
+-- digests by group
+SELECT "~0", COUNT(*), SUM(digest)
+    FROM (SELECT "lab"."#unit"."n" / 64 AS "~0", ('x' || encode(substring(sha256(record_send(ROW("lab"."#unit"."n", convert_to("lab"."#unit"."name"::text, 'UTF8'), CASE WHEN "lab"."#unit"."x" = 'NaN' THEN 'NaN' ELSE "lab"."#unit"."x" END, "lab"."#unit"."wave"))) for 8), 'hex'))::bit(64)::bigint AS digest
+    FROM "lab"."#unit" UNION ALL
+    SELECT NULL, 0::bigint
+    WHERE FALSE) AS "~digests"
+    GROUP BY "~0";
+
+-- rows of groups
+(("lab"."#unit"."n" BETWEEN -63 AND 63) OR ("lab"."#unit"."n" BETWEEN 192 AND 255) OR ("lab"."#unit"."n" BETWEEN -127 AND -64));
 
 -- look up keys: ('{1,2}', ['a', 'b'])
 FROM unnest(%s::integer[], %s::text[]) AS "~keys"("~0", "~1") JOIN "lab"."#unit" ON "lab"."#unit"."n" = ("~keys"."~0")::integer AND "lab"."#unit"."name" = ("~keys"."~1")::character varying(20);

@@ -165,6 +165,19 @@ class Holds:
         sql, args = others.selecting(f"{said}, {worker}, COUNT(*)")
         return f"{sql} GROUP BY 1, 2, 3, 4", args
 
+    def left_alone(self, session: Session, selection: Selection = ALL) -> tuple[int, int]:
+        """How many helper rows of a selection are in the middle of a process, and how many others are flagged."""
+        number, unfinished = session.query(*self.counting_left_alone(selection))[0]
+        return int(unfinished), int(number) - int(unfinished)
+
+    def counting_left_alone(self, selection: Selection = ALL) -> Sql:
+        """SELECT: how many helper rows are not shared, and how many of them are in the middle of a process.
+
+        Nearly all are shared: they are passed over, and nothing is made of them.
+        """
+        others = self.saying({}, selection).where(f"NOT ({self.condition(SHARED)})")
+        return others.selecting(f"COUNT(*), COALESCE(SUM(CASE WHEN {self.condition(UNFINISHED)} THEN 1 ELSE 0 END), 0)")
+
     # transitions
 
     def apply(self, session: Session, transition: Transition, rows: Rows) -> int:

@@ -146,6 +146,14 @@ class Dialect(ABC):
         """A condition for keys ``>`` or ``<=`` a key, in the form that uses the index."""
 
     @abstractmethod
+    def equals(self, columns: Sequence[tuple[Column, str]], key: Key) -> Sql:
+        """The condition that columns have the values of a key, in the form that uses the index."""
+
+    @abstractmethod
+    def divided(self, column: Column, reference: str, by: int) -> str | None:
+        """The value of an integer column, divided and cut off toward zero; None of what is no plain integer."""
+
+    @abstractmethod
     def key_list(self, columns: Sequence[Column], keys: Sequence[Key]) -> Sql:
         """A FROM item that holds the keys, as :meth:`listed` names its columns; one statement's worth."""
 
@@ -294,6 +302,13 @@ class Dialect(ABC):
     def sum_of_digests(self, table: Table) -> str:
         """An aggregate: a digest of all rows, whatever their order; only for ends that are alike."""
 
-    def sums_by_bucket(self, table: Table, bucket: str, source: str) -> str:
-        """SELECT of each bucket the number of its rows, and their digests' sum; ``source`` is FROM onward."""
-        return f"SELECT {bucket}, COUNT(*), {self.sum_of_digests(table)} {source} GROUP BY 1"
+    def sums_by_group(self, table: Table, groups: Sequence[tuple[Column | None, str]], source: str) -> str:
+        """SELECT of each group what it is, the number of its rows, and their digests' sum; ``source`` is FROM onward.
+
+        Rows are grouped by expressions: columns of the key, which are fetched as keys are, or numbers.
+        """
+        told = (self.key_select(column, by) if column else by for column, by in groups)
+        # Of columns as they are, which an index has in that order; a number is computed once.
+        grouped = (by if column else str(n) for n, (column, by) in enumerate(groups, 1))
+        selected = f"{', '.join(told)}, COUNT(*), {self.sum_of_digests(table)}"
+        return f"SELECT {selected} {source} GROUP BY {', '.join(grouped)}"

@@ -132,6 +132,15 @@ class MySQL(Dialect):
             args += (arg for _, some in compared for arg in some)
         return "(" + " OR ".join(f"({term})" for term in terms) + ")", tuple(args)
 
+    def equals(self, columns: Sequence[tuple[Column, str]], key: Key) -> Sql:
+        compared = [self._compare(referred, "=", value) for referred, value in zip(columns, key, strict=True)]
+        return " AND ".join(sql for sql, _ in compared), tuple(arg for _, args in compared for arg in args)
+
+    def divided(self, column: Column, reference: str, by: int) -> str | None:
+        # Compared with a number, a year is taken for another one.
+        plain = linkable_kind(column).name == "integer" and not column.type.startswith("year")
+        return f"{reference} DIV {by}" if plain else None
+
     def _compare(self, referred: tuple[Column, str], sign: str, value: Any) -> Sql:
         column, reference = referred
         kind = linkable_kind(column)

@@ -85,6 +85,12 @@ class PostgreSQL(Dialect):
         right = ", ".join(self._key_param(column) for column, _ in columns)
         return f"({left}) {sign} ({right})", tuple(key)
 
+    def equals(self, columns: Sequence[tuple[Column, str]], key: Key) -> Sql:
+        return " AND ".join(f"{reference} = {self._key_param(column)}" for column, reference in columns), tuple(key)
+
+    def divided(self, column: Column, reference: str, by: int) -> str | None:
+        return f"{reference} / {by}" if column.type in _INTEGERS else None
+
     def key_list(self, columns: Sequence[Column], keys: Sequence[Key]) -> Sql:
         types = (postgresql_types.listed_type(linkable_kind(c), self.type_of(c)) for c in columns)
         arrays = ", ".join(f"%s::{listed_type}[]" for listed_type in types)
@@ -207,14 +213,17 @@ class PostgreSQL(Dialect):
     def sum_of_digests(self, table: Table) -> str:
         return f"SUM({self._summand(table)})"
 
-    def sums_by_bucket(self, table: Table, bucket: str, source: str) -> str:
+    def sums_by_group(self, table: Table, groups: Sequence[tuple[Column | None, str]], source: str) -> str:
         # Of what comes out of a UNION the planner assumes that it falls into few groups. Of an expression on the key
         # it would take nearly every row for one, and sort them all, on disk, in the end.
-        digests = f"SELECT {bucket} AS bucket, {self._summand(table)} AS digest {source}"
-        none = "SELECT 0::bigint, 0::bigint WHERE FALSE"
+        names = [self.alias(str(n)) for n in range(len(groups))]
+        made = ", ".join(f"{by} AS {name}" for (_, by), name in zip(groups, names, strict=True))
+        digests = f"SELECT {made}, {self._summand(table)} AS digest {source}"
+        none = f"SELECT {', '.join(['NULL'] * len(names))}, 0::bigint WHERE FALSE"
+        told = (self.key_select(c, name) if c else name for (c, _), name in zip(groups, names, strict=True))
         return (
-            "SELECT bucket, COUNT(*), SUM(digest) "
-            f"FROM ({digests} UNION ALL {none}) AS {self.alias('digests')} GROUP BY 1"
+            f"SELECT {', '.join(told)}, COUNT(*), SUM(digest) "
+            f"FROM ({digests} UNION ALL {none}) AS {self.alias('digests')} GROUP BY {', '.join(names)}"
         )
 
     # rendering

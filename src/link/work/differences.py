@@ -1,9 +1,11 @@
 """Which shared entities differ: by digests of ranges of keys, on both servers at once, down to single entities.
 
-Each server sums the digests of its own rows of a range, by buckets that follow from the keys. Where the sums are the
-same everything is, and no key has travelled; else keys and digests of the rows in those buckets are fetched, and what
-differs among them is looked up. Rows that are not shared the source leaves out by a join, and the local side by the
-digests of their keys, which are sent there.
+Each server sums the digests of its own rows of a range, by groups that follow from the keys
+(:mod:`link.servers.grouping`). Where the sums are the same everything is, and no key has travelled; else keys and
+digests of the rows in those groups are fetched, and what differs among them is looked up. Rows that are not shared the
+source leaves out by a join, and the local side by the digests of their keys, which are sent there.
+
+Ends that group a row otherwise only make it slower: it counts in one group here and in another there, and both differ.
 """
 
 from __future__ import annotations
@@ -17,23 +19,26 @@ from ..model.ranges import ALL, EVERYTHING, Key, Range, Selection, Sql
 from ..model.schema import Table
 from ..model.states import SHARED
 from ..servers.dialect import Dialect
+from ..servers.grouping import Grouping, Label, divisible, fitting
 from ..servers.keyed import KEYS_PER_STATEMENT, Keyed, Segment
 from ..servers.session import Session
 from ..signals import RowError
 from . import comparing
 from .comparing import Comparison, Looked
 
-#: The rows of a range fall into so many buckets: a power of two.
-BUCKETS = 1024
 #: Ranges grow until they take about so many seconds: few round trips, and no statement that runs for long.
 SECONDS = 1.0
 #: The first range, as a share of a batch of keys; and the longest one, in batches.
 FIRST, LONGEST = 1 / 16, 8
 #: One of so many rows is so many that all of a range are looked at.
 MOST = 4
+#: So many keys tell how the keys behind them are best grouped.
+SAMPLE = 1250
+#: Of so many groups the rows are fetched at once.
+GROUPS = 200
 
-#: Of each bucket that has rows, how many, and the sum of their digests.
-Digests = Mapping[int, tuple[int, int]]
+#: Of each group that has rows, how many, and the sum of their digests.
+Digests = Mapping[Label, tuple[int, int]]
 
 
 def differences(
@@ -72,6 +77,12 @@ class _Ranges:
         self.mixed = False
         #: Whether the last range differed in so many rows that the next may well do so.
         self.finds_most = False
+        self.grouping = Grouping()
+        ends = self.run.home.dialect, self.run.local.dialect
+        tables = [(Keyed(ends[0], pair.there), Keyed(ends[1], pair.here)) for pair in both.mapping.tables]
+        self.divisible = divisible(tables)
+        #: Whether the groups of the last range were of a good size; and how many rows each of its entities had.
+        self.is_grouped, self.weight = False, 1.0
 
     def looked(self) -> Iterator[Looked]:
         """Look at all of them."""
@@ -82,6 +93,10 @@ class _Ranges:
             shared = self.holds.saying(SHARED, self.selection, Range(after, end))
             # Of a selection there may be few among many: of all there is, most are shared.
             shared = shared if self.selection else shared.unguessed
+            # Of few rows, as the first range has, it does not matter how they are grouped.
+            if after is not self.within.after and self.divisible and not self.is_grouped:
+                keys = shared.keys(self.run.home, SAMPLE)
+                self.grouping = fitting(keys, self.divisible, self.weight) if keys else self.grouping
             upto, number = shared.key_at(self.run.home, size - 1), size
             if last := upto is None:
                 number = shared.count(self.run.home)
@@ -110,7 +125,7 @@ class _Ranges:
     def _look(self, within: Range, number: int) -> list[Looked]:
         """Look at a range with so many shared entities."""
         run, both = self.run, self.both
-        there, here = _Rows(run.home.dialect, within), _Rows(run.local.dialect, within)
+        there, here = (_Rows(end.dialect, within, self.grouping) for end in (run.home, run.local))
         shared, local = self.holds.saying(SHARED, self.selection, within), Segment(run.rows, within)
         suspects = self._suspects_of_most(there, here, number) if self.finds_most and not self.mixed else None
         different = None if self.mixed else {} if suspects else self._different(there, here, number=number)
@@ -150,14 +165,15 @@ class _Ranges:
 
     def _different(
         self, there: _Rows, here: _Rows, others: Sequence[int] = (), number: int | None = None
-    ) -> dict[int, int] | None:
-        """The buckets whose sums are not the same, with how many rows they have; None if there is more than is shared.
+    ) -> dict[Label, int] | None:
+        """The groups whose sums are not the same, with how many rows they have; None if there is more than is shared.
 
         ``others`` are the digests of keys that are local and not to be looked at, as far as such digests tell;
         ``number`` is how many entities both ends must have, if nothing else shall be there.
         """
         run, both = self.run, self.both
-        different: dict[int, int] = {}
+        different: dict[Label, int] = {}
+        counts: list[tuple[int, int]] = []
         for pair in both.mapping.tables:
             theirs, ours = both.at_once(
                 partial(there.digests, run.home, pair.there), partial(here.digests, run.local, pair.here, others)
@@ -165,10 +181,13 @@ class _Ranges:
             if number is not None and not number == _count(theirs) == _count(ours):
                 return None
             number = None  # of the parts nothing is known
-            for bucket in theirs.keys() | ours.keys():
-                sums = theirs.get(bucket, (0, 0)), ours.get(bucket, (0, 0))
+            counts.append((_count(theirs), len(theirs)))
+            for label in theirs.keys() | ours.keys():
+                sums = theirs.get(label, (0, 0)), ours.get(label, (0, 0))
                 if sums[0] != sums[1]:
-                    different[bucket] = different.get(bucket, 0) + sums[0][0] + sums[1][0]
+                    different[label] = different.get(label, 0) + sums[0][0] + sums[1][0]
+        rows, (entities, groups) = sum(count for count, _ in counts), counts[0]
+        self.is_grouped, self.weight = self.grouping.suits(rows, entities, groups), rows / max(entities, 1)
         return different
 
     def _suspects_of_most(self, there: _Rows, here: _Rows, number: int) -> list[Key] | None:
@@ -186,15 +205,15 @@ class _Ranges:
         alone = len(theirs) == len(ours) == number
         return list({row[:-1] for row in theirs ^ ours}) if alone else None
 
-    def _suspects(self, there: _Rows, here: _Rows, different: Mapping[int, int]) -> list[Key]:
-        """The keys whose rows in some buckets are not the same at both ends."""
+    def _suspects(self, there: _Rows, here: _Rows, different: Mapping[Label, int]) -> list[Key]:
+        """The keys whose rows in some groups are not the same at both ends."""
         run, both = self.run, self.both
         suspects: set[Key] = set()
-        for buckets in _some(different):
+        for labels in _some(different):
             for pair in both.mapping.tables:
                 theirs, ours = both.at_once(
-                    partial(there.rows, run.home, pair.there, buckets),
-                    partial(here.rows, run.local, pair.here, buckets),
+                    partial(there.rows, run.home, pair.there, labels),
+                    partial(here.rows, run.local, pair.here, labels),
                 )
                 suspects |= {row[:-1] for row in theirs ^ ours}
         return list(suspects)
@@ -206,34 +225,38 @@ class _Rows:
 
     dialect: Dialect
     within: Range
+    grouping: Grouping
     of: Segment | None = None
 
     def digests(self, session: Session, table: Table, without: Sequence[int] = ()) -> Digests:
-        """The sums of the rows in each bucket, but for those whose keys have some digests."""
+        """The sums of the rows in each group, but for those whose keys have some digests."""
         found = self._digests(session, table)
         for n in range(0, len(without), KEYS_PER_STATEMENT):
-            for bucket, (count, digest) in self._digests(session, table, without[n : n + KEYS_PER_STATEMENT]).items():
-                all_of = found.get(bucket, (0, 0))
-                found[bucket] = all_of[0] - count, all_of[1] - digest
-        return {bucket: sums for bucket, sums in found.items() if sums != (0, 0)}
+            for label, (count, digest) in self._digests(session, table, without[n : n + KEYS_PER_STATEMENT]).items():
+                all_of = found.get(label, (0, 0))
+                found[label] = all_of[0] - count, all_of[1] - digest
+        return {label: sums for label, sums in found.items() if sums != (0, 0)}
 
-    def _digests(self, session: Session, table: Table, keys: Sequence[int] = ()) -> dict[int, tuple[int, int]]:
+    def _digests(self, session: Session, table: Table, keys: Sequence[int] = ()) -> dict[Label, tuple[int, int]]:
         source, args = self._source(table)
+        rows = Keyed(self.dialect, table)
         if keys:
-            digest = self.dialect.key_digest(Keyed(self.dialect, table).pairs)
-            source += f" AND {digest} IN ({', '.join(map(str, keys))})"
-        rows = session.query(self.dialect.sums_by_bucket(table, self._bucket(table), source), args)
-        return {int(bucket): (int(count), int(digest)) for bucket, count, digest in rows}
+            source += f" AND {self.dialect.key_digest(rows.pairs)} IN ({', '.join(map(str, keys))})"
+        found: dict[Label, tuple[int, int]] = {}
+        sums = self.dialect.sums_by_group(table, self.grouping.of(rows), source)
+        for *label, count, digest in session.query(sums, args):
+            all_of = found.get(tuple(label), (0, 0))  # groups may be told alike that are not the same
+            found[tuple(label)] = all_of[0] + int(count), all_of[1] + int(digest)
+        return found
 
-    def rows(self, session: Session, table: Table, buckets: Sequence[int] = ()) -> set[Key]:
-        """The rows in some buckets, or in all: the key of the entity, and the digest."""
+    def rows(self, session: Session, table: Table, labels: Sequence[Label] = ()) -> set[Key]:
+        """The rows in some groups, or in all: the key of the entity, and the digest."""
         source, args = self._source(table)
-        selected = f"{Keyed(self.dialect, table).selected}, {self.dialect.comparable(table, True)}"
-        some = f" AND {self._bucket(table)} IN ({', '.join(map(str, buckets))})" if buckets else ""
-        return set(session.query(f"SELECT {selected} {source}{some}", args))
-
-    def _bucket(self, table: Table) -> str:
-        return self.dialect.bucket(Keyed(self.dialect, table).pairs, BUCKETS)
+        rows = Keyed(self.dialect, table)
+        if labels:
+            condition, more = self.grouping.having(rows, labels)
+            source, args = f"{source} AND {condition}", (*args, *more)
+        return set(session.query(f"SELECT {rows.selected}, {self.dialect.comparable(table, True)} {source}", args))
 
     def _source(self, table: Table) -> Sql:
         """FROM onward."""
@@ -256,14 +279,14 @@ def _digests_of(session: Session, segment: Segment) -> set[int]:
     return {int(found) for (found,) in session.query(*segment.selecting(digest))}
 
 
-def _some(rows: Mapping[int, int]) -> Iterator[list[int]]:
-    """Buckets, so many at a time that they have about a batch of rows."""
-    some: list[int] = []
+def _some(rows: Mapping[Label, int]) -> Iterator[list[Label]]:
+    """Groups, so many at a time that they have about a batch of rows."""
+    some: list[Label] = []
     number = 0
-    for bucket, count in rows.items():
-        some.append(bucket)
+    for label, count in rows.items():
+        some.append(label)
         number += count
-        if number > comparing.FEW:
+        if number > comparing.FEW or len(some) == GROUPS:
             yield some
             some, number = [], 0
     if some:

@@ -17,7 +17,7 @@ from ..errors import LockedError, UnreachableError
 from ..holds.closure import Way
 from ..model.ranges import EVERYTHING, Key, Range, Selection
 from ..model.results import RefreshResult, count_in
-from ..model.states import ASKED, SHARED, UNFINISHED
+from ..model.states import SHARED
 from ..progress import Bar, bar_of_entities, no_bar
 from ..signals import BusyError
 from .comparing import FEW, Comparison
@@ -115,12 +115,9 @@ def begin_refresh(ends: Ends, selection: Selection, share: Share) -> RefreshResu
 
 def left_alone(run: Run, selection: Selection) -> dict[str, int]:
     """What of a selection is held and not shared, by reason."""
-    counts: dict[str, int] = {}
-    for count in run.holds.survey(run.home, selection):
-        if count.row.says(UNFINISHED) or count.row.says(ASKED):
-            reason = IN_OTHER_HANDS if count.row.says(UNFINISHED) else "flagged for deletion by the source"
-            count_in(counts, {reason: count.entities})
-    return counts
+    unfinished, flagged = run.holds.left_alone(run.home, selection)
+    counts = {IN_OTHER_HANDS: unfinished, "flagged for deletion by the source": flagged}
+    return {reason: number for reason, number in counts.items() if number}
 
 
 def refresh_by(
