@@ -53,6 +53,7 @@ def test_options_write_it_and_the_grants_are_printed(tmp_path: Path) -> None:
         ([], "say --host"),
         ([*OPTIONS[:2], "--host", "db", "--helper-schema", "h", "--link", "x"], "say --schema"),
         ([*OPTIONS[:-1], "a.b"], "no name of a link"),
+        ([*OPTIONS, "--schema", "h", "--helper-schema", "h"], "one of the schemas to pull from"),
         ([*OPTIONS[:2], "--host", "postgresql://me:s3cret@db.org", *OPTIONS[4:]], "password"),
     ],
 )

@@ -123,6 +123,13 @@ def test_what_cannot_be_found(servers: diamond.Servers) -> None:
     unknown = asked(servers)
     with pytest.raises(NotFoundError, match="'nowhere' does not exist"):
         pipeline_grants(replace(unknown, access=replace(unknown.access, schemas={"nowhere": None})))
+    # The link user would have all rights on the lab's own tables; also on one that only comes along.
+    first, second = servers.theirs.values()
+    for tables, schemas, held in (((), [second], second), ((f"{second}.D",), [second], first)):
+        some = asked(servers, *tables)
+        access = replace(some.access, schemas=dict.fromkeys(schemas), helper_schema=held)
+        with pytest.raises(ConfigError, match="is one of the schemas to pull from"):
+            pipeline_grants(replace(some, access=access, ancestors=bool(tables)))
     with pytest.raises(ConfigError, match="--host"):
         pipeline_grants(replace(asked(servers, "first.B"), address=None))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, cast
@@ -305,11 +305,7 @@ def make_pipeline_spec(
         use_tls=use_tls,
         holder=holder,
     )
-    if helper_schema in dict(pairs):
-        raise ConfigError(
-            f"helper_schema={helper_schema!r} is one of the schemas to pull from.",
-            "Rows are held in a schema of its own at the source, which the link user may write to.",
-        )
+    require_own_helper_schema(helper_schema, dict(pairs))
     require_codecs(codecs)
     for column in codecs or {}:
         schema = column.partition(".")[0]
@@ -369,6 +365,15 @@ def require_reader(datajoint: object) -> None:
         raise ConfigError(
             f"datajoint={datajoint!r} is not known.",
             "It says what reads the local tables: '2.x', or '0.x' for DataJoint 0.12 to 0.14.",
+        )
+
+
+def require_own_helper_schema(helper_schema: str, schemas: Collection[str]) -> None:
+    """Raise ConfigError for a pipeline whose link user would have all rights on a schema that it pulls from."""
+    if helper_schema in schemas:
+        raise ConfigError(
+            f"helper_schema={helper_schema!r} is one of the schemas to pull from.",
+            "Rows are held in a schema of its own at the source, which the link user may write to.",
         )
 
 

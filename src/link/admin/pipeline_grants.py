@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ..accounts import Credentials
 from ..addresses import Address
+from ..config import require_own_helper_schema
 from ..errors import ConfigError
 from ..model.graph import Graph, Name, graph_of, label
 from ..model.schema import Table, nearest
@@ -63,7 +64,8 @@ def pipeline_grants(asked: Asked, *, revoke: bool = False, members: Sequence[str
     Raises
     ------
     ConfigError
-        Something can only be looked up, and no server is named; or a name cannot be one.
+        Something can only be looked up, and no server is named; a name cannot be one; or rows would be held in a schema
+        that is shared.
     NotFoundError
         There is no such schema or table.
     """
@@ -81,6 +83,7 @@ def pipeline_grants(asked: Asked, *, revoke: bool = False, members: Sequence[str
     if revoke:
         access, more = taken(access, known, rights)
         return render([*rights.let_pipeline_out(access), *more])
+    require_own_helper_schema(access.helper_schema, access.schemas)
     access, more_told = given(access, known)
     return commented([*told, *more_told]) + render(rights.let_pipeline_in(access))
 

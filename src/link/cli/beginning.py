@@ -36,6 +36,7 @@ def _init(
 
     Asks for what no option says. To a file that is there the link is added.
     """
+    from ..config import require_own_helper_schema
     from ..links_file import NAME, find_links_file, read_links, secret, variable
     from ..links_writing import add_link
 
@@ -49,6 +50,7 @@ def _init(
         settings["user"] = answer(asked, user, "The link user's name there", "--user", "djlink")
     schemas = _schemas(asked, schema, source)
     held = answer(asked, helper_schema, "The schema there in which rows are held", "--helper-schema")
+    require_own_helper_schema(held, schemas)
     link = answer(asked, link, "What is the link called", "--link", next(iter(schemas), None))
     if path.exists() and not confirmed(asked, yes, f"add it to {path}", f"Add it to {path}?"):
         return Report(notes=["Nothing was written."])

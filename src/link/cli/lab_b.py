@@ -120,7 +120,10 @@ def _pull(
             raise typer.BadParameter("--limit does not go with --dry-run: a plan is about all that is selected.")
         return _plan(context, links, where, descendants)
     asked: Asked = context.obj
-    asked.stands = "What was pulled stays, and is held; what was only claimed is let go of. The next pull goes on."
+    asked.stands = (
+        "What was pulled stays, and is held; what was only claimed is let go of, by the next pull at the latest, which "
+        "goes on."
+    )
 
     def pull(pipeline: Pipeline, turn: Turn) -> Report:
         result = pipeline.pull(
