@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from .dependents import Dependents, no_dependents
+from .keys import as_dicts
 from .ranges import Key
+from .schema import Column
 from .shown import Fact, as_line, as_rows, as_table, first_of, plain, plain_errors, size
 from .states import State
 from .statuses import Status, busy_line
@@ -340,11 +342,12 @@ class RefreshResult:
         The dependent rows that were deleted, by the full names of the tables; only with ``dependents="delete"``.
     entities, refused_entities : list of tuple
         The same keys as those in ``keys`` and ``refused``, as statements take them.
+    key_columns : tuple of Column
+        What these consist of.
     """
 
     refreshed: int = 0
     equal: int = 0
-    keys: list[dict[str, Any]] = field(default_factory=list)
     refused: list[tuple[dict[str, Any], Exception]] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
     files: int = 0
@@ -356,6 +359,15 @@ class RefreshResult:
     entities: list[Key] = field(default_factory=list)
     refused_entities: list[Key] = field(default_factory=list)
     edited_here: list[dict[str, Any]] = field(default_factory=list)
+    key_columns: tuple[Column, ...] = field(default=(), repr=False)
+    _keys: list[dict[str, Any]] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def keys(self) -> list[dict[str, Any]]:
+        """The keys of those that are counted as refreshed; made when they are first asked for, as there may be many."""
+        if len(self._keys) != len(self.entities):
+            self._keys = as_dicts(self.key_columns, self.entities)
+        return self._keys
 
     def add(self, part: RefreshResult) -> None:
         """Count in what one of several workers did.
@@ -367,7 +379,7 @@ class RefreshResult:
         """
         self.refreshed += part.refreshed
         self.equal += part.equal
-        self.keys += part.keys
+        self.key_columns = self.key_columns or part.key_columns
         self.entities += part.entities
         self.edited_here += part.edited_here
         self.refused += part.refused

@@ -203,9 +203,9 @@ class MySQLSession(Session):
         return translate(error, self.address, self.user)
 
     def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self._cursor() as cursor:
+        with self._cursor(SSCursor) as cursor:
             cursor.execute(sql, tuple(args))
-            return list(cursor.fetchall())
+            return mysql_wire.table(cursor)
 
     def execute(self, sql: str, args: Sequence[Any] = ()) -> int:
         with self._cursor() as cursor:

@@ -1,8 +1,8 @@
-"""Reading results of one column straight off PyMySQL's wire.
+"""Reading results straight off PyMySQL's wire.
 
 For each row PyMySQL makes several objects and calls, which takes longer than all that the client does besides. A row
-of one column is one packet: its length, a counter, and the value behind the value's own length. PyMySQL neither
-compresses packets nor asks for results without an EOF packet at their end, so these are all the forms there are.
+is one packet: its length, a counter, and each value behind the value's own length. PyMySQL neither compresses packets
+nor asks for results without an EOF packet at their end, so these are all the forms there are.
 
 All that is known of PyMySQL's insides is here. Where a release of it has others, its own cursor reads, as exactly.
 """
@@ -27,6 +27,8 @@ BUFFER_BYTES = 1 << 18
 #: What one packet holds; what is longer comes in several packets.
 _FULL = 2**24 - 1
 _NULL, _TWO, _THREE, _END, _ERROR = 0xFB, 0xFC, 0xFD, 0xFE, 0xFF
+#: Of a length that does not fit into one byte: in how many more.
+_BYTES = {_TWO: 2, _THREE: 3, _END: 8}
 #: Packets within others, compressed by zlib or zstd; results without an EOF packet.
 _OTHER_FORMS = 1 << 5 | 1 << 26 | 1 << 24
 _SEVERAL_STATEMENTS = b"\0\0"
@@ -74,11 +76,18 @@ def values(cursor: SSCursor) -> Generator[bytes | None, None, None]:
 
     Who stops before the end loses the connection: there is no other way to stop the server.
     """
-    result = getattr(cursor, "_result", None)
-    if _is_known(cursor.connection) and hasattr(result, "unbuffered_active") and hasattr(result, "connection"):
+    if _is_known(cursor.connection) and _has(cursor, "unbuffered_active", "connection"):
         return _straight(cursor)
     _tell(pymysql.VERSION_STRING)
     return _driven(cursor)
+
+
+def table(cursor: SSCursor) -> list[tuple[Any, ...]]:
+    """All rows of the query that the cursor has just run, as PyMySQL would have them."""
+    if _is_known(cursor.connection) and _has(cursor, "unbuffered_active", "connection", "converters"):
+        return _converted(cursor)
+    _tell(pymysql.VERSION_STRING)
+    return list(rows(cursor))
 
 
 def rows(cursor: SSCursor) -> Generator[tuple[bytes | None, ...], None, None]:
@@ -104,6 +113,12 @@ def _is_known(connection: Any) -> bool:
         and not getattr(connection, "client_flag", _OTHER_FORMS) & _OTHER_FORMS
         and hasattr(pymysql.err, "raise_mysql_exception")
     )
+
+
+def _has(cursor: SSCursor, *names: str) -> bool:
+    """Whether what PyMySQL has of a result is called so."""
+    result = getattr(cursor, "_result", None)
+    return all(hasattr(result, name) for name in names)
 
 
 @functools.cache
@@ -152,9 +167,52 @@ def _straight(cursor: SSCursor) -> Generator[bytes | None, None, None]:
             drop(connection)
 
 
+def _converted(cursor: SSCursor) -> list[tuple[Any, ...]]:
+    connection, result = cast(Any, cursor.connection), cast(Any, cursor)._result
+    if not result.unbuffered_active:
+        return []  # a statement without rows
+    result.unbuffered_active, result.connection = False, None
+    converters = [_converter(*how) for how in result.converters]
+    read, finished, found = connection._rfile.read, False, list[tuple[Any, ...]]()
+    try:
+        while True:
+            data = _packet(read)
+            if data[0] > _THREE and (data[0] == _ERROR or len(data) < 9):
+                finished = True
+                if data[0] == _ERROR:
+                    pymysql.err.raise_mysql_exception(data)
+                return found
+            row, at = [], 0
+            for convert in converters:
+                end = at + 1 + data[at]
+                if data[at] < _NULL:
+                    row.append(convert(data[at + 1 : end]))
+                elif data[at] == _NULL:
+                    row.append(None)
+                    end = at + 1
+                else:
+                    start = at + 1 + _BYTES[data[at]]
+                    end = start + int.from_bytes(data[at + 1 : start], "little")
+                    row.append(convert(data[start:end]))
+                at = end
+            found.append(tuple(row))
+    finally:
+        if not finished:
+            drop(connection)
+
+
+def _converter(encoding: str | None, convert: Callable[[Any], Any] | None) -> Callable[[bytes], Any]:
+    """What makes a value of its bytes; numbers are read without being made a text."""
+    if encoding is None or convert is int:
+        return convert or bytes
+    if convert is None:
+        return lambda data: data.decode(encoding)
+    return lambda data: convert(data.decode(encoding))
+
+
 def _packet(read: Callable[[int], bytes]) -> bytes:
     """What lies in the next packet, or in all of those in which something long comes: the last is not full."""
-    pieces: list[bytes] = []
+    pieces: tuple[bytes, ...] = ()
     while len(header := read(4)) == 4:
         size = header[0] | header[1] << 8 | header[2] << 16
         data = read(size)
@@ -162,5 +220,5 @@ def _packet(read: Callable[[int], bytes]) -> bytes:
             break
         if size < _FULL:
             return b"".join((*pieces, data)) if pieces else data
-        pieces.append(data)
+        pieces = (*pieces, data)
     raise pymysql.OperationalError(CR.CR_SERVER_LOST, "Lost connection to the server during a query")

@@ -94,6 +94,7 @@ class Refresher:
         self.ways = ways
         self.files = files
         self.result = result
+        result.key_columns = run.mapping.source.master.key_columns
         self.descent = descent
         local = run.ends.local
         language = local.dialect.language_from(run.ends.source.dialect)
@@ -125,7 +126,6 @@ class Refresher:
         """Entities that are refreshed, or would be."""
         self.result.refreshed += len(keys)
         self.result.entities += keys
-        self.result.keys += self.run.as_dicts(keys)
 
     def refresh(self, suppress_errors: bool, keys: Sequence[Key], whole: Range | None = None) -> None:
         """Refresh entities, batch by batch; where they are all that is shared in a range, in the source's order.

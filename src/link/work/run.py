@@ -18,7 +18,7 @@ from ..errors import ConnectionLimitError, DefinitionError, TransferError, Unrea
 from ..files.copies import Files
 from ..files.objects import ObjectError
 from ..model.graph import Name
-from ..model.keys import as_dict, as_dicts
+from ..model.keys import as_dict
 from ..model.ranges import Key
 from ..model.results import PullResult, RefreshResult
 from ..model.states import Transition
@@ -223,10 +223,6 @@ class Run:
     def as_dict(self, key: Key) -> dict[str, Any]:
         """A key as DataJoint writes it."""
         return as_dict(self.mapping.source.master.key_columns, key)
-
-    def as_dicts(self, keys: Sequence[Key]) -> list[dict[str, Any]]:
-        """Many keys as DataJoint writes them."""
-        return as_dicts(self.mapping.source.master.key_columns, keys)
 
 
 def require_unchanged(runs: Sequence[Run], session: Session, local: bool) -> None:
