@@ -321,6 +321,11 @@ class PipelineRefresh(RefreshResult):
         for each in self.tables.values():
             self.add(each)
 
+    @property
+    def keys(self) -> list[dict[str, Any]]:
+        """The keys of those that are counted as refreshed, of one table after the other."""
+        return [key for each in self.tables.values() for key in each.keys]
+
     def _lines(self) -> dict[str, str]:
         """What is printed of each table in which something happened, of all together, and of what was pulled."""
         told = {

@@ -343,7 +343,7 @@ class RefreshResult:
     entities, refused_entities : list of tuple
         The same keys as those in ``keys`` and ``refused``, as statements take them.
     key_columns : tuple of Column
-        What these consist of.
+        What these consist of, of one table.
     """
 
     refreshed: int = 0
