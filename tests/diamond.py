@@ -7,12 +7,12 @@ by another name. An entity is a master row with its part rows.
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import datajoint as dj
+from both_servers import BothServers
 from lab import Lab
 from pipelines import at_one_instant
 
@@ -126,7 +126,7 @@ def made(number: int = 4) -> Entities:
     return found
 
 
-class Servers:
+class Servers(BothServers):
     """The diamond on the servers of a lab, by SQL of administrators; `lab_a` is the pipeline that is tested.
 
     Parameters
@@ -140,7 +140,7 @@ class Servers:
     """
 
     def __init__(self, lab: Lab, stack: ExitStack, granted: bool = True) -> None:
-        self.lab = lab
+        super().__init__(lab, stack)
         self.theirs = {schema: f"{lab.prefix}_{schema}" for schema in SCHEMAS}
         self.ours = {schema: f"{lab.prefix}_our_{schema}" for schema in SCHEMAS}
         self.schemas = {self.theirs[schema]: self.ours[schema] for schema in SCHEMAS}
@@ -149,16 +149,11 @@ class Servers:
             grant(lab, self.theirs.values())
         self.lab_a = self.pipeline()
         self._helpers: dict[str, str] = {}
-        self._connect(stack)
-
-    def _connect(self, stack: ExitStack) -> None:
-        self.there = stack.enter_context(closing(self.lab.source_server.connect_raw()))
-        self.here = stack.enter_context(closing(self.lab.local_server.connect_raw()))
 
     def beside(self, stack: ExitStack) -> Servers:
         """The same by sessions of its own, for another thread."""
         other = copy.copy(self)
-        other._connect(stack)
+        other.connect(stack)
         return other
 
     def pipeline(self, connection: Any = None) -> Any:
@@ -172,13 +167,6 @@ class Servers:
         for schema, theirs in self.theirs.items():
             text = text.replace(f"[{schema}]", f"[{theirs!r}]")
         return text
-
-    def sql(self, connection: Any, *statements: str) -> list[tuple[Any, ...]]:
-        """Run statements over a session."""
-        with connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-            return list(cursor.fetchall()) if cursor.description else []
 
     # what is there
 
@@ -365,24 +353,6 @@ class Servers:
                 f"AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE {equal}) HAVING COUNT(*) > 0"
             )
         return self.sql(self.here, " UNION ALL ".join(selects))
-
-    def await_sessions(self, known: set[tuple[int, int]]) -> None:
-        """Wait until both servers have noticed that a child has gone, and rolled back what it had begun."""
-        deadline = time.monotonic() + 60
-        while self.sessions() - known:
-            assert time.monotonic() < deadline, "the servers do not notice"
-            time.sleep(0.003)
-
-    def sessions(self) -> set[tuple[int, int]]:
-        """The sessions of the lab's accounts."""
-        query = "SELECT id FROM information_schema.processlist WHERE user LIKE '{}%'"
-        if self.lab.kind == "postgresql":
-            query = "SELECT pid FROM pg_stat_activity WHERE usename LIKE '{}%'"
-        return {
-            (number, row[0])
-            for number, connection in enumerate((self.there, self.here))
-            for row in self.sql(connection, query.format(self.lab.prefix))
-        }
 
 
 def declare(instance: dj.Instance, schemas: Mapping[str, str]) -> dict[str, Any]:

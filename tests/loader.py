@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import random
 import time
 import traceback
-import warnings
 from collections import Counter
-from multiprocessing.connection import Connection
 from typing import Any
 
 import datajoint as dj
@@ -70,12 +66,3 @@ def work(number: int, order: dict[str, Any]) -> Counter[str]:
         except Exception:
             counts[f"unexpected {traceback.format_exc()}"] += 1
     return counts
-
-
-def report(pipe: Connection, number: int, order: dict[str, Any], environment: dict[str, str]) -> None:
-    """Work, and send what was done and met."""
-    os.environ |= environment
-    warnings.simplefilter("ignore")
-    for logger in ("link", "datajoint"):
-        logging.getLogger(logger).setLevel(logging.CRITICAL)
-    pipe.send(work(number, order))

@@ -10,14 +10,14 @@ soak all ways are tried at each statement, and reads count as statements too; el
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
 import datajoint as dj
 import pytest
+from both_servers import BothServers
 from crasher import Crasher, Mode, Order
 from figures import SOAK, Figures
 from lab import Lab
@@ -91,23 +91,15 @@ MODES: list[list[Mode]] = [["kill before"], ["kill after"], ["cut before"], ["cu
 QUICK_MODES: list[list[Mode]] = [["kill before"], ["cut before", "cut after", "cut after and kill"]]
 
 
-class World:
+class World(BothServers):
     """The tables of one lab by plain SQL, over one session on each server."""
 
     def __init__(self, lab: Lab, linked: Any, stack: ExitStack) -> None:
-        self.lab = lab
+        super().__init__(lab, stack)
         self.linked = linked
-        self.there = stack.enter_context(closing(lab.source_server.connect_raw()))
-        self.here = stack.enter_context(closing(lab.local_server.connect_raw()))
         self.helper = f"{lab.helper_schema}.{lab.helper_table}"
         self.source_rows = {table: self.rows(self.there, lab.source_schema, table) for table in TABLES}
         self.first_sessions = self.sessions()
-
-    def sql(self, connection: Any, *statements: str) -> list[tuple[Any, ...]]:
-        with connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-            return list(cursor.fetchall()) if cursor.description else []
 
     def rows(self, connection: Any, schema: str, table: str) -> Rows:
         return set(self.sql(connection, f"SELECT * FROM {schema}.{table}"))
@@ -156,24 +148,6 @@ class World:
         fresh = linked(self.lab, "Session")
         eval(scene.code, {"Session": fresh})
         fresh._link.connect_source().connection.close()
-
-    def await_the_dead(self) -> None:
-        """Wait until both servers have noticed that a child has gone, and rolled back what it had begun."""
-        deadline = time.monotonic() + 60
-        while self.sessions() - self.first_sessions:
-            assert time.monotonic() < deadline, "the servers do not notice"
-            time.sleep(0.003)
-
-    def sessions(self) -> set[tuple[int, int]]:
-        """The sessions of the lab's accounts."""
-        query = "SELECT id FROM information_schema.processlist WHERE user LIKE '{}%'"
-        if self.lab.kind == "postgresql":
-            query = "SELECT pid FROM pg_stat_activity WHERE usename LIKE '{}%'"
-        return {
-            (number, row[0])
-            for number, connection in enumerate((self.there, self.here))
-            for row in self.sql(connection, query.format(self.lab.prefix))
-        }
 
     def local_rows(self, table: str) -> Rows:
         try:
@@ -314,7 +288,7 @@ def crash_at_each(
         try:
             assert not str(crashed.get("error")).startswith("unexpected")
             world.check_safety(scene)
-            world.await_the_dead()
+            world.await_sessions(world.first_sessions)
             world.check_safety(scene)
             if crashed["status"] == 0 and not crashed["sprung"]:
                 assert crashed["error"] is None

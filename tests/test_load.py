@@ -7,16 +7,16 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import psycopg2
 import pymysql
 import pytest
-from children import CHILDREN, accounts
+from children import counted
 from figures import SOAK, Figures
 from lab import Lab
-from loader import report
+from loader import work
 from pipelines import assert_same, flag, granted, helper, sessions, wait_until
 from proxy import Proxy
 
@@ -125,16 +125,7 @@ def load(lab: Lab, source_port: int, local_port: int) -> Counter[str]:
         "seconds": SECONDS,
         "operations": OPERATIONS,
     }
-    with ExitStack() as stack:
-        pipes = []
-        for number in range(PROCESSES):
-            ours, theirs = CHILDREN.Pipe(duplex=False)
-            process = CHILDREN.Process(target=report, args=(theirs, number, order, accounts()))
-            process.start()
-            theirs.close()
-            stack.callback(process.join)
-            pipes.append(stack.enter_context(ours))
-        return sum((pipe.recv() for pipe in pipes), Counter[str]())
+    return counted(work, order, PROCESSES)
 
 
 def mixed(lab: Lab) -> list[Any]:

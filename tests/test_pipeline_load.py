@@ -9,11 +9,11 @@ from contextlib import ExitStack, suppress
 import psycopg2
 import pymysql
 import pytest
-from children import CHILDREN, accounts
+from children import counted
 from diamond import Name, Servers, made
 from figures import SOAK, Figures
 from lab import Lab
-from pipeline_loader import report
+from pipeline_loader import work
 from pipelines import wait_until
 from test_load import repeatedly
 
@@ -85,16 +85,7 @@ def load(servers: Servers) -> Counter[str]:
         "seconds": SECONDS,
         "operations": OPERATIONS,
     }
-    with ExitStack() as stack:
-        pipes = []
-        for number in range(PROCESSES):
-            ours, theirs = CHILDREN.Pipe(duplex=False)
-            process = CHILDREN.Process(target=report, args=(theirs, number, order, accounts()))
-            process.start()
-            theirs.close()
-            stack.callback(process.join)
-            pipes.append(stack.enter_context(ours))
-        return sum((pipe.recv() for pipe in pipes), Counter[str]())
+    return counted(work, order, PROCESSES)
 
 
 def converge(servers: Servers) -> None:

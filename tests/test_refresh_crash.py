@@ -92,7 +92,7 @@ def test_crash_at_every_statement(lab: Lab, edited: Edited, figures: Figures) ->
                 crashed = crasher.run(order)
                 where = f"{order.mode} statement {point}: {crashed}"
                 assert not str(crashed.get("error")).startswith("unexpected"), where
-                edited.await_the_dead()
+                edited.await_sessions(edited.first_sessions)
                 edited.check(done=crashed["status"] == 0 and crashed["error"] is None)
                 if crashed["status"] == 0 and not crashed["sprung"]:
                     assert crashed["error"] is None and turn > 5, where

@@ -21,7 +21,6 @@ from .queries import (
     is_diagram,
     occurrences,
     restricted_tables,
-    schema_and_table,
 )
 from .selections import Selecting, require_matched
 from .theirs import SourceSchema, SourceTable, Theirs
@@ -146,7 +145,7 @@ def _require_key(theirs: Theirs, name: Name, table: Table) -> None:
 
 def _table(theirs: Theirs, full_name: str) -> tuple[Name, Table]:
     """The group of a table, and the table."""
-    schema, table = schema_and_table(full_name)
+    schema, table = host.parted(full_name)
     for name, group in theirs.graph().groups.items():
         if name[0] == schema:
             for each in group.tables:

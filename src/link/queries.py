@@ -70,13 +70,6 @@ def occurrences(query: Any, path: tuple[int, ...] = ()) -> Iterator[Occurrence]:
         yield from occurrences(query, (*path, place))
 
 
-def schema_and_table(full_name: str) -> tuple[str, str]:
-    """Schema and table of a quoted full name."""
-    quote = full_name[0]
-    schema, table = full_name[1:-1].split(f"{quote}.{quote}")
-    return schema, table
-
-
 def _operands(query: Any) -> list[Any]:
     """The tables, by full name, and the queries that the rows of a query are made of."""
     if query._distinct:
