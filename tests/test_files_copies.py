@@ -149,6 +149,28 @@ def test_what_stands_before_an_object(shop: Shop, source: str, local: str) -> No
             assert shop[local].find("x/y") is None
 
 
+def test_two_write_the_same_object(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a store that shows what is being written: each has it to itself until it is whole, and nothing is left."""
+    content, read, others = CONTENT[:2_000_000], stores.FileStore.read, [1]
+
+    def meanwhile(self: stores.FileStore, *args: Any) -> Iterator[bytes]:
+        for number, block in enumerate(read(self, *args)):
+            if number == 3 and others:
+                others.pop()
+                shop.copy("file", "memory", size=len(content))
+                assert shop.got("memory", "x/y") == content
+            yield block
+
+    shop.put("file", "a/b c+ü.dat", content)
+    monkeypatch.setattr(stores.FileStore, "read", meanwhile)
+    shop.copy("file", "memory", size=len(content))
+    assert not others and shop.got("memory", "x/y") == content
+    shop["memory"].backend.remove("x/y")
+    with pytest.raises(ObjectError):
+        shop.copy("file", "memory", size=len(content), md5=hashlib.md5(b"another").hexdigest(), by_content=True)
+    assert not shop["memory"].files("")
+
+
 @pytest.mark.parametrize("source", ["seaweed", "rclone"])
 def test_small_objects_take_one_request(shop: Shop, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading tells what there is to know of it: it need not be asked for, and is checked all the same."""

@@ -408,13 +408,18 @@ class AnyStore(Store):
             fs.makedirs(self.full(path).rpartition("/")[0], exist_ok=True)
             fs.pipe_file(self.full(path), data)
             return
-        part = self.full(f"{STAGING}/{hashlib.sha256(path.encode()).hexdigest()[:32]}")
+        part = self.full(f"{STAGING}/{secrets.token_hex(16)}")  # another process may be writing the same object
         fs.makedirs(part.rpartition("/")[0], exist_ok=True)
-        with fs.open(part, "wb", block_size=2 * SMALL) as file:
-            for block in content.blocks():
-                file.write(block)
-        fs.makedirs(self.full(path).rpartition("/")[0], exist_ok=True)
-        fs.mv(part, self.full(path))
+        try:
+            with fs.open(part, "wb", block_size=2 * SMALL) as file:
+                for block in content.blocks():
+                    file.write(block)
+            fs.makedirs(self.full(path).rpartition("/")[0], exist_ok=True)
+            fs.mv(part, self.full(path))
+        except BaseException:
+            with contextlib.suppress(Exception):
+                fs.rm_file(part)
+            raise
 
 
 @contextlib.contextmanager
