@@ -94,3 +94,34 @@ def test_the_tutorial_shows_what_it_says(place: Path) -> None:
         nbformat.write(ran, NOTEBOOK)
     assert shown(ran) == shown(nbformat.read(NOTEBOOK, 4)), "If this is what is meant: LINK_GOLDEN=write, and read it."
     assert not list(place.glob("two-labs-*"))
+
+
+#: A person's cells: her own functions on the way, and a server that is not there.
+WRONG = [
+    "from link import Pipeline\n"
+    "lab_a = Pipeline('mysql://127.0.0.1:1', {'ephys': 'a_ephys'}, 'link_lab_b', connection=None)\n"
+    "def mine():\n    lab_a.pull(lab_a.source.ephys.Unit, conflicts='x')",
+    "mine()",
+    "import logging; logging.getLogger('datajoint').setLevel('DEBUG')",
+    "mine()",
+]
+
+
+def test_an_error_is_told_in_few_lines(place: Path) -> None:
+    """The caller's lines, what happened, and what to do; with DataJoint's level at DEBUG all of it."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in WRONG])
+    client = nbclient.NotebookClient(notebook, timeout=120, allow_errors=True, resources={"metadata": {"path": place}})
+    accounts = {"LINK_USER": "me", "LINK_PASS": "s3cret"}
+    client.execute(env=os.environ | accounts | {"DJ_IGNORE_CONFIG_FILE": "true", "DJ_LOG_LEVEL": "INFO"})
+    few, everything = (
+        re.sub(r"\x1b\[[\d;]*m", "", "\n".join(out.traceback))
+        for number in (1, 3)
+        for out in notebook.cells[number].outputs
+        if out.output_type == "error"
+    )
+    called, said = few.splitlines()[:-2], few.splitlines()[-2:]
+    assert len(called) <= 6 and any("in mine" in line for line in called), few
+    assert said[0].startswith("UnreachableError: Cannot connect to the source server 127.0.0.1:1 as 'me'"), few
+    assert said[1].startswith("  → Check host, port and backend"), few
+    assert everything.splitlines()[-1].startswith("  → Check host") and "theirs.py" in everything
+    assert "s3cret" not in few + everything
