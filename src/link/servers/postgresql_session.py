@@ -188,7 +188,7 @@ class PostgreSQLSession(Session):
         )
         args = [arg for number, table in enumerate(tables) for arg in (number, table.schema, table.name)]
         found = self.query(" UNION ALL ".join([one] * len(tables)), args) if tables else []
-        told = {int(number): Weight(int(rows), int(length)) for number, rows, length in found}
+        told = {int(number): Weight(int(rows), int(length or 0)) for number, rows, length in found}
         return {table: told.get(number, Weight()) for number, table in enumerate(tables)}
 
     def load(self, table: Table, blocks: Iterable[Block], form: Form) -> int:
