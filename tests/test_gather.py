@@ -18,6 +18,7 @@ from link import ConflictError, TransferError
 from link.model.ranges import Chunk
 from link.model.states import HelperRow
 from link.work import claims, copies, following
+from link.work.claims import Claims
 from link.work.copies import Copies
 from link.work.marker import Marker
 from link.work.reader import Reader
@@ -257,6 +258,25 @@ def test_what_has_many_part_rows_is_large_however_few_entities_it_has(
     assert sorted(pieces) == [("__d", 4), ("a", 97), ("a", 97), ("b", 2), ("b", 2)]
     # Rows lie behind them that are not selected: none of them is read by way of the helper table.
     assert [chunk.whole for chunk in chunks["a"]] == [True, True]
+
+
+def test_the_last_of_a_large_claim_is_shared_by_those_who_claim(
+    servers: diamond.Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers.put(False, {("A", (n,)): Entity((f"a {n}",)) for n in range(10, 210)})
+    for module in (claims, following):
+        monkeypatch.setattr(module, "CHUNK_ROWS", 80)
+    claimed, claim = list[Chunk](), Claims._claim
+
+    def noted(self: Claims, *args: Any) -> Chunk:
+        claimed.append(claim(self, *args))
+        return claimed[-1]
+
+    monkeypatch.setattr(Claims, "_claim", noted)
+    servers.lab_a.pull(servers.lab_a.source[servers.theirs["first"]].A & "a < 200")
+    assert sorted(chunk.claimed for chunk in claimed) == [17, 17, 80, 80]
+    assert servers.helper_rows() == dict.fromkeys(servers.local_names(), HelperRow("NONE", "FALSE", "FALSE"))
+    assert len(servers.local_names()) == 194
 
 
 @pytest.mark.parametrize("connections", [5, 6, 8])

@@ -17,7 +17,6 @@ from ..model.schema import TIER_PREFIXES, ForeignKey, Table, key_name
 from ..model.served import Tie
 from ..servers.catalogue import Catalogue
 from ..servers.dialect import plain
-from ..servers.session import Session
 from ..servers.site import Site
 from .identity import linked_in
 
@@ -25,14 +24,14 @@ logger = logging.getLogger("link")
 
 
 class Cuts:
-    """The foreign keys of a source beside those of the local tables, read through one session.
+    """The foreign keys of a source beside those of the local tables, as their catalogue tells them.
 
     Parameters
     ----------
     local : Site
         The local server.
-    session : Session
-        A session there.
+    catalogue : Catalogue
+        Of it; what is not read yet is read.
     graph : Graph
         The source's groups, with all foreign keys.
     schemas : mapping
@@ -46,13 +45,10 @@ class Cuts:
         Foreign keys that are here.
     """
 
-    def __init__(self, local: Site, session: Session, graph: Graph, schemas: Mapping[str, str]) -> None:
-        self.local, self.graph, self.schemas = local, graph, schemas
-        self.catalogue: Catalogue = local.catalogue_type(session)
-        there = self.catalogue.schemas()
-        here = [ours for ours in schemas.values() if ours in there]
-        self.catalogue.read(here)
-        self.ties: dict[str, dict[str, Tie | None]] = {ours: linked_in(session, ours) for ours in here}
+    def __init__(self, local: Site, catalogue: Catalogue, graph: Graph, schemas: Mapping[str, str]) -> None:
+        self.local, self.catalogue, self.graph, self.schemas = local, catalogue, graph, schemas
+        here = read_here(catalogue, schemas.values())
+        self.ties: dict[str, dict[str, Tie | None]] = {ours: linked_in(catalogue.session, ours) for ours in here}
         self.missing: dict[Name, list[Edge | Outside]] = {}
         self.present: list[Edge | Outside] = []
         keys: list[Edge | Outside] = [*graph.edges, *graph.outside]
@@ -182,6 +178,14 @@ class Cuts:
                 f"the source would be {table} beside it: both are one class to DataJoint.",
                 f"Let the pipeline have another local schema for {schema!r} (schemas=), {end}",
             )
+
+
+def read_here(catalogue: Catalogue, schemas: Iterable[str]) -> list[str]:
+    """Read what there is in those of some local schemas that are there; which these are."""
+    there = catalogue.schemas()
+    here = [ours for ours in schemas if ours in there]
+    catalogue.read(here)
+    return here
 
 
 def _told(key: Edge | Outside) -> str:

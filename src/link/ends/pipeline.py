@@ -9,6 +9,7 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -24,7 +25,7 @@ from ..servers.catalogue import Catalogue
 from ..servers.site import Site
 from ..signals import ChangedError
 from .connected import Connected
-from .cuts import Cuts
+from .cuts import Cuts, read_here
 from .ends import Ends
 from .identity import TABLE, linked_in
 from .linking import Link, open_together
@@ -181,7 +182,12 @@ class Links(Connected[PipelineSpec]):
     @contextlib.contextmanager
     def looking_once(self) -> Iterator[None]:
         """Meanwhile what this thread looks at of the local tables is read once, until they are opened."""
-        self._here.stack = contextlib.ExitStack()
+        self._here.stack = stack = contextlib.ExitStack()
+        if self._local is not None and self._graph is not None:  # else it is not known where, or which
+            # The source is looked at again first: meanwhile.
+            pool = stack.enter_context(ThreadPoolExecutor(1, "link-looker"))
+            self._here.ahead = pool.submit(_read_ahead, self._local, list(dict(self._schemas()).values()))
+            stack.callback(_close, self._here.ahead)
         try:
             yield
         finally:
@@ -201,8 +207,11 @@ class Links(Connected[PipelineSpec]):
             yield here.cuts
             return
         with contextlib.ExitStack() as stack:
-            session = (here.stack or stack).enter_context(self.connect_local().session())
-            cuts = Cuts(self.connect_local(), session, graph, dict(self._schemas()))
+            ahead, here.ahead = here.ahead, None
+            catalogue = (
+                ahead.result() if ahead else (here.stack or stack).enter_context(self.connect_local().catalogue())
+            )
+            cuts = Cuts(self.connect_local(), catalogue, graph, dict(self._schemas()))
             if here.stack:
                 here.cuts = cuts
             yield cuts
@@ -341,13 +350,32 @@ class _Here(threading.local):
     """What a thread has read of the local tables, where it reads them once; and what ends its session with them."""
 
     cuts: Cuts | None = None
+    ahead: Future[Catalogue] | None = None
     stack: contextlib.ExitStack | None = None
 
     def leave(self) -> None:
         """Read them anew from now on."""
-        stack, self.cuts, self.stack = self.stack, None, None
+        stack, self.cuts, self.ahead, self.stack = self.stack, None, None, None
         if stack:
             stack.close()
+
+
+def _read_ahead(local: Site, schemas: Collection[str]) -> Catalogue:
+    """The catalogue of the local server with these schemas, and its session, in a thread of its own."""
+    session = local.open()
+    try:
+        catalogue = local.catalogue_type(session)
+        read_here(catalogue, schemas)
+        return catalogue
+    except BaseException:
+        session.close()
+        raise
+
+
+def _close(reading: Future[Catalogue]) -> None:
+    """End the session of what was read, once it is."""
+    with contextlib.suppress(Exception):  # which was told to whom it mattered
+        reading.result().session.close()
 
 
 def helper_name(name: Name, names: Iterable[Name]) -> str:

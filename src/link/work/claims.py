@@ -27,6 +27,8 @@ CHUNK_BYTES = 64_000_000
 FIRST_CHUNK_ROWS = 64
 #: Of that many bytes the first one may have this part, for what is known then may be old.
 FIRST_OF_BYTES = 4
+#: The last chunk that is claimed is shared by sessions down to this part of one.
+PARTS = 8
 #: A key, and how many entities of a range there are up to it.
 Mark = tuple[Key, int]
 
@@ -300,8 +302,16 @@ class Claims(Chunks):
                     return None
                 within, rows = left.range, self.pace.rows
                 upto, free = self.holds.next_claim(session, self.selection, within, rows)
+                if upto is None and not self.copied and within != self.within:
+                    upto, rows = self._shared(session, within)
                 left.range = Range(upto, within.upto) if upto else None
             return self._claim(session, within, upto, rows, free)
+
+    def _shared(self, session: Session, within: Range) -> tuple[Key | None, int]:
+        """Where the half of the last rows ends, if they are many: else all but one session would rest meanwhile."""
+        rows = self.holds.selected(self.selection, within)
+        number = rows.count(session) // 2
+        return (rows.key_at(session, number - 1), number) if number > CHUNK_ROWS // PARTS else (None, number)
 
     def _one_by_one(self, limit: int) -> Iterator[Chunk]:
         within: Range | None = self.within

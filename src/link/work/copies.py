@@ -84,7 +84,8 @@ class Copies:
         total, shows = sum(left.values()), self.wanted.display_progress
         bar = bar_of_entities("", total, shows)
         if self.wanted.workers == 1:
-            self.runs.open_ahead(2 * min(FEW_AT_ONCE, self._width(left)))
+            at_once = min(FEW_AT_ONCE, max(self._width(left), min(len(left), PIECES)))
+            self.runs.open_ahead(2 * at_once, at_once)
         busy = self._look(left) if left else set()
         self._weights = self.runs.home.weigh([pair.there for n in left for pair in self.runs[n].mapping.tables])
         with bar:

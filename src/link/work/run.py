@@ -67,7 +67,9 @@ class Run:
         self._spare: dict[Site, queue.SimpleQueue[Session]] = {
             s: queue.SimpleQueue() for s in (ends.source, ends.local)
         }
-        self._ahead = queue.SimpleQueue[Future[Session]]()  # sessions at the source that are being opened
+        self._ahead: dict[Site, queue.SimpleQueue[Future[Session]]] = {  # sessions that are being opened
+            s: queue.SimpleQueue() for s in (ends.source, ends.local)
+        }
 
     @property
     def number(self) -> int:
@@ -107,9 +109,8 @@ class Run:
         """One more session, closed with the run; one that was lent and given back, where there is one."""
         with contextlib.suppress(queue.Empty):
             return self._spare[site].get_nowait()
-        if site is self.ends.source:
-            with contextlib.suppress(queue.Empty, ConnectionLimitError):
-                return self._ahead.get_nowait().result()
+        with contextlib.suppress(queue.Empty, ConnectionLimitError):
+            return self._ahead[site].get_nowait().result()
         return self._open_another(site)
 
     def _open_another(self, site: Site) -> Session:
@@ -117,14 +118,15 @@ class Run:
         self._open.callback(session.close)
         return session
 
-    def open_ahead(self, number: int) -> None:
-        """Begin to open sessions at the source, as many as are to be at hand for who opens some next."""
-        number -= self._spare[self.ends.source].qsize() + self._ahead.qsize()
-        if number > 0:
-            pool = ThreadPoolExecutor(number, "link-opener")
-            self._open.callback(pool.shutdown)
-            for _ in range(number):
-                self._ahead.put(pool.submit(self._open_another, self.ends.source))
+    def open_ahead(self, there: int, here: int = 0) -> None:
+        """Begin to open sessions, as many as are to be at hand for who opens some next at the source, and here."""
+        for site, number in ((self.ends.source, there), (self.ends.local, here)):
+            lacking = number - self._spare[site].qsize() - self._ahead[site].qsize()
+            if lacking > 0:
+                pool = ThreadPoolExecutor(lacking, "link-opener")
+                self._open.callback(pool.shutdown)
+                for _ in range(lacking):
+                    self._ahead[site].put(pool.submit(self._open_another, site))
 
     def give_back(self, site: Site, sessions: Iterable[Session]) -> None:
         """Sessions at rest, for who opens some next: each takes many round trips."""
@@ -272,9 +274,9 @@ class Runs:
             run.home, run.local = first.home, first.local
             run._open, run._spare, run._ahead = first._open, first._spare, first._ahead
 
-    def open_ahead(self, number: int) -> None:
-        """Begin to open sessions at the source, as many as are to be at hand for who opens some next."""
-        self._first.open_ahead(number)
+    def open_ahead(self, there: int, here: int = 0) -> None:
+        """Begin to open sessions, as many as are to be at hand for who opens some next at the source, and here."""
+        self._first.open_ahead(there, here)
 
     def join(self, ends: Mapping[Name, Ends]) -> None:
         """Begin with more links on the same servers."""
