@@ -218,6 +218,8 @@ def test_class_names_stand_for_table_names() -> None:
     assert table_name("Unit.WaveForm") == "unit__wave_form"
     assert table_name("#lookup") == "#lookup"
     assert table_name("__computed__part") == "__computed__part"
+    # What is no class to @link is none here: it looks for a helper table of just that name.
+    assert table_name("Unit_Outbound") == "Unit_Outbound" and table_name("ephys.Unit") == "ephys.Unit"
     assert helper_name("Unit") == "unit_outbound"
     assert helper_name("__firing_rate") == "firing_rate_outbound"
 

@@ -14,7 +14,7 @@ from typing import Any
 from ..accounts import Credentials
 from ..addresses import Address
 from ..errors import ConfigError, NotFoundError
-from ..host import from_camel_case
+from ..host import table_of
 from ..model.backends import BACKENDS
 from ..model.legacy import TRACKING
 from ..model.schema import TIER_PREFIXES, nearest, part_name, part_names
@@ -126,10 +126,8 @@ def table_name(name: str) -> str:
 
     Without a look at the server a class is taken for a manual table, as only there the names agree.
     """
-    if not name[:1].isupper():
-        return name
     master, _, part = name.partition(".")
-    return part_name(from_camel_case(master), from_camel_case(part)) if part else from_camel_case(master)
+    return part_name(table_of(master), table_of(part)) if part and master[:1].isupper() else table_of(name)
 
 
 def helper_name(table: str) -> str:
