@@ -266,6 +266,7 @@ def test_the_last_of_a_large_claim_is_shared_by_those_who_claim(
     servers.put(False, {("A", (n,)): Entity((f"a {n}",)) for n in range(10, 210)})
     for module in (claims, following):
         monkeypatch.setattr(module, "CHUNK_ROWS", 80)
+    servers.lab_a.pull(some(servers, "a = 99"))
     claimed, claim = list[Chunk](), Claims._claim
 
     def noted(self: Claims, *args: Any) -> Chunk:
