@@ -336,5 +336,7 @@ def test_a_role_whose_foreign_keys_are_not_checked(lab: Lab, end: str) -> None:
     server, user = (lab.source_server, lab.link_user) if end == "source" else (lab.local_server, lab.local_user)
     server.sql(f"ALTER ROLE {user} SET session_replication_role = replica")
     assert_refused(lab, "session_replication_role", f'ALTER ROLE "{user}" RESET')
+    [check] = [each for each in labs.pipeline(lab).ping().checks if isinstance(each.error, UnsupportedServerError)]
+    assert check.what == f"{end} server"
     server.sql(f"ALTER ROLE {user} RESET session_replication_role")
     assert linked(lab)().source.pull().pulled == 3

@@ -51,6 +51,7 @@ def _checked(what: str, look: Callable[[], str]) -> Check:
 
 
 def _server(site: Site) -> str:
+    site.require_fit()
     with site.session() as session:
         [[version]] = session.query("SELECT version()")
     return f"{site.address}, as {site.user!r}: {str(version).partition(' (')[0]}"
