@@ -219,7 +219,8 @@ class Run:
             remedy = "What it refers to is not here, or under another spelling, which this server tells apart. "
         return shown, TransferError(
             f"{failed} {shown} of {table.schema}.{table.name}{state}: {error.what}",
-            f"{remedy}{so} suppress_errors=True {suppressed} the others and returns such errors.",
+            f"{remedy}{so} suppress_errors=True (in the shell --keep-going) {suppressed} the others and returns such "
+            "errors.",
         )
 
     def as_dict(self, key: Key) -> dict[str, Any]:
