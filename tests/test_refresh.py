@@ -13,7 +13,7 @@ import pytest
 from buckets import Buckets
 from filing import Stores, backend, change, fetched, fill, insert, path_in, recordings
 from lab import Lab
-from pipelines import declare, flag, granted, helper_rows, linked
+from pipelines import declare, flag, granted, helper_rows, linked, run_sql
 from recorder import Statement
 
 from link import ConfigError, LinkError, PrivilegeError, TransferError
@@ -109,6 +109,37 @@ def test_every_kind_of_edit(mixed: Lab, statements: list[Statement]) -> None:
     assert helper_rows(lab) == held
     assert Probe().source.status()["Shared"] == 14
     assert repr(Probe().source.refresh()).startswith("refreshed 0 of 14")
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("every", [False, True], ids=["some", "all"])
+@pytest.mark.parametrize("event", ["INSERT", "DELETE"])
+def test_a_local_trigger_that_leaves_part_rows_as_they_are(
+    lab: Lab, event: str, every: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entity is not refreshed until the local server has just its part rows, all of them."""
+    monkeypatch.setattr(comparing, "FEW", 32)  # so that a range differs throughout before the last one
+    Probe = granted(lab, probes(lab, 40))
+    Probe.source.pull()
+    changes = {
+        "INSERT": "INSERT INTO {t}__site VALUES (39, 7, 'new')",
+        "DELETE": "DELETE FROM {t}__site WHERE probe = 39",
+    }
+    edit(lab, changes[event], *(["UPDATE {t} SET note = 'edited'"] if every else []))
+    part, schema = f"{lab.local_schema}.probe__site", lab.local_schema
+    run_sql(
+        lab.local_server,
+        [
+            f"CREATE FUNCTION {schema}.lose() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+            f"CREATE TRIGGER lose BEFORE {event} ON {part} FOR EACH ROW EXECUTE FUNCTION {schema}.lose()",
+        ],
+    )
+    with pytest.raises(TransferError, match=r"took \d+ of \d+ rows of .*probe__site; nothing of them (.|\s)*trigger"):
+        Probe.source.refresh()
+    assert Probe.source.verify().differing[-1] == {"probe": 39}
+    run_sql(lab.local_server, [f"DROP TRIGGER lose ON {part}"])
+    assert Probe.source.refresh().keys[-1] == {"probe": 39}
+    assert is_same(lab, Probe)
 
 
 def test_of_a_selection_and_of_what_is_shared(lab: Lab) -> None:

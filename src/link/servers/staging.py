@@ -61,6 +61,12 @@ class Staging:
         gone = f"NOT {self._rows.exists(self._new, 'staged')}"
         return self.dialect.delete_listed(rows.name, entities.name, rows.equals(entities), gone)
 
+    def counting(self, master: Staging) -> str:
+        """SELECT how many rows are staged, and how many there are of entities that are."""
+        rows, entities = Keyed(self.dialect, self.table), Keyed(self.dialect, master.staged)
+        there = self.dialect.driving_join(entities.name, rows.name, rows.equals(entities))
+        return f"SELECT (SELECT COUNT(*) FROM {self._new.name}), (SELECT COUNT(*) FROM {there})"
+
     @property
     def _changed(self) -> list[str]:
         return [name for name in self.table.names if name not in self.table.entity_key]

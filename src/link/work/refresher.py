@@ -38,6 +38,7 @@ from ..servers.keyed import Keyed, Segment, batches
 from ..servers.session import Block, Form, Session, lock_number
 from ..servers.staging import Staging
 from ..signals import BusyError, OrphanError, RowError
+from .careful import require_all
 from .claims import CHUNK_BYTES, Pace
 from .comparing import OTHERWISE, Comparison
 from .dependents import Descent
@@ -392,7 +393,14 @@ class Refresher:
                 ) from error
 
     def require_as_read(self, rows: Rows, mark: tuple[int, int]) -> None:
-        """Raise BusyError where holds are not what they were; to be asked once all is locked."""
+        """Raise BusyError where holds are not what they were; to be asked once all is locked and written.
+
+        TransferError where the local server has not as many part rows by now as were read.
+        """
+        master, *parts = self.stagings
+        for part in parts:
+            number, taken = self.run.local.query(part.counting(master))[0]
+            require_all([part.table], [number], [taken])
         self._require(self.run.holds.fingerprint(self.run.home, rows, SHARED) == mark)
 
     def _require(self, undisturbed: bool) -> None:
