@@ -193,6 +193,23 @@ def test_a_group_has_some_hundred_rows() -> None:
     assert grouping.fitting([(f"s{n}",) for n in range(9)], [False], 100.0) == Grouping(1)
 
 
+def test_a_group_that_does_not_find_its_rows_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was summed up must be accounted for: else the range is looked at by its keys."""
+    Unit = granted(lab, units(lab, 3000))
+    Unit.source.pull()
+    lab.local_server.sql(f"UPDATE {lab.local_schema}.unit SET depth = -1 WHERE unit IN (7, 2777, 2999)")
+    one, missed = Grouping._one, list[Any]()
+
+    def miss(self: Grouping, rows: Keyed, label: grouping.Label) -> Any:
+        missed.append(label)
+        sql, args = one(self, rows, label)
+        return f"{sql} AND 1 = 0", args
+
+    monkeypatch.setattr(Grouping, "_one", miss)
+    assert [key["unit"] for key in Unit.source.verify().differing] == [7, 2777, 2999]
+    assert missed
+
+
 def test_few_rows_are_read_twice(lab: Lab, statements: list[Statement]) -> None:
     """Of a group that differs the index tells where it lies."""
     Unit = granted(lab, units(lab, 9000))

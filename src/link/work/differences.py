@@ -11,6 +11,7 @@ Ends that group a row otherwise only make it slower: it counts in one group here
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -143,6 +144,8 @@ class _Ranges:
                 others = list(digests[1] - digests[0])
             different = self._different(there, here, others) or {}
         suspects = suspects or self._suspects(there, here, different)
+        if suspects is None:
+            return self._listed(within)
         self.finds_most = MOST * len(suspects) > number
         if not self.finds_most:
             named = sorted(self._meant(suspects))
@@ -172,7 +175,8 @@ class _Ranges:
         ``number`` is how many entities both ends must have, if nothing else shall be there.
         """
         run, both = self.run, self.both
-        different: dict[Label, int] = {}
+        different: set[Label] = set()
+        rows: Counter[Label] = Counter()
         counts: list[tuple[int, int]] = []
         for pair in both.mapping.tables:
             theirs, ours = both.at_once(
@@ -184,11 +188,12 @@ class _Ranges:
             counts.append((_count(theirs), len(theirs)))
             for label in theirs.keys() | ours.keys():
                 sums = theirs.get(label, (0, 0)), ours.get(label, (0, 0))
+                rows[label] += sums[0][0] + sums[1][0]
                 if sums[0] != sums[1]:
-                    different[label] = different.get(label, 0) + sums[0][0] + sums[1][0]
-        rows, (entities, groups) = sum(count for count, _ in counts), counts[0]
-        self.is_grouped, self.weight = self.grouping.suits(rows, entities, groups), rows / max(entities, 1)
-        return different
+                    different.add(label)
+        there_are, (entities, groups) = sum(count for count, _ in counts), counts[0]
+        self.is_grouped, self.weight = self.grouping.suits(there_are, entities, groups), there_are / max(entities, 1)
+        return {label: rows[label] for label in different}
 
     def _suspects_of_most(self, there: _Rows, here: _Rows, number: int) -> list[Key] | None:
         """The keys whose rows are not the same, where most may be so and there is no table of parts.
@@ -205,17 +210,24 @@ class _Ranges:
         alone = len(theirs) == len(ours) == number
         return list({row[:-1] for row in theirs ^ ours}) if alone else None
 
-    def _suspects(self, there: _Rows, here: _Rows, different: Mapping[Label, int]) -> list[Key]:
-        """The keys whose rows in some groups are not the same at both ends."""
+    def _suspects(self, there: _Rows, here: _Rows, different: Mapping[Label, int]) -> list[Key] | None:
+        """The keys whose rows in some groups are not the same at both ends.
+
+        None where fewer rows are found than were summed up: one end does not know its own groups again, or is at work.
+        """
         run, both = self.run, self.both
         suspects: set[Key] = set()
         for labels in _some(different):
+            missing = sum(different[label] for label in labels)
             for pair in both.mapping.tables:
                 theirs, ours = both.at_once(
                     partial(there.rows, run.home, pair.there, labels),
                     partial(here.rows, run.local, pair.here, labels),
                 )
+                missing -= len(theirs) + len(ours)
                 suspects |= {row[:-1] for row in theirs ^ ours}
+            if missing > 0:
+                return None
         return list(suspects)
 
 
