@@ -87,7 +87,7 @@ def _tables(links: Links) -> str:
         grants = [site.rights.on_table(some, table.schema, table.name, site.facts.account) for table, some in lacking]
         raise PrivilegeError(
             f"{site.user!r} lacks rights on {_some([f'{t.schema}.{t.name}' for t, _ in lacking])} at {site.address}.",
-            f"{site.rights.granter} {site.address}: {_some(list(dict.fromkeys(grants)), ' ')}",
+            f"{site.rights.granter} {site.address}: {' '.join(dict.fromkeys(grants))}",
         )
     if not graph.groups:
         raise DefinitionError(
@@ -150,6 +150,6 @@ def _stores_of_columns(links: Links) -> str:
     return "all named"
 
 
-def _some(named: list[str], between: str = ", ") -> str:
+def _some(named: list[str]) -> str:
     more = [f"and {len(named) - _TOLD:,} more"] * (len(named) > _TOLD)
-    return between.join([*named[:_TOLD], *more])
+    return ", ".join([*named[:_TOLD], *more])
