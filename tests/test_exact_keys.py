@@ -23,7 +23,6 @@ from link.work.run import Run
 
 #: Texts that differ under every collation.
 PLAIN_TEXTS = tuple(text for text in TEXTS if text not in ("A", ""))
-TEN_CHARACTERS = ("b", "a", "\U0001f9e0", "50%", "it's")
 
 
 @dataclass(frozen=True)

@@ -400,9 +400,6 @@ def contents(marker: str) -> tuple[st.SearchStrategy[bytes], tuple[bytes, ...]]:
     return st.binary(max_size=20).map(lambda value: before + value), edges
 
 
-SHORT_BYTES = tuple(value for value in oracle.BYTES if len(value) < 100)
-
-
 def _postgresql_cases(local: str) -> list[st.SearchStrategy[Case]]:
     alike = local == "postgresql"
 

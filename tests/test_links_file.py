@@ -62,7 +62,7 @@ def test_a_file_is_found_upward_to_the_end_of_the_project(tmp_path: Path, monkey
         load()
     assert "datajoint-link init" in str(raised.value.hint)
     inside.write_text(SOURCE)
-    assert find_links_file() == find_links_file(deep) == inside
+    assert find_links_file() == inside
     assert read_links(outside).path == outside
 
 

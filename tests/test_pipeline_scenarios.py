@@ -202,7 +202,6 @@ class Grade(dj.Manual):
     definition = "-> Enroll\n---\n-> LetterGrade"
 
 
-SECTIONS = [("MATH", 1, 2023, "Fall", "a"), ("MATH", 2, 2024, "Spring", "a"), ("BIOL", 1, 2024, "Spring", "b")]
 UNIVERSITY: Any = (
     {"uni": [Student, Term, CurrentTerm, Course, Section, Enroll, LetterGrade, Grade]},
     {

@@ -202,17 +202,12 @@ class LinksFile:
         return NamedSource(name, self.sources[name], self.path, self.was_found)
 
 
-def find_links_file(start: Path | None = None) -> Path | None:
-    """The ``links.toml`` of a folder, or of the nearest above it in the same project.
+def find_links_file() -> Path | None:
+    """The ``links.toml`` of the working directory, or of the nearest folder above it in the same project.
 
     As DataJoint looks for its ``datajoint.json``: upward, to the first folder with a ``.git`` or ``.hg``.
-
-    Parameters
-    ----------
-    start : Path, optional
-        Where to begin. Default: the working directory.
     """
-    here = (start or Path.cwd()).resolve()
+    here = Path.cwd().resolve()
     for folder in (here, *here.parents):
         if (folder / NAME).is_file():
             return folder / NAME

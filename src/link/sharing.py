@@ -87,7 +87,7 @@ class Sharing(Captioned, Selecting):
             They are more than travel to the source with one query; ``verify()`` lists them all.
         """
         with final():
-            found = self._own_link().operate(lambda ends: verify(ends, self._entities(), Look(False, None, False, 8)))
+            found = self._own_link().operate(lambda ends: verify(ends, self._entities(), Look()))
             query: Any = self
             return query.restrict([*found.differing, *found.missing])
 

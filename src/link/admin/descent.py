@@ -86,7 +86,7 @@ class Descent:
         union = " UNION ".join(f"SELECT {self.rows.selected} FROM {rows} WHERE {condition}" for rows, _ in ways)
         return union, tuple(a for _, args in ways for a in args)
 
-    def deletions(self, dependent: Dependent, keys: Sequence[Key], condition: str = "1 = 1") -> list[Sql]:
+    def deletions(self, dependent: Dependent, keys: Sequence[Key], condition: str) -> list[Sql]:
         """DELETE the rows of a table that depend on some entities: one statement for each way."""
         found = []
         for way in dependent.ways:

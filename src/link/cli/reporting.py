@@ -186,7 +186,7 @@ def exit_of(error: BaseException) -> Exit:
     return next((code for code, kinds in codes if isinstance(error, kinds)), Exit.FAILED)
 
 
-def mistake(what: str, hint: str | None = None) -> Report:
+def mistake(what: str, hint: str) -> Report:
     """What is said of a command that is not understood."""
     return Report(exit=Exit.USAGE, errors=[{"type": "UsageError", "what": what, "hint": hint}])
 

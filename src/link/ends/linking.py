@@ -98,7 +98,7 @@ class Link(Connected[LinkSpec]):
         group = self.find_source()
         return {part_class(group.master.name, part.name): part for part in group.parts}
 
-    def find_table(self, part: str | None = None) -> Table:
+    def find_table(self, part: str | None) -> Table:
         """The source's table, or that of the part of a class; asks the source only."""
         return self.find_source().master if part is None else self.find_parts()[part]
 

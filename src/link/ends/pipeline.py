@@ -20,7 +20,7 @@ from ..holds.holds import Holds
 from ..holds.parts import holds_of
 from ..model.graph import Edge, Graph, Name, Outside, class_of, graph_of, label
 from ..model.mapping import Mirror
-from ..model.schema import KeyName, Table, key_name, nearest
+from ..model.schema import Table, key_name, nearest
 from ..servers.catalogue import Catalogue
 from ..servers.site import Site
 from ..signals import ChangedError
@@ -115,7 +115,7 @@ class Links(Connected[PipelineSpec]):
                 self._links[name] = Link(self._spec_of(name), self._given, self._given_source)
             return self._links[name]
 
-    def _spec_of(self, name: Name, cut: frozenset[KeyName] = frozenset()) -> LinkSpec:
+    def _spec_of(self, name: Name) -> LinkSpec:
         spec, (schema, table) = self.spec, name
         here, within = spec.here(schema), f"{label(name)}."
         if here is None:
@@ -137,7 +137,7 @@ class Links(Connected[PipelineSpec]):
             holder=spec.holder,
             source_table=table,
             local_table=table,
-            mirror=Mirror(self._schemas(), cut),
+            mirror=Mirror(self._schemas()),
             named=spec.named,
         )
 

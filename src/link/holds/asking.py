@@ -129,7 +129,7 @@ class Question:
         if holds is not None:
             self._ask("new", name, master, text.unheld(name, holds))
         if name in self.sets.below_flagged and (chosen := text.all_chosen(name)):
-            rows = text.at_rest(chosen, holds, present=False) if holds else f"{chosen} WHERE 1 = 1"
+            rows = text.unsettled(chosen, holds) if holds else f"{chosen} WHERE 1 = 1"
             self._ask("left_out", name, master, f"{rows} AND {text.stands_on_flagged(name)}")
 
     def _ask_table(self, name: Name, table: Table, holds: Holds | None, sample: int, files: Sequence[str]) -> None:

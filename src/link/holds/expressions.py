@@ -249,16 +249,16 @@ class Expressions:
         if holds is None:
             return self.needed(name)
         if name not in self._unheld:
-            number, rows = len(self.sets.key(name)), self.at_rest(self.needed(name), holds, present=False)
+            number, rows = len(self.sets.key(name)), self.unsettled(self.needed(name), holds)
             select = f"SELECT {self.columns(number, self.needed(name))} FROM {rows}"
             self._unheld[name] = self.make("unheld", number, [select])
         return self._unheld[name]
 
-    def at_rest(self, name: str, holds: Holds, *, present: bool) -> str:
-        """FROM onward: what of a set is held and at rest; or, not ``present``, the others."""
+    def unsettled(self, name: str, holds: Holds) -> str:
+        """FROM onward: what of a set is not held, or not at rest."""
         on = equal(holds.helper.references, self._places(range(len(holds.helper.key)), name))
         on += f" AND {self.dialect.unguessed(holds.condition(HELD))}"
-        return f"{name} LEFT JOIN {holds.table} ON {on} WHERE {holds.helper.references[0]} IS {'NOT ' * present}NULL"
+        return f"{name} LEFT JOIN {holds.table} ON {on} WHERE {holds.helper.references[0]} IS NULL"
 
     def new_rows(self, name: Name, table: Table, holds: Holds | None) -> str:
         """FROM item: the rows of a table that are to be copied."""

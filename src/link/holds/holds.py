@@ -170,7 +170,7 @@ class Holds:
         number, unfinished = session.query(*self.counting_left_alone(selection))[0]
         return int(unfinished), int(number) - int(unfinished)
 
-    def counting_left_alone(self, selection: Selection = ALL) -> Sql:
+    def counting_left_alone(self, selection: Selection) -> Sql:
         """SELECT: how many helper rows are not shared, and how many of them are in the middle of a process.
 
         Nearly all are shared: they are passed over, and nothing is made of them.
@@ -292,7 +292,7 @@ class Holds:
             where += f" AND {self.dialect.unguessed(self.condition(says, held))}"
         return f"EXISTS (SELECT {self.dialect.by_index}1 FROM {self.table} {held} WHERE {where})"
 
-    def in_hand(self, workers: set[int], says: Condition, selection: Selection = ALL) -> Segment:
+    def in_hand(self, workers: set[int], says: Condition, selection: Selection) -> Segment:
         """The helper rows of a selection that say this and that some runs have in hand."""
         of_these = f"{self.table}.{WORKER} IN ({', '.join(map(str, sorted(workers)))})"
         return self.saying({**UNFINISHED, **says}, selection).where(of_these)
@@ -374,7 +374,7 @@ class Holds:
         """UPDATE: some entities, if they are shared, have been refreshed by now."""
         return self.helper.change(_assigned({REFRESHED: NOW, **self._untouched}), rows, (self.condition(SHARED), ()))
 
-    def since(self, session: Session, selection: Selection = ALL) -> list[float | None]:
+    def since(self, session: Session, selection: Selection) -> list[float | None]:
         """Of :meth:`reading_since` the times, in seconds since 1970."""
         return list(session.query(*self.reading_since(selection))[0]) if self.timed else [None] * 4
 

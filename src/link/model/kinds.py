@@ -10,22 +10,6 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-NAMES = (
-    "integer",
-    "decimal",
-    "float",
-    "bool",
-    "text",
-    "enum",
-    "bytes",
-    "uuid",
-    "json",
-    "date",
-    "time",
-    "datetime",
-    "timestamp",
-)
-
 
 @dataclass(frozen=True)
 class Kind:
@@ -34,7 +18,8 @@ class Kind:
     Attributes
     ----------
     name : str
-        One of :data:`NAMES`. A ``datetime`` is what a clock on the wall shows, a ``timestamp`` an instant.
+        ``integer``, ``decimal``, ``float``, ``bool``, ``text``, ``enum``, ``bytes``, ``uuid``, ``json``, ``date``,
+        ``time``, ``datetime`` (what a clock on the wall shows) or ``timestamp`` (an instant).
     size : int or None
         Bits of an integer or float, digits of a decimal, characters of text, bytes, decimals of seconds; None where
         there is no limit.

@@ -87,7 +87,7 @@ class Mapping:
         return tuple(self.local.master[name] for name in self.source.master.primary_key)
 
 
-def paired(source: Group, local: Group, own_parts: tuple[Table, ...] = ()) -> Mapping:
+def paired(source: Group, local: Group, own_parts: tuple[Table, ...]) -> Mapping:
     """The mapping of two groups, whose columns know whether their counterparts have the same character set."""
     pairs = list(zip(source.tables, local.tables, strict=True))
     there, here = [_knowing(a, b) for a, b in pairs], [_knowing(b, a) for a, b in pairs]

@@ -26,8 +26,6 @@ class PipelineResult(PullResult):
         What was done of each table of the pull.
     seconds : float
         Wall time.
-    dry_run : bool
-        Whether nothing was pulled.
     dependents : Dependents, optional
         The local rows that depend on what was replaced of any table.
 
@@ -42,10 +40,9 @@ class PipelineResult(PullResult):
         self,
         tables: Mapping[str, PullResult],
         seconds: float = 0.0,
-        dry_run: bool = False,
         dependents: Dependents | None = None,
     ) -> None:
-        super().__init__(seconds=seconds, dry_run=dry_run)
+        super().__init__(seconds=seconds)
         if dependents is not None:
             self.dependents = dependents
         self.tables = dict(tables)
@@ -91,7 +88,6 @@ class PipelineStatus(Status):
             busy.update(each.in_other_hands)
         super().__init__(counts, title, busy, _since([each.since for each in tables.values()]))
         self.tables = dict(tables)
-        self._title = title
 
     def _lines(self) -> list[list[str]]:
         """What is printed: the states that there are, a line of each table, and one of all."""

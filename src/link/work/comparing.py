@@ -97,7 +97,7 @@ class Comparison:
             yield [key for key in keys if key not in held]
             after = keys[-1]
 
-    def met(self, selection: Selection = ALL) -> Iterator[list[Key]]:
+    def met(self, selection: Selection) -> Iterator[list[Key]]:
         """The keys of a selection that nobody holds and that are local, in order and a batch at a time.
 
         Listed is the side that has fewer: what is local, or what nobody holds.
@@ -121,7 +121,7 @@ class Comparison:
         """The keys of a selection that the source wants deleted and that are local."""
         return [key for here, _ in self.by_presence(FLAGGED, selection) for key in here]
 
-    def vanished(self, selection: Selection = ALL) -> list[Key]:
+    def vanished(self, selection: Selection) -> list[Key]:
         """The entities of a selection that are held, at rest and not local."""
         return [key for _, gone in self.by_presence(SHARED, selection) for key in gone]
 

@@ -54,10 +54,10 @@ class Request:
     """
 
     selections: Mapping[Name, Sequence[Selection]]
-    descendants: bool = False
-    leave_out: Collection[Name] = ()
-    cut: Sequence[Edge | Outside] = ()
-    whole: bool = False
+    descendants: bool
+    leave_out: Collection[Name]
+    cut: Sequence[Edge | Outside]
+    whole: bool
 
     def sets(self, links: Links, flagged: Mapping[Name, Holds] | None = None) -> Sets:
         """The sets of it at the source; asks for the source's tables, where they are not known."""

@@ -111,7 +111,7 @@ class Recovery:
         run.local = local
         return self.let_go_by(source, unbegun)
 
-    def let_go_by(self, source: Session, unbegun: Sequence[Chunk] = ()) -> int:
+    def let_go_by(self, source: Session, unbegun: Sequence[Chunk]) -> int:
         """Let go by another session at the source, once the local session that copied is known to be over."""
         run, finished = self.run, 0
         made_here = {key for chunk in unbegun for key in self.holds.mine(PULLING, chunk).keys(source)}

@@ -70,8 +70,8 @@ def repair_each(
     about: Mapping[Name, Selection],
     title: str,
     *,
-    dry_run: bool = True,
-    vanished: Literal["refetch", "release"] = "refetch",
+    dry_run: bool,
+    vanished: Literal["refetch", "release"],
 ) -> PipelineRepair:
     """Bring to rest every entity that is selected of several tables, and what it stands on.
 

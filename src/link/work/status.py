@@ -63,7 +63,7 @@ def count(run: Run, selection: Selection = ALL, *, deep: bool = False) -> Status
     return Status(counts, _title(run), busy, since)
 
 
-def status_of_all(ends: Mapping[Name, Ends], title: str, *, deep: bool = False) -> PipelineStatus:
+def status_of_all(ends: Mapping[Name, Ends], title: str, *, deep: bool) -> PipelineStatus:
     """Count all entities of several links by state; see :meth:`link.Pipeline.status`."""
     if not ends:
         return PipelineStatus({}, title)
@@ -72,7 +72,7 @@ def status_of_all(ends: Mapping[Name, Ends], title: str, *, deep: bool = False) 
         return PipelineStatus(dict(zip(map(label, runs.runs), counted, strict=True)), title)
 
 
-def count_each(runs: Sequence[Run], *, deep: bool = False) -> list[Status]:
+def count_each(runs: Sequence[Run], *, deep: bool) -> list[Status]:
     """Count the entities of each of several links by state, through sessions that they share.
 
     Those where everything is at rest are counted by a few statements for all.
