@@ -36,11 +36,10 @@ MYSQL = {
 #: Of these the first ones hold at the local side, too: DataJoint's own connection shall still delete there.
 LOCAL: tuple[str, ...] = ("sql_select_limit", "sql_auto_is_null", "max_sort_length", "time_zone", "lock_wait_timeout")
 OF_KIND = {
-    "mysql": {"max_execution_time": "300", "transaction_isolation": "'SERIALIZABLE'", "transaction_read_only": "1"},
+    "mysql": {"max_execution_time": "300", "transaction_isolation": "'SERIALIZABLE'"},
     "mariadb": {
         "max_statement_time": "0.3",
         "tx_isolation": "'SERIALIZABLE'",
-        "tx_read_only": "1",
         "idle_transaction_timeout": "1",
         "system_versioning_asof": "'2020-01-01 00:00:00'",
     },
@@ -50,7 +49,6 @@ POSTGRESQL = {
     "idle_session_timeout": "'300ms'",
     "idle_in_transaction_session_timeout": "'100ms'",
     "lock_timeout": "'1ms'",
-    "default_transaction_read_only": "on",
     "default_transaction_isolation": "serializable",
     "default_transaction_deferrable": "on",
     "transform_null_equals": "on",

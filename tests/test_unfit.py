@@ -16,7 +16,7 @@ from pipelines import count_held, wait_until
 from proxy import Proxy
 from test_sites import source_sessions
 
-from link import ConfigError, ConnectionLimitError, NotFoundError, ServerError, UnsupportedServerError
+from link import ConfigError, ConnectionLimitError, NotFoundError, UnsupportedServerError
 from link.accounts import Credentials
 from link.addresses import Address
 from link.admin.grants import grants
@@ -286,25 +286,6 @@ def use_pipeline(lab: Lab, lab_a: Any, prefix: str) -> None:
     (lab_a[subject].Subject & "subject = 1").delete(prompt=False)
     assert lab_a.status().tables[f"{ephys}.Psth"]["Shared"] == 2
     (lab.source.FreeTable(f"`{subject}`.`subject`") & "subject = 1").delete(prompt=False)
-
-
-@pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
-def test_a_server_that_takes_no_changes(lab: Lab) -> None:
-    """A replica is noticed when the link is first used; a server that becomes one is told when it refuses."""
-    declare_session(lab)
-    session = linked(lab)
-    try:
-        lab.source_server.sql("SET GLOBAL read_only = 1")
-        assert_refused(lab, "read-only")
-        lab.source_server.sql("SET GLOBAL read_only = 0")
-        assert session().source.pull({"session": 1}).pulled == 1
-        lab.source_server.sql("SET GLOBAL read_only = 1")
-        with pytest.raises(ServerError, match="read-only") as caught:
-            session().source.pull()
-        assert "replica" in str(caught.value.hint)
-    finally:
-        lab.source_server.sql("SET GLOBAL read_only = 0")
-    assert session().source.pull().pulled == 2
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)

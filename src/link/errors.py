@@ -14,6 +14,7 @@
         │   ├── PrivilegeError              a right is missing; the GRANT is in the message
         │   ├── ConnectionLimitError        the server, or the account, has no connection left
         │   ├── LockedError                 another session has held the same rows for too long
+        │   ├── ReadOnlyError               the server takes no changes, for a while or as a replica
         │   └── UnsupportedServerError      a version or backend this package does not speak; a pool, a replica
         ├── DefinitionError             tables that do not fit each other
         │   ├── NotFoundError               no such schema or table; the nearest names are in the message
@@ -134,6 +135,10 @@ class ConnectionLimitError(ServerError):
 
 class LockedError(ServerError):
     """Another session has held the same rows for longer than is waited for; nothing is lost, and it may be repeated."""
+
+
+class ReadOnlyError(ServerError):
+    """A server takes no changes: its administrator has said so, for a while or of a replica."""
 
 
 class UnsupportedServerError(ServerError):

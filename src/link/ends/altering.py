@@ -49,6 +49,8 @@ def alter(ends: Ends, prompt: bool) -> bool:
     ends.require_no_transaction("alter of")
     ends.require_home("alter of")
     with ends.source.session() as there, ends.local.session() as here:
+        for session in (there, here):
+            session.require_changes()
         here.lock((lock_number(ends.spec.local_schema), 0), wait=True)
         _require_true(ends, here)
         steps = [*((there, sql) for sql in _at_source(ends, there)), *((here, sql) for sql in _here(ends, here))]

@@ -14,6 +14,7 @@ from ..errors import (
     LocalMismatchError,
     NotFoundError,
     PrivilegeError,
+    ReadOnlyError,
     UnreachableError,
     told_together,
 )
@@ -181,7 +182,7 @@ class Declaration:
     def _create_one(self, table: Table) -> None:
         try:
             self.session.execute_all(self.local.definitions.create_table(table))
-        except (PrivilegeError, UnreachableError):
+        except (PrivilegeError, ReadOnlyError, UnreachableError):
             raise
         except LinkError as error:
             raise DefinitionError(

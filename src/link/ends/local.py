@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from .. import host
-from ..errors import ConfigError, LinkError, PrivilegeError, UnreachableError, told_together
+from ..errors import ConfigError, LinkError, PrivilegeError, ReadOnlyError, UnreachableError, told_together
 from ..holds.serving import Served
 from ..model.mapping import Mapping
 from ..model.schema import Table
@@ -90,6 +90,9 @@ def declare(
         for theirs, ours in sorted({(each.spec.source_schema, each.spec.local_schema) for each in declarations}):
             _require_another_schema(source, local, theirs, ours)
         told_together(declaration.look for declaration in declarations)
+        if take_over or any(declaration.creatable for declaration in declarations):
+            for each in (there.session, session):
+                each.require_changes()
         with _undone_on_error(local, session, catalogue, declarations) as created:
             new_schemas = set[str]()
             for declaration in declarations:
@@ -108,7 +111,7 @@ def declare(
             record_lineage(source, local, there, new)
         # Who has made them may have been killed before that.
         if untold := [(e.spec, m) for e, m in pairs if not e.renew_lineage() and e.spec.mirror and not e.creatable]:
-            with contextlib.suppress(PrivilegeError, host.AccessError):
+            with contextlib.suppress(PrivilegeError, ReadOnlyError, host.AccessError):
                 record_lineage(source, local, there, untold)
         triples = zip(declarations, mappings, made, strict=True)
         return [Made(mapping, other, each.was_at) for each, mapping, other in triples]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from .. import host
-from ..errors import PrivilegeError
+from ..errors import PrivilegeError, ReadOnlyError
 from ..model.layouts import Layout
 from ..model.schema import Table, part_name
 from ..servers.catalogue import Catalogue
@@ -98,8 +98,9 @@ def welcome_guests(site: Site, catalogue: Catalogue, beside: Sequence[Beside]) -
     """
     for schema in dict.fromkeys(each.helper.schema for each in beside):
         guests = _Guests(site, catalogue, schema, [each for each in beside if each.helper.schema == schema])
-        guests.record_origins()
-        guests.let_in()
+        with contextlib.suppress(ReadOnlyError):  # by the next use
+            guests.record_origins()
+            guests.let_in()
 
 
 class _Guests:

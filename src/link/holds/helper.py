@@ -21,6 +21,7 @@ from ..errors import (
     HelperMismatchError,
     LinkError,
     PrivilegeError,
+    ReadOnlyError,
     ServerError,
     UnreachableError,
 )
@@ -86,6 +87,10 @@ def provide_helpers(source: Site, local: Site, catalogue: Catalogue, wanted: Seq
     """
     providers = [_Provider(source, local, catalogue, each) for each in wanted]
     missing = [provider for provider in providers if not provider.find()]
+    if missing:
+        with local.session() as here:
+            for session in (catalogue.session, here):
+                session.require_changes()
     for schema in dict.fromkeys(provider.schema for provider in missing):
         _Creation(source, catalogue, schema, [each for each in missing if each.schema == schema]).create()
     helpers = [provider.check() for provider in providers]
@@ -319,6 +324,8 @@ class _Creation:
         what = f"Cannot create the helper table {self.schema}.{name} at the source: {error.what}"
         if isinstance(error, PrivilegeError):
             return PrivilegeError(what, self.source.grant_helper_hint(self.schema, name))
+        if isinstance(error, ReadOnlyError):
+            return ReadOnlyError(what, error.hint)
         return DefinitionError(what)
 
     def _run(self, tables: Sequence[str], before: Undoing) -> None:

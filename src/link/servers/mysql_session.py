@@ -14,7 +14,15 @@ import pymysql
 from pymysql.constants import CR, ER, SERVER_STATUS
 from pymysql.cursors import SSCursor
 
-from ..errors import ConnectionLimitError, LinkError, LoginError, PrivilegeError, ServerError, UnreachableError
+from ..errors import (
+    ConnectionLimitError,
+    LinkError,
+    LoginError,
+    PrivilegeError,
+    ReadOnlyError,
+    ServerError,
+    UnreachableError,
+)
 from ..model.ranges import Sql
 from ..model.schema import Column, Table
 from ..signals import BusyError, OrphanError, RowError
@@ -22,7 +30,7 @@ from . import encryption, mysql_wire, refusals, settings
 from .dialect import plain
 from .languages import interleaved, writer
 from .mysql import MariaDB, MySQL
-from .session import BLOCK_BYTES, Block, Form, Session, Weight
+from .session import BLOCK_BYTES, CLOSED, Block, Form, Session, Weight
 
 #: Bytes of a statement beside its rows: the names of table and columns.
 _MARGIN = 16_384
@@ -41,6 +49,8 @@ _LOST = {
 }
 #: Of the server, and of the account.
 _NO_ROOM = {ER.CON_COUNT_ERROR, ER.TOO_MANY_USER_CONNECTIONS}
+#: An option, or a transaction that is read-only.
+_CLOSED = {ER.OPTION_PREVENTS_STATEMENT, 1792}
 _TIME_IS_OVER = {3024, 1969}  # MySQL, MariaDB
 _BUSY = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, 1020}  # 1020: MariaDB, record changed since the snapshot
 #: What else the drivers do not count as errors of data.
@@ -90,8 +100,8 @@ def translate(error: Exception, address: str, user: str) -> LinkError:
             f"{address}: {text}",
             f"A statement may take {settings.STATEMENT_SECONDS:,} seconds here. Restrict what is asked for.",
         )
-    if code == ER.OPTION_PREVENTS_STATEMENT:
-        return ServerError(f"{address}: {text}", "Is it a replica, or read-only at the moment? Nothing was changed.")
+    if code in _CLOSED:
+        return ReadOnlyError(f"{address}: {text}", CLOSED.format(look=settings.MYSQL_LOOK))
     if untrusted := encryption.find_refusal(str(error), f"The server {address}"):
         return untrusted
     if code in _LOST or isinstance(error, (OSError, pymysql.InterfaceError)):
@@ -178,6 +188,7 @@ class MySQLSession(Session):
     """
 
     dialect: MySQL
+    look = settings.MYSQL_LOOK
 
     def __init__(
         self,
@@ -201,6 +212,20 @@ class MySQLSession(Session):
 
     def translate(self, error: Exception) -> LinkError:
         return translate(error, self.address, self.user)
+
+    def _find_closed(self) -> str | None:
+        names = settings.MARIADB_CLOSED if _is_mariadb(self._connection) else settings.MYSQL_CLOSED
+        [told] = self.query(f"SELECT {', '.join(f'@@{name}' for name in names)}")
+        on = [name for name, value in zip(names, told, strict=True) if str(value).upper() not in ("0", "OFF")]
+        if "read_only" in on and self._may_change_all_the_same():
+            on.remove("read_only")
+        return next(iter(on), None)
+
+    def _may_change_all_the_same(self) -> bool:
+        """Whether the account changes what is read-only for others."""
+        grants = " ".join(str(grant) for (grant,) in self.query("SHOW GRANTS"))
+        rights = ("SUPER", "CONNECTION_ADMIN", "READ_ONLY ADMIN", "ALL PRIVILEGES ON *.*")
+        return any(right in grants for right in rights)
 
     def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._cursor(SSCursor) as cursor:

@@ -29,7 +29,7 @@ from .session import Session
 from .site import Facts, Site, lasting_name
 
 #: What tells whether a link can work: of each server those that it has.
-_TELLING = ("wsrep_on", "read_only", "super_read_only", "innodb_read_only", "log_bin", "binlog_format")
+_TELLING = ("wsrep_on", "log_bin", "binlog_format")
 _OLDEST = {"MySQL": (8, 0, 17), "MariaDB": (10, 6)}
 _ROW_FORMAT = "SET SESSION binlog_format = 'ROW'"
 
@@ -42,6 +42,7 @@ class MySQLSite(Site):
     definitions_type = MySQLDefinitions
     rights_type = MySQLRights
     number_query = "SELECT CONNECTION_ID()"
+    closed_query = "SHOW VARIABLES WHERE Variable_name IN ('transaction_read_only', 'tx_read_only')"
     version_query = "SELECT VERSION()"
 
     def __init__(self, connection: dj.Connection) -> None:
@@ -140,16 +141,10 @@ class MySQLSite(Site):
     def find_unfit(self, session: Session) -> tuple[str, str] | None:
         marks = ", ".join(["%s"] * len(_TELLING))
         told = dict(session.query(f"SHOW VARIABLES WHERE Variable_name IN ({marks})", _TELLING))
-        on = {name for name, value in told.items() if value.upper() not in ("OFF", "0")}
-        if "wsrep_on" in on:
+        if told.get("wsrep_on", "OFF").upper() not in ("OFF", "0"):
             return (
                 "is a node of a Galera cluster: advisory locks, by which runs know of one another, are of one node",
                 "Link with a server that is no cluster, such as a replica of the cluster for this purpose.",
-            )
-        if "innodb_read_only" in on or "super_read_only" in on or ("read_only" in on and not _may_change(session)):
-            return (
-                "is read-only: a replica, or one that is being looked after",
-                "Link with the server that takes changes.",
             )
         if told["log_bin"] == "ON" and told["binlog_format"] == "STATEMENT":
             try:
@@ -169,12 +164,6 @@ class MySQLSite(Site):
 def _number(session: Session) -> str:
     """The number that a server has from its beginning. MariaDB's is made of the machine's; its older ones have none."""
     return "".join(str(value) for _, value in session.query("SHOW GLOBAL VARIABLES LIKE 'server_u%%id'"))
-
-
-def _may_change(session: Session) -> bool:
-    """Whether an account changes what is read-only for others."""
-    grants = " ".join(str(grant) for (grant,) in session.query("SHOW GRANTS"))
-    return any(right in grants for right in ("SUPER", "CONNECTION_ADMIN", "READ_ONLY ADMIN", "ALL PRIVILEGES ON *.*"))
 
 
 def _account(dialect: Dialect, named: str) -> str:

@@ -13,7 +13,15 @@ import psycopg2
 import psycopg2.extensions
 from psycopg2 import errorcodes
 
-from ..errors import ConnectionLimitError, LinkError, LoginError, PrivilegeError, ServerError, UnreachableError
+from ..errors import (
+    ConnectionLimitError,
+    LinkError,
+    LoginError,
+    PrivilegeError,
+    ReadOnlyError,
+    ServerError,
+    UnreachableError,
+)
 from ..model.ranges import Sql
 from ..model.schema import Table
 from ..signals import BusyError, OrphanError, RowError
@@ -22,7 +30,7 @@ from .dialect import plain
 from .interrupting import stoppable
 from .languages import REFUSED, unhexed
 from .postgresql import PostgreSQL
-from .session import Block, Form, Session, Weight
+from .session import CLOSED, Block, Form, Session, Weight
 
 #: Asks a session for its number.
 NUMBER = "SELECT pg_backend_pid()"
@@ -80,7 +88,7 @@ def translate(error: Exception, address: str, user: str) -> LinkError:
             "max_connections of the server.",
         )
     if code == errorcodes.READ_ONLY_SQL_TRANSACTION:
-        return ServerError(f"{address}: {text}", "Is it a replica, or read-only at the moment? Nothing was changed.")
+        return ReadOnlyError(f"{address}: {text}", CLOSED.format(look=settings.POSTGRESQL_LOOK))
     if not code and (untrusted := encryption.find_refusal(first, f"The server {address}")):
         return untrusted
     if code in _LOST or (not code and isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError))):
@@ -119,6 +127,7 @@ class PostgreSQLSession(Session):
 
     dialect: PostgreSQL
     takes_several = True
+    look = settings.POSTGRESQL_LOOK
 
     def __init__(self, connection: Any, address: str, user: str, stop: Callable[[], None]) -> None:
         super().__init__(PostgreSQL(), address, user, stop)
@@ -130,6 +139,10 @@ class PostgreSQLSession(Session):
 
     def translate(self, error: Exception) -> LinkError:
         return translate(error, self.address, self.user)
+
+    def _find_closed(self) -> str | None:
+        name = settings.POSTGRESQL_CLOSED
+        return name if self.query("SELECT current_setting(%s)", (name,)) == [("on",)] else None
 
     def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._cursor() as cursor:

@@ -14,7 +14,7 @@ from ..errors import LinkError, PrivilegeError
 from ..host import Login
 from ..model.served import digest
 from ..tls import Tls
-from . import encryption
+from . import encryption, settings
 from .dialect import plain
 from .interrupting import stoppable
 from .postgresql_catalogue import PostgreSQLCatalogue
@@ -38,6 +38,7 @@ class PostgreSQLSite(Site):
     definitions_type = PostgreSQLDefinitions
     rights_type = PostgreSQLRights
     number_query = NUMBER
+    closed_query = f"SHOW {settings.POSTGRESQL_CLOSED}"
     version_query = "SELECT current_setting('server_version_num'), current_setting('server_version')"
 
     def temporary_place(self, schema: str) -> str:

@@ -6,6 +6,7 @@ and a destination's session takes them as they are (:meth:`Session.load`). Nobod
 
 from __future__ import annotations
 
+import functools
 import time
 import zlib
 from abc import ABC, abstractmethod
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from ..errors import LinkError, UnreachableError
+from ..errors import LinkError, ReadOnlyError, UnreachableError
 from ..model.ranges import Sql
 from ..model.schema import Table
 from .dialect import Dialect
@@ -24,6 +25,11 @@ BLOCK_BYTES = 8_000_000
 STATEMENT_BYTES = 250_000
 #: So many statements that each ask for one row are made one.
 ASKED_AT_ONCE = 100
+#: What to do where a server takes no changes.
+CLOSED = (
+    "Its administrator has said so, for a while or of a replica: ask when that is over, or link with the server that "
+    "takes changes. {look} shows it. What only looks (plan, status, verify) works meanwhile."
+)
 #: Seconds that the server may take to undo what an ended session has done.
 END_WITHIN = 60
 
@@ -78,6 +84,8 @@ class Session(ABC):
         Asks the server, by another connection, to stop the statement that this session is running.
     """
 
+    #: The statement that shows whether the server takes changes.
+    look: ClassVar[str]
     #: Whether the server takes several statements at once.
     takes_several: ClassVar[bool] = False
 
@@ -97,6 +105,23 @@ class Session(ABC):
     @abstractmethod
     def translate(self, error: Exception) -> LinkError:
         """What the driver has raised, as an error of this package."""
+
+    def require_changes(self) -> None:
+        """Raise ReadOnlyError where the server takes no changes: it is asked once."""
+        if self.closed_by:
+            raise ReadOnlyError(
+                f"The server {self.address} takes no changes of {self.user!r} at the moment: {self.closed_by} is on.",
+                CLOSED.format(look=self.look),
+            )
+
+    @functools.cached_property
+    def closed_by(self) -> str | None:
+        """The variable by which the server takes no changes of this session, if one does."""
+        return self._find_closed()
+
+    @abstractmethod
+    def _find_closed(self) -> str | None:
+        """Ask for it."""
 
     @abstractmethod
     def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

@@ -8,6 +8,8 @@ Read for this: SHOW SESSION VARIABLES of MySQL 9.7 and MariaDB 10.11, pg_setting
 mydumper, pg_dump and pgcopydb set. Left alone is what only makes things slow (optimizer, buffers, parallel workers) or
 fails aloud and by right (quotas of memory and temporary files); character sets, which the drivers set after whatever
 ``init_connect`` says; and ``search_path``, which triggers of the lab may rely on: our statements name schemas in full.
+By what closes a server to changes its administrator means us, too: that is asked before anything is changed at either
+end (:meth:`link.servers.session.Session.require_changes`).
 """
 
 from __future__ import annotations
@@ -23,6 +25,13 @@ STATEMENT_SECONDS = 3600
 REST_SECONDS = 3600
 #: 24 days, the longest that every system takes.
 _LONG = 2_147_483
+#: By what a server takes no changes, at the moment or as a replica.
+MYSQL_CLOSED = ("transaction_read_only", "read_only", "super_read_only", "innodb_read_only")
+MARIADB_CLOSED = ("tx_read_only", "read_only", "innodb_read_only")
+POSTGRESQL_CLOSED = "default_transaction_read_only"
+#: How it is seen.
+MYSQL_LOOK = "SHOW VARIABLES LIKE '%read_only'"
+POSTGRESQL_LOOK = f"SELECT setting, source FROM pg_settings WHERE name = '{POSTGRESQL_CLOSED}'"
 #: More rows than there are: what MySQL and MariaDB take for none.
 NO_LIMIT = 18_446_744_073_709_551_615
 
@@ -89,7 +98,6 @@ MYSQL = (
     *_BOTH,
     Setting("transaction_isolation", "'READ-COMMITTED'", "others lock gaps, or see what is not committed"),
     Setting("explicit_defaults_for_timestamp", "1", "a TIMESTAMP would change with every UPDATE", since=(9, 7)),
-    Setting("transaction_read_only", "0", "refuses every change", browsing=True),
     Setting(
         "max_execution_time",
         str(STATEMENT_SECONDS * 1000),
@@ -101,7 +109,6 @@ MYSQL = (
 MARIADB = (
     *_BOTH,
     Setting("tx_isolation", "'READ-COMMITTED'", "others lock gaps, or see what is not committed"),
-    Setting("tx_read_only", "0", "refuses every change", browsing=True),
     Setting(
         "max_statement_time",
         str(STATEMENT_SECONDS),
@@ -142,7 +149,6 @@ POSTGRESQL = (
     Setting("lock_timeout", f"'{LOCK_SECONDS}s'", "too short: busy rows are given up; too long: no retry"),
     Setting("idle_session_timeout", "0", "ends sessions that rest while files are copied"),
     Setting("idle_in_transaction_session_timeout", "0", "the same within a snapshot"),
-    Setting("default_transaction_read_only", "off", "refuses every change", browsing=True),
     Setting("default_transaction_deferrable", "off", "a snapshot may wait for ever"),
     Setting("exit_on_error", "off", "any refusal would end the session"),
     # what would change what our statements do

@@ -106,6 +106,8 @@ class Site(ABC):
     rights_type: ClassVar[type[Rights]]
     #: Asks a session for its number.
     number_query: ClassVar[str]
+    #: Asks whether a session changes nothing.
+    closed_query: ClassVar[str]
     #: Asks for the server's version.
     version_query: ClassVar[str]
 
@@ -399,9 +401,16 @@ class Site(ABC):
             self.turn.release()
 
     def revive(self) -> None:
-        """Connect DataJoint's own connection anew if it is lost; what was open on it is rolled back."""
-        if not self.lives():
+        """Connect DataJoint's own connection anew if it is lost; what was open on it is rolled back.
+
+        So it is if it was made while the server took no changes, which it would not do ever after.
+        """
+        if not self.lives() or (not host.in_transaction(self.connection) and self._is_closed()):
             host.reconnect(self.connection)
+
+    def _is_closed(self) -> bool:
+        """Whether DataJoint's own connection changes nothing."""
+        return str(self._asked(host.driver(self.connection), self.closed_query)[-1]).lower() == "on"
 
     def lives(self) -> bool:
         """Whether DataJoint's own connection is there."""

@@ -68,6 +68,8 @@ def end(ends: Mapping[Name, Ends], confirm: Confirm) -> dict[Name, int]:
     if not ends:
         return {}
     with Runs(ends) as runs:
+        for run in runs.runs.values():
+            run.require_changes()
         unflagged, flagged = map(sum, zip(*(_count(run, ALL) for run in runs.runs.values()), strict=True))
     if not unflagged + flagged or not confirm(unflagged, flagged):
         return dict.fromkeys(ends, 0)

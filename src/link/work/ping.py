@@ -29,6 +29,7 @@ def ping(links: Links) -> Ping:
 def _checks(links: Links) -> Iterator[Check]:
     yield (here := _checked("local server", lambda: _server(links.connect_local())))
     if not here.error:
+        yield from _closed("changes here", links.connect_local())
         yield _checked("local schemas", lambda: _local_schemas(links))
         yield _checked("stores", lambda: _stores(links))
     if here.error and not links.spec.address.backend:
@@ -36,6 +37,7 @@ def _checks(links: Links) -> Iterator[Check]:
     yield (there := _checked("source server", lambda: _server(links.connect_source())))
     if there.error:
         return
+    yield from _closed("changes there", links.connect_source())
     yield (seen := _checked("source tables", lambda: _tables(links)))
     yield _checked("helper schema", lambda: _helper_schema(links, not seen.error))
     if not (here.error or seen.error):
@@ -55,6 +57,18 @@ def _server(site: Site) -> str:
     with site.session() as session:
         [[version]] = session.query("SELECT version()")
     return f"{site.address}, as {site.user!r}: {str(version).partition(' (')[0]}"
+
+
+def _closed(what: str, site: Site) -> Iterator[Check]:
+    """Whether a server takes no changes: nothing is told of one that does, and others are looked at all the same."""
+
+    def look() -> str:
+        with site.session() as session:
+            session.require_changes()
+        return ""
+
+    if (check := _checked(what, look)).error:
+        yield check
 
 
 def _local_schemas(links: Links) -> str:

@@ -144,6 +144,7 @@ def pull_range(
     def once(run: Run) -> None:
         recovery = Recovery(run)
         run.holds.enlist(run.home)
+        run.require_changes()
         moved: list[Chunks] = []
         with (
             _letting_go(recovery, tally, moved),

@@ -77,6 +77,7 @@ class Recovery:
     def recover_from(self, counts: list[Count]) -> list[Count]:
         """The same, where the run is known to be alive, from what the helper table says."""
         run, holds = self.run, self.holds
+        run.require_changes()
         self.held = sum(count.entities for count in counts)
         adopted = patiently(lambda: holds.adopt(run.home, counts, run.former))
         self.adopted = bool(adopted)

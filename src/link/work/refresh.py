@@ -85,6 +85,7 @@ def deletable(
     found: list[list[Key]] = []
     for run, selection in some:
         require_possible(run.ends)
+        run.require_changes()
         found.append(
             [key for looked in differences(Comparison(run), selection, EVERYTHING) for key in looked.differing]
         )
@@ -124,6 +125,8 @@ def refresh_by(
     run: Run, selection: Selection, within: Range, share: Share, counts: RefreshResult, display_progress: bool = False
 ) -> None:
     """Refresh what is shared of one range, through the sessions of a run."""
+    if not share.dry_run:
+        run.require_changes()
     # Those that a lost run has refreshed are equal by now.
     counts.equal = -counts.refreshed
     counts.refused.clear()

@@ -94,6 +94,11 @@ class Run:
         require_unchanged(runs, session, local)
         return session
 
+    def require_changes(self) -> None:
+        """Raise ReadOnlyError where one of the servers takes no changes: before anything is changed at the other."""
+        for session in (self.home, self.local):
+            session.require_changes()
+
     def require_like(self, outline: frozenset[Any], session: Session, local: bool) -> None:
         """Raise ChangedError where tables at one end are not what they were when they were looked at."""
         if outline != self.ends.outlines[local]:
