@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -375,12 +375,48 @@ def test_foreign_keys_that_only_sql_declares(mixed: Lab) -> None:
         "INSERT INTO p VALUES (1, 'a', 10), (2, 'b', 20), (3, 'c', NULL)",
         "INSERT INTO c VALUES (1, 2, 'b', 10), (2, NULL, 'c', NULL), (3, 3, 'c', NULL)",
     )
-    for statement in statements:
-        mixed.source_server.sql(re.sub(r"(TABLE|INTO|REFERENCES) ", rf"\1 {schema}.", statement).format(schema))
-    grant(mixed, [schema])
-    pulled = Checked(mixed, [schema])
+    pulled = declared(mixed, schema, statements)
     assert pulled.select(schema, "C", "k = 1").pulled == 3
     assert pulled.select(schema, "C").pulled == 3
+
+
+def declared(lab: Lab, schema: str, statements: Iterable[str]) -> Checked:
+    """A pipeline that plain SQL has made at the source, which the link user may read."""
+    for statement in statements:
+        lab.source_server.sql(re.sub(r"(TABLE|INTO|REFERENCES) ", rf"\1 {schema}.", statement).format(schema))
+    grant(lab, [schema])
+    return Checked(lab, [schema])
+
+
+def test_rows_that_refer_by_a_unique_key(lab: Lab) -> None:
+    """To whom they refer tells what is derived from it, what stands on what is flagged, and what a refresh brings."""
+    schema = f"{lab.prefix}_sql"
+    statements = (
+        "CREATE SCHEMA {}",
+        "CREATE TABLE q (q int PRIMARY KEY)",
+        "CREATE TABLE p (a int PRIMARY KEY, u int NOT NULL UNIQUE, q int NOT NULL, FOREIGN KEY (q) REFERENCES q (q))",
+        "CREATE TABLE c (k int PRIMARY KEY, u int, FOREIGN KEY (u) REFERENCES p (u))",
+        "CREATE TABLE c__part (k int, n int, u int, PRIMARY KEY (k, n), FOREIGN KEY (k) REFERENCES c (k), "
+        "FOREIGN KEY (u) REFERENCES p (u))",
+        "INSERT INTO q VALUES (1), (2), (3), (4)",
+        "INSERT INTO p VALUES (1, 10, 1), (2, 20, 2), (3, 30, 3), (4, 40, 4)",
+        "INSERT INTO c VALUES (1, 10), (2, 20), (3, 30), (4, NULL), (5, NULL)",
+        "INSERT INTO c__part VALUES (4, 1, 20), (5, 1, 30), (5, 2, NULL)",
+    )
+    pulled = declared(lab, schema, statements)
+    assert pulled.select(schema, "P", "a = 2", descendants=True).pulled == 4
+    pulled.forget()
+    pulled.select(schema, "Q", "q = 2")
+    pulled.flag(((schema, "q"), ("2",)))
+    result = pulled.pipeline.pull(pulled.there(schema, "C"))
+    assert result.tables[f"{schema}.C"].skipped == {FLAGGED: 2}
+    assert {key for _, key in pulled.here().entities((schema, "c"))} == {("1",), ("3",), ("5",)}
+    pulled.flag(((schema, "q"), ("2",)), "FALSE")
+    pulled.forget()
+    pulled.select(schema, "C", "k = 1")
+    lab.source_server.sql(f"UPDATE {schema}.c SET u = 30 WHERE k = 1")
+    pulled.pipeline.refresh()
+    assert pulled.here().entities((schema, "p")) == {((schema, "p"), (a,)) for a in ("1", "3")}
 
 
 # interrupted

@@ -1022,8 +1022,8 @@ EXISTS (SELECT 1
 -- hold what is referred to: Note.spike: (1,)
 INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_deprecated", "_worker", "_pulled", "_refreshed")
     SELECT "lab"."#unit"."n", "lab"."#unit"."name", 'PULL', 'FALSE', 'FALSE', 4711, CURRENT_TIMESTAMP, NULL
-    FROM (SELECT DISTINCT "lab"."#unit__spike"."n" AS "n", "lab"."#unit__spike"."name" AS "name"
-    FROM "held"."note_outbound" JOIN ("lab"."note" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."spike" = "lab"."note"."spike") ON "lab"."note"."n" = "held"."note_outbound"."n"
+    FROM (SELECT DISTINCT "~through"."n" AS "n", "~through"."name" AS "name"
+    FROM "held"."note_outbound" JOIN ("lab"."note" JOIN "lab"."#unit__spike" "~through" ON "~through"."spike" = "lab"."note"."spike") ON "lab"."note"."n" = "held"."note_outbound"."n"
     WHERE "held"."note_outbound".process = 'PULL' AND "held"."note_outbound"._worker = 4711 AND ("held"."note_outbound"."n") > ((%s)::integer) AND "lab"."note"."spike" IS NOT NULL) "~referred" JOIN "lab"."#unit" ON "lab"."#unit"."n" = "~referred"."n" AND "lab"."#unit"."name" = "~referred"."name"
     WHERE NOT EXISTS (SELECT 1
     FROM "held"."unit_outbound" "~held"
@@ -1034,39 +1034,39 @@ INSERT INTO "held"."unit_outbound" ("n", "name", "process", "is_flagged", "is_de
 DELETE
     FROM "held"."note_outbound"
     WHERE "held"."note_outbound".process = 'PULL' AND "held"."note_outbound"._worker = 4711 AND "held"."note_outbound".is_flagged = 'FALSE' AND (EXISTS (SELECT 1
-    FROM ("lab"."note" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."spike" = "lab"."note"."spike")
+    FROM ("lab"."note" JOIN "lab"."#unit__spike" "~through" ON "~through"."spike" = "lab"."note"."spike")
     WHERE "lab"."note"."n" = "held"."note_outbound"."n" AND "lab"."note"."spike" IS NOT NULL
     AND NOT EXISTS (SELECT 1
     FROM "held"."unit_outbound" "~held"
-    WHERE "~held"."n" = "lab"."#unit__spike"."n" AND "~held"."name" = "lab"."#unit__spike"."name")));
+    WHERE "~held"."n" = "~through"."n" AND "~held"."name" = "~through"."name")));
 
 -- take in hand again what is needed
 SELECT COUNT(*)
     FROM "held"."unit_outbound"
     WHERE "held"."unit_outbound".process = 'NONE' AND "held"."unit_outbound".is_flagged = 'FALSE' AND (EXISTS (SELECT 1
-    FROM "held"."note_outbound" JOIN ("lab"."note" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."spike" = "lab"."note"."spike") ON "lab"."note"."n" = "held"."note_outbound"."n"
-    WHERE "held"."unit_outbound"."n" = "lab"."#unit__spike"."n" AND "held"."unit_outbound"."name" = "lab"."#unit__spike"."name" AND "lab"."note"."spike" IS NOT NULL AND "held"."note_outbound".process = 'PULL' AND "held"."note_outbound"._worker = 4711));
+    FROM "held"."note_outbound" JOIN ("lab"."note" JOIN "lab"."#unit__spike" "~through" ON "~through"."spike" = "lab"."note"."spike") ON "lab"."note"."n" = "held"."note_outbound"."n"
+    WHERE "held"."unit_outbound"."n" = "~through"."n" AND "held"."unit_outbound"."name" = "~through"."name" AND "lab"."note"."spike" IS NOT NULL AND "held"."note_outbound".process = 'PULL' AND "held"."note_outbound"._worker = 4711));
 
 -- refers to what nobody holds, or is flagged
 EXISTS (SELECT 1
-    FROM ("lab"."note" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."spike" = "lab"."note"."spike")
+    FROM ("lab"."note" JOIN "lab"."#unit__spike" "~through" ON "~through"."spike" = "lab"."note"."spike")
     WHERE "lab"."note"."n" = "held"."note_outbound"."n" AND "lab"."note"."spike" IS NOT NULL
     AND NOT EXISTS (SELECT 1
     FROM "held"."unit_outbound" "~held"
-    WHERE "~held"."n" = "lab"."#unit__spike"."n" AND "~held"."name" = "lab"."#unit__spike"."name"));
+    WHERE "~held"."n" = "~through"."n" AND "~held"."name" = "~through"."name"));
 
 -- refers to what nobody holds, or is flagged
 EXISTS (SELECT 1
-    FROM ("lab"."note" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."spike" = "lab"."note"."spike")
+    FROM ("lab"."note" JOIN "lab"."#unit__spike" "~through" ON "~through"."spike" = "lab"."note"."spike")
     WHERE "lab"."note"."n" = "held"."note_outbound"."n" AND "lab"."note"."spike" IS NOT NULL
     AND EXISTS (SELECT 1
     FROM "held"."unit_outbound" "~held"
-    WHERE "~held"."n" = "lab"."#unit__spike"."n" AND "~held"."name" = "lab"."#unit__spike"."name" AND CASE WHEN "~held".is_flagged = 'TRUE' THEN TRUE END));
+    WHERE "~held"."n" = "~through"."n" AND "~held"."name" = "~through"."name" AND CASE WHEN "~held".is_flagged = 'TRUE' THEN TRUE END));
 
 -- what shared entities refer to
 EXISTS (SELECT 1
-    FROM ("lab"."note" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."spike" = "lab"."note"."spike") JOIN "held"."note_outbound" ON "lab"."note"."n" = "held"."note_outbound"."n"
-    WHERE "lab"."#unit"."n" = "lab"."#unit__spike"."n" AND "lab"."#unit"."name" = "lab"."#unit__spike"."name" AND "lab"."note"."spike" IS NOT NULL AND "held"."note_outbound".process = 'NONE' AND "held"."note_outbound".is_flagged = 'FALSE'
+    FROM ("lab"."note" JOIN "lab"."#unit__spike" "~through" ON "~through"."spike" = "lab"."note"."spike") JOIN "held"."note_outbound" ON "lab"."note"."n" = "held"."note_outbound"."n"
+    WHERE "lab"."#unit"."n" = "~through"."n" AND "lab"."#unit"."name" = "~through"."name" AND "lab"."note"."spike" IS NOT NULL AND "held"."note_outbound".process = 'NONE' AND "held"."note_outbound".is_flagged = 'FALSE'
     AND EXISTS (SELECT 1
     FROM "lab"."note"
     WHERE "lab"."note"."n" = "held"."note_outbound"."n" AND (n > 3)));
@@ -1079,8 +1079,8 @@ DELETE
     WHERE "held"."unit_outbound"."n" = "held"."rate_outbound"."n" AND "held"."unit_outbound"."name" = "held"."rate_outbound"."name") OR EXISTS (SELECT 1
     FROM "held"."rate_outbound" JOIN "lab"."__rate__beside" ON "lab"."__rate__beside"."n" = "held"."rate_outbound"."n" AND "lab"."__rate__beside"."name" = "held"."rate_outbound"."name" AND "lab"."__rate__beside"."bin" = "held"."rate_outbound"."bin"
     WHERE "held"."unit_outbound"."n" = "lab"."__rate__beside"."of_n" AND "held"."unit_outbound"."name" = "lab"."__rate__beside"."of_name" AND "lab"."__rate__beside"."of_n" IS NOT NULL AND "lab"."__rate__beside"."of_name" IS NOT NULL) OR EXISTS (SELECT 1
-    FROM "held"."note_outbound" JOIN ("lab"."note" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."spike" = "lab"."note"."spike") ON "lab"."note"."n" = "held"."note_outbound"."n"
-    WHERE "held"."unit_outbound"."n" = "lab"."#unit__spike"."n" AND "held"."unit_outbound"."name" = "lab"."#unit__spike"."name" AND "lab"."note"."spike" IS NOT NULL) OR EXISTS (SELECT 1
+    FROM "held"."note_outbound" JOIN ("lab"."note" JOIN "lab"."#unit__spike" "~through" ON "~through"."spike" = "lab"."note"."spike") ON "lab"."note"."n" = "held"."note_outbound"."n"
+    WHERE "held"."unit_outbound"."n" = "~through"."n" AND "held"."unit_outbound"."name" = "~through"."name" AND "lab"."note"."spike" IS NOT NULL) OR EXISTS (SELECT 1
     FROM "lab"."#unit"
     WHERE "lab"."#unit"."n" = "held"."unit_outbound"."n" AND "lab"."#unit"."name" = "held"."unit_outbound"."name" AND (n > 3)));
 
@@ -1148,15 +1148,15 @@ WITH "~selected0" ("~0", "~1", "~2") AS (SELECT "lab"."__rate"."n", "lab"."__rat
 
 -- plan: what is selected
 (EXISTS (SELECT 1
-    FROM "lab"."#unit__spike"
-    WHERE "lab"."#unit__spike"."spike" = "lab"."note"."spike" AND "lab"."note"."spike" IS NOT NULL AND (EXISTS (SELECT 1
+    FROM "lab"."#unit__spike" "~through 0"
+    WHERE "~through 0"."spike" = "lab"."note"."spike" AND "lab"."note"."spike" IS NOT NULL AND (EXISTS (SELECT 1
     FROM "lab"."#unit"
-    WHERE "lab"."#unit"."n" = "lab"."#unit__spike"."n" AND "lab"."#unit"."name" = "lab"."#unit__spike"."name"
+    WHERE "lab"."#unit"."n" = "~through 0"."n" AND "lab"."#unit"."name" = "~through 0"."name"
     AND ((n > 3)))))) AND NOT (EXISTS (SELECT 1
-    FROM "lab"."#unit__spike"
-    WHERE "lab"."#unit__spike"."spike" = "lab"."note"."spike" AND "lab"."note"."spike" IS NOT NULL AND (EXISTS (SELECT 1
+    FROM "lab"."#unit__spike" "~through 0"
+    WHERE "~through 0"."spike" = "lab"."note"."spike" AND "lab"."note"."spike" IS NOT NULL AND (EXISTS (SELECT 1
     FROM "held"."unit_outbound" "~asked"
-    WHERE "~asked"."n" = "lab"."#unit__spike"."n" AND "~asked"."name" = "lab"."#unit__spike"."name" AND "~asked".is_flagged = 'TRUE'))));
+    WHERE "~asked"."n" = "~through 0"."n" AND "~asked"."name" = "~through 0"."name" AND "~asked".is_flagged = 'TRUE'))));
 
 -- plan: all that is derived
 WITH "~selected0" ("~0", "~1") AS (SELECT "lab"."#unit"."n", "lab"."#unit"."name"
@@ -1184,10 +1184,10 @@ WITH "~selected0" ("~0", "~1") AS (SELECT "lab"."#unit"."n", "lab"."#unit"."name
     WHERE "lab"."note"."spike" IS NOT NULL), "~spared6" ("~0") AS (SELECT "~selected5"."~0"
     FROM "~selected5"
     WHERE NOT (EXISTS (SELECT 1
-    FROM "lab"."note" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."spike" = "lab"."note"."spike"
+    FROM "lab"."note" JOIN "lab"."#unit__spike" "~through 0" ON "~through 0"."spike" = "lab"."note"."spike"
     WHERE "lab"."note"."n" = "~selected5"."~0" AND "lab"."note"."spike" IS NOT NULL AND (EXISTS (SELECT 1
     FROM "held"."unit_outbound" "~asked"
-    WHERE "~asked"."n" = "lab"."#unit__spike"."n" AND "~asked"."name" = "lab"."#unit__spike"."name" AND "~asked".is_flagged = 'TRUE'))))), "~referred7" ("~0", "~1") AS (SELECT DISTINCT "lab"."#unit__spike"."n", "lab"."#unit__spike"."name"
+    WHERE "~asked"."n" = "~through 0"."n" AND "~asked"."name" = "~through 0"."name" AND "~asked".is_flagged = 'TRUE'))))), "~referred7" ("~0", "~1") AS (SELECT DISTINCT "lab"."#unit__spike"."n", "lab"."#unit__spike"."name"
     FROM "~spared6" JOIN "lab"."note" ON "lab"."note"."n" = "~spared6"."~0" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."spike" = "lab"."note"."spike"
     WHERE "lab"."note"."spike" IS NOT NULL), "~needed8" ("~0", "~1") AS (SELECT "~0", "~1"
     FROM "~spared1" UNION
@@ -1228,10 +1228,10 @@ WITH "~selected0" ("~0", "~1") AS (SELECT "lab"."#unit"."n", "lab"."#unit"."name
     SELECT 8, COUNT(*), 0, 0
     FROM "~selected5"
     WHERE 1 = 1 AND (EXISTS (SELECT 1
-    FROM "lab"."note" JOIN "lab"."#unit__spike" ON "lab"."#unit__spike"."spike" = "lab"."note"."spike"
+    FROM "lab"."note" JOIN "lab"."#unit__spike" "~through 0" ON "~through 0"."spike" = "lab"."note"."spike"
     WHERE "lab"."note"."n" = "~selected5"."~0" AND "lab"."note"."spike" IS NOT NULL AND (EXISTS (SELECT 1
     FROM "held"."unit_outbound" "~asked"
-    WHERE "~asked"."n" = "lab"."#unit__spike"."n" AND "~asked"."name" = "lab"."#unit__spike"."name" AND "~asked".is_flagged = 'TRUE'))));
+    WHERE "~asked"."n" = "~through 0"."n" AND "~asked"."name" = "~through 0"."name" AND "~asked".is_flagged = 'TRUE'))));
 
 -- plan: read what is needed: ('{1}', ['a'], '{2}')
 WITH "~told0" ("~0", "~1", "~2") AS (SELECT "lab"."__rate"."n", "lab"."__rate"."name", "lab"."__rate"."bin"

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ..model.graph import Edge
 from ..model.ranges import ALL, EVERYTHING, Range, Selection, Sql
+from ..model.schema import Table
 from ..model.states import ASKED, PULLING, REFETCH, REHOLD, UNASKED, Condition, Transition
 from ..servers.keyed import Keyed, Segment
 from .holds import Holds
@@ -76,8 +77,14 @@ class Way(NamedTuple):
         if edge.is_inherited:
             own = dict(zip(edge.table.entity_key, self.child.helper.references, strict=True))
             return [own[name] for name in edge.columns]
-        table = edge.through or edge.table
-        return [dialect.field(table, table[name]) for name in edge.columns]
+        if edge.through is not None:
+            return list(self._through(edge.through, edge.columns).references)
+        return [dialect.field(edge.table, edge.table[name]) for name in edge.columns]
+
+    def _through(self, table: Table, columns: Sequence[str]) -> Keyed:
+        """The table with the rows through which entities are referred to: it may be looked up around it as well."""
+        dialect = self.child.dialect
+        return Keyed(dialect, table, [table[name] for name in columns]).called(dialect.alias("through"))
 
     @property
     def _joined(self) -> str:
@@ -94,10 +101,10 @@ class Way(NamedTuple):
         on = rows.equals(self.child.helper)
         if edge.through is None:
             return rows.name, on
-        part = Keyed(dialect, edge.through, [edge.through[name] for name in edge.key.referred])
+        through = self._through(edge.through, edge.key.referred)
         refers = [dialect.field(edge.table, edge.table[name]) for name in edge.key.columns]
-        same = equal(part.references, refers)
-        return f"({rows.name} JOIN {part.name} ON {same})", on
+        same = equal(through.references, refers)
+        return f"({rows.name} JOIN {dialect.name_of(edge.through)} {through.name} ON {same})", on
 
     def _with_value(self, condition: str) -> str:
         """A condition, and that no column of the foreign key is NULL: else it refers to nothing."""

@@ -272,19 +272,25 @@ class Sets:
         """Conditions, any of which is true where the entity of a key refers to one that is meant."""
         if (places := self.inherited(edge)) is not None:
             return is_meant(edge.parent, [key[place] for place in places])
-        meant = is_meant(edge.parent, self.fields(edge.through or edge.table, edge.columns))
+        through, columns = edge.through, self.fields(edge.table, edge.columns)
+        # By a name of its own: the same table is looked up within, for what is meant.
+        called = self.dialect.alias(f"through {self.names.index(edge.parent)}")
+        if through is not None:
+            columns = Keyed(self.dialect, through).called(called).references
+        meant = is_meant(edge.parent, columns)
         if not meant:
             return []
-        refers, through = " AND ".join([*self.filled(edge), either(meant)]), edge.through
+        refers = " AND ".join([*self.filled(edge), either(meant)])
+        looked_up = f"{self.dialect.name_of(through)} {called}" if through is not None else ""
         if in_scope and edge.table == self.master(edge.child):
             if through is None:
                 return [f"({refers})"]
             # The row itself is not looked up: within, its table would mean another one.
-            rows, on = self.dialect.name_of(through), self.through_on(edge)
+            rows, on = looked_up, self.through_on(edge, called)
         else:
             rows, on = self.dialect.name_of(edge.table), equal(self.fields(edge.table, edge.table.entity_key), key)
             if through is not None:
-                rows = self.dialect.driving_join(rows, self.dialect.name_of(through), self.through_on(edge))
+                rows = self.dialect.driving_join(rows, looked_up, self.through_on(edge, called))
         return [f"EXISTS (SELECT {self.dialect.by_index}1 FROM {rows} WHERE {on} AND {refers})"]
 
     def inherited(self, edge: Edge) -> tuple[int, ...] | None:
@@ -298,10 +304,12 @@ class Sets:
         """Conditions that a row refers to something: with a NULL in a foreign key it does not."""
         return [f"{field} IS NOT NULL" for field in self.fields(edge.table, edge.nullable)]
 
-    def through_on(self, edge: Edge) -> str:
-        """The condition that a row refers to a part, through which it refers to that one's master."""
+    def through_on(self, edge: Edge, called: str = "") -> str:
+        """The condition that a row refers to a row, through which it refers to an entity; that one may be ``called``."""
         assert edge.through is not None
-        return equal(self.fields(edge.through, edge.key.referred), self.fields(edge.table, edge.key.columns))
+        name = called or self.dialect.name_of(edge.through)
+        referred = [f"{name}.{self.dialect.quote(column)}" for column in edge.key.referred]
+        return equal(referred, self.fields(edge.table, edge.key.columns))
 
 
 def equal(some: Sequence[str], others: Sequence[str]) -> str:
