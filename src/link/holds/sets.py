@@ -305,7 +305,7 @@ class Sets:
         return [f"{field} IS NOT NULL" for field in self.fields(edge.table, edge.nullable)]
 
     def through_on(self, edge: Edge, called: str = "") -> str:
-        """The condition that a row refers to a row, through which it refers to an entity; that one may be ``called``."""
+        """The condition that a row refers to one through which it refers to an entity; that one may be ``called``."""
         assert edge.through is not None
         name = called or self.dialect.name_of(edge.through)
         referred = [f"{name}.{self.dialect.quote(column)}" for column in edge.key.referred]
