@@ -7,25 +7,32 @@ import os
 import pickle
 import re
 import select
+import signal
 import subprocess
 import sys
 import threading
 import time
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import datajoint as dj
 import pytest
+from fleet import Fleet, TestServer
 from lab import Lab
-from linking import declare_session, everything_said
+from linking import declare_session, everything_said, linked
+from pipelines import wait_until
 from provision import KINDS
+from proxy import Proxy
+from pydantic import SecretStr
 
-from link import CredentialsError, LoginError, Pipeline, UnreachableError, link, load
+from link import CredentialsError, LinkError, LoginError, Pipeline, UnreachableError, link, load
 from link import accounts as module
 from link.accounts import Credentials, credentials
 from link.links_file import NamedSource, read_links
+from link.servers.postgresql_site import PostgreSQLSite
 
 Write = Callable[..., NamedSource]
 #: Prints no secret by accident: the program of a password_command that says what it is told.
@@ -319,6 +326,71 @@ def test_a_server_that_speaks_another_language(
             len(session & "session = = 1")
     finally:
         lab.source_server.sql("SET GLOBAL lc_messages = 'en_US'")
+
+
+#: What PostgreSQL says of who does not come in, as a server of another language does; as many bytes.
+REFUSALS = {
+    b"password authentication failed for user": b"Anmeldung mit Passwort fehlgeschlagen: ",
+    b"the database system is shutting down": b"die Datenbank wird heruntergefahren ",
+    b"FATAL": b"GRAVE",
+}
+
+
+@pytest.fixture
+def foreign(source_server: TestServer) -> Iterator[Proxy]:
+    """A way to a server on which it speaks another language: of what is refused before it knows who comes."""
+    proxy = Proxy(source_server.host, source_server.port, instead=REFUSALS)
+    yield proxy
+    proxy.close()
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_refusal_in_another_language(lab: Lab, foreign: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is one by its form: the driver tells no code of it. Who is refused is not asked to try again."""
+    declare_session(lab)
+    here = f"127.0.0.1:{foreign.port}"
+    with monkeypatch.context() as wrong:
+        wrong.setenv("LINK_PASS", "wr0ng")
+        with pytest.raises(LoginError, match=r"refused the link user .*Anmeldung") as raised:
+            linked(lab, host=here)()
+        assert "LINK_PASS" in str(raised.value.hint) and "wr0ng" not in everything_said(raised.value)
+        own = {"host": "127.0.0.1", "port": foreign.port, "backend": "postgresql", "user": lab.local_user}
+        for name, value in {**own, "password": SecretStr("wr0ng"), "use_tls": False}.items():
+            wrong.setattr(dj.config.database, name, value)
+        with pytest.raises(LoginError, match=f"local server {here} refused .*Anmeldung") as raised:
+            linked(lab, connection=None)()
+        assert "DJ_PASS" in str(raised.value.hint)
+    session = linked(lab, host=here)
+    assert session().source.pull({"session": 1}).pulled == 1
+    lab.source_server.sql(f"ALTER ROLE {lab.link_user} PASSWORD 'another'")
+    with pytest.raises(LoginError, match=f"{here} refused the user .*Anmeldung"):
+        session().source.pull()
+    lab.source_server.sql(f"ALTER ROLE {lab.link_user} PASSWORD '{lab.link_password}'")
+    assert session().source.pull().pulled == 2
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_server_that_lets_nobody_in(kind: str, fleet: Fleet) -> None:
+    """It is shut down as soon as the last session ends: that may be waited for, whatever language it is told in."""
+    spare = fleet.spare(kind)
+    proxy = Proxy(spare.host, spare.port, instead=REFUSALS)
+    site = PostgreSQLSite(spare.instance().connection)
+    site.login = replace(site.login, host="127.0.0.1", port=proxy.port)
+    assert spare.process
+    os.kill(spare.process.pid, signal.SIGTERM)
+    wait_until(lambda: refused(site))
+    assert "heruntergefahren" in str(refused(site)) and type(refused(site)) is UnreachableError
+    proxy.close()
+    spare.stop()
+
+
+def refused(site: PostgreSQLSite) -> LinkError | None:
+    """Why a server lets nobody in."""
+    try:
+        site.open().close()
+    except LinkError as error:
+        return error
+    return None
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)

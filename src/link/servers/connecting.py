@@ -27,7 +27,7 @@ from ..errors import (
 )
 from ..model.backends import BACKENDS
 from ..tls import CLEAR, Tls
-from . import encryption, refusals
+from . import answers, encryption, refusals
 from .mysql_site import MySQLSite
 from .site import Site
 
@@ -87,7 +87,11 @@ def own_connection(given: object) -> dj.Connection:
         place, check = f"{settings.host}:{settings.port}", "DJ_HOST, DJ_PORT, DJ_BACKEND, DJ_USER and DJ_PASS"
         if isinstance(error, host.DataJointError):
             raise CredentialsError(text, f"Check {check}, or datajoint.json.") from error
-        if todo := refusals.remedy(str(error), f"Check {check}, or datajoint.json."):
+        todo = refusals.remedy(str(error), f"Check {check}, or datajoint.json.")
+        is_postgresql = settings.backend == "postgresql"
+        if not todo and is_postgresql and answers.find_code(text, settings.host, settings.port) == answers.REFUSED:
+            todo = refusals.UNKNOWN.format(check=f"Check {check}, or datajoint.json.")
+        if todo:
             raise LoginError(f"The local server {place} refused {settings.user!r}: {text}", todo) from error
         raise UnreachableError(
             f"Cannot connect to the local server {place} as {settings.user!r}: {text}",
@@ -256,9 +260,14 @@ def _refused(error: Exception, address: Address, account: Credentials, tls: Tls)
             f"The source server {place} has no such database (user {user!r}): {text}",
             "Name it with database= or in the URL.",
         )
-    if todo := refusals.remedy(str(error), f"Check {account.told_by}."):
+    check = f"Check {account.told_by}."
+    todo, code = refusals.remedy(str(error), check), None
+    if not todo and address.backend == "postgresql" and not re.search(_NO_ROOM, text, re.IGNORECASE):
+        code = answers.find_code(text, address.host, address.port)
+    if todo or code == answers.REFUSED:
+        todo = todo or refusals.UNKNOWN.format(check=check)
         return LoginError(f"The source server {place} refused the {account.role} {user!r}: {text}", todo)
-    if re.search(_NO_ROOM, text, re.IGNORECASE):
+    if code == answers.NO_ROOM or re.search(_NO_ROOM, text, re.IGNORECASE):
         return ConnectionLimitError(
             f"The source server {place} has no connection left for the {account.role} {user!r}: {text}",
             "End other programs that use this account, or ask the source's administrator for more connections.",

@@ -74,12 +74,14 @@ _FLOATS = psycopg2.extensions.new_type((700, 701), "FLOATS", _float)
 _DECIMALS = psycopg2.extensions.new_type((1700,), "DECIMALS", _decimal)
 
 
-def translate(error: Exception, address: str, user: str) -> LinkError:
-    """The one table from the driver's errors to ours."""
-    code, text = getattr(error, "pgcode", None) or "", str(error).strip()
+def translate(error: Exception, address: str, user: str, code: str | None = None) -> LinkError:
+    """The one table from the driver's errors to ours; the ``code`` is the driver's, unless it is given."""
+    code, text = code or getattr(error, "pgcode", None) or "", str(error).strip()
     first = text.partition("\n")[0]  # then come what psycopg asks itself, and where in the statement
-    todo = refusals.remedy(text, "Check the user name and the password.")
+    check = "Check the user name and the password."
+    todo = refusals.remedy(text, check)
     if code.startswith("28") or (todo and not code):
+        todo = todo or refusals.UNKNOWN.format(check=check)
         return LoginError(f"The server {address} refused the user {user!r}: {text}", todo)
     if code == errorcodes.TOO_MANY_CONNECTIONS or _NO_ROOM.search(text):
         return ConnectionLimitError(

@@ -10,11 +10,11 @@ import datajoint as dj
 import psycopg2
 
 from .. import host
-from ..errors import LinkError, PrivilegeError
+from ..errors import LinkError, PrivilegeError, UnreachableError
 from ..host import Login
 from ..model.served import digest
 from ..tls import Tls
-from . import encryption, settings
+from . import answers, encryption, settings
 from .dialect import plain
 from .interrupting import stoppable
 from .postgresql_catalogue import PostgreSQLCatalogue
@@ -112,7 +112,17 @@ class PostgreSQLSite(Site):
         try:
             return _connect(self.login)
         except psycopg2.Error as error:
-            raise self.translate(error) from error
+            told = self.translate(error)
+            if type(told) is not UnreachableError:
+                raise told from error
+            code = answers.find_code(str(error), self.login.host, self.login.port)
+            if code != answers.REFUSED:
+                raise translate(error, self.address, self.user, code) from error
+        # Everybody is let in by now: what was refused may have been that alone.
+        try:
+            return _connect(self.login)
+        except psycopg2.Error as error:
+            raise translate(error, self.address, self.user, code) from error
 
     def find_unfit(self, session: Session) -> tuple[str, str] | None:
         replica, role, damaged = session.query(

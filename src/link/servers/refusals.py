@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import re
 
+#: What to do where it is not known what a server has said.
+UNKNOWN = (
+    "{check} Or it is what the server says: an account that is not let in, or has no connection left; a database that "
+    "is not there."
+)
 #: Signs in what a server says, and what to do.
 _MEANINGS = (
     (
