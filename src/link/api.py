@@ -433,13 +433,13 @@ class LinkedTable(Local, Selecting, UserTable, metaclass=LinkedMeta):
         TransactionError
             Called inside an open transaction.
         """
-        prompt = host.safemode(self.connection) if prompt is None else prompt
+        asks = self._link.asks(prompt)
 
         def going(keys: Iterable[dict[str, Any]]) -> Iterator[host.Alone]:
             return (host.Cascade(table, part_integrity) for table in self._deletable(keys))
 
         with final():
-            return self._link.operate(lambda ends: delete([Target(ends, self._selection(), going)], prompt))
+            return self._link.operate(lambda ends: delete([Target(ends, self._selection(), going)], asks))
 
     @of_classes
     def drop(self, prompt: bool | None = None, part_integrity: str = "enforce") -> None:
@@ -469,7 +469,7 @@ class LinkedTable(Local, Selecting, UserTable, metaclass=LinkedMeta):
         with ends.local.turn, ends.local.in_our_words():
             ends.local.revive()
             tables = host.tables_to_drop(self, part_integrity)
-        asks = host.safemode(self.connection) if prompt is None else prompt
+        asks = self._link.asks(prompt)
 
         def confirm(counts: Counts) -> bool:
             if not asks:

@@ -411,6 +411,12 @@ def require_conflicts(conflicts: object) -> None:
         )
 
 
+def require_dependents(dependents: object) -> None:
+    """Raise ConfigError for what is no word for what becomes of dependent rows."""
+    if dependents not in ("report", "delete"):
+        raise ConfigError(f"dependents must be 'report' or 'delete', not {dependents!r}.")
+
+
 def require_codecs(codecs: object) -> None:
     """Raise ConfigError where ``codecs=`` does not name columns and what they are taken for."""
     if codecs is None:

@@ -20,6 +20,7 @@ from .config import (
     make_pipeline_spec,
     require_at_least,
     require_conflicts,
+    require_dependents,
     require_switch,
 )
 from .ends.ends import Ends
@@ -542,7 +543,7 @@ class Pipeline:
         """
         links = self._theirs.links
         with final():
-            asks = host.safemode(links.connect_here()) if prompt is None else prompt
+            asks = links.asks(prompt)
             return links.operate(lambda: delete_flagged(self._linked(tables)[0], part_integrity, asks))
 
     def verify(
@@ -635,7 +636,7 @@ class Pipeline:
         """
         links = self._theirs.links
         with final():
-            asks = host.safemode(links.connect_here()) if prompt is None else prompt
+            asks = links.asks(prompt)
             address, schemas = links.connect_source().address, links.spec.schemas
             theirs, ours = (", ".join(names) for names in zip(*schemas, strict=True))
 
@@ -659,7 +660,7 @@ class Pipeline:
         links = self._theirs.links
         with final():
             here = links.connect_local()
-            asks = host.safemode(here.connection) if prompt is None else prompt
+            asks = links.asks(prompt)
             served = [f"{schema}.{table}" for schema, table in links.linked_here().values()]
             if not asks or may_take_over(links.spec.helper_schema, served, here):
                 links.open_linked(take_over=True)
@@ -756,14 +757,13 @@ class Pipeline:
             The source cannot be reached, a right is missing, tables do not fit.
         """
         require_at_least(transfers=(transfers, 1), processes=(processes, 1))
-        if dependents not in ("report", "delete"):
-            raise ConfigError(f"dependents must be 'report' or 'delete', not {dependents!r}.")
+        require_dependents(dependents)
         links = self._theirs.links
         with final():
             chosen_of = (
                 {name: union(some) for name, some in chosen(self._theirs, selections).items()} if selections else {}
             )
-            asks = host.safemode(links.connect_here()) if prompt is None else prompt
+            asks = links.asks(prompt)
             share = Share(dry_run, suppress_errors, transfers, delete=dependents == "delete")
 
             def work() -> PipelineRefresh:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from . import host
-from .ends.identity import TABLE, linked_in
+from .ends.identity import LINKS_TABLE, linked_in
 from .errors import ConfigError
 from .host import QueryExpression
 from .model.keys import as_listed, fits
@@ -79,10 +79,10 @@ class _Side:
         with self.site.catalogue() as catalogue:
             known = {table: catalogue.table(*table) for table in tables}
             for schema in dict.fromkeys(schema for schema, _ in tables):
-                if TABLE in catalogue.relations(schema):
+                if LINKS_TABLE in catalogue.relations(schema):
                     ties[schema] = linked_in(catalogue.session, schema)
             for schema in {lineage[0] for name in names if (lineage := self._lineage(name))} - ties.keys():
-                if TABLE in catalogue.relations(schema):
+                if LINKS_TABLE in catalogue.relations(schema):
                     ties[schema] = linked_in(catalogue.session, schema)
         self._ties = {(schema, table): tie for schema, of in ties.items() for table, tie in of.items() if tie}
         self._places = {

@@ -13,11 +13,10 @@ from typing import Any, Literal, ParamSpec, TypeVar, cast
 import datajoint as dj
 
 from . import host
-from .config import require_at_least, require_conflicts, require_switch
+from .config import require_at_least, require_conflicts, require_dependents, require_switch
 from .ends.ends import Ends
 from .ends.implied import implied_by
 from .ends.linking import Link
-from .errors import ConfigError
 from .holds.holds import Holds
 from .host import FreeTable
 from .model.ranges import Selection
@@ -379,12 +378,11 @@ class Source(SourceView):
             The source cannot be reached, a right is missing, tables do not fit.
         """
         require_at_least(transfers=(transfers, 1), processes=(processes, 1))
-        if dependents not in ("report", "delete"):
-            raise ConfigError(f"dependents must be 'report' or 'delete', not {dependents!r}.")
+        require_dependents(dependents)
         with final():
             selection = self._selection(*restrictions)
             share = Share(dry_run, suppress_errors, transfers, delete=dependents == "delete")
-            asks = host.safemode(self._link.connect_here()) if prompt is None else prompt
+            asks = self._link.asks(prompt)
 
             def work(ends: Ends) -> RefreshResult:
                 if implied := implied_by(self._link):
@@ -432,8 +430,7 @@ class Source(SourceView):
             Number of holds that were let go of.
         """
         with final():
-            spec, here, there = self._link.spec, self._link.connect_local(), self._link.connect_source()
-            asks = host.safemode(here.connection) if prompt is None else prompt
+            asks, spec, there = self._link.asks(prompt), self._link.spec, self._link.connect_source()
             selection = self._selection(*restrictions)
 
             def confirm(unflagged: int, flagged: int) -> bool:
@@ -457,7 +454,7 @@ class Source(SourceView):
         """
         with final():
             here, spec = self._link.connect_local(), self._link.spec
-            asks = host.safemode(here.connection) if prompt is None else prompt
+            asks = self._link.asks(prompt)
             helper = f"{spec.find_helper_schema()}.{spec.helper_table}"
             if asks and not may_take_over(helper, [f"{spec.local_schema}.{spec.table_name}"], here):
                 return

@@ -15,15 +15,11 @@ from ..accounts import Credentials
 from ..addresses import Address
 from ..errors import ConfigError, NotFoundError
 from ..host import table_of
-from ..model.backends import BACKENDS
 from ..model.legacy import TRACKING
 from ..model.schema import TIER_PREFIXES, nearest, part_name, part_names
 from ..servers.rights import LINEAGE, Access, Statement
-from ..servers.sites import rights_for, visiting
+from ..servers.sites import backend_meant, rights_for, visiting
 from .known import Known, given, know, taken
-
-#: What a person may leave out.
-DEFAULT_BACKEND = next(iter(BACKENDS))
 
 
 def grants(
@@ -57,7 +53,7 @@ def grants(
     NotFoundError
         If there is no such schema or table.
     """
-    backend = (address.backend if address else None) or backend or DEFAULT_BACKEND
+    backend = backend_meant(address, backend)
     known = Known()
     if address is not None and administrator is not None:
         access, known = _looked_up(access, backend, address, administrator)

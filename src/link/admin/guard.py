@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from ..accounts import Credentials
 from ..addresses import Address
 from ..errors import ConfigError, NotFoundError
-from ..model.backends import BACKENDS
 from ..model.layouts import FLAGGED, LINK
 from ..model.schema import Table
 from ..model.served import holders
@@ -85,7 +84,7 @@ def guard(
     LinkError
         The server refuses.
     """
-    with visiting(address, administrator, backend or next(iter(BACKENDS))) as site, site.session() as session:
+    with visiting(address, administrator, backend) as site, site.session() as session:
         catalogue = site.catalogue_type(session)
         tables, others = _look(site, catalogue, schema)
         names = [table.name for table in tables]

@@ -13,7 +13,6 @@ from ..addresses import Address
 from ..errors import ConfigError, NotFoundError, PrivilegeError
 from ..holds.holds import Holds
 from ..holds.parts import holds_of
-from ..model.backends import BACKENDS
 from ..model.graph import Name, label
 from ..model.layouts import DJ_LINK, LINK, Layout
 from ..model.schema import ForeignKey, Table, nearest, part_name
@@ -184,7 +183,7 @@ def opened(
     """
     with (
         final(),
-        visiting(address, account, backend or next(iter(BACKENDS))) as site,
+        visiting(address, account, backend) as site,
         site.session() as session,
     ):
         catalogue = site.catalogue_type(session)

@@ -11,7 +11,6 @@ from typing import Any, Literal
 from ..accounts import Credentials
 from ..addresses import Address
 from ..errors import ConfigError
-from ..model.backends import BACKENDS
 from ..model.graph import label
 from ..model.shown import as_table, plain
 from ..servers.sites import visiting
@@ -162,7 +161,7 @@ def holds(
         raise ConfigError(f"by={by!r} is not known.", f"Use one of {', '.join(BY)}.")
     with (
         final(),
-        visiting(address, administrator, backend or next(iter(BACKENDS))) as site,
+        visiting(address, administrator, backend) as site,
         site.session() as session,
     ):
         catalogue = site.catalogue_type(session)

@@ -13,8 +13,8 @@ from ..model.graph import Graph, Name, graph_of, label
 from ..model.schema import Table, nearest
 from ..servers.catalogue import Catalogue
 from ..servers.rights import LINEAGE, PipelineAccess
-from ..servers.sites import rights_for, visiting
-from .grants import AS_ADMINISTRATOR, DEFAULT_BACKEND, commented, render
+from ..servers.sites import backend_meant, rights_for, visiting
+from .grants import AS_ADMINISTRATOR, commented, render
 from .known import Known, given, know, taken
 
 
@@ -46,7 +46,7 @@ class Asked:
     @property
     def kind(self) -> str:
         """The backend."""
-        return (self.address.backend if self.address else None) or self.backend or DEFAULT_BACKEND
+        return backend_meant(self.address, self.backend)
 
 
 def pipeline_grants(asked: Asked, *, revoke: bool = False, members: Sequence[str] = ()) -> str:

@@ -56,6 +56,10 @@ class Connected(Generic[S]):
                 self._connection = own_connection(self._given)
             return self._connection
 
+    def asks(self, prompt: bool | None) -> bool:
+        """Whether somebody is asked before what cannot be taken back: as ``prompt`` says, else as ``safemode`` does."""
+        return host.safemode(self.connect_here()) if prompt is None else prompt
+
     def connect_local(self) -> Site:
         """The local server."""
         with self._lock:

@@ -20,7 +20,7 @@ from ..servers.site import Site
 logger = logging.getLogger("link")
 
 #: The table with the notes; DataJoint takes no notice of tables with such names.
-TABLE = "~link_edited"
+EDITS_TABLE = "~link_edited"
 
 
 class Edits:
@@ -56,9 +56,9 @@ class Edits:
     def _find(self, name: str) -> Table:
         with self._local.session() as session:
             catalogue = self._local.catalogue_type(session)
-            session.lock((lock_number(self._schema, TABLE), 0), wait=True)
-            if TABLE not in catalogue.tables(self._schema):
-                for statement in self._local.definitions.create_edits(self._schema, TABLE):
+            session.lock((lock_number(self._schema, EDITS_TABLE), 0), wait=True)
+            if EDITS_TABLE not in catalogue.tables(self._schema):
+                for statement in self._local.definitions.create_edits(self._schema, EDITS_TABLE):
                     session.execute(statement)
             return catalogue.table(self._schema, name)
 
@@ -66,19 +66,19 @@ class Edits:
 def noting(dialect: Dialect, table: Table, condition: str) -> str:
     """The statement that notes what the rows of a table are for which a condition is true."""
     select = f"SELECT {dialect.text(table.name)}, {_digest(dialect, table)} FROM {dialect.name_of(table)}"
-    notes = dialect.full_name(table.schema, TABLE)
+    notes = dialect.full_name(table.schema, EDITS_TABLE)
     return dialect.insert_new(notes, ["name", "digest"], f"{select} WHERE {condition}", "name")
 
 
 def is_noted(dialect: Dialect, table: Table) -> str:
     """The condition that a row is as it was noted."""
-    notes = dialect.full_name(table.schema, TABLE)
+    notes = dialect.full_name(table.schema, EDITS_TABLE)
     return f"{_digest(dialect, table)} IN (SELECT digest FROM {notes} WHERE name = {dialect.text(table.name)})"
 
 
 def noted(catalogue: Catalogue, tables: Sequence[Table]) -> list[tuple[Keyed, str]]:
     """Local tables by the keys of entities, each with the condition that a row is as it was noted."""
-    if TABLE not in catalogue.tables(tables[0].schema):
+    if EDITS_TABLE not in catalogue.tables(tables[0].schema):
         return []
     dialect = catalogue.dialect
     return [(Keyed(dialect, t), is_noted(dialect, catalogue.table(t.schema, t.name))) for t in tables]

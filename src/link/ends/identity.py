@@ -22,17 +22,17 @@ from ..servers.site import Site
 logger = logging.getLogger("link")
 
 #: The table with the numbers; DataJoint takes no notice of tables with such names.
-TABLE = "~link"
+LINKS_TABLE = "~link"
 
 
 def linked_in(session: Session, schema: str) -> dict[str, Tie | None]:
     """The linked tables of a local schema, as far as the account may know, and where their rows are from, if noted."""
     try:
-        rows = session.query(f"SELECT * FROM {session.dialect.full_name(schema, TABLE)}")
+        rows = session.query(f"SELECT * FROM {session.dialect.full_name(schema, LINKS_TABLE)}")
     except PrivilegeError:
         return {}  # it is another account's
     except ServerError:
-        if TABLE in dict(session.query(session.dialect.relations, (schema,))):
+        if LINKS_TABLE in dict(session.query(session.dialect.relations, (schema,))):
             raise
         return {}
     # Earlier versions have noted no ties.
@@ -70,7 +70,7 @@ class Identity:
     def __init__(self, local: Site, session: Session, spec: LinkSpec, there: set[str]) -> None:
         self._local, self._session, self._spec = local, session, spec
         self._there = there
-        self._name = local.dialect.full_name(spec.local_schema, TABLE)
+        self._name = local.dialect.full_name(spec.local_schema, LINKS_TABLE)
         self.here = self.place = f"{spec.local_schema} on {local.facts.place}"
         self.number: str | None = None
         self.tie: Tie | None = None
@@ -91,9 +91,9 @@ class Identity:
     def _write(self, number: str) -> None:
         session, name = self._session, self._spec.table_name
         if self._spec.local_schema not in self._there:
-            for statement in self._local.definitions.create_numbers(self._spec.local_schema, TABLE):
+            for statement in self._local.definitions.create_numbers(self._spec.local_schema, LINKS_TABLE):
                 session.execute(statement)
-            self.made = Table(self._spec.local_schema, TABLE, "", (), ())
+            self.made = Table(self._spec.local_schema, LINKS_TABLE, "", (), ())
             self._there.add(self._spec.local_schema)
         if self.number is None:
             session.execute(
@@ -124,7 +124,7 @@ class Identity:
         self.tie = tie
 
     def _let_hold_ties(self) -> None:
-        for statement in self._local.definitions.add_ties(self._spec.local_schema, TABLE):
+        for statement in self._local.definitions.add_ties(self._spec.local_schema, LINKS_TABLE):
             self._session.execute(statement)
 
     def _attempt(self, action: Callable[[], None]) -> bool:

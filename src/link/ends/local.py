@@ -17,7 +17,7 @@ from ..servers.catalogue import Catalogue
 from ..servers.session import Session, lock_number
 from ..servers.site import Site
 from .declaration import Declaration, Order
-from .identity import TABLE
+from .identity import LINKS_TABLE
 from .lineage import record_lineage
 
 T = TypeVar("T")
@@ -135,7 +135,7 @@ def _make_meanwhile(
     created: list[Table],
     take_over: bool,
 ) -> Sequence[T]:
-    numbered = {each.spec.local_schema for each in declarations if TABLE in each.wanted.there}
+    numbered = {each.spec.local_schema for each in declarations if LINKS_TABLE in each.wanted.there}
     served = [declaration.identify(numbered, take_over) for declaration in declarations]
     try:
         made = meanwhile(served)
@@ -182,7 +182,7 @@ def _undone_on_error(
                 catalogue.forget(schema)
             left = {schema: catalogue.tables(schema) for schema in schemas}
             for table in reversed(created):
-                if table.name in left[table.schema] and not (table.name == TABLE and table.schema in told):
+                if table.name in left[table.schema] and not (table.name == LINKS_TABLE and table.schema in told):
                     session.execute(f"DROP TABLE {local.dialect.name_of(table)}")
             for schema in new:
                 if catalogue.has_schema(schema) and not catalogue.tables(schema):

@@ -27,7 +27,7 @@ from ..signals import ChangedError
 from .connected import Connected
 from .cuts import Cuts, read_here
 from .ends import Ends
-from .identity import TABLE, linked_in
+from .identity import LINKS_TABLE, linked_in
 from .linking import Link, open_together
 from .loaded import enter, is_at
 from .source import SOURCE_RIGHTS
@@ -290,7 +290,7 @@ class Links(Connected[PipelineSpec]):
         """
         source, found, specs = self.connect_source(), dict[Name, Table](), {n: self.link(n).spec for n in names}
         here.read(sorted({spec.local_schema for spec in specs.values()}))
-        ours = {spec.local_schema for spec in specs.values() if TABLE in here.relations(spec.local_schema)}
+        ours = {spec.local_schema for spec in specs.values() if LINKS_TABLE in here.relations(spec.local_schema)}
         ties = {schema: linked_in(here.session, schema) for schema in sorted(ours)}
         for name, spec in specs.items():
             tie = ties.get(spec.local_schema, {}).get(spec.table_name)

@@ -128,12 +128,12 @@ def _arrive(way: Way) -> dj.Connection:
 
 
 @contextlib.contextmanager
-def visiting(address: Address, account: Credentials, backend: str) -> Iterator[Site]:
+def visiting(address: Address, account: Credentials, backend: str | None) -> Iterator[Site]:
     """The site of a server for a while, by a connection of its own, which is closed then.
 
     It is encrypted as DataJoint's own would be, but for what comes of it: see :class:`~link.tls.Tls`.
     """
-    connection = connect(address, account, parse_tls(host.use_tls_of_process()), backend)
+    connection = connect(address, account, parse_tls(host.use_tls_of_process()), backend_meant(address, backend))
     try:
         yield site_of(connection)
     finally:
@@ -174,6 +174,11 @@ def _by_another_name(site: Site, login: Hashable) -> Site | None:
                 if known.is_server_of(site):
                     return known
     return None
+
+
+def backend_meant(address: Address | None, backend: str | None) -> str:
+    """The kind of server: what its address says, else what is said beside it, else the first that there is."""
+    return (address and address.backend) or backend or next(iter(BACKENDS))
 
 
 def rights_for(backend: str) -> Rights:
