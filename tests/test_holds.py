@@ -136,7 +136,7 @@ def test_flagging_says_what_it_does(either: Lab, address: Address, administrator
     Subject.source.pull("subject <> 'ann'")
     table = f"{lab.source_schema}.Subject"
 
-    def does(what: Callable[..., flags.Flagged], where: Any, **options: Any) -> tuple[int, ...]:
+    def does(what: Callable[..., flags.Flagging], where: Any, **options: Any) -> tuple[int, ...]:
         done = what(address, administrator, table, where, helper_schema=lab.helper_schema, **options)
         assert json.loads(json.dumps(done.to_dict()))["changed"] == done.changed
         return done.selected, done.changed, done.unchanged, done.not_held

@@ -22,7 +22,7 @@ from .helpers import Helper, opened, require
 
 
 @dataclass(frozen=True)
-class Flagged:
+class Flagging:
     """What was flagged, or unflagged. Entities that several hold are counted for each of them.
 
     Attributes
@@ -95,7 +95,7 @@ def flag(
     helper_schema: str,
     backend: str | None = None,
     dry_run: bool = False,
-) -> Flagged:
+) -> Flagging:
     """Ask whoever holds rows of a table to delete their copies.
 
     Parameters
@@ -135,7 +135,7 @@ def unflag(
     helper_schema: str,
     backend: str | None = None,
     dry_run: bool = False,
-) -> Flagged:
+) -> Flagging:
     """Take back what was asked for; what is deprecated can be pulled again then. See :func:`flag`."""
     return _change(address, administrator, table, where, helper_schema, backend, dry_run, unflag=True)
 
@@ -150,7 +150,7 @@ def _change(
     dry_run: bool,
     *,
     unflag: bool,
-) -> Flagged:
+) -> Flagging:
     with opened(address, administrator, backend, helper_schema, table) as (site, session, catalogue, source, helpers):
         for helper in helpers:
             _require_flagging(site, catalogue, helper, unflag)
@@ -163,7 +163,7 @@ def _change(
             rows = Segment(Keyed(site.dialect, source)).where(*counts.conditions, *selection.conditions)
             not_held = rows.count(session)
     numbers = (selected, counts.changed, counts.unchanged, not_held, counts.deprecated)
-    return Flagged(label(helpers[0].source), *numbers, unflag=unflag, dry_run=dry_run)
+    return Flagging(label(helpers[0].source), *numbers, unflag=unflag, dry_run=dry_run)
 
 
 def _flag(

@@ -25,7 +25,7 @@ _HEADER = ("holder", "account", "held", "flagged", "deprecated", "in hand", "sin
 
 
 @dataclass(frozen=True)
-class Held:
+class Holding:
     """How much somebody holds, of one table or of all; each entity is counted in one place.
 
     Attributes
@@ -86,12 +86,12 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Holds:
+class Holdings:
     """Who holds what; prints as a table.
 
     Attributes
     ----------
-    lines : list of Held
+    lines : list of Holding
         By tables, or by accounts.
     by : {'table', 'account'}
         Which.
@@ -99,7 +99,7 @@ class Holds:
         The helper schema and the server.
     """
 
-    lines: list[Held]
+    lines: list[Holding]
     by: str
     place: str
 
@@ -125,7 +125,7 @@ class Holds:
         return as_table(rows, header, self.place)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values: of each line what :class:`Held` has."""
+        """The same as plain values: of each line what :class:`Holding` has."""
         return {"by": self.by, "lines": [each.to_dict() for each in self.lines]}
 
 
@@ -136,7 +136,7 @@ def holds(
     *,
     by: Literal["table", "account"] = "table",
     backend: str | None = None,
-) -> Holds:
+) -> Holdings:
     """Count who holds what; changes nothing.
 
     Parameters
@@ -178,13 +178,13 @@ def holds(
         lines = [_held(helper, users.get(helper.table.name, ()), told[helper]) for helper in helpers]
         lines.sort(key=lambda each: (each.table or "", each.helper or ""))
         place = f"held by {helper_schema} on {site.address}"
-        return Holds(lines if by == BY[0] else _by_accounts(lines), by, place)
+        return Holdings(lines if by == BY[0] else _by_accounts(lines), by, place)
 
 
-def _held(helper: Helper, users: Sequence[str], told: Sequence[Any]) -> Held:
+def _held(helper: Helper, users: Sequence[str], told: Sequence[Any]) -> Holding:
     numbers = dict(zip(_COUNTS, map(int, told), strict=False))
     since, until, refreshed, flagged_since = map(_as_time, told[len(_COUNTS) :] or [None] * 4)
-    return Held(
+    return Holding(
         label(helper.source),
         helper.name,
         ", ".join(users) or None,
@@ -197,8 +197,8 @@ def _held(helper: Helper, users: Sequence[str], told: Sequence[Any]) -> Held:
     )
 
 
-def _by_accounts(lines: Iterable[Held]) -> list[Held]:
-    def account(line: Held) -> str:
+def _by_accounts(lines: Iterable[Holding]) -> list[Holding]:
+    def account(line: Holding) -> str:
         return line.account or ""
 
     return [_sum(who or None, list(some)) for who, some in groupby(sorted(lines, key=account), account)]
@@ -212,12 +212,12 @@ def _time(time: datetime | None) -> str:
     return "unknown" if time is None else f"{time:%Y-%m-%d %H:%M}"
 
 
-def _sum(account: str | None, lines: Sequence[Held]) -> Held:
+def _sum(account: str | None, lines: Sequence[Holding]) -> Holding:
     def times(name: str) -> list[datetime]:
         return [time for line in lines if (time := getattr(line, name)) is not None]
 
     counts: Mapping[str, int] = {name: sum(getattr(line, name) for line in lines) for name in _COUNTS}
-    return Held(
+    return Holding(
         None,
         None,
         account,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,18 +15,11 @@ from .where import Backend, Database, HelperSchema, Host, Where, administrator, 
 if TYPE_CHECKING:
     from ..addresses import Address
     from ..admin.cleaning import Cleaned
-    from ..admin.flags import Flagged
+    from ..admin.flags import Flagging
 
 app = typer.Typer()
 
 _LAB_A = "Lab A"
-
-
-class By(str, Enum):
-    """What one line of holds is about."""
-
-    table = "table"
-    account = "account"
 
 
 Table = Annotated[str, typer.Option(metavar="SCHEMA.TABLE", help="Source table, such as ephys.Unit.")]
@@ -217,7 +209,7 @@ def _guard(
 @app.command("holds", rich_help_panel=_LAB_A)
 def _holds(
     helper_schema: HelperSchema,
-    by: Annotated[By, typer.Option(help="What one line is about.")] = By.table,
+    by: Annotated[Literal["table", "account"], typer.Option(help="What one line is about.")] = "table",
     host: Host = None,
     backend: Backend = None,
     database: Database = None,
@@ -226,7 +218,7 @@ def _holds(
     from ..admin.holding import holds
 
     there = find(host, backend, database)
-    found = holds(there.address, there.administrator, helper_schema, by=by.value, backend=there.backend)
+    found = holds(there.address, there.administrator, helper_schema, by=by, backend=there.backend)
     return Report(repr(found), counts=found.to_dict())
 
 
@@ -263,7 +255,7 @@ def _unflag(
 
 
 def _change_flags(
-    change: Callable[..., Flagged], there: Where, table: str, where: str, helper_schema: str, dry_run: bool
+    change: Callable[..., Flagging], there: Where, table: str, where: str, helper_schema: str, dry_run: bool
 ) -> Report:
     options: dict[str, Any] = {"helper_schema": helper_schema, "backend": there.backend, "dry_run": dry_run}
     done = change(there.address, there.administrator, table, where, **options)
