@@ -390,6 +390,8 @@ class LinkedTable(Local, Selecting, UserTable, metaclass=LinkedMeta):
 
         Raises
         ------
+        TransactionError
+            Called inside an open transaction.
         LinkError
             A server refuses, or the source cannot be reached.
         """
@@ -459,6 +461,10 @@ class LinkedTable(Local, Selecting, UserTable, metaclass=LinkedMeta):
         ------
         UnreachableError
             The source cannot be told; nothing was dropped, unless the message says so.
+        LinkError
+            The table is restricted, or another linked table would be dropped, too, whose class is not known here.
+        TransactionError
+            Called inside an open transaction.
         """
         if self.restriction:
             raise LinkError("A table with a restriction cannot be dropped.", "Call drop() of the whole table.")
@@ -517,6 +523,16 @@ class LinkedTable(Local, Selecting, UserTable, metaclass=LinkedMeta):
         ----------
         get_count : bool
             Return the number of rows deleted.
+
+        Returns
+        -------
+        int or None
+            That number, if it is asked for.
+
+        Raises
+        ------
+        LinkError
+            As for :meth:`delete`.
         """
 
         def going(keys: Iterable[dict[str, Any]]) -> Iterator[host.Alone]:

@@ -36,6 +36,16 @@ def reference(store: str) -> Reference:
         A local store that is configured, best with credentials that may only read, on the very place where the
         source's store is.
 
+    Returns
+    -------
+    Reference
+        What ``stores=`` takes in place of the local store's name.
+
+    Raises
+    ------
+    ConfigError
+        It is no name.
+
     Examples
     --------
     >>> @link(..., stores={"raw": reference("raw_of_lab_a")})

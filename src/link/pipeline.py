@@ -203,6 +203,8 @@ class Pipeline:
         ------
         CycleError
             Tables stand on one another in a circle.
+        LinkError
+            The source cannot be reached, a right is missing.
         """
         with final():
             if plan is None:
@@ -483,13 +485,20 @@ class Pipeline:
         ----------
         deep : bool
             Look up every key on both servers, rather than compare checksums of the keys.
-        tables : collection
+        tables : collection, optional
             Only these: classes, or ``"schema.Class"``.
 
         Returns
         -------
         PipelineStatus
             The sums, and in ``.tables`` the counts of each table.
+
+        Raises
+        ------
+        NotFoundError
+            Of a table that ``tables`` names nothing has been pulled.
+        LinkError
+            A server cannot be reached, a right is missing, tables do not fit.
         """
         require_switch(deep=deep)
 
@@ -524,7 +533,7 @@ class Pipeline:
             Show what will be deleted and ask, once for all tables. Default: ``dj.config['safemode']``.
         part_integrity : {'enforce', 'ignore', 'cascade'}
             As for DataJoint's ``delete``.
-        tables : collection
+        tables : collection, optional
             Only what is flagged of these: classes, or ``"schema.Class"``.
 
         Returns
@@ -534,6 +543,8 @@ class Pipeline:
 
         Raises
         ------
+        NotFoundError
+            Of a table that ``tables`` names nothing has been pulled.
         UnreachableError
             The source cannot be told; nothing was deleted.
         LinkError
@@ -564,13 +575,24 @@ class Pipeline:
         ----------
         files, sample, display_progress, transfers
             As for :meth:`link.Source.verify`, of each table.
-        tables : collection
+        tables : collection, optional
             Only these: classes, or ``"schema.Class"``.
 
         Returns
         -------
         PipelineVerification
             What differs, of all tables, and in ``.tables`` of each; true when nothing does.
+
+        Raises
+        ------
+        ConfigError
+            ``sample`` is given without ``files``.
+        StoreError
+            A store cannot be reached: that is no difference.
+        NotFoundError
+            Of a table that ``tables`` names nothing has been pulled.
+        LinkError
+            A server cannot be reached, a right is missing, tables do not fit.
         """
         look = Look(files, sample, display_progress, transfers)
         with final():
@@ -595,13 +617,22 @@ class Pipeline:
             Only say what would be done about how many entities of each table.
         vanished : {'refetch', 'release'}
             What to do about entities that are held and not local: fetch them again, or release their holds.
-        tables : collection
+        tables : collection, optional
             Only these, and what they stand on: classes, or ``"schema.Class"``.
 
         Returns
         -------
         PipelineRepair
             What was done, or would be, of all tables, and in ``.tables`` of each.
+
+        Raises
+        ------
+        TransactionError
+            Called inside an open local transaction, and not as a dry run.
+        NotFoundError
+            Of a table that ``tables`` names nothing has been pulled.
+        LinkError
+            A server cannot be reached, a right is missing, tables do not fit.
         """
         require_switch(dry_run=dry_run)
         require_known(vanished)
@@ -623,7 +654,7 @@ class Pipeline:
 
         Parameters
         ----------
-        tables : collection
+        tables : collection, optional
             Only these: classes, or ``"schema.Class"``. Of what others that stay held stand on, a repair takes holds
             again.
         prompt : bool, optional
@@ -633,6 +664,13 @@ class Pipeline:
         -------
         dict of str to int
             How many holds were let go of, by ``"schema.Class"``.
+
+        Raises
+        ------
+        NotFoundError
+            Of a table that ``tables`` names nothing has been pulled.
+        LinkError
+            A server cannot be reached, a right is missing, tables do not fit.
         """
         links = self._theirs.links
         with final():
@@ -656,6 +694,11 @@ class Pipeline:
         ----------
         prompt : bool, optional
             Ask first. Default: ``dj.config['safemode']``.
+
+        Raises
+        ------
+        LinkError
+            A server cannot be reached, a right is missing, tables do not fit.
         """
         links = self._theirs.links
         with final():
@@ -685,24 +728,6 @@ class Pipeline:
                 label(name): int(session.query(f"SELECT COUNT(*) FROM {session.dialect.full_name(*table)}")[0][0])
                 for name, table in links.linked_here().items()
             }
-
-    def _linked(self, tables: Collection[Any] | None) -> tuple[dict[Name, Ends], Graph]:
-        """Both ends of those of these tables that are linked here, and the foreign keys between all."""
-        ends, graph = self._theirs.links.open_linked()
-        return {name: ends[name] for name in self._of_these(tables, ends)}, graph
-
-    def _of_these(self, tables: Collection[Any] | None, ends: Mapping[Name, Ends]) -> list[Name]:
-        """Those of the linked tables that are asked for: all, unless it is said."""
-        if tables is None:
-            return list(ends)
-        if not (named := groups_named(self._theirs, "tables", tables)):
-            raise ConfigError("tables= names no table.", "Without it all tables are meant.")
-        if missing := sorted(named - ends.keys()):
-            raise NotFoundError(
-                f"Of {', '.join(map(label, missing))} nothing has been pulled yet.",
-                nearest(label(missing[0]), map(label, ends)) if ends else "Nothing else has, either.",
-            )
-        return [name for name in ends if name in named]
 
     def refresh(
         self,
@@ -779,3 +804,21 @@ class Pipeline:
                 return refresh_each(ends, graph, wish)
 
             return links.operate(work)
+
+    def _linked(self, tables: Collection[Any] | None) -> tuple[dict[Name, Ends], Graph]:
+        """Both ends of those of these tables that are linked here, and the foreign keys between all."""
+        ends, graph = self._theirs.links.open_linked()
+        return {name: ends[name] for name in self._of_these(tables, ends)}, graph
+
+    def _of_these(self, tables: Collection[Any] | None, ends: Mapping[Name, Ends]) -> list[Name]:
+        """Those of the linked tables that are asked for: all, unless it is said."""
+        if tables is None:
+            return list(ends)
+        if not (named := groups_named(self._theirs, "tables", tables)):
+            raise ConfigError("tables= names no table.", "Without it all tables are meant.")
+        if missing := sorted(named - ends.keys()):
+            raise NotFoundError(
+                f"Of {', '.join(map(label, missing))} nothing has been pulled yet.",
+                nearest(label(missing[0]), map(label, ends)) if ends else "Nothing else has, either.",
+            )
+        return [name for name in ends if name in named]

@@ -246,6 +246,16 @@ class Source(SourceView):
         ----------
         deep : bool
             Look up every key on both servers, rather than compare checksums of the keys.
+
+        Returns
+        -------
+        Status
+            A number for each state, and since when.
+
+        Raises
+        ------
+        LinkError
+            A server cannot be reached, a right is missing, tables do not fit.
         """
         require_switch(deep=deep)
         with final():
@@ -266,6 +276,13 @@ class Source(SourceView):
         -------
         RepairResult
             What was done, or would be; prints as a small table.
+
+        Raises
+        ------
+        TransactionError
+            Called inside an open local transaction, and not as a dry run.
+        LinkError
+            A server cannot be reached, a right is missing, tables do not fit.
         """
         require_switch(dry_run=dry_run)
         require_known(vanished)
@@ -312,8 +329,12 @@ class Source(SourceView):
 
         Raises
         ------
+        ConfigError
+            ``sample`` is given without ``files``.
         StoreError
             A store cannot be reached: that is no difference.
+        LinkError
+            A server cannot be reached, a right is missing, tables do not fit.
         """
         look = Look(files, sample, display_progress, transfers)
         with final():
@@ -427,7 +448,12 @@ class Source(SourceView):
         Returns
         -------
         int
-            Number of holds that were let go of.
+            Number of holds that were let go of; 0 when the user declined.
+
+        Raises
+        ------
+        LinkError
+            A server cannot be reached, a right is missing, tables do not fit.
         """
         with final():
             asks, spec, there = self._link.asks(prompt), self._link.spec, self._link.connect_source()
@@ -451,6 +477,11 @@ class Source(SourceView):
         ----------
         prompt : bool, optional
             Ask first. Default: ``dj.config['safemode']``.
+
+        Raises
+        ------
+        LinkError
+            A server cannot be reached, a right is missing, tables do not fit.
         """
         with final():
             here, spec = self._link.connect_local(), self._link.spec
@@ -516,6 +547,11 @@ class SourcePart(SourceView):
         -------
         PullResult
             Counts entities.
+
+        Raises
+        ------
+        LinkError
+            As for :meth:`Source.pull`.
         """
         query: Any = self
         with self._there().in_our_words():

@@ -48,6 +48,8 @@ class PullResult:
         The local rows that depend on replaced entities, by table: ``Psth & result.dependents[Psth]``.
     errors : list of tuple
         ``(key, error)`` of every entity that was refused; only with ``suppress_errors=True``.
+    dry_run : bool
+        Whether nothing was done.
     replaced_entities : list of tuple
         The same keys as those in ``replaced``, as statements take them.
     """
@@ -340,6 +342,8 @@ class RefreshResult:
         The local rows that depend on refreshed entities, by table: ``Psth & result.dependents[Psth]``.
     deleted : dict of str to int
         The dependent rows that were deleted, by the full names of the tables; only with ``dependents="delete"``.
+    dry_run : bool
+        Whether nothing was done.
     entities, refused_entities : list of tuple
         The same keys as those in ``keys`` and ``refused``, as statements take them.
     key_columns : tuple of Column
@@ -444,6 +448,8 @@ class RepairResult:
     before : Status
         The counts that the actions follow from. What it has ``in_other_hands`` is left to the operations that are
         running.
+    pulled : PullResult or None
+        What was held, copied or finished by a pull; None where there was none.
     """
 
     actions: dict[State, tuple[int, str]]
