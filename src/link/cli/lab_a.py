@@ -81,88 +81,54 @@ def _grants(
 
     Of whole schemas, without --table, or of tables named as in ephys.Unit, it is that of a pipeline.
     """
-    from ..admin import grants
+    from ..admin.grants import grants, helper_name, random_password
+    from ..admin.pipeline_grants import Asked as AskedOfPipeline
+    from ..admin.pipeline_grants import pipeline_grants
     from ..config import require_backend
-    from ..servers.rights import PASSWORD_PLACEHOLDER, Access
+    from ..servers.rights import PASSWORD_PLACEHOLDER, Access, PipelineAccess
 
     require_backend(backend)
     if generate_password and (existing_user or revoke):
         raise typer.BadParameter("--generate-password is for a new user only.")
     table, of_pipeline = table or [], [name for name in table or [] if name.partition(".")[0] in schema]
+    is_pipeline = with_ancestors or len(schema) > 1 or not table or bool(of_pipeline)
     if with_ancestors and not table:
         raise typer.BadParameter("--with-ancestors is for tables: --table ephys.Unit. Whole schemas are named each.")
-    if with_ancestors or len(schema) > 1 or not table or of_pipeline:
-        if helper_table or part or len(of_pipeline) < len(table):
-            raise typer.BadParameter(
-                "For a pipeline name whole schemas (--schema), or tables in them as schema.Class "
-                "(--schema ephys --table ephys.Unit); their parts and helper tables follow from that."
-            )
-        return _of_sql(
-            _pipeline_script(
-                schema,
-                of_pipeline,
-                with_ancestors,
-                helper_schema=helper_schema,
-                user=user,
-                client_host=client_host,
-                backend=backend,
-                database=database,
-                host=host,
-                member=member or [],
-                password=grants.random_password() if generate_password else PASSWORD_PLACEHOLDER,
-                new_user=not existing_user,
-                require_tls=require_tls,
-                revoke=revoke,
-            )
+    if is_pipeline and (helper_table or part or len(of_pipeline) < len(table)):
+        raise typer.BadParameter(
+            "For a pipeline name whole schemas (--schema), or tables in them as schema.Class "
+            "(--schema ephys --table ephys.Unit); their parts and helper tables follow from that."
         )
     if helper_table and len(helper_table) != len(table):
         raise typer.BadParameter("Give one --helper-table for each --table, in the same order, or none.")
     address = _address(host)
+    account: dict[str, Any] = {
+        "helper_schema": helper_schema,
+        "user": user,
+        "client_host": client_host,
+        "password": random_password() if generate_password else PASSWORD_PLACEHOLDER,
+        "database": database or (address.database if address else None),
+        "new_user": not existing_user,
+        "require_tls": require_tls,
+    }
+    there: dict[str, Any] = {
+        "backend": backend,
+        "address": address,
+        "administrator": administrator() if address else None,
+    }
+    if is_pipeline:
+        shared = PipelineAccess(schemas=dict.fromkeys(schema), **account)
+        asked = AskedOfPipeline(access=shared, tables=of_pipeline, ancestors=with_ancestors, **there)
+        return _of_sql(pipeline_grants(asked, revoke=revoke, members=member or []))
     access = Access(
         source_schema=schema[0],
         tables=[*table, *(part or [])],
-        helper_schema=helper_schema,
-        helper_tables=helper_table or [grants.helper_name(name) for name in table],
-        user=user,
-        client_host=client_host,
-        password=grants.random_password() if generate_password else PASSWORD_PLACEHOLDER,
-        database=database or (address.database if address else None),
-        new_user=not existing_user,
-        require_tls=require_tls,
+        helper_tables=helper_table or [helper_name(name) for name in table],
+        **account,
     )
-    account = administrator() if address else None
-    script = grants.grants(
-        access, backend=backend, address=address, administrator=account, revoke=revoke, members=member or []
-    )
+    script = grants(access, **there, revoke=revoke, members=member or [])
     incomplete = address is None and not part and not member
     return _of_sql(script, ["No part tables are named: they need --part or --host."] if incomplete else [])
-
-
-def _pipeline_script(
-    schemas: list[str],
-    tables: list[str],
-    ancestors: bool,
-    *,
-    backend: str | None,
-    host: str | None,
-    member: list[str],
-    revoke: bool,
-    **account: Any,
-) -> str:
-    from ..admin.pipeline_grants import Asked, pipeline_grants
-    from ..servers.rights import PipelineAccess
-
-    address = _address(host)
-    database = account.pop("database") or (address.database if address else None)
-    asked = Asked(
-        access=PipelineAccess(schemas=dict.fromkeys(schemas), database=database, **account),
-        tables=tables,
-        ancestors=ancestors,
-        backend=backend,
-        address=address,
-        administrator=administrator() if address else None,
-    )
-    return pipeline_grants(asked, revoke=revoke, members=member)
 
 
 @app.command("guard", rich_help_panel=_LAB_A)

@@ -80,10 +80,10 @@ def declare(
     """
     with local.session() as session:
         # Several processes may well use classes of a schema for the first time at once: the others wait.
-        for schema in sorted({order.spec.local_schema for order in orders}):
+        schemas = sorted({order.spec.local_schema for order in orders})
+        for schema in schemas:
             session.lock((lock_number(schema), 0), wait=True)
         catalogue, referred = local.catalogue_type(session), {(table.schema, table.name): table for table in known}
-        schemas = {order.spec.local_schema for order in orders}
         if len(orders) > 1:
             catalogue.read(schemas)
         declarations = [Declaration(source, local, session, catalogue, referred, order) for order in orders]
