@@ -23,7 +23,7 @@ from linking import quoted
 from pipelines import wait_until
 from pulling import Checked, declare, grant
 
-from link import TransferError
+from link import CycleError, TransferError
 
 FLAGGED = "an ancestor is flagged"
 
@@ -417,6 +417,32 @@ def test_rows_that_refer_by_a_unique_key(lab: Lab) -> None:
     lab.source_server.sql(f"UPDATE {schema}.c SET u = 30 WHERE k = 1")
     pulled.pipeline.refresh()
     assert pulled.here().entities((schema, "p")) == {((schema, "p"), (a,)) for a in ("1", "3")}
+
+
+def test_parts_that_refer_to_another_of_their_masters(lab: Lab) -> None:
+    """By the key that has other names; cut, it is a plain one. Of a part of a part the other part says whose it is."""
+    schema = f"{lab.prefix}_sql"
+    other = "a_s int, FOREIGN KEY (a, a_s) REFERENCES ses (a, s)"
+    statements = (
+        "CREATE SCHEMA {}",
+        "CREATE TABLE ses (a int, s int, PRIMARY KEY (a, s))",
+        "CREATE TABLE ses__trial (a int, s int, t int, PRIMARY KEY (a, s, t), "
+        f"FOREIGN KEY (a, s) REFERENCES ses (a, s), {other})",
+        "CREATE TABLE ses__event (a int, s int, t int, e int, PRIMARY KEY (a, s, t, a_s, e), "
+        f"{other}, FOREIGN KEY (a, s, t) REFERENCES ses__trial (a, s, t))",
+        "INSERT INTO ses VALUES (1, 1), (1, 2), (1, 3)",
+        "INSERT INTO ses__trial (a, s, t, a_s) VALUES (1, 1, 1, 2), (1, 2, 1, 3), (1, 2, 2, NULL)",
+        "INSERT INTO ses__event (a, s, t, a_s, e) VALUES (1, 1, 1, 3, 1), (1, 2, 2, 1, 1)",
+    )
+    pulled = declared(lab, schema, statements)
+    cut = [f"{schema}.Ses.{part}.a_s" for part in ("Trial", "Event")]
+    with pytest.raises(CycleError, match=re.escape(cut[0])):
+        pulled.pipeline.pull(pulled.there(schema, "Ses") & "s = 1")
+    result = pulled.pipeline.pull(pulled.there(schema, "Ses") & "s = 1", cut=cut)
+    assert (result.pulled, result.part_rows) == (1, 2)
+    here = pulled.here()
+    assert here.rows[schema, "ses__trial"] == [{"a": "1", "s": "1", "t": "1", "a_s": "2"}]
+    assert {(r["s"], r["a_s"]) for r in here.rows[schema, "ses__event"]} == {("1", "3")}
 
 
 # interrupted

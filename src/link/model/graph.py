@@ -61,8 +61,12 @@ class Edge:
 
     @property
     def place(self) -> str:
-        """Where it stands, as ``cut=`` names it: ``schema.Class.attribute`` or ``schema.Class.Part.attribute``."""
-        return f"{self.class_place}.{self.key.columns[0]}"
+        """Where it stands, as ``cut=`` names it: ``schema.Class.attribute`` or ``schema.Class.Part.attribute``.
+
+        By an attribute that no other foreign key has, if there is one: that would be cut with it.
+        """
+        others = {column for key in self.table.foreign_keys if key != self.key for column in key.columns}
+        return f"{self.class_place}.{next((c for c in self.key.columns if c not in others), self.key.columns[0])}"
 
     @property
     def class_place(self) -> str:

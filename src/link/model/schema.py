@@ -303,7 +303,11 @@ def with_master_keys(master: Table, parts: Sequence[Table]) -> Group:
     known = {master.name: dict(zip(master.primary_key, master.primary_key, strict=True))}
     waiting = list(parts)
     while waiting:
-        reached = [part for part in waiting if _map_master_key(part, master, known)]
+        names = {part.name for part in waiting}
+        # What a part inherits from another one says whose it is, once it is known whose that one is.
+        heirs = [p for p in waiting if any(_is_inherited(fk, p) for fk in p.foreign_keys if fk.table in names - {p.name})]
+        reached = [part for part in waiting if part not in heirs and _map_master_key(part, master, known)]
+        reached = reached or [part for part in heirs if _map_master_key(part, master, known)]
         if not reached:
             break
         waiting = [part for part in waiting if part not in reached]
@@ -343,18 +347,25 @@ def _with_master_key(master: Table, part: Table, found: dict[str, str]) -> Table
 
 
 def _map_master_key(part: Table, master: Table, known: dict[str, dict[str, str]]) -> bool:
-    # A foreign key within the primary key is the one that makes the table a part.
-    for fk in sorted(part.foreign_keys, key=lambda fk: not set(fk.columns) <= set(part.primary_key)):
+    found = list[tuple[tuple[bool, int], dict[str, str]]]()
+    for fk in part.foreign_keys:
         through = known.get(fk.table) if fk.schema == master.schema else None
         columns = dict(zip(fk.referred, fk.columns, strict=True))
         if through and set(through.values()) <= set(columns):
-            known[part.name] = {key: columns[column] for key, column in through.items()}
-            return True
-    if set(master.primary_key) <= set(part.names) and not _refers_within(part, master):
-        known[part.name] = {key: key for key in master.primary_key}
-        return True
-    return False
+            own = {key: columns[column] for key, column in through.items()}
+            found.append(((not _is_inherited(fk, part), sum(key != name for key, name in own.items())), own))
+    if not found and set(master.primary_key) <= set(part.names) and not _refers_within(part, master):
+        found = [((False, 0), {key: key for key in master.primary_key})]
+    if found:
+        # One within the primary key is what makes the table a part; of several the one that gives no other names.
+        _, known[part.name] = min(found, key=lambda way: way[0])
+    return bool(found)
+
+
+def _is_inherited(fk: ForeignKey, part: Table) -> bool:
+    return set(fk.columns) <= set(part.primary_key)
 
 
 def _refers_within(part: Table, master: Table) -> bool:
-    return any(fk.schema == master.schema and fk.table.startswith(master.name) for fk in part.foreign_keys)
+    referred = [fk.table for fk in part.foreign_keys if fk.schema == master.schema]
+    return master.name in referred or bool(part_names(master.name, referred))
