@@ -210,6 +210,36 @@ def test_a_group_that_does_not_find_its_rows_again(lab: Lab, monkeypatch: pytest
     assert missed
 
 
+@pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("every", [2, 7, 1000])
+def test_text_that_sorts_otherwise_here(
+    lab: Lab, every: int, chosen: list[Grouping], statements: list[Statement]
+) -> None:
+    """Where an entity lies here in no range that it lies in there, it is compared all the same."""
+    words = [f"{'aBcD'[n % 4]}{n:03}" for n in range(300)]
+    columns = {"word": Type("varchar(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci", "text", ()), "n": INTEGER}
+    oracle.create(lab.source_server, lab.source_schema, "word", columns, ["word"])
+    oracle.insert(lab.source_server, lab.source_schema, "word", columns, [(word, 0) for word in words])
+    lab.grant("word")
+    Word = linked(lab, "Word", backend=lab.source_server.backend)
+    Word.source.pull()
+    here = f"{lab.local_schema}.word"
+    lab.local_server.sql(
+        f"ALTER TABLE {here} MODIFY word varchar(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"
+    )
+    assert Word.source.verify().compared == 300 and Word.source.verify()
+    edited = words[::every]
+    oracle.run(
+        lab.source_server, *(f"UPDATE {lab.source_schema}.word SET n = 1 WHERE word = '{word}'" for word in edited)
+    )
+    assert sorted(key["word"] for key in Word.source.verify().differing) == sorted(edited)
+    refreshed = Word.source.refresh()
+    assert (refreshed.refreshed, refreshed.equal) == (len(edited), 300 - len(edited)) and not refreshed.skipped
+    assert lab.local_server.sql(f"SELECT SUM(n) FROM {here}") == [(len(edited),)] and Word.source.verify()
+    lab.local_server.sql(f"DELETE FROM {here} WHERE word IN ('a000', 'B297')")
+    assert sorted(key["word"] for key in Word.source.verify().missing) == ["B297", "a000"]
+
+
 def test_few_rows_are_read_twice(lab: Lab, statements: list[Statement]) -> None:
     """Of a group that differs the index tells where it lies."""
     Unit = granted(lab, units(lab, 9000))

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 from ..model.ranges import ALL, EVERYTHING, Key, Range, Selection, Sql
 from ..model.schema import Table
@@ -146,24 +147,37 @@ class _Ranges:
         suspects = suspects or self._suspects(there, here, different)
         if suspects is None:
             return self._listed(within)
-        self.finds_most = MOST * len(suspects) > number
+        self.finds_most = MOST * len(suspects.keys) > number
         if not self.finds_most:
-            named = sorted(self._meant(suspects))
-            present = both.present(named)
-            return [Looked(number, [k for k in named if k in present], [k for k in named if k not in present])]
+            return [self._judged(number, sorted(self._meant(suspects.keys)), suspects)]
         # It is quicker to read all keys than to look so many up.
         keys = both.at_once(lambda: shared.keys(run.home), lambda: set(local.keys(run.local)))
-        meant = self._meant(suspects, keys[0])
-        differing = [key for key in keys[0] if key in meant and key in keys[1]]
-        missing = [key for key in keys[0] if key in meant and key not in keys[1]]
-        whole = within if len(differing) == len(keys[0]) == number else None
-        return [Looked(number, differing, missing, whole)]
+        meant = self._meant(suspects.keys, keys[0])
+        named = [*(key for key in keys[0] if key in meant), *sorted(meant.difference(keys[0]))]
+        looked = self._judged(number, named, _Suspects(meant, set(keys[0]), keys[1]))
+        return [looked._replace(whole=within if looked.differing == keys[0] and len(keys[0]) == number else None)]
 
-    def _meant(self, suspects: Sequence[Key], known: Sequence[Key] = ()) -> set[Key]:
+    def _judged(self, number: int, named: Iterable[Key], seen: _Suspects) -> Looked:
+        """What is true of suspects.
+
+        Servers sort text by rules of their own, so what is not here in the range may be here elsewhere: it is compared
+        by itself. What is here in the range, and not there, is so in the range that it is in there.
+        """
+        differing: list[Key] = []
+        elsewhere: list[Key] = []
+        for key in named:
+            if key not in seen.here:
+                elsewhere.append(key)
+            elif key in seen.there:
+                differing.append(key)
+        present = self.both.present(elsewhere)
+        differing += self.both.unequal([key for key in elsewhere if key in present])
+        return Looked(number, differing, [key for key in elsewhere if key not in present])
+
+    def _meant(self, suspects: set[Key], known: Sequence[Key] = ()) -> set[Key]:
         """The shared entities that some keys mean: part rows may write a key in another way than the master's row."""
-        wanted = set(suspects)
-        meant = wanted.intersection(known)
-        others = list(wanted - meant)
+        meant = suspects.intersection(known)
+        others = list(suspects - meant)
         return meant.union(self.holds.equal(self.run.home, others, SHARED, self.selection)) if others else meant
 
     def _different(
@@ -195,7 +209,7 @@ class _Ranges:
         self.is_grouped, self.weight = self.grouping.suits(there_are, entities, groups), there_are / max(entities, 1)
         return {label: rows[label] for label in different}
 
-    def _suspects_of_most(self, there: _Rows, here: _Rows, number: int) -> list[Key] | None:
+    def _suspects_of_most(self, there: _Rows, here: _Rows, number: int) -> _Suspects | None:
         """The keys whose rows are not the same, where most may be so and there is no table of parts.
 
         Nothing is summed up first. None where there is more at an end than is shared, or nothing is not the same.
@@ -208,27 +222,40 @@ class _Ranges:
         )
         theirs, ours = self.both.at_once(*rows)
         alone = len(theirs) == len(ours) == number
-        return list({row[:-1] for row in theirs ^ ours}) if alone else None
+        if not alone or theirs == ours:
+            return None
+        return _Suspects({row[:-1] for row in theirs ^ ours}, set(), set())
 
-    def _suspects(self, there: _Rows, here: _Rows, different: Mapping[Label, int]) -> list[Key] | None:
+    def _suspects(self, there: _Rows, here: _Rows, different: Mapping[Label, int]) -> _Suspects | None:
         """The keys whose rows in some groups are not the same at both ends.
 
         None where fewer rows are found than were summed up: one end does not know its own groups again, or is at work.
         """
         run, both = self.run, self.both
-        suspects: set[Key] = set()
+        keys, seen = set[Key](), (set[Key](), set[Key]())
         for labels in _some(different):
             missing = sum(different[label] for label in labels)
-            for pair in both.mapping.tables:
+            for number, pair in enumerate(both.mapping.tables):
                 theirs, ours = both.at_once(
                     partial(there.rows, run.home, pair.there, labels),
                     partial(here.rows, run.local, pair.here, labels),
                 )
                 missing -= len(theirs) + len(ours)
-                suspects |= {row[:-1] for row in theirs ^ ours}
+                keys |= {row[:-1] for row in theirs ^ ours}
+                for end, rows in zip(seen, (theirs, ours), strict=True):
+                    end.update(row[:-1] for row in rows if number == 0)
             if missing > 0:
                 return None
-        return list(suspects)
+        return _Suspects(keys, *seen)
+
+
+class _Suspects(NamedTuple):
+    """Keys whose rows are not the same at both ends, and of what masters the rows were seen in the range, there and
+    here."""
+
+    keys: set[Key]
+    there: Set[Key]
+    here: Set[Key]
 
 
 @dataclass(frozen=True)
