@@ -305,7 +305,9 @@ def with_master_keys(master: Table, parts: Sequence[Table]) -> Group:
     while waiting:
         names = {part.name for part in waiting}
         # What a part inherits from another one says whose it is, once it is known whose that one is.
-        heirs = [p for p in waiting if any(_is_inherited(fk, p) for fk in p.foreign_keys if fk.table in names - {p.name})]
+        heirs = [
+            p for p in waiting if any(_is_inherited(fk, p) for fk in p.foreign_keys if fk.table in names - {p.name})
+        ]
         reached = [part for part in waiting if part not in heirs and _map_master_key(part, master, known)]
         reached = reached or [part for part in heirs if _map_master_key(part, master, known)]
         if not reached:
