@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,27 @@ def test_other_codecs(lab: Lab, tmp_path: Path, buckets: Buckets) -> None:
     value = encoded(table(), "texts", again["texts"], again)
     lab.source_server.sql(f"UPDATE {lab.source_schema}.item SET texts = %s WHERE item = 0", value)
     assert Item.source.verify().differing == [{"item": 0}]
+
+
+def test_files_that_are_named_and_nothing_else(lab: Lab, tmp_path: Path, buckets: Buckets) -> None:
+    """Where a codec says no more of a file than its path, a row that names another file differs."""
+    Stores(lab, tmp_path, buckets, "file", "file", filepath_prefix="raw data")
+    table = items(lab)
+    for folder in ("again", "by hand"):
+        backend(lab.source, "theirs").put_buffer(folder.encode(), f"{folder}/next.bin")
+        backend(lab.source, "theirs").put_buffer(b"anew", f"{folder}/main.bin")
+    backend(lab.local, "ours").put_buffer(b"of our own", "raw data/by hand/main.bin")  # a token is added to the copy's
+    Item = granted(lab, table, stores={"theirs": "ours"})
+    assert Item.source.pull().pulled == 2
+    assert Item.source.verify()
+    for named in ("by hand/next.bin", "again/next.bin", "again/main.bin", "by hand/main.bin"):
+        bundle = {"store": "theirs", "main": named, "more": [{"at": "by hand/more.bin"}]}
+        change = f"UPDATE {lab.source_schema}.item SET bundle = %s WHERE item = 0"
+        lab.source_server.sql(change, json.dumps(bundle))
+        assert Item.source.verify().differing == [{"item": 0}]
+        assert Item.source.refresh().refreshed == 1
+        assert fetched(Item) == fetched(table)
+        assert Item.source.verify()
 
 
 def test_a_codec_that_is_not_there(lab: Lab, tmp_path: Path, buckets: Buckets) -> None:

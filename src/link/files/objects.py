@@ -223,11 +223,11 @@ def other_path(path: str, source: str, known: str) -> str:
 
 
 def _without_tokens(path: str) -> str:
-    """A file's name, without what :func:`other_path` may have put into it."""
-    name = path.rpartition("/")[2]
+    """A file's path, without what :func:`other_path` may have put into its name."""
+    folder, slash, name = path.rpartition("/")
     extension = _extension(name)
     stem = name[: len(name) - len(extension)]
-    return re.sub(f"(-[{re.escape(TOKEN_ALPHABET)}]{{8}})+$", "", stem) + extension
+    return folder + slash + re.sub(f"(-[{re.escape(TOKEN_ALPHABET)}]{{8}})+$", "", stem) + extension
 
 
 def rewritten(stored: Any, place: Place, moved: Sequence[Move], codec: Codec) -> Any:
@@ -271,7 +271,8 @@ def identity(column: FileColumn, text: str | None, side: Side) -> str | None:
 
     Paths differ, and those of rows pulled earlier may have been made by other settings. What stays is what the metadata
     say of the content, and the token: another one tells that the source has written the object anew. A file of the
-    user's own keeps its name, wherever it is; of what 0.x has tracked the time is told in seconds.
+    user's own keeps its name, wherever it is; of what 0.x has tracked the time is told in seconds. A codec that names
+    files its own way need not say more of them than their paths: these are what they would be by the settings of now.
     """
     if text is None:
         return None
@@ -286,7 +287,10 @@ def identity(column: FileColumn, text: str | None, side: Side) -> str | None:
         if (named[path] or "") in side.stays:
             return path
         if column.addressing == "filepath":
-            return _without_tokens(path)
+            return _without_tokens(path).rpartition("/")[2]
+        if column.addressing == "other":
+            route = None if side.local else side.routes.get(named[path] or "")
+            return _without_tokens(_free_path(path, route) if route else path)
         if column.addressing != "schema":
             return ""
         if side.local:

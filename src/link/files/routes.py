@@ -44,11 +44,13 @@ class Route:
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a link, for comparing stored values: is it the local one, and in which stores do objects stay?"""
+    """One side of a link, for comparing stored values: is it the local one, in which stores do objects stay, and where
+    do those of each of the source's stores go?"""
 
     local: bool
     stays: frozenset[str]
     token_length: int
+    routes: Mapping[str, Route]
 
 
 @dataclass(frozen=True)
@@ -144,4 +146,4 @@ class Routes:
         routes = {store: self.route(store) for store in self.given}
         stays = {route.local if local else store for store, route in routes.items() if route.referenced}
         length = min([8, *(int(route.spec.get("token_length", 8)) for route in routes.values())])
-        return Side(local, frozenset(stays), max(4, length))
+        return Side(local, frozenset(stays), max(4, length), routes)
