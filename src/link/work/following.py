@@ -20,6 +20,7 @@ from ..model.ranges import ALL, EVERYTHING, Key, Range, Selection, Sql, union
 from ..model.states import ABANDON_PULL, ASKED, HELD, PULLING, REFETCH, REHOLD, UNFLAGGED, Condition, Count
 from ..servers.keyed import Segment, batches
 from ..servers.session import Session
+from ..signals import OrphanError
 from .adopting import OTHER_CONTENT, conflict
 from .claims import CHUNK_ROWS, Claims, Mark
 from .comparing import Comparison
@@ -316,7 +317,12 @@ class Following:
             def follow(task: tuple[Way, Range]) -> int:
                 way, within = task
                 with idle.borrow() as session:
-                    return self._execute(way.claiming(within), session)
+                    try:
+                        return self._execute(way.claiming(within), session)
+                    except OrphanError as error:
+                        # Rows that were loaded there unchecked: what stands on nothing is refused when it is copied.
+                        logger.debug("%s: %s", way.edge.place, error.what)
+                        return self._execute(way.claiming(within, only_there=True), session)
 
             with ThreadPoolExecutor(1 + len(sessions), "link-follower") as pool:
                 for (way, _), number in zip(found, pool.map(follow, found), strict=True):
