@@ -153,7 +153,7 @@ def test_what_goes_wrong_has_its_exit_code(lab: Lab, verb: Verb, subject: Any) -
         (right, ["flag", *table, "--where", "no_such_column = 1"], 2, "attributes subject, weight"),
         (right, ["flag", *table, "--where", "subject ="], 2, "cannot be used"),
         (right, ["flag", *table, "--where", " "], 2, "it is empty"),
-        (right, ["flag", "--table", f"{lab.source_schema}.Subjekt", "--where", "1 = 1"], 1, "Did you mean"),
+        (right, ["flag", "--table", f"{lab.source_schema}.Subjekt", "--where", "1 = 1"], 2, "Did you mean"),
         (right, ["flag", *table], 2, "--where"),
         (right, ["holds", "--by", "person"], 2, "person"),
     ]

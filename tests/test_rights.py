@@ -15,6 +15,8 @@ from lab import Lab
 from linking import admin, contents, declare_session, linked, quoted, remedies, remedy
 
 from link import HelperMismatchError, LinkError, LocalMismatchError, LoginError, NotFoundError, PrivilegeError
+from link.model.schema import Table
+from link.servers.mysql_site import MySQLSite
 
 REFUSALS = (pymysql.MySQLError, psycopg2.Error)
 MYSQLS = pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
@@ -206,6 +208,24 @@ def test_rights_on_whole_schemas_are_seen(lab: Lab, target: str) -> None:
     quoted = target.format(**names).replace('"', "`")
     lab.source_server.sql(f"GRANT SELECT, REFERENCES ON {quoted} TO {lab.link_user}@'%'")
     assert linked(lab)().source.pull().pulled == 3
+
+
+@MYSQLS
+def test_rights_on_names_that_are_told_apart_by_no_capital_letters(lab: Lab) -> None:
+    """As on macOS (`lower_case_table_names = 2`): grants are in small letters there. Here it is only said to be so."""
+    declare_session(lab)
+    escaped = lab.helper_schema.replace("_", "\\_")
+    lab.source_server.sql(f"GRANT INSERT ON `{escaped}`.* TO {lab.link_user}@'%'")
+    lab.source_server.sql(f"GRANT UPDATE (note) ON {lab.source_schema}.session TO {lab.link_user}@'%'")
+    source = Table(lab.source_schema.upper(), "Session", "", (), ())
+    helper = Table(lab.helper_schema.upper(), "Outbound", "", (), ())
+    with MySQLSite(lab.link_instance().connection).catalogue() as catalogue:
+        assert catalogue.missing_rights(source, ["SELECT"]) == ["SELECT"]
+        assert catalogue.missing_rights(helper, ["INSERT"]) == ["INSERT"]
+        vars(catalogue)["_naming"] = {"lower_case_table_names": "2"}
+        assert catalogue.missing_rights(source, ["SELECT", "UPDATE"]) == ["UPDATE"]
+        assert catalogue.held_on_columns(source, ["UPDATE"]) == ["UPDATE"]
+        assert catalogue.missing_rights(helper, ["INSERT"]) == []
 
 
 @MYSQLS

@@ -180,7 +180,7 @@ def exit_of(error: BaseException) -> Exit:
         (Exit.UNREACHABLE, (errors.UnreachableError, errors.ConnectionLimitError)),
         (Exit.LOGIN, (errors.LoginError, errors.PrivilegeError, errors.CredentialsError)),
         (Exit.FAILED, (errors.StoreError,)),
-        (Exit.USAGE, (errors.ConfigError,)),
+        (Exit.USAGE, (errors.ConfigError, errors.NotFoundError)),
         (Exit.DIFFERS, (errors.ConflictError, errors.TransferError)),
     ]
     return next((code for code, kinds in codes if isinstance(error, kinds)), Exit.FAILED)

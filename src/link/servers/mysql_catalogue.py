@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from operator import itemgetter
@@ -230,7 +230,7 @@ class MySQLCatalogue(Catalogue):
     # rights
 
     def missing_rights(self, table: Table, rights: Sequence[str]) -> list[str]:
-        held = _held(self._grants, table, self._literal_grants)
+        held = _held(self._grants, table, self._is_literal, self._folded)
         return [right for right in rights if not {right, "ALL PRIVILEGES"} & held]
 
     def may_create(self, schema: str, names: Sequence[str]) -> bool:
@@ -252,8 +252,8 @@ class MySQLCatalogue(Catalogue):
         return {t: known[t.schema, t.name] for t in tables if (t.schema, t.name) in known}
 
     def held_on_columns(self, table: Table, rights: Sequence[str]) -> list[str]:
-        on_table = f" ON {plain(self.dialect.name_of(table))} TO "
-        granted = " ".join(grant for grant in self._grants if on_table in grant)
+        on_table = self._folded(f" ON {plain(self.dialect.name_of(table))} TO ")
+        granted = " ".join(grant for grant in self._grants if on_table in self._folded(grant))
         return [right for right in rights if f"{right} (`" in granted]
 
     def idle_roles(self) -> list[str]:
@@ -272,9 +272,19 @@ class MySQLCatalogue(Catalogue):
         return [str(grant) for (grant,) in self.session.query("SHOW GRANTS")]
 
     @cached_property
-    def _literal_grants(self) -> bool:
+    def _naming(self) -> dict[str, str]:
+        """What the server makes of the names in grants."""
+        names = "'partial_revokes', 'lower_case_table_names'"
+        return dict(self.session.query(f"SHOW VARIABLES WHERE Variable_name IN ({names})"))
+
+    @property
+    def _is_literal(self) -> bool:
         """Whether MySQL takes the names of schemas literally, as it does where rights can be revoked on single ones."""
-        return ("partial_revokes", "ON") in self.session.query("SHOW VARIABLES LIKE 'partial_revokes'")
+        return self._naming.get("partial_revokes") == "ON"
+
+    def _folded(self, name: str) -> str:
+        """A name as the server compares it: on macOS it keeps capital letters, but in grants."""
+        return name.lower() if self._naming["lower_case_table_names"] != "0" else name
 
     def link_users(self, schema: str, names: Sequence[str]) -> dict[str, list[str]]:
         tables = self.session.query(
@@ -447,8 +457,9 @@ def _unfit(row: tuple[Any, ...]) -> str:
     return f"it is of the first {length} characters of {column} only" if length else ""
 
 
-def _held(grants: Sequence[str], table: Table, literal: bool) -> set[str]:
-    """The rights on all columns of a table that the lines of SHOW GRANTS leave."""
+def _held(grants: Sequence[str], table: Table, literal: bool, folded: Callable[[str], str]) -> set[str]:
+    """The rights on all columns of a table that the lines of SHOW GRANTS leave; names are compared ``folded``."""
+    name_of_schema, name_of_table = folded(table.schema), folded(table.name)
     name = r"(\*|`(?:[^`]|``)*`)"
     everywhere: set[str] = set()
     revoked: set[str] = set()
@@ -459,10 +470,10 @@ def _held(grants: Sequence[str], table: Table, literal: bool) -> set[str]:
             continue
         verb, rights, schema, granted = found.groups()
         if granted != "*":
-            applies = [_unquoted(schema), _unquoted(granted)] == [table.schema, table.name]
+            applies = [folded(_unquoted(schema)), folded(_unquoted(granted))] == [name_of_schema, name_of_table]
         else:
             literally = literal or verb == "REVOKE"
-            applies = schema == "*" or bool(_like(_unquoted(schema), literally).fullmatch(table.schema))
+            applies = schema == "*" or bool(_like(folded(_unquoted(schema)), literally).fullmatch(name_of_schema))
         if applies:
             place = revoked if verb == "REVOKE" else everywhere if schema == "*" else here
             place.update(re.split(", ?", _ON_COLUMNS.sub("", rights)))
