@@ -20,7 +20,7 @@ from closures import Entity
 from fleet import TestServer
 from lab import Lab
 from linking import quoted
-from pipelines import wait_until
+from pipelines import run_sql, wait_until
 from pulling import Checked, declare, grant
 
 from link import CycleError, TransferError
@@ -417,6 +417,44 @@ def test_rows_that_refer_by_a_unique_key(lab: Lab) -> None:
     lab.source_server.sql(f"UPDATE {schema}.c SET u = 30 WHERE k = 1")
     pulled.pipeline.refresh()
     assert pulled.here().entities((schema, "p")) == {((schema, "p"), (a,)) for a in ("1", "3")}
+
+
+def test_rows_that_refer_to_what_is_not_there(lab: Lab) -> None:
+    """As they come by loading without checks: they are refused, each by its key, and not held; all else is pulled."""
+    schema = f"{lab.prefix}_sql"
+    declared(
+        lab,
+        schema,
+        (
+            "CREATE SCHEMA {}",
+            "CREATE TABLE p (a int PRIMARY KEY)",
+            "CREATE TABLE c (k int PRIMARY KEY, a int)",
+            "CREATE TABLE d (k int PRIMARY KEY)",
+            "INSERT INTO p VALUES (1), (2)",
+            "INSERT INTO c VALUES (1, 1), (2, 9), (3, 2), (4, NULL)",
+            "INSERT INTO d VALUES (1), (2), (3), (5)",
+        ),
+    )
+    unchecked = "NOT VALID" if lab.kind == "postgresql" else ""
+    adding = [
+        f"ALTER TABLE {schema}.c ADD FOREIGN KEY (a) REFERENCES {schema}.p (a) {unchecked}",
+        f"ALTER TABLE {schema}.d ADD FOREIGN KEY (k) REFERENCES {schema}.c (k) {unchecked}",
+    ]
+    run_sql(lab.source_server, [*["SET foreign_key_checks = 0"] * (lab.kind != "postgresql"), *adding])
+    pulled = Checked(lab, [schema])
+    with pytest.raises(TransferError, match=r"(?s)'k': 2\}.*not there either"):
+        pulled.pipeline.pull(pulled.there(schema, "C"))
+    result = pulled.pipeline.pull(pulled.there(schema, "D"), suppress_errors=True)
+    assert [(key, str(error).count("not there either")) for key, error in result.tables[f"{schema}.C"].errors] == [
+        ({"k": 2}, 1)
+    ]
+    assert result.tables[f"{schema}.D"].skipped == {"an ancestor is left out": 2}
+    contents, here = pulled.read(), pulled.here()
+    kept = {((schema, "d"), ("1",)), ((schema, "d"), ("3",))}
+    kept |= {((schema, "c"), (k,)) for k in "134"} | {((schema, "p"), (a,)) for a in "12"}
+    assert {entity for table in here.masters() for entity in here.entities(table)} == kept
+    assert closures.held(lab.source_server, lab.helper_schema, contents) == kept
+    assert pulled.pipeline.verify()
 
 
 def test_parts_that_refer_to_another_of_their_masters(lab: Lab) -> None:

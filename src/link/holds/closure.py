@@ -38,15 +38,18 @@ class Way(NamedTuple):
     child: Holds
     parent: Holds
 
-    def claiming(self, within: Range = EVERYTHING) -> Sql:
-        """INSERT ... SELECT: hold what the run's own entities in a range refer to, and nobody holds."""
+    def claiming(self, within: Range = EVERYTHING, *, only_there: bool = False) -> Sql:
+        """INSERT ... SELECT: hold what the run's own entities in a range refer to, and nobody holds.
+
+        Foreign keys that were not checked may lead to what is not there: without a look for it, nothing can be held.
+        """
         keys = [self.parent.dialect.quote(name) for name in self.parent.rows.names]
         d = self.parent.dialect.alias("referred")
         distinct, args = self._referred(within, keys)
         same = equal([f"{d}.{key}" for key in keys], self._held)
         held = self.parent.dialect.alias("held")
         unheld = f"NOT EXISTS (SELECT {self.parent.dialect.by_index}1 FROM {self.parent.table} {held} WHERE {same})"
-        if self._written_alike:
+        if self._written_alike and not only_there:
             return self.parent.claim_of([f"{d}.{key}" for key in keys], f"FROM ({distinct}) {d} WHERE {unheld}"), args
         # Foreign keys compare under collations: the key is held as the row has it that it refers to.
         rows = self.parent.rows

@@ -6,7 +6,7 @@ import datetime
 import math
 import struct
 from collections.abc import Callable, Sequence
-from decimal import Context, Decimal
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from .ranges import Key
 from .schema import Column
 
 #: Loses no digit of any server's decimal.
-WIDE = Context(prec=1_100_000)
+WIDE = Context(prec=1_100_000, Emax=MAX_EMAX, Emin=MIN_EMIN)
 #: Before the bytes, in hexadecimal, of a text that UTF-8 cannot tell from others. It begins with what is no character.
 MARK = "\uffffbytes:"
 

@@ -74,6 +74,8 @@ class Dialect(ABC):
     zoned: ClassVar[tuple[str, ...]] = ()
     #: Whether -0.0 is told from 0.0 when a number is printed.
     signed_zero: ClassVar[bool] = True
+    #: The same of numbers in JSON that are no integers.
+    signed_zero_in_json: ClassVar[bool] = True
     #: What stands for a time that has not come: where a row that gets longer costs much, a time long ago.
     never: ClassVar[str] = "NULL"
 

@@ -27,6 +27,7 @@ class PostgreSQL(Dialect):
     """PostgreSQL."""
 
     name = "postgresql"
+    signed_zero_in_json = False
     relations = (
         f"SELECT c.relname, CASE WHEN c.relispartition THEN '{PARTITION}' WHEN c.relkind IN ('r', 'p') THEN '' "
         "WHEN c.relkind = 'v' THEN 'a view' WHEN c.relkind = 'm' THEN 'a materialized view' ELSE 'a foreign table' END "

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeVar
 
 from ..files import objects
 from ..files.columns import FileColumn, file_columns
+from ..model.keys import WIDE
 from ..model.kinds import Kind
 from ..model.mapping import TablePair
 from ..model.ranges import ALL, EVERYTHING, Key, Range, Selection, Sql
@@ -27,6 +28,7 @@ U = TypeVar("U")
 
 #: Up to so many keys are looked up one by one rather than by a checksum over the tables.
 FEW = 20_000
+_ZERO = Decimal(0)
 #: Why rows are refused that have arrived as something else.
 OTHERWISE = "the local columns hold it otherwise than the source's do: see alter() of the linked table"
 
@@ -69,6 +71,8 @@ class Comparison:
         dialects = run.ends.local.dialect, run.ends.source.dialect
         self.alike = run.mapping.exact and dialects[0].alike(dialects[1])
         self._signed_zero = all(dialect.signed_zero for dialect in dialects)
+        signed = all(dialect.signed_zero_in_json for dialect in dialects)
+        self._signed_zero_in_json = signed or dialects[0].alike(dialects[1])
 
     # keys
 
@@ -304,10 +308,17 @@ class Comparison:
     def _comparable(self, value: Any, is_json: bool) -> Any:
         # JSON that means the same is not written the same everywhere, and NaN is not equal to itself.
         if is_json and value is not None:
-            return repr(_meant(json.loads(value, parse_int=Decimal, parse_float=Decimal)))
+            return repr(_meant(json.loads(value, parse_int=_integer, parse_float=self._number)))
         if isinstance(value, float):
             return repr(value if self._signed_zero else value + 0.0)
         return value
+
+    def _number(self, digits: str) -> Decimal | bytes:
+        try:
+            number = Decimal(digits)
+        except InvalidOperation:
+            return digits.encode()  # MariaDB keeps numbers of any size, as they are written
+        return number if number or self._signed_zero_in_json else _ZERO
 
 
 def _digest(session: Session, table: Table, keys: Sequence[Key]) -> tuple[int, int]:
@@ -320,6 +331,11 @@ def _digest(session: Session, table: Table, keys: Sequence[Key]) -> tuple[int, i
     return count, digest
 
 
+def _integer(digits: str) -> Decimal:
+    # JSON may have -0, which is 0 once it is an integer.
+    return Decimal(digits) or _ZERO
+
+
 def _meant(document: Any) -> Any:
     """What JSON means, with nothing in it that could be taken for something else: numbers alone are bytes."""
     if isinstance(document, dict):
@@ -328,5 +344,4 @@ def _meant(document: Any) -> Any:
         return [_meant(item) for item in document]
     if not isinstance(document, Decimal):
         return document
-    digits = format(document, "f")
-    return (digits.rstrip("0").rstrip(".") if "." in digits else digits).encode()
+    return str(document.normalize(WIDE)).encode()

@@ -221,7 +221,10 @@ class Run:
         told = [content for content in contents if content and content.refusal in error.what]
         remedy = f"{max(told, key=lambda content: len(content.place)).remedy} " if told else ""
         if isinstance(error, OrphanError):
-            remedy = "What it refers to is not here, or under another spelling, which this server tells apart. "
+            remedy = (
+                "What it refers to is not here: it is not there either, where foreign keys were not checked; or it is "
+                "here under another spelling, which this server tells apart. "
+            )
         return shown, TransferError(
             f"{failed} {shown} of {table.schema}.{table.name}{state}: {error.what}",
             f"{remedy}{so} suppress_errors=True (in the shell --keep-going) {suppressed} the others and returns such "
