@@ -378,6 +378,31 @@ def test_keys_that_are_equal_and_not_the_same(lab: Lab) -> None:
     assert Word_.source.verify()
 
 
+@pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
+def test_part_rows_that_spell_their_entity_otherwise(lab: Lab) -> None:
+    class Word(dj.Manual):
+        definition = "word: varchar(10)"
+
+        class Use(dj.Part):
+            definition = "-> master\nuse: int32"
+
+        class Note(dj.Part):
+            definition = "note: int32\n---\n-> master"
+
+    theirs = declare(lab, Word)
+    theirs.insert({"word": word} for word in ("grau", "rot"))
+    theirs.Use.insert({"word": word, "use": n} for word in ("grau", "rot") for n in range(2))
+    theirs.Note.insert({"word": word, "note": n} for n, word in enumerate(("grau", "rot")))
+    Word_ = granted(lab, theirs)
+    Word_.source.pull()
+    edit = f"UPDATE {lab.source_schema}.word__{{}} SET word = '{{}}' WHERE word = '{{}}'"
+    lab.source_server.sql(edit.format("use", "GRAU", "grau") + " AND `use` = 1")
+    lab.source_server.sql(edit.format("note", "ROT", "rot"))
+    assert Word_.source.verify().differing == [{"word": "grau"}, {"word": "rot"}]
+    assert Word_.source.refresh().refreshed == 2
+    assert Word_.source.verify()
+
+
 def test_part_rows_that_move_to_another_entity(lab: Lab) -> None:
     """The key of a part need not have that of its master in it."""
 

@@ -1455,11 +1455,11 @@ DELETE `here`.`unit__spike`
 
 -- change what differs
 UPDATE `here`.`~refresh_0` STRAIGHT_JOIN `here`.`unit` ON `here`.`unit`.`n` = `here`.`~refresh_0`.`n` AND `here`.`unit`.`name` = `here`.`~refresh_0`.`name`
-    SET `here`.`unit`.`x` = `here`.`~refresh_0`.`x`, `here`.`unit`.`wave` = `here`.`~refresh_0`.`wave`;
+    SET `here`.`unit`.`name` = `here`.`~refresh_0`.`name`, `here`.`unit`.`x` = `here`.`~refresh_0`.`x`, `here`.`unit`.`wave` = `here`.`~refresh_0`.`wave`;
 
 -- change what differs of a part
 UPDATE `here`.`~refresh_1` STRAIGHT_JOIN `here`.`unit__spike` ON `here`.`unit__spike`.`n` = `here`.`~refresh_1`.`n` AND `here`.`unit__spike`.`name` = `here`.`~refresh_1`.`name` AND `here`.`unit__spike`.`spike` = `here`.`~refresh_1`.`spike`
-    SET `here`.`unit__spike`.`spike` = `here`.`~refresh_1`.`spike`;
+    SET `here`.`unit__spike`.`name` = `here`.`~refresh_1`.`name`, `here`.`unit__spike`.`spike` = `here`.`~refresh_1`.`spike`;
 
 -- change all of a range: (1, 1, 'a', 7, 7, "it's 100%")
 UPDATE `here`.`unit` STRAIGHT_JOIN `here`.`~refresh_0` ON `here`.`unit`.`n` = `here`.`~refresh_0`.`n` AND `here`.`unit`.`name` = `here`.`~refresh_0`.`name` AND CAST(`here`.`unit`.`name` AS BINARY) = CAST(`here`.`~refresh_0`.`name` AS BINARY)

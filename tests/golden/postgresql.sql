@@ -1385,15 +1385,15 @@ DELETE
 
 -- change what differs
 UPDATE "here"."unit"
-    SET "x" = "pg_temp"."~refresh_0"."x", "wave" = "pg_temp"."~refresh_0"."wave"
+    SET "name" = "pg_temp"."~refresh_0"."name", "x" = "pg_temp"."~refresh_0"."x", "wave" = "pg_temp"."~refresh_0"."wave"
     FROM "pg_temp"."~refresh_0"
-    WHERE "here"."unit"."n" = "pg_temp"."~refresh_0"."n" AND "here"."unit"."name" = "pg_temp"."~refresh_0"."name" AND ROW("here"."unit"."x", "here"."unit"."wave")::record *<> ROW("pg_temp"."~refresh_0"."x", "pg_temp"."~refresh_0"."wave")::record;
+    WHERE "here"."unit"."n" = "pg_temp"."~refresh_0"."n" AND "here"."unit"."name" = "pg_temp"."~refresh_0"."name" AND ROW("here"."unit"."name", "here"."unit"."x", "here"."unit"."wave")::record *<> ROW("pg_temp"."~refresh_0"."name", "pg_temp"."~refresh_0"."x", "pg_temp"."~refresh_0"."wave")::record;
 
 -- change what differs of a part
 UPDATE "here"."unit__spike"
-    SET "spike" = "pg_temp"."~refresh_1"."spike"
+    SET "name" = "pg_temp"."~refresh_1"."name", "spike" = "pg_temp"."~refresh_1"."spike"
     FROM "pg_temp"."~refresh_1"
-    WHERE "here"."unit__spike"."n" = "pg_temp"."~refresh_1"."n" AND "here"."unit__spike"."name" = "pg_temp"."~refresh_1"."name" AND "here"."unit__spike"."spike" = "pg_temp"."~refresh_1"."spike" AND ROW("here"."unit__spike"."spike")::record *<> ROW("pg_temp"."~refresh_1"."spike")::record;
+    WHERE "here"."unit__spike"."n" = "pg_temp"."~refresh_1"."n" AND "here"."unit__spike"."name" = "pg_temp"."~refresh_1"."name" AND "here"."unit__spike"."spike" = "pg_temp"."~refresh_1"."spike" AND ROW("here"."unit__spike"."name", "here"."unit__spike"."spike")::record *<> ROW("pg_temp"."~refresh_1"."name", "pg_temp"."~refresh_1"."spike")::record;
 
 -- change all of a range: (1, 'a', 7, "it's 100%")
 UPDATE "here"."unit"

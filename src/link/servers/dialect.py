@@ -268,6 +268,10 @@ class Dialect(ABC):
         """
 
     @abstractmethod
+    def is_spelt(self, column: Column) -> bool:
+        """Whether values of a key column may be equal that are not the same, as texts in other letters."""
+
+    @abstractmethod
     def spelt_alike(self, pairs: Sequence[tuple[Column, str, str]]) -> str:
         """The condition that values of key columns which are equal are the same: equal text need not be."""
 

@@ -290,8 +290,11 @@ class MySQL(Dialect):
         # Rows of the first table are changed as they are read, others are noted down and found again.
         return f"UPDATE {table} STRAIGHT_JOIN {other} ON {on} SET {assigned} WHERE {within}"
 
+    def is_spelt(self, column: Column) -> bool:
+        return linkable_kind(column).name in ("text", "enum", "float")
+
     def spelt_alike(self, pairs: Sequence[tuple[Column, str, str]]) -> str:
-        spelt = [(a, b) for column, a, b in pairs if linkable_kind(column).name in ("text", "enum", "float")]
+        spelt = [(a, b) for column, a, b in pairs if self.is_spelt(column)]
         return " AND ".join(f"CAST({a} AS BINARY) = CAST({b} AS BINARY)" for a, b in spelt) or "1 = 1"
 
     def driving_join(self, first: str, second: str, on: str) -> str:

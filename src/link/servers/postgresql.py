@@ -171,6 +171,9 @@ class PostgreSQL(Dialect):
         where = f"{on} AND {ours} *<> {theirs}" + (f" AND {within}" if within else "")
         return f"UPDATE {table} SET {assignments} FROM {other} WHERE {where}"
 
+    def is_spelt(self, column: Column) -> bool:
+        return linkable_kind(column).name in ("text", "float", "decimal")
+
     def spelt_alike(self, pairs: Sequence[tuple[Column, str, str]]) -> str:
         ours, theirs = ", ".join(a for _, a, _ in pairs), ", ".join(b for _, _, b in pairs)
         return f"ROW({ours})::record *= ROW({theirs})::record"

@@ -75,11 +75,13 @@ class Staging:
     def update(self) -> str | None:
         """UPDATE of the rows that are there; None where they are nothing but their entity's key.
 
-        Under some collations a key that is equal is not the same: it is written as well.
+        A key that is equal need not be the same, as a text in other letters: it is written as well.
         """
-        if not self._changed:
+        key = (self.table[name] for name in self.table.entity_key)
+        changed = [*(column.name for column in key if self.dialect.is_spelt(column)), *self._changed]
+        if not changed:
             return None
-        return self.dialect.update_joined(self._rows.name, self._changed, self._new.name, self._rows.equals(self._new))
+        return self.dialect.update_joined(self._rows.name, changed, self._new.name, self._rows.equals(self._new))
 
     def update_within(self, bounds: Range) -> Sql | None:
         """UPDATE of the master's rows of a range, as :attr:`update`, but not where a key is equal and not the same."""

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from ..errors import LinkError
-from ..model.ranges import Key, Range, Selection
+from ..model.ranges import EVERYTHING, Key, Range, Selection
 from ..model.states import SHARED
 from ..servers.keyed import Segment
 from ..servers.session import Block, Session
@@ -66,7 +66,7 @@ class Sweep:
         self.selection = selection
         self.done = done
         # Set for good where a row was refused: another may be, in any range.
-        self._is_over = refresher.stagings[0].update is None
+        self._is_over = refresher.stagings[0].update_within(EVERYTHING) is None
 
     def sweep(self, within: Range) -> Key | None:
         """Refresh what is shared in a range from its beginning on, as long as all differs; up to which key that was."""
