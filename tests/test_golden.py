@@ -298,6 +298,7 @@ def refreshing(define: Definitions, tables: Group) -> Iterator[tuple[str, str | 
     if changing := master.update_within(RANGE):
         yield "change all of a range", changing
     yield "add part rows that are new", part.insertion
+    yield "compare what has become of it, where there are triggers", master.comparing
 
 
 def depending(define: Definitions, tables: Group) -> Iterator[tuple[str, str | Sql]]:

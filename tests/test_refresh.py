@@ -142,6 +142,43 @@ def test_a_local_trigger_that_leaves_part_rows_as_they_are(
     assert is_same(lab, Probe)
 
 
+@pytest.mark.parametrize("every", [False, True], ids=["some", "all"])
+@pytest.mark.parametrize("table", ["probe", "probe__site"])
+def test_a_local_trigger_that_keeps_or_changes_values(
+    lab: Lab, table: str, every: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the local server has made of a row is no refreshed row: it stays as it was, and that is told."""
+    monkeypatch.setattr(comparing, "FEW", 32)
+    Probe = granted(lab, probes(lab, 40))
+    Probe.source.pull()
+    edit(lab, f"UPDATE {{t}} SET note = 'edited'{'' if every else ' WHERE probe = 39'}")
+    edit(lab, "UPDATE {t}__site SET label = 'edited' WHERE probe = 39 AND site = 1")
+    schema = lab.local_schema
+    column = "note" if table == "probe" else "label"
+    if lab.kind == "postgresql":
+        trigger = [
+            f"CREATE FUNCTION {schema}.keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'",
+            f"CREATE TRIGGER keep BEFORE UPDATE ON {schema}.{table} FOR EACH ROW EXECUTE FUNCTION {schema}.keep()",
+        ]
+        drop = f"DROP TRIGGER keep ON {schema}.{table}"
+    else:
+        changed = f"CONCAT(NEW.{column}, '!')"
+        trigger = [
+            f"CREATE TRIGGER {schema}.keep BEFORE UPDATE ON {schema}.{table} FOR EACH ROW SET NEW.{column} = {changed}"
+        ]
+        drop = f"DROP TRIGGER {schema}.keep"
+    run_sql(lab.local_server, trigger)
+    told = rf"took \d+ of \d+ rows of {schema}.{table}; nothing of them (.|\s)*trigger"
+    with pytest.raises(TransferError, match=told):
+        Probe.source.refresh()
+    assert Probe.source.verify().differing[-1] == {"probe": 39}
+    assert (Probe & "probe = 39").fetch1("note") == "note 39"
+    assert (Probe.Site & "probe = 39" & "site = 1").fetch1("label") == "site 1"
+    run_sql(lab.local_server, [drop])
+    assert Probe.source.refresh().keys[-1] == {"probe": 39}
+    assert is_same(lab, Probe)
+
+
 def test_of_a_selection_and_of_what_is_shared(lab: Lab) -> None:
     Probe = granted(lab, probes(lab))
     Probe.source.pull("probe < 10")

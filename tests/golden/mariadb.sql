@@ -1475,6 +1475,10 @@ INSERT INTO `here`.`unit__spike` (`n`, `name`, `spike`)
     FROM `here`.`unit__spike` `~there`
     WHERE `~there`.`n` = `here`.`~refresh_1`.`n` AND `~there`.`name` = `here`.`~refresh_1`.`name` AND `~there`.`spike` = `here`.`~refresh_1`.`spike`);
 
+-- compare what has become of it, where there are triggers
+SELECT COUNT(*), COALESCE(SUM(CASE WHEN SHA2(CONCAT_WS(',', `here`.`~refresh_0`.`n`, QUOTE(CONVERT(`here`.`~refresh_0`.`name` USING utf8mb4)), CAST(`here`.`~refresh_0`.`x` AS DOUBLE), IF(`here`.`~refresh_0`.`wave` IS NULL, 'NULL', IF(LENGTH(`here`.`~refresh_0`.`wave`) > 1000, CONCAT('=', SHA2(`here`.`~refresh_0`.`wave`, 256)), CONCAT(LENGTH(`here`.`~refresh_0`.`wave`), ',', `here`.`~refresh_0`.`wave`)))), 256) = SHA2(CONCAT_WS(',', `here`.`unit`.`n`, QUOTE(CONVERT(`here`.`unit`.`name` USING utf8mb4)), CAST(`here`.`unit`.`x` AS DOUBLE), IF(`here`.`unit`.`wave` IS NULL, 'NULL', IF(LENGTH(`here`.`unit`.`wave`) > 1000, CONCAT('=', SHA2(`here`.`unit`.`wave`, 256)), CONCAT(LENGTH(`here`.`unit`.`wave`), ',', `here`.`unit`.`wave`)))), 256) THEN 1 ELSE 0 END), 0)
+    FROM `here`.`~refresh_0` LEFT JOIN `here`.`unit` ON `here`.`unit`.`n` = `here`.`~refresh_0`.`n` AND `here`.`unit`.`name` = `here`.`~refresh_0`.`name`;
+
 -- make a temporary table of keys
 DROP TEMPORARY TABLE IF EXISTS `here`.`~stale_2`;
 

@@ -1409,6 +1409,10 @@ INSERT INTO "here"."unit__spike" ("n", "name", "spike")
     FROM "here"."unit__spike" "~there"
     WHERE "~there"."n" = "pg_temp"."~refresh_1"."n" AND "~there"."name" = "pg_temp"."~refresh_1"."name" AND "~there"."spike" = "pg_temp"."~refresh_1"."spike");
 
+-- compare what has become of it, where there are triggers
+SELECT COUNT(*), COALESCE(SUM(CASE WHEN encode(sha256(record_send(ROW("pg_temp"."~refresh_0"."n", convert_to("pg_temp"."~refresh_0"."name"::text, 'UTF8'), CASE WHEN "pg_temp"."~refresh_0"."x" = 'NaN' THEN 'NaN' ELSE "pg_temp"."~refresh_0"."x" END, "pg_temp"."~refresh_0"."wave"))), 'hex') = encode(sha256(record_send(ROW("here"."unit"."n", convert_to("here"."unit"."name"::text, 'UTF8'), CASE WHEN "here"."unit"."x" = 'NaN' THEN 'NaN' ELSE "here"."unit"."x" END, "here"."unit"."wave"))), 'hex') THEN 1 ELSE 0 END), 0)
+    FROM "pg_temp"."~refresh_0" LEFT JOIN "here"."unit" ON "here"."unit"."n" = "pg_temp"."~refresh_0"."n" AND "here"."unit"."name" = "pg_temp"."~refresh_0"."name";
+
 -- make a temporary table of keys
 DROP TABLE IF EXISTS "pg_temp"."~stale_2";
 

@@ -285,6 +285,13 @@ class Catalogue(ABC):
         return []
 
     @abstractmethod
+    def has_triggers(self, tables: Sequence[Table]) -> bool:
+        """Whether the server may write something else than it is given into some tables, as far as the account sees.
+
+        Read with one statement.
+        """
+
+    @abstractmethod
     def refers(self, table: Table, referred: Table) -> bool:
         """Whether a table has a foreign key to another one as it is named now. Read with one statement."""
 

@@ -210,6 +210,14 @@ class MySQLCatalogue(Catalogue):
         rows = self.session.query(" UNION ALL ".join(selects), args * len(views))
         return frozenset(rows)
 
+    def has_triggers(self, tables: Sequence[Table]) -> bool:
+        these = " OR ".join(["(EVENT_OBJECT_SCHEMA = %s AND EVENT_OBJECT_TABLE = %s)"] * len(tables))
+        found = self.session.query(
+            f"SELECT EXISTS (SELECT 1 FROM information_schema.TRIGGERS WHERE {these})",
+            [name for table in tables for name in (table.schema, table.name)],
+        )
+        return bool(found[0][0])
+
     def lost(self, table: Table, columns: Sequence[Column]) -> list[str]:
         if not columns:
             return []

@@ -208,6 +208,15 @@ class PostgreSQLCatalogue(Catalogue):
         args = tuple(arg for schema, name in masters for arg in (schema, name, part_name(name, "")))
         return frozenset(self.session.query(f"{_OUTLINE} AND ({where})", args))
 
+    def has_triggers(self, tables: Sequence[Table]) -> bool:
+        these = " OR ".join(["(n.nspname = %s AND c.relname = %s)"] * len(tables))
+        own = "SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'"
+        found = self.session.query(
+            f"SELECT EXISTS (SELECT 1 {_TABLES} WHERE ({these}) AND (c.relhasrules OR EXISTS ({own})))",
+            [name for table in tables for name in (table.schema, table.name)],
+        )
+        return bool(found[0][0])
+
     def refers(self, table: Table, referred: Table) -> bool:
         # Of which tables these are the names now, whatever they were at the beginning of a snapshot: so they are read.
         now = "to_regclass(format('%%I.%%I', %s, %s))"

@@ -68,6 +68,14 @@ class Staging:
         return f"SELECT (SELECT COUNT(*) FROM {self._new.name}), (SELECT COUNT(*) FROM {there})"
 
     @property
+    def comparing(self) -> str:
+        """SELECT how many rows are staged, and how many of them are there just so."""
+        new, there = (self.dialect.comparable(table, True) for table in (self.staged, self.table))
+        same = f"COALESCE(SUM(CASE WHEN {new} = {there} THEN 1 ELSE 0 END), 0)"
+        join = f"{self._new.name} LEFT JOIN {self._rows.name} ON {self._rows.equals(self._new)}"
+        return f"SELECT COUNT(*), {same} FROM {join}"
+
+    @property
     def _changed(self) -> list[str]:
         return [name for name in self.table.names if name not in self.table.entity_key]
 

@@ -29,7 +29,7 @@ def require_all(tables: Iterable[Table], sent: Sequence[int], loaded: Sequence[i
             raise TransferError(
                 f"The local server took {taken} of {number} rows of {table.schema}.{table.name}; nothing of them was "
                 "kept.",
-                "Does a trigger there change what is inserted?",
+                "Does a trigger there change what is written?",
             )
 
 

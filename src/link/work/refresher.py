@@ -115,6 +115,12 @@ class Refresher:
         catalogue = self.run.ends.local.catalogue_type(self.run.local)
         return noted(catalogue, [pair.here for pair in self.pairs])
 
+    @functools.cached_property
+    def _has_triggers(self) -> bool:
+        """Whether the local server may write something else than it is given."""
+        catalogue = self.run.ends.local.catalogue_type(self.run.local)
+        return catalogue.has_triggers([pair.here for pair in self.pairs])
+
     def foresee(self, keys: Sequence[Key], whole: Range | None = None) -> None:
         """Count what would be refreshed, and tell which of them were edited here as far as that is noted."""
         edited: set[Key] = set()
@@ -395,12 +401,16 @@ class Refresher:
     def require_as_read(self, rows: Rows, mark: tuple[int, int]) -> None:
         """Raise BusyError where holds are not what they were; to be asked once all is locked and written.
 
-        TransferError where the local server has not as many part rows by now as were read.
+        TransferError where the local server has not as many part rows by now as were read, or where its triggers have
+        made others of some.
         """
         master, *parts = self.stagings
-        for part in parts:
-            number, taken = self.run.local.query(part.counting(master))[0]
-            require_all([part.table], [number], [taken])
+        counts = [(part.table, part.counting(master)) for part in parts]
+        if self._has_triggers:
+            counts += [(staging.table, staging.comparing) for staging in self.stagings]
+        for table, counting in counts:
+            number, taken = self.run.local.query(counting)[0]
+            require_all([table], [number], [taken])
         self._require(self.run.holds.fingerprint(self.run.home, rows, SHARED) == mark)
 
     def _require(self, undisturbed: bool) -> None:
