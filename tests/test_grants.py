@@ -88,7 +88,7 @@ CREATE SCHEMA IF NOT EXISTS "link_lab_b" AUTHORIZATION "djlink";
 -- which DataJoint refuses to delete anything from the source table:
 -- ALTER SCHEMA "link_lab_b" OWNER TO "djlink";
 -- Only for an account that makes backups and is no superuser: pg_dump refuses tables whose rows are
--- kept from others, as those of the helper table are, if it has not --enable-row-security:
+-- kept from others, as those of the helper table are, unless it is told --enable-row-security:
 -- ALTER ROLE backup BYPASSRLS;
 """
     )

@@ -269,7 +269,7 @@ def _verify(
     sample: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Read the files of so many entities, chosen at random.")
     ] = None,
-    transfers: Transfers = 8,
+    transfers: Annotated[int, typer.Option(metavar="N", min=1, help="Read so many files at once.")] = 8,
 ) -> Report:
     """Prove that what is here is what the source has; exit 3, with the keys, if not."""
     asked: Asked = context.obj

@@ -94,7 +94,7 @@ class PostgreSQLRights(Rights):
             Statement(
                 "ALTER ROLE backup BYPASSRLS",
                 "Only for an account that makes backups and is no superuser: pg_dump refuses tables whose rows are\n"
-                "kept from others, as those of the helper table are, if it has not --enable-row-security:",
+                "kept from others, as those of the helper table are, unless it is told --enable-row-security:",
                 optional=True,
             ),
         ]
