@@ -19,6 +19,7 @@ from recorder import Statement
 from link import State, host
 from link.errors import TransactionError, TransferError
 from link.work import comparing, deletion, retry
+from link.work.reach import Reach
 
 
 class Prompts:
@@ -230,7 +231,7 @@ def test_row_that_comes_meanwhile(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> 
     """Somebody adds a row to what is being deleted: what was selected goes, what came stays."""
     Unit = granted(lab, units(lab, 10))
     Unit.source.pull("unit <> 5")
-    keys_of = deletion._read_keys
+    keys_of = Reach.read
     insert = f"INSERT INTO {Unit.full_table_name} VALUES (5, 5 / 7.0)"
     coming = threading.Thread(target=lambda: lab.local_server.sql(insert))
 
@@ -240,7 +241,7 @@ def test_row_that_comes_meanwhile(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> 
         coming.join(0.5)
         return keys
 
-    monkeypatch.setattr(deletion, "_read_keys", meanwhile)
+    monkeypatch.setattr(Reach, "read", meanwhile)
     assert Unit().delete(prompt=False) == 9
     coming.join()
     assert list(Unit().to_arrays("unit")) == [5] and count_held(lab) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -13,8 +13,10 @@ from .errors import ConfigError
 from .host import connection_of, from_camel_case, is_camel_case, schema_given, table_of
 from .links_file import NamedSource, source_named
 from .model.backends import BACKENDS
+from .model.graph import class_of
 from .model.layouts import LINK, Layout
 from .model.mapping import Mirror
+from .model.served import Tie
 from .tls import Tls, parse_tls
 
 
@@ -139,6 +141,24 @@ class LinkSpec:
     def for_legacy(self) -> bool:
         """Whether DataJoint 0.12 to 0.14 reads the local tables."""
         return self.datajoint == READERS[1]
+
+    def for_linked(self, here: tuple[str, str], tie: Tie) -> LinkSpec:
+        """The same of another linked table of both servers, as far as that is noted beside it here."""
+        (source_schema, source_table), (helper_schema, helper_table) = tie.table, tie.helper
+        return replace(
+            self,
+            class_there=None,
+            class_name=class_of(source_table),
+            source_schema=source_schema,
+            source_table=source_table,
+            helper_schema=helper_schema,
+            helper_table=helper_table,
+            local_schema=here[0],
+            local_table=here[1],
+            codec_pairs=(),
+            parts_named=frozenset(),
+            mirror=None,
+        )
 
     @property
     def table_name(self) -> str:

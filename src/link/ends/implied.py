@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ..model.graph import Edge, Graph, Name, class_of, graph_of
+from ..model.graph import Edge, Graph, Name, graph_of
 from ..model.mapping import Mapping, same_key
 from ..model.schema import ForeignKey, Table, part_name
 from ..model.served import Tie
@@ -100,22 +100,7 @@ def _link_of(child: Link, ends: Ends, here: tuple[str, str], tie: Tie) -> Link:
             tie.table[0],
         ):
             return child.stand_on(made)
-    return child.stand_on_like(
-        replace(
-            child.spec,
-            class_there=None,
-            class_name=class_of(tie.table[1]),
-            source_schema=tie.table[0],
-            source_table=tie.table[1],
-            local_schema=here[0],
-            local_table=here[1],
-            helper_schema=tie.helper[0],
-            helper_table=tie.helper[1],
-            codec_pairs=(),
-            parts_named=frozenset(),
-            mirror=None,
-        )
-    )
+    return child.stand_on_like(child.spec.for_linked(here, tie))
 
 
 def _is_here(edge: Edge, found: dict[Name, Ends]) -> bool:

@@ -243,7 +243,7 @@ def _delete_target(reach: Reach, target: Target, gone: _Gone) -> None:
         left = sorted(set(rows).difference(root.keys))
         _delete_pieces(reach, target, left, None, gone)
         return
-    keys = _read_keys(reach, root, rows)
+    keys = reach.read(root, rows.condition)
     count = _delete_pieces(reach, target, keys, root, gone)
     if count != len(keys):
         raise TransferError(
@@ -274,10 +274,6 @@ def _count_of(reach: Reach, target: Target) -> int:
     """How many of a target's entities have been deleted, be it with those of another target."""
     keys = reach.of(target.ends).keys
     return len(keys) if isinstance(target.rows, Selection) else len(set(target.rows).intersection(keys))
-
-
-def _read_keys(reach: Reach, root: Reached, selection: Selection) -> list[Key]:
-    return reach.read(root, selection.condition)
 
 
 def _roll_back(reach: Reach) -> None:

@@ -102,10 +102,8 @@ class _Planning:
             held = self._find_holds(names, helpers)
             with self.session.transaction(snapshot=True):
                 answers = self._ask(held)
-            some, looking = (
-                Expressions(self.sets, self.known),
-                Foreseeing(self.links, self.catalogue, here, helpers, held),
-            )
+            some = Expressions(self.sets, self.known)
+            looking = Foreseeing(self.links, self.catalogue, here, helpers, held)
             foreseen = looking.foresee(some, looking.unequal(names), also_gone=True)
         return Counted(
             tables=[self._table(name, answers[name]) for name in names],
@@ -229,12 +227,7 @@ class _Planning:
             )
 
     def _ask(self, held: Mapping[Name, Holds]) -> dict[Name, Answer]:
-        if held:
-            rows = self.session.query(*asking_flags(held))
-            names = list(held)
-            self.sets = self.request.sets(
-                self.links, {names[int(n)]: held[names[int(n)]] for n, asked in rows if asked}
-            )
+        self._spare(held)
         tables = [table for name in self.sets.names for table in self.sets.graph.groups[name].tables]
         large = self.catalogue.large_rows(tables)
         samples = {table: SAMPLE for table in tables if table not in large}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from .. import host
@@ -20,7 +20,7 @@ from ..ends.linking import Link, open_together
 from ..ends.loaded import Opening, serving
 from ..errors import LinkError, PrivilegeError, UnreachableError
 from ..holds.together import enlist, survey
-from ..model.graph import Name, class_of
+from ..model.graph import Name
 from ..model.ranges import Key
 from ..model.served import Tie
 from ..model.states import Count
@@ -297,25 +297,7 @@ def _open_at_once(links: Sequence[Opening]) -> None:
 
 def _like(ends: Ends, table: Name, tie: Tie) -> Link:
     """The link of a pipeline's table, from and to the same servers as another one."""
-    (theirs, name), (helper_schema, helper) = tie.table, tie.helper
-    return Link(
-        replace(
-            ends.spec,
-            class_there=None,
-            class_name=class_of(name),
-            source_schema=theirs,
-            source_table=name,
-            helper_schema=helper_schema,
-            helper_table=helper,
-            local_schema=table[0],
-            local_table=table[1],
-            codec_pairs=(),
-            parts_named=frozenset(),
-            mirror=None,
-        ),
-        ends.local.connection,
-        ends.source.connection,
-    )
+    return Link(ends.spec.for_linked(table, tie), ends.local.connection, ends.source.connection)
 
 
 def _unknown(table: str, tie: Tie | None) -> LinkError:
