@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
@@ -15,7 +16,33 @@ from contextlib import suppress
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class Proxy:
+class _Listening(ABC):
+    """Listens on loopback, at `port`, and serves whoever comes."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        # Closing alone would not wake the thread that accepts.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._begin(client)
+
+    @abstractmethod
+    def _begin(self, client: socket.socket) -> None:
+        """Begin to serve somebody who has come; others wait meanwhile."""
+
+
+class Proxy(_Listening):
     """Forwards connections made to `port`; every byte travels for `delay_ms` each way, in any quantity.
 
     With `instead`, bytes come out as others, as many, at either end: a server then calls itself something else.
@@ -30,9 +57,7 @@ class Proxy:
         self._target = (target_host, target_port)
         self._broken = False
         self._wires: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
     def cut(self) -> None:
         """Break every connection and refuse new ones until `mend`."""
@@ -47,18 +72,9 @@ class Proxy:
     def close(self) -> None:
         """Break everything and stop listening."""
         self.cut()
-        # Closing alone would not wake the thread that accepts.
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        super().close()
 
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self._connect(client)
-
-    def _connect(self, client: socket.socket) -> None:
+    def _begin(self, client: socket.socket) -> None:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             if self._broken:
@@ -106,7 +122,7 @@ class Proxy:
         wire.close()
 
 
-class ForwardProxy:
+class ForwardProxy(_Listening):
     """A forward proxy: it asks the server that a request names in full, or makes a tunnel to it (CONNECT).
 
     It alone knows where the `hosts` are. With an `account` (name:password) it wants to know who asks. What `answer`
@@ -122,21 +138,10 @@ class ForwardProxy:
         self.asked: list[str] = []
         self._hosts, self._answer = hosts, answer
         self._account = account and base64.b64encode(account.encode()).decode()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def close(self) -> None:
-        """Stop listening."""
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+    def _begin(self, client: socket.socket) -> None:
+        threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         """One request, or one tunnel: a connection is used once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -142,20 +143,27 @@ def rows_of(keys: dict[str, Keys]) -> list[tuple[Any, ...]]:
     return [(*row, number) for row in rows for number in (1, -1)]
 
 
-def check(lab: Lab, name: str, keys: dict[str, Keys]) -> None:
-    """Pull, lose, pull again, flag and delete rows with these keys, which have part rows."""
+def linked_by(
+    lab: Lab, name: str, keys: dict[str, Keys], marks: Sequence[int]
+) -> tuple[Any, dict[str, Type], list[tuple[Any, ...]]]:
+    """The linked class of a table with these keys, whose rows have a part row for each mark; its columns and rows."""
     table, rows = name.lower(), rows_of(keys)
     columns = {f"k{n}": key.column for n, key in enumerate(keys.values())} | {"n": oracle.INTEGER}
     parts = columns | {"i": oracle.INTEGER}
     oracle.create(lab.source_server, lab.source_schema, table, columns, list(columns))
     oracle.create(lab.source_server, lab.source_schema, f"{table}__part", parts, list(parts), table)
     oracle.insert(lab.source_server, lab.source_schema, table, columns, rows)
-    oracle.insert(
-        lab.source_server, lab.source_schema, f"{table}__part", parts, [(*r, i) for r in rows for i in (0, 1)]
-    )
+    part_rows = [(*row, mark) for row in rows for mark in marks]
+    oracle.insert(lab.source_server, lab.source_schema, f"{table}__part", parts, part_rows)
     lab.helper_table = f"helper_{table}"
     lab.grant(table)
-    Thing = linked(lab, name, backend=lab.source_server.backend)
+    return linked(lab, name, backend=lab.source_server.backend), columns, rows
+
+
+def check(lab: Lab, name: str, keys: dict[str, Keys]) -> None:
+    """Pull, lose, pull again, flag and delete rows with these keys, which have part rows."""
+    Thing, columns, rows = linked_by(lab, name, keys, (0, 1))
+    table, parts = name.lower(), columns | {"i": oracle.INTEGER}
 
     result = Thing.source.pull()
     assert (result.pulled, result.part_rows) == (len(rows), 2 * len(rows))

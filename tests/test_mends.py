@@ -17,7 +17,7 @@ from lab import Lab
 from oracle import TYPES, Type
 from pipelines import declare, granted, linked
 from provision import KINDS
-from test_exact_keys import Keys, rows_of, tables
+from test_exact_keys import Keys, linked_by, tables
 
 HERE = [(kind, "postgresql") for kind in KINDS]
 PAIRS = [*HERE, ("postgresql", "mysql")]
@@ -61,16 +61,7 @@ def without_midnight(key: Keys) -> Keys:
 
 
 def check_keys(lab: Lab, name: str, keys: dict[str, Keys]) -> None:
-    table, rows = name.lower(), rows_of(keys)
-    columns = {f"k{n}": key.column for n, key in enumerate(keys.values())} | {"n": oracle.INTEGER}
-    parts = columns | {"i": oracle.INTEGER}
-    oracle.create(lab.source_server, lab.source_schema, table, columns, list(columns))
-    oracle.create(lab.source_server, lab.source_schema, f"{table}__part", parts, list(parts), table)
-    oracle.insert(lab.source_server, lab.source_schema, table, columns, rows)
-    oracle.insert(lab.source_server, lab.source_schema, f"{table}__part", parts, [(*row, 1) for row in rows])
-    lab.helper_table = f"helper_{table}"
-    lab.grant(table)
-    Thing = linked(lab, name, backend=lab.source_server.backend)
+    Thing, _, rows = linked_by(lab, name, keys, (1,))
     assert Thing.source.pull().pulled == len(rows)
 
     here, there = Thing.keys(), Thing.source.keys()

@@ -24,6 +24,8 @@ class Definitions(ABC):
 
     #: What refuses to delete a row that is referred to.
     refuses: ClassVar[str] = "RESTRICT"
+    #: What a foreign key is to a DROP.
+    foreign_key_word: ClassVar[str]
     #: Lets what changes a table fail soon where others are busy with it: whoever comes while it waits would wait too.
     impatiently: ClassVar[str]
 
@@ -55,9 +57,10 @@ class Definitions(ABC):
         """SELECT of no rows, whose columns have the types of a table's."""
         return f"SELECT {self.listed(table.names)} FROM {self.dialect.name_of(table)} WHERE 1 = 0"
 
-    @abstractmethod
     def refer(self, helper: Table, source: Table) -> str:
         """The statement that lets a helper table refer to its source table, and to no other."""
+        former = [self._drop_key(fk) for fk in helper.foreign_keys]
+        return f"ALTER TABLE {self.dialect.name_of(helper)} {', '.join([*former, f'ADD {self.hold(source)}'])}"
 
     @abstractmethod
     def create_helper(self, source: Table, schema: str, name: str, columns: HelperColumns, comment: str) -> list[str]:
@@ -163,9 +166,12 @@ class Definitions(ABC):
         """The statement that gives a local table a foreign key."""
         return f"ALTER TABLE {self.dialect.name_of(table)} ADD {self.foreign_key(fk)}"
 
-    @abstractmethod
     def drop_foreign_key(self, table: Table, fk: ForeignKey) -> str:
         """The statement that takes a foreign key, of which the name is known, from a table."""
+        return f"ALTER TABLE {self.dialect.name_of(table)} {self._drop_key(fk)}"
+
+    def _drop_key(self, fk: ForeignKey) -> str:
+        return f"DROP {self.foreign_key_word} {self.dialect.quote(fk.name)}"
 
     def hold(self, source: Table) -> str:
         """The line of CREATE TABLE with the foreign key that holds the source's rows."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ..errors import DefinitionError
 from ..model.layouts import FLAGGED, HelperColumns
-from ..model.schema import Column, ForeignKey, Index, Table
+from ..model.schema import Column, Index, Table
 from . import mysql_types
 from .definitions import Definitions
 from .dialect import linkable_kind
@@ -31,6 +31,7 @@ _TIE = "tie TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL"
 class MySQLDefinitions(Definitions):
     """The statements that make, and change, tables on MySQL and MariaDB."""
 
+    foreign_key_word = "FOREIGN KEY"
     impatiently = "SET SESSION lock_wait_timeout = 3"
 
     def create_table(self, table: Table) -> list[str]:
@@ -72,13 +73,6 @@ class MySQLDefinitions(Definitions):
             f"DROP TEMPORARY TABLE IF EXISTS {name}",
             f"CREATE TEMPORARY TABLE {name} ({key}) {_STORED} {self._like(table)}",
         ]
-
-    def drop_foreign_key(self, table: Table, fk: ForeignKey) -> str:
-        return f"ALTER TABLE {self.dialect.name_of(table)} DROP FOREIGN KEY {self.dialect.quote(fk.name)}"
-
-    def refer(self, helper: Table, source: Table) -> str:
-        former = [f"DROP FOREIGN KEY {self.dialect.quote(fk.name)}" for fk in helper.foreign_keys]
-        return f"ALTER TABLE {self.dialect.name_of(helper)} {', '.join([*former, f'ADD {self.hold(source)}'])}"
 
     def _column(self, column: Column) -> str:
         linkable_kind(column)

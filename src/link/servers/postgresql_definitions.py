@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..model.layouts import FLAGGED, LINK, HelperColumns
-from ..model.schema import Column, ForeignKey, Index, Table
+from ..model.schema import Column, Index, Table
 from .definitions import Definitions
 from .dialect import linkable_kind, plain
 from .postgresql import PostgreSQL
@@ -19,6 +19,7 @@ class PostgreSQLDefinitions(Definitions):
     dialect: PostgreSQL
     #: From version 18 on RESTRICT has an error of its own, which DataJoint does not know for a refusal.
     refuses = "NO ACTION"
+    foreign_key_word = "CONSTRAINT"
     impatiently = "SET lock_timeout = '3s'"
 
     def create_table(self, table: Table) -> list[str]:
@@ -102,13 +103,6 @@ class PostgreSQLDefinitions(Definitions):
             f"CREATE TEMPORARY TABLE {self.dialect.quote(staging.name)} AS {self._like(table)}",
             f"ALTER TABLE {name} ADD {self.primary_key(staging)}",
         ]
-
-    def drop_foreign_key(self, table: Table, fk: ForeignKey) -> str:
-        return f"ALTER TABLE {self.dialect.name_of(table)} DROP CONSTRAINT {self.dialect.quote(fk.name)}"
-
-    def refer(self, helper: Table, source: Table) -> str:
-        former = [f"DROP CONSTRAINT {self.dialect.quote(fk.name)}" for fk in helper.foreign_keys]
-        return f"ALTER TABLE {self.dialect.name_of(helper)} {', '.join([*former, f'ADD {self.hold(source)}'])}"
 
     def _enums(self, table: Table) -> list[str]:
         # Columns of a foreign key are of the type that they refer to, which is there: in another schema, it may be.
