@@ -127,6 +127,18 @@ def test_other_codecs(lab: Lab, tmp_path: Path, buckets: Buckets) -> None:
     assert Item.source.verify().differing == [{"item": 0}]
 
 
+def test_a_folder_of_which_nobody_has_counted_the_files(lab: Lab, tmp_path: Path, buckets: Buckets) -> None:
+    """One that lacks a file is damaged, also where the row does not say how many there are."""
+    Stores(lab, tmp_path, buckets, "file", "file")
+    Item = granted(lab, items(lab), stores={"theirs": "ours"})
+    Item.source.pull()
+    assert Item.source.verify(files=True)
+    (path,) = [path for path in listed(lab.local, "ours") if path.endswith("/two")]
+    backend(lab.local, "ours").remove(path)
+    (found,) = Item.source.verify(files=True).damaged
+    assert (found.key, found.column) == ({"item": 0}, "item.texts") and "lacks two, and has 1 of 2" in found.reason
+
+
 def test_files_that_are_named_and_nothing_else(lab: Lab, tmp_path: Path, buckets: Buckets) -> None:
     """Where a codec says no more of a file than its path, a row that names another file differs."""
     Stores(lab, tmp_path, buckets, "file", "file", filepath_prefix="raw data")

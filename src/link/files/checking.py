@@ -203,12 +203,20 @@ class Checker(Carriers):
             raise MissingError("is missing")
         if move.files not in (None, len(files)) or move.size not in (None, size):
             raise ObjectError(f"has {len(files):,} files of {size:,} bytes, {move.files} of {move.size} were stored")
+        if source and move.files is None and (lacking := self._names_in(source).difference(name for name, _ in files)):
+            raise ObjectError(f"lacks {min(lacking)}, and has {len(files):,} of {len(files) + len(lacking):,} files")
         for name, length in files:
             within = dataclasses.replace(move, source=f"{move.source}/{name}", size=length, inspect=None)
             try:
                 self._check_file(store, within, length, source and (source[0], f"{source[1]}/{name}"))
             except ObjectError as error:
                 raise ObjectError(f"{name}: {error.what}") from error
+
+    def _names_in(self, source: tuple[str, str]) -> set[str]:
+        """The files in the source's folder."""
+        store, path = self.stores.find(source[0]), source[1]
+        with explained(store, path):
+            return {name for name, _ in store.files(path)}
 
     def _check_file(self, store: Store, move: Move, size: int, source: tuple[str, str] | None) -> None:
         if move.size not in (None, size):
