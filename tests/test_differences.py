@@ -210,6 +210,23 @@ def test_a_group_that_does_not_find_its_rows_again(lab: Lab, monkeypatch: pytest
     assert missed
 
 
+@pytest.mark.parametrize("here_too", [(7,), (7, 2777), ()])
+def test_what_is_held_and_at_neither_end(lab: Lab, here_too: tuple[int, ...]) -> None:
+    """Rows may go at the source while nobody looks at foreign keys; what is held of them and gone here is missing."""
+    Unit = granted(lab, units(lab, 3000))
+    Unit.source.pull()
+    off, on = ("foreign_key_checks = 0", "foreign_key_checks = 1")
+    if lab.kind == "postgresql":
+        off, on = (f"session_replication_role = {role}" for role in ("replica", "DEFAULT"))
+    gone = f"DELETE FROM {lab.source_schema}.unit WHERE unit IN (7, 2777)"
+    oracle.run(lab.source_server, f"SET {off}", gone, f"SET {on}")
+    for unit in here_too:
+        lab.local_server.sql(f"DELETE FROM {lab.local_schema}.unit WHERE unit = {unit}")
+    result = Unit.source.verify()
+    assert [key["unit"] for key in result.missing] == list(here_too)
+    assert [key["unit"] for key in result.differing] == [unit for unit in (7, 2777) if unit not in here_too]
+
+
 @pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
 @pytest.mark.parametrize("every", [2, 7, 1000])
 def test_text_that_sorts_otherwise_here(

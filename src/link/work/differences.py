@@ -83,8 +83,9 @@ class _Ranges:
         ends = self.run.home.dialect, self.run.local.dialect
         tables = [(Keyed(ends[0], pair.there), Keyed(ends[1], pair.here)) for pair in both.mapping.tables]
         self.divisible = divisible(tables)
-        #: Whether the groups of the last range were of a good size; and how many rows each of its entities had.
-        self.is_grouped, self.weight = False, 1.0
+        #: Whether the groups of the last range were of a good size; how many rows each of its entities had, and how
+        #: many there were of these at the source.
+        self.is_grouped, self.weight, self.entities = False, 1.0, 0
 
     def looked(self) -> Iterator[Looked]:
         """Look at all of them."""
@@ -137,13 +138,15 @@ class _Ranges:
             self.mixed = numbers != (number, number)
             if numbers[1] > 2 * number:
                 return self._listed(within)  # most of what is here is something else
-            if numbers[0] != number:
+            if numbers[0] != number or numbers[1] < number:
                 there = replace(there, of=shared)
             others: Sequence[int] = ()
             if numbers[1] != number:
                 digests = both.at_once(partial(_digests_of, run.home, shared), partial(_digests_of, run.local, local))
                 others = list(digests[1] - digests[0])
             different = self._different(there, here, others) or {}
+            if self.entities < number:
+                return self._listed(within)  # what is held is not there, and may not be here either
         suspects = suspects or self._suspects(there, here, different)
         if suspects is None:
             return self._listed(within)
@@ -207,6 +210,7 @@ class _Ranges:
                     different.add(label)
         there_are, (entities, groups) = sum(count for count, _ in counts), counts[0]
         self.is_grouped, self.weight = self.grouping.suits(there_are, entities, groups), there_are / max(entities, 1)
+        self.entities = entities
         return {label: rows[label] for label in different}
 
     def _suspects_of_most(self, there: _Rows, here: _Rows, number: int) -> _Suspects | None:
