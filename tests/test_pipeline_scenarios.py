@@ -483,6 +483,54 @@ def test_parts_that_refer_to_another_of_their_masters(lab: Lab) -> None:
     assert {(r["s"], r["a_s"]) for r in here.rows[schema, "ses__event"]} == {("1", "3")}
 
 
+# changed between a plan and its pull
+
+TWO = (
+    "CREATE SCHEMA {}",
+    "CREATE TABLE p (a int PRIMARY KEY)",
+    "CREATE TABLE q (b int PRIMARY KEY)",
+    "CREATE TABLE c (k int PRIMARY KEY, a int, FOREIGN KEY (a) REFERENCES p (a))",
+    "INSERT INTO p VALUES (1), (2)",
+    "INSERT INTO q VALUES (1), (2)",
+    "INSERT INTO c VALUES (1, 1), (2, 2)",
+)
+
+
+@pytest.mark.parametrize("change", ["foreign key", "key", "name"])
+def test_keys_that_change_between_a_plan_and_its_pull(lab: Lab, change: str) -> None:
+    """It brings what rows refer to as it is by then, though it was just looked at."""
+    schema = f"{lab.prefix}_sql"
+    pulled = declared(lab, schema, TWO)
+    plan = pulled.pipeline.plan(pulled.there(schema, "C") & "k = 1")
+    drop = "CONSTRAINT c_pkey" if lab.kind == "postgresql" else "PRIMARY KEY"
+    changes = {
+        "foreign key": f"ADD b int DEFAULT 2, ADD FOREIGN KEY (b) REFERENCES {schema}.q (b)",
+        "key": f"ADD n int NOT NULL DEFAULT 7, DROP {drop}, ADD PRIMARY KEY (k, n)",
+    }
+    if change == "name":
+        to = "r" if lab.kind == "postgresql" else f"{schema}.r"
+        lab.source_server.sql(f"ALTER TABLE {schema}.p RENAME TO {to}")
+    else:
+        lab.source_server.sql(f"ALTER TABLE {schema}.c {changes[change]}")
+    result = plan.pull()
+    contents = pulled.read()
+    pulled.wanted = closures.closure(contents, closures.where(contents, (schema, "c"), lambda row: row["k"] == "1"))
+    pulled.tables = closures.tables_of(contents, [(schema, "c")])
+    pulled.check(contents)
+    assert result.pulled == len(pulled.wanted) == 2 + (change == "foreign key")
+
+
+def test_a_cut_stays_one_whatever_changes(lab: Lab) -> None:
+    """Of a plan that was made before its table got another column."""
+    schema = f"{lab.prefix}_sql"
+    pulled = declared(lab, schema, TWO)
+    plan = pulled.pipeline.plan(pulled.there(schema, "C"), cut=[f"{schema}.C.a"])
+    lab.source_server.sql(f"ALTER TABLE {schema}.c ADD n int")
+    pulled.pipeline.pull(pulled.there(schema, "Q"))
+    assert plan.pull().pulled == 2
+    assert {table for _, table in pulled.here().rows} == {"c", "q"}
+
+
 # interrupted
 
 

@@ -14,13 +14,13 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ..config import LinkSpec, PipelineSpec
-from ..errors import NotFoundError, PrivilegeError
+from ..errors import LinkError, NotFoundError, PrivilegeError, UnreachableError
 from ..holds.helper import require_rights
 from ..holds.holds import Holds
 from ..holds.parts import holds_of
 from ..model.graph import Edge, Graph, Name, Outside, class_of, graph_of, label
 from ..model.mapping import Mirror
-from ..model.schema import Table, key_name, nearest
+from ..model.schema import Group, Table, key_name, nearest
 from ..servers.catalogue import Catalogue
 from ..servers.site import Site
 from ..signals import ChangedError
@@ -276,7 +276,17 @@ class Links(Connected[PipelineSpec]):
         if take_over:
             for link in links:
                 link.forget()
-        return dict(zip(order, open_together(links, take_over), strict=True))
+        try:
+            opened = dict(zip(order, open_together(links, take_over), strict=True))
+        except UnreachableError:
+            raise
+        except LinkError as error:
+            if self._has_changed():
+                raise ChangedError(error.what, error.hint) from error
+            raise
+        if any(_leads_elsewhere(ends.mapping.source, graph.groups[name]) for name, ends in opened.items()):
+            raise ChangedError("Foreign keys at the source have changed since they were looked at")
+        return opened
 
     def find_helpers(self, there: Catalogue, here: Catalogue, names: Iterable[Name]) -> dict[Name, Table]:
         """The helper tables of those groups that have one; asks both servers, and changes nothing.
@@ -323,12 +333,23 @@ class Links(Connected[PipelineSpec]):
             recent = self._looked_at is not None and time.monotonic() - self._looked_at < RECENT
             if (known := self._graph) is not None and not recent:
                 found = self._read_graph()
-                if (found.groups, found.outside) == (known.groups, known.outside):
+                if not self._is_other(found):
                     return known
                 self.forget()
                 self._graph = found
             graph, self._looked_at = self.find_graph(), None
             return graph
+
+    def _is_other(self, found: Graph) -> bool:
+        """Whether the source's groups are not what they were when they were looked at."""
+        known = self._graph
+        return known is None or (found.groups, found.outside) != (known.groups, known.outside)
+
+    def _has_changed(self) -> bool:
+        """The same, as far as the source can be asked now."""
+        with contextlib.suppress(LinkError):
+            return self._is_other(self._read_graph())
+        return False
 
     def forget(self) -> None:
         """Look at the tables again before they are used the next time."""
@@ -392,6 +413,16 @@ def _plain(name: Name) -> str:
     """Schema and table in one: DataJoint would take a name with two underscores for a part."""
     schema, table = name
     return "_".join(word for word in f"{schema}_{table.lstrip('#_')}".replace("-", "_").split("_") if word)
+
+
+def _leads_elsewhere(found: Group, known: Group) -> bool:
+    """Whether keys of a group are not what they were when it was looked at: what it refers to, or whose rows are."""
+
+    def keys(table: Table) -> object:
+        return table.entity_key, set(table.foreign_keys)
+
+    before = {table.name: keys(table) for table in known.tables}
+    return any(before.get(table.name) != keys(table) for table in found.tables)
 
 
 def _tables(catalogue: Catalogue, schema: str) -> Iterator[Table]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from graphlib import CycleError as _Cycle
 from graphlib import TopologicalSorter
 
 from ..errors import ConfigError, CycleError, DefinitionError
 from ..host import to_camel_case
-from .schema import ForeignKey, Group, Table, nearest, part_class, part_name, with_master_keys
+from .schema import ForeignKey, Group, KeyName, Table, key_name, nearest, part_class, part_name, with_master_keys
 
 #: A group: the schema and the name of its master table at the source.
 Name = tuple[str, str]
@@ -31,8 +31,42 @@ def class_of(table: str) -> str:
     return to_camel_case(table.lstrip("#_"))
 
 
-@dataclass(frozen=True)
-class Edge:
+class _Key:
+    """A foreign key of the source. It stays the same whatever else changes of its table, or of what is granted."""
+
+    child: Name
+    table: Table
+    key: ForeignKey
+
+    @property
+    def name(self) -> tuple[Name, KeyName]:
+        """What tells it from all others."""
+        return self.child, key_name(self.table.name, self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return self.name == other.name if isinstance(other, _Key) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    @property
+    def place(self) -> str:
+        """Where it stands, as ``cut=`` names it: ``schema.Class.attribute`` or ``schema.Class.Part.attribute``.
+
+        By an attribute that no other foreign key has, if there is one: that would be cut with it.
+        """
+        others = {column for key in self.table.foreign_keys if key != self.key for column in key.columns}
+        return f"{self.class_place}.{next((c for c in self.key.columns if c not in others), self.key.columns[0])}"
+
+    @property
+    def class_place(self) -> str:
+        """The class of its table: ``schema.Class`` or ``schema.Class.Part``."""
+        part = self.table.name != self.child[1]
+        return label(self.child) + (f".{part_class(self.child[1], self.table.name)}" if part else "")
+
+
+@dataclass(frozen=True, eq=False)
+class Edge(_Key):
     """One foreign key from a group to another.
 
     Attributes
@@ -57,22 +91,7 @@ class Edge:
     key: ForeignKey
     columns: tuple[str, ...]
     through: Table | None = None
-    is_standing: bool = field(default=False, compare=False)
-
-    @property
-    def place(self) -> str:
-        """Where it stands, as ``cut=`` names it: ``schema.Class.attribute`` or ``schema.Class.Part.attribute``.
-
-        By an attribute that no other foreign key has, if there is one: that would be cut with it.
-        """
-        others = {column for key in self.table.foreign_keys if key != self.key for column in key.columns}
-        return f"{self.class_place}.{next((c for c in self.key.columns if c not in others), self.key.columns[0])}"
-
-    @property
-    def class_place(self) -> str:
-        """The class of its table: ``schema.Class`` or ``schema.Class.Part``."""
-        part = self.table.name != self.child[1]
-        return label(self.child) + (f".{part_class(self.child[1], self.table.name)}" if part else "")
+    is_standing: bool = False
 
     @property
     def nullable(self) -> tuple[str, ...]:
@@ -89,19 +108,14 @@ class Edge:
         return own and self.through is None and not self.nullable
 
 
-@dataclass(frozen=True)
-class Outside:
+@dataclass(frozen=True, eq=False)
+class Outside(_Key):
     """A foreign key to a table that is not in the graph: not seen by the account, or in a schema that is not named."""
 
     child: Name
     table: Table
     key: ForeignKey
-    is_standing: bool = field(default=False, compare=False)
-
-    @property
-    def place(self) -> str:
-        """Where it stands, as ``cut=`` names it."""
-        return Edge(self.child, self.child, self.table, self.key, ()).place
+    is_standing: bool = False
 
 
 class Graph:
