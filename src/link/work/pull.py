@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from ..config import CONFLICTS
 from ..ends.ends import Ends
@@ -61,60 +61,11 @@ def pull(
         ends.require_home("pull of")
         _complete(ends)
         ends.require_fit()
-    tally, tallied = tally or Tally(), threading.Event()
+    tally = tally or Tally()
     result = tally.result
     result.dry_run, result.dependents = dry_run, dependents_of([(ends, result.replaced_entities)])
-
-    def left() -> int | None:
-        met = result.adopted + len(result.differing) + len(result.replaced) + len(tally.outdated)
-        return None if max_calls is None else max(max_calls - result.pulled - met, 0)
-
-    def once(run: Run) -> None:
-        recovery = Recovery(run)
-        counts = run.holds.survey(run.home) if dry_run else recovery.recover()
-        if not tallied.is_set():
-            tally.held = count_held(run, counts, selection, result)
-            tallied.set()
-        both = Comparison(run)
-        unequal = may_meet(both, selection, result.shared)
-        if unequal and (dry_run or conflicts == "raise"):
-            look(run, selection, result)
-        if dry_run:
-            new = run.holds.unshared(selection).count(run.home) - result.adopted - len(result.differing)
-            result.pulled = new if max_calls is None else min(new, max_calls)
-            return
-        move(run, recovery, counts, both, unequal)
-
-    def move(run: Run, recovery: Recovery, counts: Sequence[Count], both: Comparison, unequal: bool) -> None:
-        moved: list[Chunks] = []
-        with _letting_go(recovery, tally, moved):
-            held = _hold_again(both, counts, result, selection, left(), unequal)
-            with (
-                _bar(run, selection, left() if fresh else 0, display_progress) as bar,
-                run.files(transfers, result, display_progress) as files,
-            ):
-
-                def finish() -> None:
-                    Transfer(run, Unfinished(run, selection, conflicts), files, tally).move(bar, suppress_errors)
-
-                if held or _is_unfinished(run, counts):
-                    finish()
-                    recovery.adopted = False
-                held_rows = sum(count.entities for count in counts)
-                if fresh and (selection or not held_rows or run.holds.selected().count(run.home) != held_rows):
-                    claims = Claims(run, selection, conflicts, EVERYTHING, left())
-                    if unequal and is_looked_at(selection, result.shared):
-                        claims.expecting.set()
-                    moved.append(claims)
-                    tally.begin()
-                    Transfer(run, claims, files, tally).move(bar, suppress_errors)
-                # What the sessions of a lost run had sent may have been done only now.
-                if run.former and _is_unfinished(run, recovery.recover()):
-                    finish()
-                replace_outdated(run, files, tally, suppress_errors)
-        if tally.before is not None and max_calls is None:
-            tally.count_others(run.holds.held(selection).count(run.home))
-
+    pulling = _Pulling(selection, conflicts, suppress_errors, transfers, tally, max_calls, fresh, display_progress)
+    once = pulling.foresee if dry_run else pulling.pull
     try:
         persistently(functools.partial(Run, ends), once, lambda: result.pulled, former)
     except (UnreachableError, LockedError, BusyError):
@@ -140,30 +91,133 @@ def pull_range(
     It is told whether entities that are local are to be expected.
     """
     tally = Tally()
+    pulling = _Pulling(selection, conflicts, suppress_errors, transfers, tally)
+    once = functools.partial(pulling.pull_range, within=within, expecting=expecting)
+    persistently(functools.partial(Run, ends), once, lambda: tally.result.pulled)
+    return tally.result
 
-    def once(run: Run) -> None:
-        recovery = Recovery(run)
+
+@dataclass
+class _Pulling:
+    """What each run of a pull does, until one of them has gone through; all of them count together.
+
+    Attributes
+    ----------
+    selection : Selection
+        What is pulled.
+    conflicts : str
+        What becomes of entities that are local, not held, and not what the source has.
+    suppress_errors : bool
+        Whether to go on after an entity that cannot be had.
+    transfers : int
+        Files that are copied at once.
+    tally : Tally
+        Where to count.
+    max_calls : int or None
+        At most so many new entities.
+    fresh : bool
+        Whether what nobody holds is claimed.
+    display_progress : bool
+        Whether to show a progress bar.
+    """
+
+    selection: Selection
+    conflicts: str
+    suppress_errors: bool
+    transfers: int
+    tally: Tally
+    max_calls: int | None = None
+    fresh: bool = True
+    display_progress: bool = False
+    _has_counted: bool = False
+
+    def foresee(self, run: Run) -> None:
+        """Only count what a pull would do."""
+        self._look(run, run.holds.survey(run.home))
+        result = self.tally.result
+        new = run.holds.unshared(self.selection).count(run.home) - result.adopted - len(result.differing)
+        result.pulled = new if self.max_calls is None else min(new, self.max_calls)
+
+    def pull(self, run: Run) -> None:
+        """Finish what was begun, hold again what has vanished, then claim and copy what nobody holds."""
+        recovery, moved, tally = Recovery(run), list[Chunks](), self.tally
+        counts = recovery.recover()
+        both, unequal = self._look(run, counts)
+        with _letting_go(recovery, tally, moved):
+            held = _hold_again(both, counts, tally.result, self.selection, self._left(), unequal)
+            with (
+                _bar(run, self.selection, self._left() if self.fresh else 0, self.display_progress) as bar,
+                run.files(self.transfers, tally.result, self.display_progress) as files,
+            ):
+                if held or _is_unfinished(run, counts):
+                    self._finish(run, files, bar)
+                    recovery.adopted = False
+                if self.fresh and self._may_be_new(run, sum(count.entities for count in counts)):
+                    claims = Claims(run, self.selection, self.conflicts, EVERYTHING, self._left())
+                    if unequal and is_looked_at(self.selection, tally.result.shared):
+                        claims.expecting.set()
+                    moved.append(claims)
+                    tally.begin()
+                    self._move(run, claims, files, bar)
+                # What the sessions of a lost run had sent may have been done only now.
+                if run.former and _is_unfinished(run, recovery.recover()):
+                    self._finish(run, files, bar)
+                replace_outdated(run, files, tally, self.suppress_errors)
+        if tally.before is not None and self.max_calls is None:
+            tally.count_others(run.holds.held(self.selection).count(run.home))
+
+    def pull_range(self, run: Run, within: Range, expecting: bool) -> None:
+        """Claim and copy what nobody holds of a range; see :func:`pull_range`."""
+        recovery, moved = Recovery(run), list[Chunks]()
         run.holds.enlist(run.home)
         run.require_changes()
-        moved: list[Chunks] = []
         with (
-            _letting_go(recovery, tally, moved),
-            _bar(run, selection, None, False) as bar,
-            run.files(transfers, tally.result) as files,
+            _letting_go(recovery, self.tally, moved),
+            _bar(run, self.selection, None, False) as bar,
+            run.files(self.transfers, self.tally.result) as files,
         ):
             if run.former:
                 recovery.recover()
-                Transfer(run, Unfinished(run, selection, conflicts), files, tally).move(bar, suppress_errors)
+                self._finish(run, files, bar)
                 recovery.adopted = False
-            claims = Claims(run, selection, conflicts, within)
+            claims = Claims(run, self.selection, self.conflicts, within)
             if expecting:
                 claims.expecting.set()
             moved.append(claims)
-            Transfer(run, claims, files, tally).move(bar, suppress_errors)
-            replace_outdated(run, files, tally, suppress_errors)
+            self._move(run, claims, files, bar)
+            replace_outdated(run, files, self.tally, self.suppress_errors)
 
-    persistently(functools.partial(Run, ends), once, lambda: tally.result.pulled)
-    return tally.result
+    def _look(self, run: Run, counts: Sequence[Count]) -> tuple[Comparison, bool]:
+        """Count what is held already, and look for conflicts before anything else is, where that is wanted.
+
+        Both ends, and whether entities may be local and not held, or the other way round.
+        """
+        result = self.tally.result
+        if not self._has_counted:
+            self.tally.held = count_held(run, counts, self.selection, result)
+            self._has_counted = True
+        both = Comparison(run)
+        unequal = may_meet(both, self.selection, result.shared)
+        if unequal and (result.dry_run or self.conflicts == "raise"):
+            look(run, self.selection, result)
+        return both, unequal
+
+    def _left(self) -> int | None:
+        """How many new entities are still wanted at the most; None for any number."""
+        result = self.tally.result
+        met = result.adopted + len(result.differing) + len(result.replaced) + len(self.tally.outdated)
+        return None if self.max_calls is None else max(self.max_calls - result.pulled - met, 0)
+
+    def _may_be_new(self, run: Run, held: int) -> bool:
+        """Whether there may be entities that nobody holds, as far as that is soon told."""
+        return bool(self.selection) or not held or run.holds.selected().count(run.home) != held
+
+    def _finish(self, run: Run, files: Files, bar: Bar) -> None:
+        """Copy what the run has in hand already."""
+        self._move(run, Unfinished(run, self.selection, self.conflicts), files, bar)
+
+    def _move(self, run: Run, chunks: Chunks, files: Files, bar: Bar) -> None:
+        Transfer(run, chunks, files, self.tally).move(bar, self.suppress_errors)
 
 
 @contextlib.contextmanager
