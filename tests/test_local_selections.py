@@ -173,7 +173,7 @@ def test_pulls_take_more_than_queries(lab: Lab) -> None:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small bounds."""
-    monkeypatch.setattr("link.selections.Selecting.most_keys", (20, 10_000))
+    monkeypatch.setattr("link.selections.Selecting.most_keys", (20, 10_000, 1))
     monkeypatch.setattr(travelling, "FEW", 10)
 
 

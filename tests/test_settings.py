@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import datajoint as dj
+import labs
 import pytest
 from figures import Figures
-from fleet import TestServer
+from fleet import Fleet, TestServer
 from lab import Lab
 from pipelines import assert_same, count_held, declare, flag, granted, series, sessions, states
+from test_unfit import world
 
-from link import LocalMismatchError, State, TransferError
+from link import ConfigError, LocalMismatchError, ServerError, State, TransferError
 from link.servers import settings
 
 #: What an administrator may well set for everybody. A read of all rows takes longer than is allowed here.
@@ -244,3 +246,41 @@ def test_lists_of_keys_fit_into_statements(lab: Lab) -> None:
     finally:
         for server in (lab.source_server, lab.local_server):
             server.sql(f"SET GLOBAL max_allowed_packet = {before}")
+
+
+@pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
+def test_what_is_selected_fits_into_statements(
+    kind: str, servers: tuple[TestServer, TestServer], fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list of keys, several times in one statement: in more batches, or refused before anything is sent."""
+    spare = fleet.spare(kind, "--max-allowed-packet=1M")
+    with world(spare, servers[1], monkeypatch) as lab:
+
+        class Scan(dj.Manual):
+            definition = "scan: varchar(60)"
+
+        class Field(dj.Manual):
+            definition = "-> Scan\nfield: int32"
+
+        class Cell(dj.Manual):
+            definition = "cell: int32\n---\n-> Field"
+
+        tables = [declare(lab, Scan), declare(lab, Field, Scan), declare(lab, Cell, Field)]
+        keys = [{"scan": f"{n:060}"} for n in range(13_000)]
+        tables[0].insert(keys[::1000])
+        tables[1].insert({**key, "field": 1} for key in keys[::1000])
+        tables[2].insert({"cell": n, **key, "field": 1} for n, key in enumerate(keys[::1000]))
+        labs.grant(lab, lab.source_schema)
+        lab_a: Any = labs.pipeline(lab, schemas={lab.source_schema: lab.local_schema})
+        source = lab_a.source[lab.source_schema]
+        assert lab_a.pull(source.Scan, among=keys, descendants=True).pulled == 3 * 13
+        assert lab_a.verify().compared == 3 * 13
+        with pytest.raises(ConfigError, match="nor more than 262,144 characters"):
+            source.Scan & keys
+        some = source.Scan & f"scan IN ({', '.join(repr(key['scan']) for key in keys[:10_000])})"
+        told = r"A statement of .* bytes is not sent .*max_allowed_packet"
+        with pytest.raises(ServerError, match=told):
+            lab_a.refresh(source.Field & some, source.Cell & some)
+        with pytest.raises(ServerError, match=told):
+            lab_a.plan(some, source.Field & some)
+    spare.stop()

@@ -24,7 +24,7 @@ from .model.ranges import Selection
 from .model.schema import part_class, part_of_class
 from .selections import Selecting, selection_of
 from .signals import final
-from .travelling import LONGEST_HERE, MOST_HERE
+from .travelling import MOST_HERE
 from .typed import TypedMeta, of_classes
 from .view import Source, SourcePart
 from .work.deletion import Target, batched, delete, tell_of_holds
@@ -340,7 +340,7 @@ class _SourceOfPart:
 class LinkedPart(Local, Selecting, dj.Part):
     """A part of a linked table: an ordinary DataJoint table otherwise, with ``source`` for the source's part."""
 
-    most_keys = MOST_HERE, LONGEST_HERE
+    most_keys = MOST_HERE
     source = _SourceOfPart()
 
     @property
@@ -357,7 +357,7 @@ class LinkedTable(Local, Selecting, UserTable, metaclass=LinkedMeta):
     _link: Link
     _active = True
     _source_class: type[Source] = Source
-    most_keys = MOST_HERE, LONGEST_HERE
+    most_keys = MOST_HERE
     source = _SourceOf()
 
     if not TYPE_CHECKING:  # it would be an attribute of any name

@@ -23,7 +23,7 @@ from . import host
 from .errors import ConfigError, LinkError, PrivilegeError, ServerError, UnreachableError
 from .host import QueryExpression
 from .model.ranges import Selection
-from .travelling import LONGEST, MOST_KEYS, listed, rows_in, travelled
+from .travelling import MOST_KEYS, listed, rows_in, travelled
 from .typed import Typed, of_classes
 
 
@@ -55,8 +55,8 @@ class Selecting(Typed):
 
     #: What DataJoint would take for everything.
     _unmatched: tuple[Unmatched, ...] = ()
-    #: So many keys of another server, and characters of them, restrict it at once.
-    most_keys = MOST_KEYS, LONGEST
+    #: So many keys of another server, and characters of them, restrict it at once; and how often a statement has them.
+    most_keys = MOST_KEYS
     #: What to do with more.
     for_more_keys = "Restrict by less, or in parts."
     #: Of an aggregation: the query for whose rows something is counted.

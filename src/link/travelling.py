@@ -27,10 +27,11 @@ from .servers.site import Site
 from .servers.sites import site_of
 from .signals import final
 
-#: Keys, and characters of them, that travel to another lab's server with one query.
-MOST_KEYS, LONGEST = 20_000, 800_000
+#: Keys, and characters of them, that travel to another lab's server with one query; and how often a statement may have
+#: them: what it takes is shared by so many.
+MOST_KEYS = 20_000, 800_000, 4
 #: To one's own.
-MOST_HERE, LONGEST_HERE = 500_000, 8_000_000
+MOST_HERE = 500_000, 8_000_000, 2
 #: Shorter lists are conditions as DataJoint writes them.
 FEW = 1000
 #: Kinds of which the values of the one may be values of the other.
@@ -241,8 +242,14 @@ def in_batches(target: Any, restriction: Any) -> Iterator[Any]:
     else:
         yield restriction
         return
-    for batch in _cut(keys, *target.most_keys):
+    for batch in _cut(keys, *_room(target, there.site)):
         yield _written(target, names, there, batch, is_list=False)
+
+
+def _room(target: Any, site: Site) -> tuple[int, int]:
+    """So many keys, and characters of them, restrict a query on a server at once."""
+    most, longest, times = target.most_keys
+    return most, site.room_for(longest, times)
 
 
 def _cut(keys: Sequence[Key], most: int, longest: int) -> Iterator[Sequence[Key]]:
@@ -289,7 +296,7 @@ def _are_alike(one: str, other: str) -> bool:
 
 
 def _written(target: Any, names: Sequence[str], there: _Side, keys: Sequence[Key], *, is_list: bool) -> Travelled:
-    most, longest = target.most_keys
+    most, longest = _room(target, there.site)
     dialect, places = there.site.dialect, [there.place(name) for name in names]
     columns = [dialect.travelling(place.column) for place in places]
     listed_fields = [dialect.listed(n) for n in range(len(names))]

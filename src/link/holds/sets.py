@@ -48,6 +48,8 @@ class Sets:
         Whether lookup tables are selected as a whole that anything selected may stand on.
     flagged : mapping
         Holds of groups in which the source wants rows deleted: these, and what stands on them, are not selected.
+    longest : int
+        How long the conditions of a group may be, one within the other.
     """
 
     dialect: Dialect
@@ -57,6 +59,7 @@ class Sets:
     leave_out: Collection[Name] = ()
     whole: bool = False
     flagged: Mapping[Name, Holds] = field(default_factory=dict)
+    longest: int = LONGEST
 
     def __post_init__(self) -> None:
         out = set(self.leave_out)
@@ -226,7 +229,7 @@ class Sets:
         if of not in self._found:
             found = self._found[of] = list(dict.fromkeys(find(name, key, in_scope)))
             looks = sum(where.count("EXISTS (SELECT") for where in found)
-            if looks > MOST_LOOKS or sum(map(len, found)) > LONGEST:
+            if looks > MOST_LOOKS or sum(map(len, found)) > self.longest:
                 raise DefinitionError(
                     f"There are too many ways by which rows of {label(name)} can depend on others to tell them in one "
                     "condition.",

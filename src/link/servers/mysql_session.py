@@ -30,7 +30,7 @@ from . import encryption, mysql_wire, refusals, settings
 from .dialect import plain
 from .languages import interleaved, writer
 from .mysql import MariaDB, MySQL
-from .session import BLOCK_BYTES, CLOSED, Block, Form, Session, Weight
+from .session import BLOCK_BYTES, CLOSED, LESS, Block, Form, Session, Weight, require_taken
 
 #: Bytes of a statement beside its rows: the names of table and columns.
 _MARGIN = 16_384
@@ -111,6 +111,8 @@ def translate(error: Exception, address: str, user: str) -> LinkError:
         )
     if code in _BUSY:
         return BusyError(f"{address}: {text}", "Another session holds the same rows; try again.")
+    if code == ER.NET_PACKET_TOO_LARGE:
+        return ServerError(f"{address}: {text}", LESS)
     if code in _DENIED:
         return PrivilegeError(f"The account {user!r} on {address} lacks a right: {text}")
     if isinstance(error, (pymysql.IntegrityError, pymysql.DataError)) or code in _UNFIT:
@@ -229,12 +231,22 @@ class MySQLSession(Session):
 
     def query(self, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._cursor(SSCursor) as cursor:
-            cursor.execute(sql, tuple(args))
+            cursor.execute(self._whole(cursor, sql, args))
             return mysql_wire.table(cursor)
 
     def execute(self, sql: str, args: Sequence[Any] = ()) -> int:
         with self._cursor() as cursor:
-            return int(cursor.execute(sql, tuple(args)))
+            return int(cursor.execute(self._whole(cursor, sql, args)))
+
+    def _whole(self, cursor: Any, sql: str, args: Sequence[Any]) -> str:
+        """A statement as it is sent: one that the server does not take would end the session."""
+        whole = str(cursor.mogrify(sql, tuple(args)))
+        try:
+            require_taken(whole, self._max_statement, self.address)
+        except ServerError:
+            self._busy = False
+            raise
+        return whole
 
     @contextlib.contextmanager
     def _cursor(self, kind: type[Any] | None = None) -> Iterator[Any]:
@@ -257,7 +269,8 @@ class MySQLSession(Session):
         rows: list[bytes] = []
         with self._cursor(SSCursor) as cursor:
             rendered_row = self.dialect.render(table, form, raw)
-            cursor.execute(f"{self.dialect.unhurried_select} STRAIGHT_JOIN {rendered_row} {source[0]}", source[1])
+            select = f"{self.dialect.unhurried_select} STRAIGHT_JOIN {rendered_row} {source[0]}"
+            cursor.execute(self._whole(cursor, select, source[1]))
             rendered = _interleaved(cursor, table, raw, form) if raw else mysql_wire.values(cursor)
             with contextlib.closing(rendered):
                 for data in rendered:

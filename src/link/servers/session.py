@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from ..errors import LinkError, ReadOnlyError, UnreachableError
+from ..errors import LinkError, ReadOnlyError, ServerError, UnreachableError
 from ..model.ranges import Sql
 from ..model.schema import Table
 from .dialect import Dialect
@@ -30,8 +30,23 @@ CLOSED = (
     "Its administrator has said so, for a while or of a replica: ask when that is over, or link with the server that "
     "takes changes. {look} shows it. What only looks (plan, status, verify) works meanwhile."
 )
+#: What to do where a server takes no statement as long as that.
+LESS = (
+    "Restrict by a condition or by another table there, rather than by a long list of keys; or take the list in parts "
+    "of some thousand keys; or have the administrator raise max_allowed_packet."
+)
 #: Seconds that the server may take to undo what an ended session has done.
 END_WITHIN = 60
+
+
+def require_taken(sql: str, most: int, address: str) -> None:
+    """Raise ServerError for a statement of more bytes than a server takes: it would end the session."""
+    if 4 * len(sql) > most and (size := len(sql.encode())) > most:
+        raise ServerError(
+            f"A statement of {size:,} bytes is not sent to {address}, which takes no more than {most:,} "
+            "(max_allowed_packet).",
+            LESS,
+        )
 
 
 class Form(NamedTuple):

@@ -25,7 +25,7 @@ from ..tls import CLEAR
 from .catalogue import Catalogue
 from .definitions import Definitions
 from .rights import Rights
-from .session import Session
+from .session import Session, require_taken
 
 #: Characters of the longest query of DataJoint's that is sent to a source. Our own lists of keys travel as values, in
 #: batches.
@@ -347,8 +347,13 @@ class Site(ABC):
     def browsing(driver: Any) -> str:
         """The statement that prepares a connection of DataJoint's for browsing."""
 
+    def room_for(self, longest: int, times: int) -> int:
+        """How long a text may be, at the longest, that a statement can have so many times."""
+        packet = self.facts.packet
+        return longest if packet is None else min(longest, packet // times)
+
     def require_short(self, sql: str) -> None:
-        """Raise LinkError for a text that the server would take too long to read: a long list of keys."""
+        """Raise LinkError for a text that the server does not take, or takes too long to read: a long list of keys."""
         if len(sql) > LONGEST_QUERY:
             raise LinkError(
                 f"A query of {len(sql):,} characters is not sent to {self.address}: more than {LONGEST_QUERY:,} keep a "
@@ -356,6 +361,9 @@ class Site(ABC):
                 "Restrict by a condition or by another table there, rather than by a long list of keys; or take the "
                 "list in parts of some thousand keys.",
             )
+
+        if self.facts.packet is not None:
+            require_taken(sql, self.facts.packet, self.address)
 
     def _ask(self, sql: str, ask: Callable[[], Any]) -> Any:
         self.require_short(sql)

@@ -16,7 +16,7 @@ from ..holds.expressions import Expressions, Known, choosing, reading
 from ..holds.helper import HELPER_RIGHTS, check_key
 from ..holds.holds import Holds
 from ..holds.parts import holds_of
-from ..holds.sets import Sets
+from ..holds.sets import LONGEST, Sets
 from ..model.graph import Edge, Name, Outside, label
 from ..model.legacy import modernized
 from ..model.plans import Counted, Cut, PlanTable
@@ -61,14 +61,16 @@ class Request:
 
     def sets(self, links: Links, flagged: Mapping[Name, Holds] | None = None) -> Sets:
         """The sets of it at the source; asks for the source's tables, where they are not known."""
+        source = links.connect_source()
         return Sets(
-            links.connect_source().dialect,
+            source.dialect,
             links.find_graph().without(self.cut),
             self.selections,
             self.descendants,
             self.leave_out,
             self.whole,
             flagged or {},
+            source.room_for(LONGEST, 3),  # what is selected, what is flagged, and what is around them
         )
 
 
