@@ -138,3 +138,34 @@ def test_a_local_trigger_that_drops_rows_beside_an_entity_that_is_refused(lab: L
     run_sql(lab.local_server, [f"DROP TRIGGER lose ON {here}.session__trial"])
     assert len(Session.source.pull(suppress_errors=True).errors) == 1
     assert (len(Session()), len(Session.Trial())) == (5, 10)
+
+
+@pytest.mark.parametrize("parts", [False, True], ids=["alone", "with parts"])
+def test_a_local_trigger_that_makes_another_row_of_some(lab: Lab, parts: bool) -> None:
+    """What does not arrive as it is does not arrive."""
+    table = sessions(lab, 60) if parts else units(lab, 60)
+    Linked = granted(lab, table)
+    Linked()
+    here, name = lab.local_schema, Linked().table_name
+    column, value, where = ("score", "5", "session = 7") if parts else ("depth", "5", "unit = 7")
+    changed = f"{here}.{name}__trial" if parts else f"{here}.{name}"
+    if lab.kind == "postgresql":
+        body = f"BEGIN IF NEW.{where} THEN NEW.{column} := {value}; END IF; RETURN NEW; END"
+        statements = [
+            f"CREATE FUNCTION {here}.other() RETURNS trigger LANGUAGE plpgsql AS '{body}'",
+            f"CREATE TRIGGER other BEFORE INSERT ON {changed} FOR EACH ROW EXECUTE FUNCTION {here}.other()",
+        ]
+        drop = f"DROP TRIGGER other ON {changed}"
+    else:
+        body = f"SET NEW.{column} = IF(NEW.{where}, {value}, NEW.{column})"
+        statements = [f"CREATE TRIGGER {here}.other BEFORE INSERT ON {changed} FOR EACH ROW {body}"]
+        drop = f"DROP TRIGGER {here}.other"
+    run_sql(lab.local_server, statements)
+    result = Linked.source.pull(suppress_errors=True)
+    assert result.pulled == 59 and [key.popitem()[1] for key, _ in result.errors] == [7]
+    assert "triggers here" in str(result.errors[0][1])
+    assert Linked.source.verify().compared == 59 and Linked.source.verify()
+    assert len(helper_rows(lab)) == 59 and len(Linked()) == 59
+    run_sql(lab.local_server, [drop])
+    assert Linked.source.pull().pulled == 1
+    assert_same(lab, table)

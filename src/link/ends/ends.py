@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,6 +63,16 @@ class Ends:
     helper: Table
     outlines: tuple[frozenset[Any], frozenset[Any]] = (frozenset(), frozenset())
     was_at: str | None = None
+
+    @functools.cached_property
+    def has_triggers(self) -> bool:
+        """Whether the local server may write something else than it is given."""
+        return self.local.catalogue_type.has_triggers(self.outlines[1])
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether whatever is written here is what the source has, or is refused; else it has to be compared."""
+        return self.mapping.exact and not self.has_triggers
 
     @property
     def name(self) -> str:

@@ -264,6 +264,14 @@ class Catalogue(ABC):
         Read with one statement.
         """
 
+    @staticmethod
+    @abstractmethod
+    def has_triggers(outline: frozenset[tuple[Any, ...]]) -> bool:
+        """Whether the server may write something else than it is given into some of the tables of an outline.
+
+        Of triggers it tells those that the account sees.
+        """
+
     def outlines(self, groups: Sequence[Sequence[tuple[str, str]]]) -> list[frozenset[tuple[Any, ...]]]:
         """The outlines of several lists of tables; read with one statement."""
         rows = self.outline([master for masters in groups for master in masters])
@@ -283,13 +291,6 @@ class Catalogue(ABC):
     def lost(self, table: Table, columns: Sequence[Column]) -> list[str]:
         """What columns would lose where they have to be declared anew to be changed: each with the words for it."""
         return []
-
-    @abstractmethod
-    def has_triggers(self, tables: Sequence[Table]) -> bool:
-        """Whether the server may write something else than it is given into some tables, as far as the account sees.
-
-        Read with one statement.
-        """
 
     @abstractmethod
     def refers(self, table: Table, referred: Table) -> bool:

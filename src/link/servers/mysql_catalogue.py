@@ -37,6 +37,8 @@ _BESIDES = re.compile(
     r"\b(INVISIBLE|COMPRESSED|COLUMN_FORMAT|STORAGE|(SECONDARY_)?ENGINE_ATTRIBUTE|WITHOUT SYSTEM VERSIONING|"
     r"CHECK \((?!json_valid\().*\))"
 )
+#: What triggers are told by in an outline, and where their table is.
+_TRIGGER, _OF_TRIGGER = "-1", ("EVENT_OBJECT_SCHEMA", "EVENT_OBJECT_TABLE")
 #: Character sets with more than MySQL's catalogue can tell.
 _WIDE = {
     "utf8mb4": "utf-8",
@@ -183,9 +185,9 @@ class MySQLCatalogue(Catalogue):
         schemas = defaultdict[str, list[str]](list)
         for schema, name in masters:
             schemas[schema].append(name)
-        those = "TABLE_NAME = %s OR LEFT(TABLE_NAME, CHAR_LENGTH(%s)) = %s"
+        those = "{0} = %s OR LEFT({0}, CHAR_LENGTH(%s)) = %s"
         # One SELECT for each schema: MariaDB looks into all that the server has for what is in any of some.
-        places = [f"TABLE_SCHEMA = %s AND ({' OR '.join([those] * len(names))})" for names in schemas.values()]
+        places = [f"{{1}} = %s AND ({' OR '.join([those] * len(names))})" for names in schemas.values()]
         args = [
             arg
             for schema, names in schemas.items()
@@ -199,24 +201,21 @@ class MySQLCatalogue(Catalogue):
             "COLUMNS": (*names, *described, "ORDINAL_POSITION"),
             "KEY_COLUMN_USAGE": (*names, *keys, "ORDINAL_POSITION"),
             "TABLES": (*comments, "0"),
+            "TRIGGERS": (*_OF_TRIGGER, "TRIGGER_NAME", "ACTION_TIMING", "EVENT_MANIPULATION", "CREATED", "0", _TRIGGER),
         }
         # The catalogue's own columns are of several collations.
         selects = (
             f"SELECT {', '.join(f'CAST({name} AS BINARY)' for name in told)} "
-            f"FROM information_schema.{view} WHERE {where}"
+            f"FROM information_schema.{view} WHERE {where.format(told[1], told[0])}"
             for view, told in views.items()
             for where in places
         )
         rows = self.session.query(" UNION ALL ".join(selects), args * len(views))
         return frozenset(rows)
 
-    def has_triggers(self, tables: Sequence[Table]) -> bool:
-        these = " OR ".join(["(EVENT_OBJECT_SCHEMA = %s AND EVENT_OBJECT_TABLE = %s)"] * len(tables))
-        found = self.session.query(
-            f"SELECT EXISTS (SELECT 1 FROM information_schema.TRIGGERS WHERE {these})",
-            [name for table in tables for name in (table.schema, table.name)],
-        )
-        return bool(found[0][0])
+    @staticmethod
+    def has_triggers(outline: frozenset[tuple[Any, ...]]) -> bool:
+        return any(row[-1] == _TRIGGER.encode() for row in outline)
 
     def lost(self, table: Table, columns: Sequence[Column]) -> list[str]:
         if not columns:

@@ -129,7 +129,10 @@ _OUTLINE = (
     "c.relpersistence, row_security_active(c.oid), "
     "(SELECT string_agg(i.inhrelid::text, ',' ORDER BY i.inhrelid) FROM pg_inherits i WHERE i.inhparent = c.oid), "
     "(SELECT string_agg(concat_ws(' ', p.polname, p.polcmd, p.polpermissive, p.polroles, "
-    "pg_get_expr(p.polqual, p.polrelid)), ',' ORDER BY p.polname) FROM pg_policy p WHERE p.polrelid = c.oid) "
+    "pg_get_expr(p.polqual, p.polrelid)), ',' ORDER BY p.polname) FROM pg_policy p WHERE p.polrelid = c.oid), "
+    # What may write something else than it is given.
+    "c.relhasrules OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal "
+    "AND t.tgenabled <> 'D') "
     f"{_TABLES} WHERE c.relkind IN ('r', 'p')"
 )
 
@@ -208,14 +211,9 @@ class PostgreSQLCatalogue(Catalogue):
         args = tuple(arg for schema, name in masters for arg in (schema, name, part_name(name, "")))
         return frozenset(self.session.query(f"{_OUTLINE} AND ({where})", args))
 
-    def has_triggers(self, tables: Sequence[Table]) -> bool:
-        these = " OR ".join(["(n.nspname = %s AND c.relname = %s)"] * len(tables))
-        own = "SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'"
-        found = self.session.query(
-            f"SELECT EXISTS (SELECT 1 {_TABLES} WHERE ({these}) AND (c.relhasrules OR EXISTS ({own})))",
-            [name for table in tables for name in (table.schema, table.name)],
-        )
-        return bool(found[0][0])
+    @staticmethod
+    def has_triggers(outline: frozenset[tuple[Any, ...]]) -> bool:
+        return any(row[-1] for row in outline)
 
     def refers(self, table: Table, referred: Table) -> bool:
         # Of which tables these are the names now, whatever they were at the beginning of a snapshot: so they are read.

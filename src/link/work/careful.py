@@ -143,6 +143,6 @@ class CarefulLoader:
             loaded = [local.load(pair.here, blocks, self.form) for pair, (blocks, _) in zip(pairs, read, strict=True)]
             require_all((pair.here for pair in pairs), [number for _, number in read], loaded)
             batch.rewrite(local)
-            if not self.run.mapping.exact:
+            if not self.run.ends.is_exact:
                 self.require_same(within, loaded[0])
         return self.tally.count(loaded)

@@ -30,7 +30,7 @@ U = TypeVar("U")
 FEW = 20_000
 _ZERO = Decimal(0)
 #: Why rows are refused that have arrived as something else.
-OTHERWISE = "the local columns hold it otherwise than the source's do: see alter() of the linked table"
+OTHERWISE = "the local table holds it otherwise than the source's: see alter() of the linked table, or triggers here"
 
 
 class Looked(NamedTuple):

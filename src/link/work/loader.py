@@ -90,18 +90,18 @@ class Loader:
             raise
 
     def _load_tables(self, reading: Reading, batch: Batch | None) -> int:
-        local, mapping = self.run.local, self.run.mapping
-        tables = [pair.here for pair in mapping.tables]
+        local, is_exact = self.run.local, self.run.ends.is_exact
+        tables = [pair.here for pair in self.run.mapping.tables]
         incoming: list[Iterable[Block]] = [reading.blocks() for _ in tables]
         alone = False
-        if local.dialect.loads_whole and len(tables) == 1 and not batch and mapping.exact:
+        if local.dialect.loads_whole and len(tables) == 1 and not batch and is_exact:
             alone, incoming[0] = _is_alone(reading.blocks())
         # One block is a transaction by itself: over a long wire each of three would wait for its answer.
         with contextlib.nullcontext() if alone else local.transaction():
             loaded = [self._load(here, blocks, reading) for here, blocks in zip(tables, incoming, strict=True)]
             if batch:
                 batch.rewrite(local)
-            if not mapping.exact:
+            if not is_exact:
                 self.marker.wait()
                 self.careful.require_same(reading.chunk, loaded[0])
         return self.tally.count(loaded)

@@ -115,12 +115,6 @@ class Refresher:
         catalogue = self.run.ends.local.catalogue_type(self.run.local)
         return noted(catalogue, [pair.here for pair in self.pairs])
 
-    @functools.cached_property
-    def _has_triggers(self) -> bool:
-        """Whether the local server may write something else than it is given."""
-        catalogue = self.run.ends.local.catalogue_type(self.run.local)
-        return catalogue.has_triggers([pair.here for pair in self.pairs])
-
     def foresee(self, keys: Sequence[Key], whole: Range | None = None) -> None:
         """Count what would be refreshed, and tell which of them were edited here as far as that is noted."""
         edited: set[Key] = set()
@@ -406,7 +400,7 @@ class Refresher:
         """
         master, *parts = self.stagings
         counts = [(part.table, part.counting(master)) for part in parts]
-        if self._has_triggers:
+        if self.run.ends.has_triggers:
             counts += [(staging.table, staging.comparing) for staging in self.stagings]
         for table, counting in counts:
             number, taken = self.run.local.query(counting)[0]
