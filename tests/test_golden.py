@@ -15,10 +15,10 @@ from typing import Literal
 import pytest
 
 from link.ends.edits import is_noted, noting
-from link.holds.asking import Question, asking_flags
 from link.holds.closure import Way, to_let_go, unneeded, wanted_again
 from link.holds.expressions import Expressions, Known, choosing, needing, reading
 from link.holds.parts import holds_of
+from link.holds.questions import Question, asking_flags
 from link.holds.sets import Sets
 from link.holds.together import asking_for_others
 from link.model.graph import Graph, graph_of

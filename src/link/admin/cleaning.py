@@ -23,9 +23,9 @@ from ..servers.catalogue import Catalogue
 from ..servers.session import Session
 from ..servers.site import Site
 from ..signals import BusyError, RowError
-from .choosing import choose, count
 from .descent import Dependent, Descent
 from .helpers import Helper, as_helper, opened, require
+from .restricting import choose, count
 
 #: Entities whose dependents are looked up by one statement.
 AT_ONCE = 1000

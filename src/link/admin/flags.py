@@ -17,8 +17,8 @@ from ..servers.catalogue import Catalogue
 from ..servers.keyed import Keyed, Segment
 from ..servers.session import Session
 from ..servers.site import Site
-from .choosing import choose, count
 from .helpers import Helper, opened, require
+from .restricting import choose, count
 
 
 @dataclass(frozen=True)

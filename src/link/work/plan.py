@@ -11,11 +11,11 @@ from ..ends.pipeline import Links
 from ..ends.source import SOURCE_RIGHTS
 from ..errors import PrivilegeError
 from ..files.columns import file_columns
-from ..holds.asking import Answer, Question, asking_flags
 from ..holds.expressions import Expressions, Known, choosing, reading
 from ..holds.helper import HELPER_RIGHTS, check_key
 from ..holds.holds import Holds
 from ..holds.parts import holds_of
+from ..holds.questions import Answer, Question, asking_flags
 from ..holds.sets import LONGEST, Sets
 from ..model.graph import Edge, Name, Outside, label
 from ..model.legacy import modernized
