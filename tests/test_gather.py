@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import diamond
 import pytest
@@ -17,9 +17,10 @@ from test_unfit import limit
 from link import ConflictError, TransferError
 from link.model.ranges import Chunk
 from link.model.states import HelperRow
-from link.work import claims, copies, following
+from link.servers.session import Form
+from link.work import claims, copies, following, transfer
 from link.work.claims import Claims
-from link.work.copies import Copies
+from link.work.loader import Loader
 from link.work.marker import Marker
 from link.work.reader import Reader
 
@@ -129,24 +130,31 @@ def test_several_processes_copy_what_is_held(servers: diamond.Servers) -> None:
     assert {tuple(row) for row in servers.helper_rows().values()} == {("NONE", "FALSE", "FALSE")}
 
 
+class Taken(NamedTuple):
+    """A chunk, of which table and by which copy of it."""
+
+    table: str
+    copy: int
+    number: int
+
+
 @pytest.fixture
-def pieces(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Groups are large from a few entities on; the pieces that are copied, by table and how many are in them."""
-    copied = list[tuple[str, int]]()
-    transfer = Copies._transfer
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[Taken]:
+    """Groups are large from a few entities on; what is taken of them to be copied."""
+    chunks, read = list[Taken](), Reader._read
 
-    def noted(self: Copies, run: Any, tally: Any, piece: Any, *rest: Any) -> None:
-        copied.append((run.mapping.source.master.name, piece.number))
-        transfer(self, run, tally, piece, *rest)
+    def noted(self: Reader, chunk: Chunk) -> None:
+        chunks.append(Taken(self.tables[0].name, id(self), chunk.claimed))
+        read(self, chunk)
 
-    monkeypatch.setattr(Copies, "_transfer", noted)
+    monkeypatch.setattr(Reader, "_read", noted)
     for module in (claims, following, copies):
         monkeypatch.setattr(module, "CHUNK_ROWS", 3)
     monkeypatch.setattr(claims, "FIRST_CHUNK_ROWS", 1)
-    return copied
+    return chunks
 
 
-def test_large_groups_are_copied_in_pieces_at_once(servers: diamond.Servers, pieces: list[tuple[str, int]]) -> None:
+def test_large_groups_are_copied_by_several_at_once(servers: diamond.Servers, taken: list[Taken]) -> None:
     entities = diamond.made()
     servers.lab_a.pull(some(servers, "a = 99"))
     result = servers.lab_a.pull(some(servers))
@@ -157,15 +165,15 @@ def test_large_groups_are_copied_in_pieces_at_once(servers: diamond.Servers, pie
     assert result.pulled == len(wanted)
     assert result.part_rows == sum(len(entities[name].parts) for name in wanted)
     for table, letter in (("__d", "D"), ("b", "B")):
-        numbers = [number for name, number in pieces if name.endswith(table)]
-        assert len(numbers) == 2 and sum(numbers) == sum(1 for name in wanted if name[0] == letter)
-        assert max(numbers) - min(numbers) <= 3
+        chunks = [chunk for chunk in taken if chunk.table.endswith(table)]
+        assert sum(chunk.number for chunk in chunks) == sum(1 for name in wanted if name[0] == letter)
+        assert len({chunk.copy for chunk in chunks}) == 2
     servers.check_safety()
     assert servers.lab_a.verify()
     assert servers.lab_a.pull(some(servers)).pulled == 0
 
 
-def test_what_a_piece_cannot_have_ends_the_others(servers: diamond.Servers, pieces: list[tuple[str, int]]) -> None:
+def test_what_one_cannot_have_ends_the_others(servers: diamond.Servers, taken: list[Taken]) -> None:
     servers.lab_a.pull(some(servers, "a = 99"))
     refuse(servers, ("D", (0, 0, 1)))
     with pytest.raises(TransferError, match=r"'a': 0, 'b': 0, 'd': 1"):
@@ -176,7 +184,7 @@ def test_what_a_piece_cannot_have_ends_the_others(servers: diamond.Servers, piec
     assert [key for key, _ in result.errors] == [{"a": 0, "b": 0, "d": 1}]
     assert only_d(servers.local_names()) == only_d(set(diamond.made())) - {("D", (0, 0, 1))}
     assert set(servers.helper_rows()) == servers.local_names()
-    assert len(pieces) > 4
+    assert len({chunk.copy for chunk in taken}) > 4
 
 
 def test_small_tables_wait_for_few_answers(
@@ -184,18 +192,18 @@ def test_small_tables_wait_for_few_answers(
 ) -> None:
     """Whether other rows lie between is asked of all at once; what stands on a table waits for its rows, no longer."""
     servers.lab_a.pull(some(servers, "a = 99"))
-    begun, finish, copy_group = threading.Event(), Marker._finish, Copies._copy_group
+    begun, finish, load = threading.Event(), Marker._finish, Loader.load
 
-    def copying(self: Copies, name: tuple[str, str], *args: Any) -> bool:
-        if name[1] != "a":
+    def loading(self: Loader, *args: Any) -> int:
+        if self.run.mapping.source.master.name != "a":
             begun.set()
-        return copy_group(self, name, *args)
+        return load(self, *args)
 
     def finishing(self: Marker, *args: Any) -> None:
         assert begun.wait(30)
         finish(self, *args)
 
-    monkeypatch.setattr(Copies, "_copy_group", copying)
+    monkeypatch.setattr(Loader, "load", loading)
     monkeypatch.setattr(Marker, "_finish", finishing)
     statements.clear()
     servers.lab_a.pull(some(servers))
@@ -207,6 +215,42 @@ def test_small_tables_wait_for_few_answers(
     assert len([each for each in statements if "OFFSET" in each.sql and each.port == there]) <= 3
     # What the local tables are is read once.
     assert len([each for each in statements if _about_tables(each.sql) and each.port == here]) == 1
+
+
+@pytest.mark.parametrize("has_lost", [False, True])
+def test_rows_are_read_while_what_they_refer_to_is_loaded(
+    servers: diamond.Servers, monkeypatch: pytest.MonkeyPatch, has_lost: bool
+) -> None:
+    """They come here once it is here; where some of it cannot be had, they are read again without what stands on it."""
+    servers.lab_a.pull(some(servers, "a = 99"))
+    if has_lost:
+        refuse(servers, ("A", (1,)))
+    is_read, read, load, times = threading.Event(), Reader._read, Loader.load, list[str]()
+
+    def reading(self: Reader, chunk: Chunk) -> None:
+        times.append(self.tables[0].name)
+        if self.tables[0].name == "b":
+            is_read.set()
+        read(self, chunk)
+
+    def loading(self: Loader, *args: Any) -> int:
+        assert self.run.mapping.source.master.name != "a" or is_read.wait(30)
+        return load(self, *args)
+
+    monkeypatch.setattr(Reader, "_read", reading)
+    monkeypatch.setattr(Loader, "load", loading)
+    # What waits has come to the middle of its rows.
+    monkeypatch.setattr(transfer, "Form", lambda language, _, exact_json: Form(language, 10, exact_json))
+    result = servers.lab_a.pull(some(servers), suppress_errors=True)
+    entities = diamond.made()
+    chosen = only_d(set(entities)) - (below("A", (1,)) if has_lost else set())
+    wanted = diamond.ancestors(entities, chosen)
+    assert servers.local_entities() == {name: entities[name] for name in wanted}
+    assert servers.helper_rows() == dict.fromkeys(wanted, HelperRow("NONE", "FALSE", "FALSE"))
+    assert result.pulled == len(wanted)
+    assert [key for key, _ in result.errors] == ([{"a": 1}] if has_lost else [])
+    assert times.count("b") == 1 + has_lost
+    servers.check_safety()
 
 
 def _about_tables(sql: str) -> bool:
@@ -225,29 +269,25 @@ def test_what_has_many_part_rows_is_large_however_few_entities_it_has(
     for table in (f"{servers.theirs['first']}.{name}" for name in ("a", "b", "b__piece")):
         servers.lab.source_server.sql(f"{word} {table}")
     monkeypatch.setattr(copies, "CHUNK_ROWS", 20)
-    begun, finish, copy_group, transfer = threading.Event(), Marker._finish, Copies._copy_group, Copies._transfer
-    pieces, chunks, read = list[tuple[str, int]](), dict[str, list[Chunk]](), Reader._read
+    begun, finish, load = threading.Event(), Marker._finish, Loader.load
+    readers, chunks, read = dict[str, set[Reader]](), dict[str, list[Chunk]](), Reader._read
 
-    def copying(self: Copies, name: tuple[str, str], *args: Any) -> bool:
-        if name[1] == "__d":
+    def loading(self: Loader, *args: Any) -> int:
+        if self.run.mapping.source.master.name == "__d":
             begun.set()
-        return copy_group(self, name, *args)
+        return load(self, *args)
 
-    def transferring(self: Copies, run: Any, tally: Any, piece: Any, *args: Any) -> None:
-        pieces.append((run.mapping.source.master.name, piece.number))
-        transfer(self, run, tally, piece, *args)
-
-    def finishing(self: Marker, *args: Any) -> None:
-        assert begun.wait(30)
-        finish(self, *args)
+    def finishing(self: Marker, chunk: Chunk, *args: Any) -> None:
+        assert chunk.upto is not None or begun.wait(30)
+        finish(self, chunk, *args)
 
     def reading(self: Reader, chunk: Chunk) -> None:
         chunks.setdefault(self.tables[0].name, []).append(chunk)
+        readers.setdefault(self.tables[0].name, set()).add(self)
         read(self, chunk)
 
     servers.lab_a.pull(some(servers, "a = 99"))
-    monkeypatch.setattr(Copies, "_copy_group", copying)
-    monkeypatch.setattr(Copies, "_transfer", transferring)
+    monkeypatch.setattr(Loader, "load", loading)
     monkeypatch.setattr(Marker, "_finish", finishing)
     monkeypatch.setattr(Reader, "_read", reading)
     first = servers.lab_a.source[servers.theirs["first"]]
@@ -255,9 +295,10 @@ def test_what_has_many_part_rows_is_large_however_few_entities_it_has(
     assert servers.helper_rows() == dict.fromkeys(servers.local_names(), HelperRow("NONE", "FALSE", "FALSE"))
     wanted = {n: e for n, e in {**diamond.made(), **many}.items() if n[1][0] < 200 and (n in many or n[0] == "A")}
     assert servers.local_entities() == wanted
-    assert sorted(pieces) == [("__d", 4), ("a", 97), ("a", 97), ("b", 2), ("b", 2)]
-    # Rows lie behind them that are not selected: none of them is read by way of the helper table.
-    assert [chunk.whole for chunk in chunks["a"]] == [True, True]
+    assert [len(readers[name]) for name in ("a", "b", "__d")] == [2, 2, 1]
+    assert sum(chunk.claimed for chunk in chunks["a"]) == 194
+    # Rows lie behind them that are not selected: only the last few are read by way of the helper table.
+    assert [chunk for chunk in chunks["a"] if not chunk.whole] == [c for c in chunks["a"] if c.upto is None]
 
 
 def test_the_last_of_a_large_claim_is_shared_by_those_who_claim(
@@ -281,8 +322,8 @@ def test_the_last_of_a_large_claim_is_shared_by_those_who_claim(
 
 
 @pytest.mark.parametrize("connections", [5, 6, 8])
-def test_pieces_and_groups_take_turns_where_there_is_no_room(
-    servers: diamond.Servers, pieces: list[tuple[str, int]], connections: int
+def test_copies_take_turns_where_there_is_no_room(
+    servers: diamond.Servers, taken: list[Taken], connections: int
 ) -> None:
     limit(servers.lab, 100)  # MySQL and MariaDB count connections from when there is a limit
     servers.lab_a.pull(some(servers, "a = 99"))
@@ -291,7 +332,7 @@ def test_pieces_and_groups_take_turns_where_there_is_no_room(
     servers.lab_a.pull(servers.lab_a.source[servers.theirs["first"]], some(servers))
     assert servers.local_entities() == entities
     assert set(servers.helper_rows()) == set(entities)
-    assert len(pieces) > 4
+    assert len(taken) > 4
 
 
 def test_below_a_flagged_entity_nothing_is_pulled_whatever_is_here_in_between(servers: diamond.Servers) -> None:

@@ -11,10 +11,11 @@ import contextlib
 import itertools
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
+from ..holds.holds import Holds
 from ..model.ranges import ALL, EVERYTHING, Chunk, Key, Range, Selection
 from ..model.states import PULLING
 from ..servers.session import Session
@@ -35,6 +36,10 @@ Mark = tuple[Key, int]
 
 class CalledOffError(Exception):
     """Copies are to end, for something has failed elsewhere."""
+
+
+class PutOffError(CalledOffError):
+    """What was to be copied is to be copied later: what it refers to is not what it was."""
 
 
 class Pace:
@@ -161,21 +166,91 @@ class Unfinished(Chunks):
             after = keys[-1]
 
 
-class Held(Chunks):
-    """What this run has in hand of a group of a pipeline, all of it held by now, and what it stands on.
+class Lot:
+    """What a run has in hand of a group, or of a range of it, cut into chunks as they are taken; threads take in turn.
 
     Parameters
     ----------
-    resumed : bool
-        Whether some of it was in hand of an earlier run, or has been here before.
     within : Range
-        Of this range only.
+        The range.
     number : int
         How many entities that are.
     marks : sequence of Mark
         Where some numbers of these entities end, as far as that is known.
     there : int or None
-        How many rows the source had in the range a moment ago, held by whomever, if it was asked.
+        How many rows the source had there a moment ago, held by whomever, if it was asked.
+    takers : int
+        How many take of it: its end is cut smaller, so that they come to it together.
+    taken : callable
+        Told when nothing is left.
+    """
+
+    def __init__(
+        self,
+        within: Range,
+        number: int,
+        marks: Sequence[Mark] = (),
+        there: int | None = None,
+        takers: int = 1,
+        taken: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.number, self.takers, self._taken = number, takers, taken
+        self._within, self._there = within, there
+        self._after, self._left = within.after, number
+        self._marks = collections.deque(marks)
+        self._is_over = False
+        self._taking = threading.Lock()
+
+    def take(self, holds: Holds, session: Session, rows: int) -> Chunk | None:
+        """The next chunk of about so many rows, if there is one; of none, where there are not as many as there were."""
+        with self._taking:
+            if self._is_over:
+                return None
+            within, left = Range(self._after, self._within.upto), self._left
+            mine, size = holds.mine(PULLING, within), self._cut(rows)
+            # Of a few, or up to a mark, it is known how many there are: where it is not so any more, it is noticed.
+            upto = None
+            if mark := self._mark_within(size) if left > size else None:
+                upto, size = mark[0], mark[1] - (self.number - left)
+            elif left > size:
+                upto = mine.unguessed.key_at(session, size - 1)
+            claimed = size if upto else left if left <= size else mine.count(session)
+            self._after, self._left, self._is_over = upto, left - claimed, upto is None
+            is_known = self._there is not None and claimed == self.number
+        if upto is None:
+            self._taken()
+        end = upto or within.upto
+        if end is None and not is_known and claimed > FIRST_CHUNK_ROWS:
+            end = mine.unguessed.last(session)  # behind it may lie what is not selected
+        chunk = Chunk(within.after, end, claimed)
+        if not claimed:
+            return chunk
+        return replace(chunk, whole=claimed == self._there if is_known else not holds.has_others(session, chunk))
+
+    def _cut(self, rows: int) -> int:
+        """How many entities to take where so many are wanted."""
+        if self.takers == 1:
+            return rows
+        return min(rows, max(self._left // (self.takers + 1), min(rows, self.number) // PARTS, 1))
+
+    def _mark_within(self, size: int) -> Mark | None:
+        """The last mark within so many entities behind those that were taken; it and those before it are taken out."""
+        found, done = None, self.number - self._left
+        while self._marks and self._marks[0][1] <= done + size:
+            mark = self._marks.popleft()
+            found = mark if mark[1] > done else None
+        return found
+
+
+class Held(Chunks):
+    """What this run has in hand of a group of a pipeline, all of it held by now, and what it stands on.
+
+    Parameters
+    ----------
+    lot : Lot
+        What that is; others may take of it, too.
+    resumed : bool
+        Whether some of it was in hand of an earlier run, or has been here before.
     over : threading.Event
         Set when no more is to be copied.
     founded : bool
@@ -185,64 +260,24 @@ class Held(Chunks):
     claims_ahead = False
 
     def __init__(
-        self,
-        run: Run,
-        conflicts: str,
-        resumed: bool,
-        within: Range,
-        number: int,
-        marks: Sequence[Mark] = (),
-        there: int | None = None,
-        *,
-        over: threading.Event,
-        founded: bool,
+        self, run: Run, conflicts: str, resumed: bool, lot: Lot, *, over: threading.Event, founded: bool
     ) -> None:
         super().__init__(run, ALL, "keep" if resumed and conflicts != "replace" else conflicts)
         self.resumed, self.founded = resumed, founded
-        self.within = within
-        self._number = number
-        self._marks = marks
-        self._there = there
-        self._over = over
+        self._lot, self._over = lot, over
 
     def __iter__(self) -> Iterator[Chunk]:
-        session, after, left = self.run.home, self.within.after, self._number
-        marks = collections.deque(self._marks)
+        session = self.run.home
         while not self.stop.is_set():
             if self._over.is_set():
                 raise CalledOffError("A copy was called off.")
-            mine, size = self.holds.mine(PULLING, Range(after, self.within.upto)), self.pace.rows
-            # Of a few, or up to a mark, it is known how many there are: where it is not so any more, it is noticed.
-            done, upto = self._number - left, None
-            if mark := _last_mark(marks, done, size) if left > size else None:
-                upto, size = mark[0], mark[1] - done
-            elif left > size:
-                upto = mine.unguessed.key_at(session, size - 1)
-            claimed = size if upto else left if left <= size else mine.count(session)
-            left -= claimed
-            if claimed:
-                is_known = self._there is not None and claimed == self._number
-                end = upto or self.within.upto
-                if end is None and not is_known and claimed > FIRST_CHUNK_ROWS:
-                    end = mine.unguessed.last(session)  # behind it may lie what is not selected
-                chunk = Chunk(after, end, claimed)
-                whole = claimed == self._there if is_known else not self.holds.has_others(session, chunk)
-                # What another run may take over meanwhile is taken back by its key, where others lie between.
-                keys = () if whole else tuple(self.holds.mine(PULLING, chunk).keys(session))
-                self.give_back(chunk)
-                yield replace(chunk, whole=whole, claimed=claimed if whole else len(keys), keys=keys)
-            if upto is None:
+            if (chunk := self._lot.take(self.holds, session, self.pace.rows)) is None:
                 return
-            after = upto
-
-
-def _last_mark(marks: collections.deque[Mark], done: int, size: int) -> Mark | None:
-    """The last mark within so many entities behind those that are done; it and those before it are taken out."""
-    found = None
-    while marks and marks[0][1] <= done + size:
-        mark = marks.popleft()
-        found = mark if mark[1] > done else None
-    return found
+            if chunk.claimed:
+                # What another run may take over meanwhile is taken back by its key, where others lie between.
+                keys = () if chunk.whole else tuple(self.holds.mine(PULLING, chunk).keys(session))
+                self.give_back(chunk)
+                yield replace(chunk, claimed=chunk.claimed if chunk.whole else len(keys), keys=keys)
 
 
 class Claims(Chunks):

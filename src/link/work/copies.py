@@ -1,4 +1,5 @@
-"""The copies of a pipeline's pull: each group once those that it refers to are here, large ones in pieces.
+"""The copies of a pipeline's pull: each group once those that it refers to are here, of large ones several
+chunks at once.
 
 What is copied is held by then, with all that it stands on (:mod:`.following`).
 """
@@ -8,11 +9,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -29,31 +29,37 @@ from ..servers.keyed import Segment
 from ..servers.session import Session, Weight
 from ..signals import OrphanError
 from . import parallel
-from .claims import CHUNK_ROWS, FIRST_CHUNK_ROWS, CalledOffError, Held, Mark
+from .claims import CHUNK_ROWS, FIRST_CHUNK_ROWS, CalledOffError, Held, Lot, PutOffError
 from .following import Following, Wanted
 from .pull import replace_outdated
 from .run import Run, persistently
 from .tally import Tally
-from .transfer import Transfer
+from .transfer import Transfer, at_once
+from .turns import FEW_AT_ONCE, PAUSE, Turn, Turns
 
 logger = logging.getLogger("link")
 
-#: Seconds between looks whether others are done.
-PAUSE = 0.5
-#: Groups that are copied at once, each over sessions of its own; and with those that take no memory.
-AT_ONCE = 4
-FEW_AT_ONCE = 8
 #: Characters or bytes that a value may have so that few rows take no memory worth mentioning; and what may have more.
 LONGEST = 65_535
 _LONG = ("text", "bytes", "json")
-#: Pieces of a large group that are copied at once: the local server checks the foreign keys of each by itself.
-PIECES = 2
-#: They are nearly equal where they differ by this part of all.
-NEARLY = 50
+#: How many take of a large group at once, each to copy it: the local server checks the foreign keys of each by itself.
+TAKERS = 2
 
 
-def _unheard() -> None:
-    """Nobody waits for the news."""
+class Steps(NamedTuple):
+    """Steps of a copy that others have to do with.
+
+    Attributes
+    ----------
+    wait : callable
+        Waits until rows may come here.
+    taken, arrived : callable
+        Told that all rows are being read, or have been; and that all of them are here.
+    """
+
+    wait: Callable[[], None] = at_once
+    taken: Callable[[], None] = at_once
+    arrived: Callable[[], None] = at_once
 
 
 class Copies:
@@ -84,95 +90,64 @@ class Copies:
         total, shows = sum(left.values()), self.wanted.display_progress
         bar = bar_of_entities("", total, shows)
         if self.wanted.workers == 1:
-            at_once = min(FEW_AT_ONCE, max(self._width(left), min(len(left), PIECES)))
+            at_once = min(FEW_AT_ONCE, max(self._width(left), min(len(left), TAKERS)))
             self.runs.open_ahead(2 * at_once, at_once)
         busy = self._look(left) if left else set()
         self._weights = self.runs.home.weigh([pair.there for n in left for pair in self.runs[n].mapping.tables])
         with bar:
             if self.wanted.workers > 1:
-                self._copy_by_turns(left, bar, resumed, busy)
+                self._copy_by_processes(left, bar, resumed, busy)
             else:
                 self._copy_together(left, bar, resumed, busy)
 
-    def _copy_by_turns(self, left: Mapping[Name, int], bar: Bar, resumed: bool, busy: set[Name]) -> None:
+    def _copy_by_processes(self, left: Mapping[Name, int], bar: Bar, resumed: bool, busy: set[Name]) -> None:
         """Copy one group after the other, each by several processes; no thread is at work when they are begun."""
-        for name in (name for name in self.following.names if name in left):
+        turn = Turn()
+        turn.come()
+        for name in left:
             while self._must_wait(name, busy):
                 time.sleep(PAUSE)
-            if self._copy_group(name, bar, resumed):
+            if self._copy_group(name, bar, resumed, turn):
                 self.following.let_go_below([name])
 
-    def _copy_together(self, left: dict[Name, int], bar: Bar, resumed: bool, busy: set[Name]) -> None:
-        """Copy each group as soon as those that it refers to are here, be they finished at the source or not."""
-        under_way: dict[Future[bool], Name] = {}
-        news, here = queue.SimpleQueue[Future[bool] | Name](), set[Name]()
-        room, alone = FEW_AT_ONCE, None
-        with ThreadPoolExecutor(FEW_AT_ONCE, "link-gatherer") as pool:
-            try:
-                while left:
-                    awaited = left.keys() - here
-                    for name in [n for n in left if n not in under_way.values() and not self._stands_on(n, awaited)]:
-                        large = [other for other in under_way.values() if not self._is_light(other)]
-                        may_begin = len(under_way) < room and (self._is_light(name) or len(large) < AT_ONCE)
-                        if may_begin and not self._must_wait(name, busy):
-                            alone = name if room == 1 else None
-                            arrived = functools.partial(news.put, name)
-                            future = pool.submit(self._copy_group, name, bar, resumed, arrived)
-                            under_way[future] = name
-                            future.add_done_callback(news.put)
-                    try:
-                        told = news.get(timeout=PAUSE if busy or not under_way else None)
-                    except queue.Empty:
-                        continue
-                    if not isinstance(told, Future):
-                        here.add(told)
-                        continue
-                    name = under_way.pop(told)
-                    try:
-                        has_lost = told.result()
-                    except ConnectionLimitError:
-                        if name == alone:
-                            raise
-                        room = 1
-                        continue
-                    del left[name]
-                    if has_lost:
-                        wait(under_way)
-                        self.following.let_go_below([name])
-            except BaseException as error:
-                self.over.set()
-                # Who has pressed Ctrl-C does not wait for somebody's rows, as they may.
-                while not isinstance(error, Exception) and wait(under_way, PAUSE).not_done:
-                    for session in list(self._in_use):
-                        session.cancel()
-                raise
+    def _copy_together(self, left: Mapping[Name, int], bar: Bar, resumed: bool, busy: set[Name]) -> None:
+        """Copy several groups at once, each as soon as those that it refers to are here."""
 
-    def _stands_on(self, name: Name, others: Collection[Name]) -> bool:
-        """Whether a group refers to one of others, itself or by groups between."""
-        return bool((self.wanted.graph.ancestors([name]) - {name}) & set(others))
+        def copy(name: Name, turn: Turn) -> bool:
+            return self._copy_group(name, bar, resumed, turn)
 
-    def _copy_group(self, name: Name, bar: Bar, resumed: bool, arrived: Callable[[], None] = _unheard) -> bool:
-        """Copy a group; whether some of it was let go of, on which others may stand.
+        above = {name: self.wanted.graph.ancestors([name]) - {name} for name in left}
+        light = set(filter(self._is_light, left))
+        turns = Turns(above, copy, lambda name: self._must_wait(name, busy), light)
+        turns.copy(lambda lost: self.following.let_go_below([lost]), bool(busy), self._break_off)
 
-        Where all of it is here before all of it is finished at the source, it is told that it has ``arrived``.
-        """
+    def _break_off(self, hurried: bool) -> None:
+        self.over.set()
+        for session in list(self._in_use) if hurried else ():
+            session.cancel()
+
+    def _copy_group(self, name: Name, bar: Bar, resumed: bool, turn: Turn) -> bool:
+        """Copy a group when its turn has come; whether some of it was let go of, on which others may stand."""
         run, tally, wanted = self.runs[name], self.tallies[name], self.wanted
-        before = tally.left_out
-        bar.set_description(label(name))
-        number = self.following.in_hand[name]
+        before, number = tally.left_out, self.following.in_hand[name]
+
+        def wait() -> None:
+            turn.wait()
+            bar.set_description(label(name))
+
+        def arrived() -> None:
+            if tally.left_out == before and wanted.conflicts != "replace":
+                turn.arrived()
+
         if wanted.workers > 1 and number > 2 * parallel.FEWEST:
+            wait()
             options = wanted.conflicts, wanted.suppress_errors, wanted.transfers
             share = Share(self.runs.number, resumed, self.founded, *options)
             work = functools.partial(copy_range, share=share)
             with self._beside(run) as beside:
                 tally.result.add(parallel.copy(beside, work, bar, wanted.workers, wanted.executor))
         else:
-
-            def tell() -> None:
-                if tally.left_out == before and wanted.conflicts != "replace":
-                    arrived()
-
-            self._transfer_pieces(name, bar, resumed, tell)
+            self._transfer_all(name, bar, resumed, Steps(wait, turn.taken, arrived))
         self.following.in_hand[name] = 0
         return tally.left_out > before
 
@@ -189,7 +164,7 @@ class Copies:
         self._in_use.extend((run.home, run.local))
         try:
             yield run
-        except ConnectionLimitError:
+        except (ConnectionLimitError, PutOffError):
             self._rest(run)
             raise
         self._rest(run)
@@ -198,72 +173,63 @@ class Copies:
         run.give_back(run.ends.source, [run.home])
         run.give_back(run.ends.local, [run.local])
 
-    def _transfer_pieces(self, name: Name, bar: Bar, resumed: bool, arrived: Callable[[], None]) -> None:
-        """Copy what is in hand of a group, where that is much by several pieces at once, if there is room for them."""
-        run, number = self.runs[name], self.following.in_hand[name]
+    def _transfer_all(self, name: Name, bar: Bar, resumed: bool, steps: Steps) -> None:
+        """Copy what is in hand of a group, where that is much by several that take of it, if there is room for them."""
+        run, tally, number = self.runs[name], self.tallies[name], self.following.in_hand[name]
         with self._beside(run) as beside:
             expecting = self.following.has_rows_here(name, beside) and self.following.may_differ(name, beside)
-            pieces = [Piece(EVERYTHING, number, (), self._there.get(name))]
+            if expecting:
+                steps.wait()  # what is read ahead is not looked at
+            marks = self.following.marks(name, beside.home)
             # Of what an earlier run has had in hand it is counted in one place what it has copied.
-            if not resumed and number * self._weigh(run).rows >= 2 * CHUNK_ROWS:
-                pieces = list(cut(beside, number, self.following.marks(name, beside.home)))
-            if len(pieces) == 1:
-                return self._transfer(beside, self.tallies[name], pieces[0], bar, resumed, expecting, arrived)
+            if resumed or number * self._weigh(run).rows < 2 * CHUNK_ROWS:
+                lot = Lot(EVERYTHING, number, marks, self._there.get(name), taken=steps.taken)
+                return self._transfer(beside, tally, lot, bar, resumed, expecting, steps)
+        lot = Lot(EVERYTHING, number, marks, takers=TAKERS, taken=steps.taken)
+        if not self._transfer_together(name, lot, bar, expecting, steps):
+            # Some found no room, and others have taken what they could; now that those are done, there is more.
+            with self._beside(run) as beside:
+                if left := run.holds.mine(PULLING).count(beside.home):
+                    self.following.in_hand[name] = left
+                    self._transfer(beside, tally, Lot(EVERYTHING, left), bar, False, expecting, Steps(steps.wait))
+        return None
 
-        awaited, telling = list(pieces), threading.Lock()
+    def _transfer_together(self, name: Name, lot: Lot, bar: Bar, expecting: bool, steps: Steps) -> bool:
+        """Copy a lot by several that take of it, each over sessions of its own; whether all of these found room."""
+        run, others = self.runs[name], threading.Semaphore(lot.takers - 1)
 
-        def tell(piece: Piece, tally: Tally) -> None:
-            if not tally.left_out:
-                with telling:
-                    awaited.remove(piece)
-                    if not awaited:
-                        arrived()
-
-        def transfer(piece: Piece) -> BaseException | None:
+        def transfer(_: int) -> BaseException | None:
             tally = Tally()
+
+            def arrived() -> None:
+                if not tally.left_out and not others.acquire(blocking=False):
+                    steps.arrived()
+
             try:
                 with self._beside(run) as beside:
-                    told = functools.partial(tell, piece, tally)
-                    self._transfer(beside, tally, piece, bar, False, expecting, told)
+                    self._transfer(beside, tally, lot, bar, False, expecting, Steps(steps.wait, arrived=arrived))
             except BaseException as error:
-                if not isinstance(error, ConnectionLimitError):
+                if not isinstance(error, (ConnectionLimitError, PutOffError)):
                     self.over.set()
                 return error
             finally:
                 self.tallies[name].add(tally)
             return None
 
-        with ThreadPoolExecutor(len(pieces), "link-copier") as pool:
-            errors = list(pool.map(transfer, pieces))
-        left = list[Piece]()
-        for piece, error in zip(pieces, errors, strict=True):
-            if error is None:
-                self.following.in_hand[name] -= piece.number
-            elif isinstance(error, ConnectionLimitError):
-                left.append(piece)
-        if failed := [error for error in errors if error and not isinstance(error, ConnectionLimitError)]:
+        with ThreadPoolExecutor(lot.takers, "link-copier") as pool:
+            errors = [error for error in pool.map(transfer, range(lot.takers)) if error]
+        if failed := [error for error in errors if not isinstance(error, ConnectionLimitError)]:
             raise min(failed, key=lambda error: isinstance(error, CalledOffError))
-        for piece in left:
-            if error := transfer(piece):
-                raise error
-            self.following.in_hand[name] -= piece.number
-        return None
+        return not errors
 
     def _transfer(
-        self,
-        run: Run,
-        tally: Tally,
-        piece: Piece,
-        bar: Bar,
-        resumed: bool,
-        expecting: bool,
-        arrived: Callable[[], None] = _unheard,
+        self, run: Run, tally: Tally, lot: Lot, bar: Bar, resumed: bool, expecting: bool, steps: Steps
     ) -> None:
         wanted = self.wanted
-        chunks = Held(run, wanted.conflicts, resumed, *piece, over=self.over, founded=self.founded)
+        chunks = Held(run, wanted.conflicts, resumed, lot, over=self.over, founded=self.founded)
         if expecting:
             chunks.expecting.set()
-        _move(run, chunks, tally, bar, wanted, arrived, self._weigh(run).row_bytes)
+        _move(run, chunks, tally, bar, wanted, steps, self._weigh(run).row_bytes)
 
     def _weigh(self, run: Run) -> Weight:
         """About how many rows an entity of a group has, with those of its parts, and how many bytes these have."""
@@ -318,37 +284,9 @@ class Copies:
         return False
 
 
-class Piece(NamedTuple):
-    """A range of what is in hand of a group: how many entities that are, and where some numbers of them end.
-
-    And how many rows the source had there a moment ago, if it was asked.
-    """
-
-    within: Range
-    number: int
-    marks: Sequence[Mark]
-    there: int | None = None
-
-
 def _is_small(number: int) -> bool:
     """Whether so many entities are one chunk, be they as long as they may."""
     return number <= FIRST_CHUNK_ROWS
-
-
-def cut(run: Run, number: int, marks: Sequence[Mark]) -> Iterator[Piece]:
-    """Cut what is in hand of a group into pieces of equal numbers, looked for from the last mark before each end on."""
-    after, done = None, 0
-    for nth in range(1, PIECES):
-        goal = number * nth // PIECES
-        upto, count = max([(None, 0), *(mark for mark in marks if mark[1] <= goal)], key=lambda mark: mark[1])
-        if goal - count > number // NEARLY:
-            upto = run.holds.mine(PULLING, Range(upto)).unguessed.key_at(run.home, goal - count - 1)
-            count = goal
-        if upto is None or count <= done:
-            continue
-        yield Piece(Range(after, upto), count - done, [(key, n - done) for key, n in marks if done < n < count])
-        after, done = upto, count
-    yield Piece(Range(after), number - done, [(key, n - done) for key, n in marks if n > done])
 
 
 @dataclass(frozen=True)
@@ -382,13 +320,15 @@ def _move(
     tally: Tally,
     bar: Bar,
     how: Wanted | Share,
-    arrived: Callable[[], None] = _unheard,
+    steps: Steps,
     entity_bytes: int = 0,
 ) -> None:
     with run.files(how.transfers, tally.result, how.display_progress) as files:
-        if not files:
+        if files:
+            steps.wait()  # they are copied as rows are read
+        else:
             chunks.pace.foresee(entity_bytes)
-        Transfer(run, chunks, files, tally).move(bar, how.suppress_errors, arrived)
+        Transfer(run, chunks, files, tally).move(bar, how.suppress_errors, steps.wait, steps.arrived)
         replace_outdated(run, files, tally, how.suppress_errors)
 
 
@@ -404,11 +344,12 @@ def copy_range(ends: Ends, _: Selection, within: Range, share: Share) -> PullRes
     def once(run: Run) -> None:
         resumed = share.resumed or bool(run.former)
         number = run.holds.mine(PULLING, within).count(run.home)
-        chunks = Held(run, share.conflicts, resumed, within, number, over=threading.Event(), founded=share.founded)
+        lot = Lot(within, number)
+        chunks = Held(run, share.conflicts, resumed, lot, over=threading.Event(), founded=share.founded)
         if Segment(run.rows).key_at(run.local, 0) is not None:
             chunks.expecting.set()
         with no_bar() as bar:
-            _move(run, chunks, tally, bar, share)
+            _move(run, chunks, tally, bar, share, Steps())
 
     persistently(begin, once, lambda: tally.result.pulled)
     return tally.result

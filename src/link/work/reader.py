@@ -37,15 +37,19 @@ class Pipe:
     def __init__(self, shut: threading.Event) -> None:
         self._queue: queue.Queue[Any] = queue.Queue(QUEUED_BLOCKS)
         self._shut = shut
+        #: Set when nobody wants what comes.
+        self.leaks = threading.Event()
 
     def put(self, item: Any) -> None:
         """Wait for room; raises what ends the reader when the pipe is shut."""
-        while not self._shut.is_set():
+        while not self.leaks.is_set():
+            if self._shut.is_set():
+                raise _Shut
             try:
                 return self._queue.put(item, timeout=0.1)
             except queue.Full:
                 continue
-        raise _Shut
+        return None
 
     def get(self) -> Any:
         """The next thing; an error is raised."""
@@ -153,6 +157,13 @@ class Reader:
             if self._thread.is_alive():
                 for session in (self.session, self.run.home, *self.chunks.sessions):
                     session.cancel()
+
+    def leave(self) -> None:
+        """Stop after the chunk that is being read, which nobody wants: the session may be used again."""
+        self._pipe.leaks.set()
+        self.chunks.stop.set()
+        self._thread.join()
+        self.session.rollback()
 
     # in the reader's thread
 

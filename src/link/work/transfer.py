@@ -24,7 +24,7 @@ from ..progress import Bar
 from ..servers.dialect import Dialect
 from ..servers.session import Form
 from .adopting import Adopter
-from .claims import Chunks
+from .claims import Chunks, PutOffError
 from .loader import Loader
 from .marker import Marker
 from .reader import Reader
@@ -36,6 +36,10 @@ logger = logging.getLogger("link")
 
 #: Sessions at the source without which no pull goes: the run's own, the reader's, the marker's.
 FEWEST_SESSIONS = 3
+
+
+def at_once() -> None:
+    """Nothing is waited for, and nobody waits."""
 
 
 def sessions_at_source(dialect: Dialect) -> int:
@@ -68,16 +72,24 @@ class Transfer:
         self.files = files
         self.tally = tally
 
-    def move(self, bar: Bar, suppress_errors: bool, arrived: Callable[[], None] = lambda: None) -> None:
+    def move(
+        self,
+        bar: Bar,
+        suppress_errors: bool,
+        wait: Callable[[], None] = at_once,
+        arrived: Callable[[], None] = at_once,
+    ) -> None:
         """Move everything. On an error nothing is under way any more; what was only claimed is the caller's.
 
-        Once all of it is here, and some perhaps not finished at the source, it is told that it has ``arrived``.
+        It is read and not loaded while there is something to ``wait`` for, which may put it off. Once all of it is
+        here, and some perhaps not finished at the source, it is told that it has ``arrived``.
         """
         run, errors = self.run, self.tally.result.errors
         self._open()
         with contextlib.closing(self.marker):
             try:
                 for reading in self.reader.readings():
+                    wait()
                     moved = self.loader.load(reading)
                     self.marker.finish(reading.chunk, moved)
                     bar.update(moved)
@@ -85,6 +97,10 @@ class Transfer:
                         break
                 else:
                     arrived()
+            except PutOffError:
+                self.reader.leave()
+                run.give_back(run.ends.source, self._sessions)
+                raise
             except BaseException as error:
                 self._break_off()
                 if isinstance(error, LinkError) and not isinstance(error, (UnreachableError, HelperMismatchError)):
