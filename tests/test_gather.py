@@ -260,7 +260,7 @@ def _about_tables(sql: str) -> bool:
 def test_what_has_many_part_rows_is_large_however_few_entities_it_has(
     servers: diamond.Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the source's statistics say it. What stands on it waits for the rows of all pieces, no longer."""
+    """As the source's statistics say it. What stands on it waits for its rows, no longer."""
     many: diamond.Entities = {("A", (n,)): Entity((f"a {n}",)) for n in range(10, 210)}
     many |= {("B", (n, 0)): Entity(("b",), frozenset((piece, 0) for piece in range(50))) for n in range(20, 24)}
     many |= {("D", (n, 0, 0)): Entity((None, "d")) for n in range(20, 24)}
