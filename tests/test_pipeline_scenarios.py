@@ -23,7 +23,7 @@ from linking import quoted
 from pipelines import run_sql, wait_until
 from pulling import Checked, declare, grant
 
-from link import CycleError, TransferError
+from link import ConfigError, CycleError, TransferError, link
 
 FLAGGED = "an ancestor is flagged"
 
@@ -481,6 +481,36 @@ def test_parts_that_refer_to_another_of_their_masters(lab: Lab) -> None:
     here = pulled.here()
     assert here.rows[schema, "ses__trial"] == [{"a": "1", "s": "1", "t": "1", "a_s": "2"}]
     assert {(r["s"], r["a_s"]) for r in here.rows[schema, "ses__event"]} == {("1", "3")}
+
+
+def test_parts_that_call_the_key_of_their_master_otherwise(lab: Lab) -> None:
+    """In part: what is selected by them is told by all of it, in pulls, in what differs, and in deletions."""
+    schema = f"{lab.prefix}_sql"
+    statements = (
+        "CREATE SCHEMA {}",
+        "CREATE TABLE ses (a int, s int, PRIMARY KEY (a, s))",
+        "CREATE TABLE ses__page (animal int, s int, page int, PRIMARY KEY (animal, s, page), "
+        "FOREIGN KEY (animal, s) REFERENCES ses (a, s))",
+        "INSERT INTO ses VALUES (1, 1), (2, 1), (3, 1), (3, 2)",
+        "INSERT INTO ses__page VALUES (1, 1, 1), (2, 1, 2), (3, 2, 1)",
+    )
+    pulled = declared(lab, schema, statements)
+    assert pulled.select(schema, "Ses.Page", "page = 2").pulled == 1
+    lab.source_server.sql(f"UPDATE {schema}.ses__page SET page = 3 WHERE animal = 2")
+    there = pulled.there(schema, "Ses.Page")
+    assert [row["animal"] for row in there.differing().to_dicts()] == [2]
+    host = f"{lab.source_server.host}:{lab.source_server.port}"
+    options: dict[str, Any] = {"connection": lab.local, "use_tls": False, "backend": lab.source_server.backend}
+    Ses: Any = link(host, schema, lab.helper_schema, "held", f"{lab.prefix}_alone", **options)(type("Ses", (), {}))
+    assert (Ses.source.Page & "page = 3").pull().pulled == 1
+    assert Ses().to_dicts() == [{"a": 2, "s": 1}]
+    Ses.source.pull()
+    for wrong in (Ses.Page & {"pages": 1}).delete, (Ses.Page & {"pages": 1}).delete_quick:
+        with pytest.raises(ConfigError, match="DataJoint would select everything"):
+            wrong()
+    assert (Ses.Page & "page = 3").delete(part_integrity="cascade", prompt=False) == 1
+    assert [row["a"] for row in Ses().to_dicts()] == [1, 3, 3]
+    assert len(lab.source_server.sql(f"SELECT * FROM {lab.helper_schema}.held")) == 3
 
 
 # changed between a plan and its pull

@@ -22,7 +22,8 @@ from .errors import LinkError
 from .host import UserTable
 from .model.ranges import Selection
 from .model.schema import part_class, part_of_class
-from .selections import Selecting, selection_of
+from .selections import Selecting, require_matched, selection_of
+from .sharing import by_entity
 from .signals import final
 from .travelling import MOST_HERE
 from .typed import TypedMeta, of_classes
@@ -349,6 +350,29 @@ class LinkedPart(Local, Selecting, dj.Part):
 
     def _linked_to(self) -> str:
         return f"{super()._linked_to()}.{type(self).__name__}"
+
+    def delete(self, part_integrity: str = "enforce", **options: Any) -> int:  # type: ignore[override]
+        """Delete rows of the part, as in DataJoint.
+
+        With ``part_integrity="cascade"`` the entities that they belong to are deleted, and released at the source: see
+        :meth:`LinkedTable.delete`.
+        """
+        require_matched(self)
+        own: Any = super()
+        if part_integrity != "cascade":
+            return int(own.delete(part_integrity, **options))
+        with final():
+            local = self._link.open().mapping.local
+            (part,) = (part for part in local.parts if part.name == self.table_name)
+            master: Any = type(self).master
+            entities = master & by_entity(self, part, local.master)
+        return int(entities.delete(part_integrity=part_integrity, **options))
+
+    @of_classes
+    def delete_quick(self, get_count: bool = False) -> int | None:
+        """Delete rows of the part alone, as in DataJoint; the entities that they belong to stay, and stay held."""
+        require_matched(self)
+        return cast(Any, super()).delete_quick(get_count)  # type: ignore[no-any-return]
 
 
 class LinkedTable(Local, Selecting, UserTable, metaclass=LinkedMeta):

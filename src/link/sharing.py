@@ -48,6 +48,16 @@ def unknown_table(site: Site, what: str, advice: str, schema: str, table: str) -
     return (UnseenNameError if isinstance(error, UnseenError) else UnknownNameError)(error.what, error.hint)
 
 
+def own_names(part: Table, master: Table) -> dict[str, str]:
+    """What a part, or the master itself, calls the attributes of the master's key."""
+    return dict(zip(master.primary_key, part.entity_key, strict=True))
+
+
+def by_entity(query: Any, part: Table, master: Table) -> Any:
+    """A query on a part as its master is restricted by it: by the master's key, whatever the part calls it."""
+    return query.proj(**{name: own for name, own in own_names(part, master).items() if name != own})
+
+
 class _Told:
     """What a query tells of itself, or the class of a table of that."""
 
@@ -87,9 +97,11 @@ class Sharing(Captioned, Selecting):
             They are more than travel to the source with one query; ``verify()`` lists them all.
         """
         with final():
-            found = self._own_link().operate(lambda ends: verify(ends, self._entities(), Look()))
-            query: Any = self
-            return query.restrict([*found.differing, *found.missing])
+            link, query = self._own_link(), cast(Any, self)
+            found = link.operate(lambda ends: verify(ends, self._entities(), Look()))
+            names = own_names(self._table(), link.find_table(None))
+            keys = [*found.differing, *found.missing]
+            return query.restrict([{names[name]: value for name, value in key.items()} for key in keys])
 
     def restrict(self, restriction: Any, semantic_check: bool = True) -> Any:
         """Restrict as DataJoint does, also by queries on the local server; see :meth:`Selecting.restrict`.

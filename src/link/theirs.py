@@ -28,7 +28,7 @@ from .model.ranges import Selection
 from .model.schema import Group, Table, nearest, part_class, part_of_class
 from .selections import require_own_key, selection_of
 from .servers.site import Site
-from .sharing import TOLD, ReadOnly, UnknownNameError, unknown_table
+from .sharing import TOLD, ReadOnly, UnknownNameError, by_entity, unknown_table
 from .signals import final
 from .typed import TypedMeta
 
@@ -277,7 +277,8 @@ class SourceTable(ReadOnly, FreeTable, metaclass=SourceMeta):
         query: Any = self
         if not type(self).is_master:
             require_own_key(query)
-            query = self._theirs.class_at_source(self._group)() & query.proj()
+            master = self._theirs.class_at_source(self._group)()
+            query = master & by_entity(query, self._table(), master._table())
         selection = selection_of(query)
         self._there().require_short(selection.condition)
         return selection

@@ -25,7 +25,7 @@ from .model.schema import Table, nearest, part_of_class
 from .model.statuses import Status
 from .selections import require_matched, require_own_key, selection_of
 from .servers.site import Site
-from .sharing import TOLD, ReadOnly, UnknownNameError, unknown_table
+from .sharing import TOLD, ReadOnly, UnknownNameError, by_entity, unknown_table
 from .signals import final
 from .travelling import in_batches
 from .work import parallel
@@ -531,7 +531,7 @@ class SourcePart(SourceView):
     def _entities(self) -> Selection:
         query: Any = self
         require_own_key(query)
-        return Source(self._link)._selection(query.proj())
+        return Source(self._link)._selection(by_entity(query, self._table(), self._link.find_table(None)))
 
     def pull(self, *restrictions: Any, **options: Any) -> PullResult:
         """Copy the entities that the selected rows belong to, whole, as :meth:`Source.pull` does, and hold them.
@@ -559,7 +559,7 @@ class SourcePart(SourceView):
                 query = query & restriction
         require_matched(query)
         require_own_key(query)
-        return Source(self._link).pull(query.proj(), **options)
+        return Source(self._link).pull(by_entity(query, self._table(), self._link.find_table(None)), **options)
 
 
 def may_take_over(helper: str, served: Sequence[str], here: Site) -> bool:
