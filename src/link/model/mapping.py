@@ -82,6 +82,12 @@ class Mapping:
         return (*columns, *(table.name for table in self.lacking), *self.unlinkable)
 
     @property
+    def not_there(self) -> tuple[str, ...]:
+        """What the local tables have and the source does not, or does not show: columns and part tables."""
+        columns = (f"{d.found.name}.{c.name}" for d in self.differences for c in (*d.dropped, *d.unread))
+        return (*columns, *self.surplus)
+
+    @property
     def local_key(self) -> tuple[Column, ...]:
         """The columns of the local master's key, in the order of the source's: the order that keys have everywhere."""
         return tuple(self.local.master[name] for name in self.source.master.primary_key)

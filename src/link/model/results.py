@@ -227,6 +227,9 @@ class VerifyResult:
         Keys of entities that are held and not local.
     not_here : list of str
         Columns and part tables of the source that the local tables do not have: they were not compared.
+    not_there : list of str
+        Columns and part tables that are here, and that the source does not have, or does not show the link user (any
+        more): nothing proves them.
     files : int
         Local files that were read and found right; a folder counts as one. Only with ``files=True``.
     file_bytes : int
@@ -244,6 +247,7 @@ class VerifyResult:
     differing: list[dict[str, Any]] = field(default_factory=list)
     missing: list[dict[str, Any]] = field(default_factory=list)
     not_here: list[str] = field(default_factory=list)
+    not_there: list[str] = field(default_factory=list)
     files: int = 0
     file_bytes: int = 0
     damaged: list[Damaged] = field(default_factory=list)
@@ -251,7 +255,7 @@ class VerifyResult:
     seconds: float = 0.0
 
     def __bool__(self) -> bool:
-        return not self.differing and not self.missing and not self.damaged and not self.dangling
+        return not (self.differing or self.missing or self.not_there or self.damaged or self.dangling)
 
     def add(self, part: VerifyResult) -> None:
         """Count in what was found of another table.
@@ -265,6 +269,7 @@ class VerifyResult:
         self.differing += part.differing
         self.missing += part.missing
         self.not_here += part.not_here
+        self.not_there += part.not_there
         self.files += part.files
         self.file_bytes += part.file_bytes
         self.damaged += part.damaged
@@ -283,11 +288,10 @@ class VerifyResult:
             found("missing", self.missing),
             *[found("dangling", self.dangling)] * bool(self.dangling),
         ]
-        if self.not_here:
-            names = ", ".join(self.not_here)
-            facts.append(
-                Fact("not compared, for they are not here", names, f"not compared, for they are not here: {names}")
-            )
+        for some, where in ((self.not_here, "not here"), (self.not_there, "not at the source, or not shown")):
+            if some:
+                word, names = f"not compared, for they are {where}", ", ".join(some)
+                facts.append(Fact(word, names, f"{word}: {names}"))
         if self.files or self.damaged:
             facts += [_files(self.files, self.file_bytes), found("damaged", self.damaged)]
         return [*facts, _time(self.seconds)]
@@ -306,6 +310,7 @@ class VerifyResult:
             "differing": plain(self.differing),
             "missing": plain(self.missing),
             "not_here": list(self.not_here),
+            "not_there": list(self.not_there),
             "files": self.files,
             "file_bytes": self.file_bytes,
             "damaged": plain(self.damaged),

@@ -75,7 +75,7 @@ class Look:
 def _verify(run: Run, selection: Selection, look: Look) -> VerifyResult:
     """Compare the selected shared entities of one link."""
     started, result, both = time.monotonic(), VerifyResult(), Comparison(run)
-    result.not_here = list(run.mapping.not_here)
+    result.not_here, result.not_there = list(run.mapping.not_here), list(run.mapping.not_there)
     for looked in differences(both, selection):
         _tell(both, looked, result)
     if not selection:
