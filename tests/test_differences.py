@@ -46,6 +46,7 @@ def shapes(kind: str) -> dict[str, Shape]:
     code = _type("bytes", "varbinary(4)", "bytea", kind)
     uuids = tuple(f"{n * 0x1357:08x}-0000-4000-8000-{n:012x}" for n in range(7))
     decimal = _type("decimal", "decimal(9,2)", "numeric(9,2)", kind)
+    not_a_number = ("NaN",) if kind == "postgresql" else ()
     some = (-(2**63), -(2**63) + 1, -700, -3, 0, 1, 2**40, 2**63 - 2, 2**63 - 1)
     found = {
         "integers": Shape((big, INTEGER), (some, tuple(range(-10, 12))), 2),
@@ -54,7 +55,7 @@ def shapes(kind: str) -> dict[str, Shape]:
         "days": Shape((day, INTEGER), (tuple(f"2024-0{m}-1{d}" for m in (2, 3) for d in range(8)), tuple(range(9))), 2),
         "codes": Shape((code, uuid), ((b"", b"\0", b"a'\\", b"\xff%"), uuids), 2),
         "uuid": Shape((uuid,), (tuple(f"{n:08x}-0000-4000-8000-00000000000{n % 9}" for n in range(0, 9000, 77)),), 1),
-        "decimals": Shape((decimal,), (tuple(f"{n}.50" for n in range(-60, 60)),), 0),
+        "decimals": Shape((decimal,), (tuple(f"{n}.50" for n in range(-60, 60)) + not_a_number,), 0),
     }
     if kind != "postgresql":
         huge = (*range(0, 60, 2), *range(2**63 - 40, 2**63 + 40, 3), *range(2**64 - 50, 2**64))

@@ -63,7 +63,17 @@ def _float(text: str | bytes | None, _: Any) -> float | None:
     return None if text is None else _NAN if text == "NaN" else float(text)
 
 
-_NOT_A_DECIMAL = Decimal("NaN")
+class _NotADecimal(Decimal):
+    """NaN, which sorts behind all numbers, as on the server; Python's own is an error wherever keys are sorted."""
+
+    def __lt__(self, _: object) -> bool:
+        return False
+
+    def __gt__(self, other: object) -> bool:
+        return not isinstance(other, _NotADecimal)
+
+
+_NOT_A_DECIMAL = _NotADecimal("NaN")
 
 
 def _decimal(text: str | bytes | None, _: Any) -> Decimal | None:
