@@ -94,9 +94,8 @@ def provide_helpers(source: Site, local: Site, catalogue: Catalogue, wanted: Seq
     for schema in dict.fromkeys(provider.schema for provider in missing):
         _Creation(source, catalogue, schema, [each for each in missing if each.schema == schema]).create()
     helpers = [provider.check() for provider in providers]
-    layouts = [each.spec.layout for each in wanted]
-    beside = zip(wanted, helpers, layouts, strict=True)
-    welcome_guests(source, catalogue, [Beside(e.source, helper, layout, e.origins()) for e, helper, layout in beside])
+    pairs = zip(wanted, helpers, strict=True)
+    welcome_guests(source, catalogue, [Beside(e.source, helper, e.spec.layout, e.origins()) for e, helper in pairs])
     return helpers
 
 
