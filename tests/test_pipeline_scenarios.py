@@ -23,7 +23,7 @@ from linking import quoted
 from pipelines import run_sql, wait_until
 from pulling import Checked, declare, grant
 
-from link import ConfigError, CycleError, TransferError, link
+from link import ConfigError, CycleError, DefinitionError, TransferError, link
 
 FLAGGED = "an ancestor is flagged"
 
@@ -511,6 +511,20 @@ def test_parts_that_call_the_key_of_their_master_otherwise(lab: Lab) -> None:
     assert (Ses.Page & "page = 3").delete(part_integrity="cascade", prompt=False) == 1
     assert [row["a"] for row in Ses().to_dicts()] == [1, 3, 3]
     assert len(lab.source_server.sql(f"SELECT * FROM {lab.helper_schema}.held")) == 3
+
+
+def test_tables_without_keys(lab: Lab) -> None:
+    """All of them are told at once, by a plan and by a pull, and how to do without them."""
+    schema = f"{lab.prefix}_sql"
+    tables = [f"CREATE TABLE {name} (a int, b int)" for name in ("log", "other_log")]
+    pulled = declared(lab, schema, ("CREATE SCHEMA {}", *tables, "CREATE TABLE p (a int PRIMARY KEY)"))
+    everything = pulled.pipeline.source[schema]
+    for ask in pulled.pipeline.plan, pulled.pipeline.pull:
+        with pytest.raises(DefinitionError, match=r"(?s)sql\.log has.*sql\.other_log has.*leave_out="):
+            ask(everything)
+    assert list(pulled.pipeline.pull(everything, leave_out=[f"{schema}.Log", f"{schema}.OtherLog"]).tables) == [
+        f"{schema}.P"
+    ]
 
 
 # changed between a plan and its pull

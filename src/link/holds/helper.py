@@ -384,15 +384,23 @@ def require_names(site: Site, *names: str) -> None:
             )
 
 
+#: What to do about a table whose rows cannot be held.
+_WITHOUT = "Its lab can change that; a pipeline's pull of other tables of its schema does without it: leave_out=."
+
+
 def check_key(source: Table, layout: Layout) -> None:
     """Raise DefinitionError for a source table whose key leaves no room for the columns of a helper table."""
     if not source.primary_key:
-        raise DefinitionError(f"The source table {source.schema}.{source.name} has no primary key.")
+        raise DefinitionError(
+            f"The source table {source.schema}.{source.name} has no primary key: its rows cannot be told apart.",
+            _WITHOUT,
+        )
     taken = [name for name in source.primary_key if name.lower() in (*layout.labels, *layout.hidden)]
     if taken:
         raise DefinitionError(
             f"The primary key of the source table {source.schema}.{source.name} has the attribute {taken[0]}, which is "
-            "a column of the helper table."
+            "a column of the helper table.",
+            _WITHOUT,
         )
 
 

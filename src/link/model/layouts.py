@@ -41,7 +41,7 @@ class Layout:
 
     columns: Mapping[str, str]
     parts: Mapping[str, str] = field(default_factory=dict)
-    elsewhere: str = "Name another helper table in @link."
+    elsewhere: str = "Name another helper table in @link, or another helper_schema= of a Pipeline."
     times: tuple[str, ...] = ()
 
     @property

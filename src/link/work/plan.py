@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..ends.pipeline import Links
 from ..ends.source import SOURCE_RIGHTS
-from ..errors import PrivilegeError
+from ..errors import PrivilegeError, told_together
 from ..files.columns import file_columns
 from ..holds.expressions import Expressions, Known, choosing, reading
 from ..holds.helper import HELPER_RIGHTS, check_key
@@ -97,8 +98,7 @@ class _Planning:
             self.links.find_cut(left)  # refuses what is here already
         self._require_select(names)
         self.links.require_known(self.sets.graph, names)
-        for name in names:
-            check_key(self.sets.master(name), self.links.link(name).spec.layout)
+        told_together(self._checking_key(name) for name in names)
         with self.links.connect_local().catalogue() as here:
             helpers = self.links.find_helpers(self.catalogue, here, names)
             held = self._find_holds(names, helpers)
@@ -116,6 +116,9 @@ class _Planning:
             gone=foreseen.gone,
             unseen=foreseen.unseen,
         )
+
+    def _checking_key(self, name: Name) -> Callable[[], None]:
+        return functools.partial(check_key, self.sets.master(name), self.links.link(name).spec.layout)
 
     def require_no_conflicts(self, here: Catalogue, with_rows: Sequence[Name]) -> list[Name]:
         """Raise ConflictError where what is needed of groups with local rows is not held, and not what these are.
