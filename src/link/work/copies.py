@@ -35,7 +35,7 @@ from .pull import replace_outdated
 from .run import Run, persistently
 from .tally import Tally
 from .transfer import Transfer, at_once
-from .turns import FEW_AT_ONCE, PAUSE, Turn, Turns
+from .turns import PAUSE, ROOM, Turn, Turns
 
 logger = logging.getLogger("link")
 
@@ -90,7 +90,7 @@ class Copies:
         total, shows = sum(left.values()), self.wanted.display_progress
         bar = bar_of_entities("", total, shows)
         if self.wanted.workers == 1:
-            at_once = min(FEW_AT_ONCE, max(self._width(left), min(len(left), TAKERS)))
+            at_once = min(ROOM, max(self._width(left), min(len(left), TAKERS)))
             self.runs.open_ahead(2 * at_once, at_once)
         busy = self._look(left) if left else set()
         self._weights = self.runs.home.weigh([pair.there for n in left for pair in self.runs[n].mapping.tables])

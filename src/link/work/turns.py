@@ -15,9 +15,8 @@ from .transfer import at_once
 
 #: Seconds between looks whether others are done.
 PAUSE = 0.5
-#: Groups that are copied at once, each over sessions of its own; and with those that take no memory.
-AT_ONCE = 4
-FEW_AT_ONCE = 8
+#: Copies at once, each over sessions of its own; a group that is not light counts for two.
+ROOM = 8
 
 
 class Turn:
@@ -63,7 +62,7 @@ class Turns:
     must_wait : callable
         Whether other runs have in hand what a group refers to.
     light : collection of Name
-        Those that take no memory worth mentioning.
+        Those that take no memory worth mentioning, and one copy each.
     """
 
     def __init__(
@@ -80,7 +79,7 @@ class Turns:
         self._turns: dict[Name, Turn] = {}
         self._taken, self._here = set[Name](), set[Name]()
         self._news = queue.SimpleQueue[Future[bool] | tuple[set[Name], Name]]()
-        self._room, self._alone = FEW_AT_ONCE, False
+        self._room, self._alone = ROOM, False
 
     def copy(self, let_go_below: Callable[[Name], None], has_others: bool, break_off: Callable[[bool], None]) -> None:
         """Copy all of them.
@@ -94,7 +93,7 @@ class Turns:
         break_off : callable
             Lets copies end with their chunks; where nobody wants to wait, asked again and again, with what they are at.
         """
-        with ThreadPoolExecutor(FEW_AT_ONCE, "link-gatherer") as pool:
+        with ThreadPoolExecutor(ROOM, "link-gatherer") as pool:
             try:
                 while self._left:
                     self._begin(pool)
@@ -134,9 +133,8 @@ class Turns:
                 turn.come()
 
     def _may_begin(self, name: Name) -> bool:
-        large = [other for other in self._turns if other not in self._light]
-        has_room = len(self._turns) < self._room and (name in self._light or len(large) < AT_ONCE)
-        return has_room and not self._must_wait(name)
+        copies = sum(1 if each in self._light else 2 for each in (*self._turns, name))
+        return (copies <= self._room or not self._turns) and not self._must_wait(name)
 
     def _end(self, future: Future[bool]) -> Name | None:
         """See how a copy has ended; its group, where some of that was let go of."""
