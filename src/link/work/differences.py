@@ -228,7 +228,7 @@ class _Ranges:
         alone = len(theirs) == len(ours) == number
         if not alone or theirs == ours:
             return None
-        return _Suspects({row[:-1] for row in theirs ^ ours}, set(), set())
+        return _Suspects(*({row[:-1] for row in rows} for rows in (theirs ^ ours, theirs, ours)))
 
     def _suspects(self, there: _Rows, here: _Rows, different: Mapping[Label, int]) -> _Suspects | None:
         """The keys whose rows in some groups are not the same at both ends.
