@@ -279,15 +279,19 @@ class Dialect(ABC):
     def driving_join(self, first: str, second: str, on: str) -> str:
         """A join that reads ``first`` in its order and looks up ``second``."""
 
+    def refers(self, table: Table, fk: ForeignKey) -> str:
+        """The condition that a row refers to a row."""
+        return " AND ".join(f"{self.name_of(table)}.{self.quote(name)} IS NOT NULL" for name in fk.columns)
+
     def dangles(self, table: Table, fk: ForeignKey) -> str:
         """The condition that a row refers to a row which is not there."""
         parent = self.alias("parent")
         refers = [f"{self.name_of(table)}.{self.quote(name)}" for name in fk.columns]
-        named = " AND ".join(f"{name} IS NOT NULL" for name in refers)
         equal = " AND ".join(
             f"{parent}.{self.quote(referred)} = {name}" for referred, name in zip(fk.referred, refers, strict=True)
         )
-        return f"{named} AND NOT EXISTS (SELECT 1 FROM {self.full_name(fk.schema, fk.table)} {parent} WHERE {equal})"
+        there = f"EXISTS (SELECT 1 FROM {self.full_name(fk.schema, fk.table)} {parent} WHERE {equal})"
+        return f"{self.refers(table, fk)} AND NOT {there}"
 
     @abstractmethod
     def row_size(self, table: Table) -> str:
