@@ -63,7 +63,7 @@ class Column:
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """To a table's primary key, with what its attributes are called here."""
+    """To a table's primary key, or by SQL to the number of its row, with what its attributes are called here."""
 
     parent: Table
     names: tuple[tuple[str, str], ...]  # here, there
@@ -139,6 +139,7 @@ class Table:
                 later.append(f"COMMENT ON COLUMN {full}.{quote(kind, name)} IS {comment}")
             lines.append(words + (f" COMMENT {comment}" if comment and kind != "postgresql" else ""))
         lines.append(f"PRIMARY KEY ({', '.join(quote(kind, name) for name in self.key)})")
+        lines.append(f"UNIQUE ({quote(kind, self.counter)})")
         for key in self.foreign_keys:
             # PostgreSQL alone takes another order than that of what is referred to.
             names = key.names[::-1] if kind == "postgresql" else key.names
@@ -268,7 +269,11 @@ class _Maker:
             parent = self.pick(before)
             options = {} if primary else {"nullable": not self.chance(3), "unique": self.chance(6)}
             twice = any(key.parent is parent for key in table.foreign_keys)
-            if parent.key and len({*table.key, *parent.key}) <= (WIDEST if primary else 99):
+            if self._by_sql and not primary and self.chance(4):
+                name = f"r{table.number}_{len(table.foreign_keys)}"
+                table.columns[name] = Column(NUMBER, options["nullable"])
+                table.foreign_keys.append(ForeignKey(parent, ((name, parent.counter),), primary, **options))
+            elif parent.key and len({*table.key, *parent.key}) <= (WIDEST if primary else 99):
                 self.key_to(table, parent, primary=primary, renamed=twice or self.chance(3), **options)
 
     def key_to(self, table: Table, parent: Table, *, primary: bool, renamed: bool = False, **options: bool) -> None:
