@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -154,7 +155,24 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[Taken]:
     return chunks
 
 
-def test_large_groups_are_copied_by_several_at_once(servers: diamond.Servers, taken: list[Taken]) -> None:
+def meet(monkeypatch: pytest.MonkeyPatch, *tables: str) -> None:
+    """Let two begin to read each of some tables, or nobody."""
+    meetings, met, read = {table: threading.Barrier(2) for table in tables}, set[Reader](), Reader._read
+
+    def meeting(self: Reader, chunk: Chunk) -> None:
+        table = self.tables[0].name
+        if table in meetings and self not in met:
+            met.add(self)
+            meetings[table].wait(30)
+        read(self, chunk)
+
+    monkeypatch.setattr(Reader, "_read", meeting)
+
+
+def test_large_groups_are_copied_by_several_at_once(
+    servers: diamond.Servers, monkeypatch: pytest.MonkeyPatch, taken: list[Taken]
+) -> None:
+    meet(monkeypatch, "b", "__d")
     entities = diamond.made()
     servers.lab_a.pull(some(servers, "a = 99"))
     result = servers.lab_a.pull(some(servers))
@@ -277,9 +295,13 @@ def test_what_has_many_part_rows_is_large_however_few_entities_it_has(
             begun.set()
         return load(self, *args)
 
-    def finishing(self: Marker, chunk: Chunk, *args: Any) -> None:
-        assert chunk.upto is not None or begun.wait(30)
-        finish(self, chunk, *args)
+    here = Counter[str]()
+
+    def finishing(self: Marker, chunk: Chunk, moved: int, *args: Any) -> None:
+        name = self.run.mapping.source.master.name
+        here[name] += moved
+        assert here[name] < {"a": 194, "b": 4}.get(name, 5) or begun.wait(30)
+        finish(self, chunk, moved, *args)
 
     def reading(self: Reader, chunk: Chunk) -> None:
         chunks.setdefault(self.tables[0].name, []).append(chunk)
@@ -290,6 +312,7 @@ def test_what_has_many_part_rows_is_large_however_few_entities_it_has(
     monkeypatch.setattr(Loader, "load", loading)
     monkeypatch.setattr(Marker, "_finish", finishing)
     monkeypatch.setattr(Reader, "_read", reading)
+    meet(monkeypatch, "a", "b")
     first = servers.lab_a.source[servers.theirs["first"]]
     servers.lab_a.pull(some(servers, "a IN (20, 21, 22, 23)"), first.A & "a < 200")
     assert servers.helper_rows() == dict.fromkeys(servers.local_names(), HelperRow("NONE", "FALSE", "FALSE"))

@@ -6,6 +6,7 @@ load: whatever happens, that is let go of in the end.
 
 from __future__ import annotations
 
+import bisect
 import collections
 import contextlib
 import itertools
@@ -13,7 +14,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..holds.holds import Holds
 from ..model.ranges import ALL, EVERYTHING, Chunk, Key, Range, Selection
@@ -166,8 +167,20 @@ class Unfinished(Chunks):
             after = keys[-1]
 
 
+@dataclass
+class _Share:
+    """What is left of a lot for one who takes of it: from where, how many, and what of the lot lies before."""
+
+    within: Range
+    left: int
+    before: int = 0
+
+
 class Lot:
-    """What a run has in hand of a group, or of a range of it, cut into chunks as they are taken; threads take in turn.
+    """What a run has in hand of a group, or of a range of it, cut into chunks as they are taken.
+
+    Who takes of it goes from one key to the next, far from others: rows that come here side by side would hinder one
+    another. Who has come to the end goes on with half of what another one has left.
 
     Parameters
     ----------
@@ -180,7 +193,7 @@ class Lot:
     there : int or None
         How many rows the source had there a moment ago, held by whomever, if it was asked.
     takers : int
-        How many take of it: its end is cut smaller, so that they come to it together.
+        How many take of it.
     taken : callable
         Told when nothing is left.
     """
@@ -194,30 +207,34 @@ class Lot:
         takers: int = 1,
         taken: Callable[[], None] = lambda: None,
     ) -> None:
-        self.number, self.takers, self._taken = number, takers, taken
-        self._within, self._there = within, there
-        self._after, self._left = within.after, number
-        self._marks = collections.deque(marks)
-        self._is_over = False
+        self.number, self.takers, self._there, self._marks, self._taken = number, takers, there, marks, taken
+        self._unshared: list[_Share] = [_Share(within, number)]
+        self._shares: dict[object, _Share] = {}
         self._taking = threading.Lock()
 
-    def take(self, holds: Holds, session: Session, rows: int) -> Chunk | None:
+    def take(self, taker: object, holds: Holds, session: Session, rows: int) -> Chunk | None:
         """The next chunk of about so many rows, if there is one; of none, where there are not as many as there were."""
+        rows = min(rows, max(-(-self.number // self.takers), 1))  # all of them find some
         with self._taking:
-            if self._is_over:
+            if not (share := self._share_of(taker, holds, session, rows)):
                 return None
-            within, left = Range(self._after, self._within.upto), self._left
-            mine, size = holds.mine(PULLING, within), self._cut(rows)
+            within, left = share.within, share.left
+            mine = holds.mine(PULLING, within)
+            upto: Key | None = None
             # Of a few, or up to a mark, it is known how many there are: where it is not so any more, it is noticed.
-            upto = None
-            if mark := self._mark_within(size) if left > size else None:
-                upto, size = mark[0], mark[1] - (self.number - left)
+            size = rows
+            if mark := self._last_mark(share.before, size) if left > size else None:
+                upto, size = mark[0], mark[1] - share.before
             elif left > size:
                 upto = mine.unguessed.key_at(session, size - 1)
             claimed = size if upto else left if left <= size else mine.count(session)
-            self._after, self._left, self._is_over = upto, left - claimed, upto is None
+            if upto:
+                self._shares[taker] = _Share(Range(upto, within.upto), left - claimed, share.before + claimed)
+            else:
+                del self._shares[taker]
+            is_over = not self._shares
             is_known = self._there is not None and claimed == self.number
-        if upto is None:
+        if is_over:
             self._taken()
         end = upto or within.upto
         if end is None and not is_known and claimed > FIRST_CHUNK_ROWS:
@@ -227,19 +244,31 @@ class Lot:
             return chunk
         return replace(chunk, whole=claimed == self._there if is_known else not holds.has_others(session, chunk))
 
-    def _cut(self, rows: int) -> int:
-        """How many entities to take where so many are wanted."""
-        if self.takers == 1:
-            return rows
-        return min(rows, max(self._left // (self.takers + 1), min(rows, self.number) // PARTS, 1))
+    def _share_of(self, taker: object, holds: Holds, session: Session, rows: int) -> _Share | None:
+        """What is left for one who takes; half of what another one has, if that is much."""
+        if taker not in self._shares:
+            if self._unshared:
+                self._shares[taker] = self._unshared.pop()
+            elif self._shares:
+                self._share(taker, holds, session, max(rows // PARTS, 1))
+        return self._shares.get(taker)
 
-    def _mark_within(self, size: int) -> Mark | None:
-        """The last mark within so many entities behind those that were taken; it and those before it are taken out."""
-        found, done = None, self.number - self._left
-        while self._marks and self._marks[0][1] <= done + size:
-            mark = self._marks.popleft()
-            found = mark if mark[1] > done else None
-        return found
+    def _share(self, taker: object, holds: Holds, session: Session, least: int) -> None:
+        other = max(self._shares, key=lambda each: self._shares[each].left)
+        share = self._shares[other]
+        if (half := share.left // 2) < least:
+            return
+        mark = self._last_mark(share.before, half)
+        if mark:
+            half = mark[1] - share.before
+        if upto := mark[0] if mark else holds.mine(PULLING, share.within).unguessed.key_at(session, half - 1):
+            self._shares[other] = _Share(Range(share.within.after, upto), half, share.before)
+            self._shares[taker] = _Share(Range(upto, share.within.upto), share.left - half, share.before + half)
+
+    def _last_mark(self, before: int, size: int) -> Mark | None:
+        """The last mark within so many entities behind some."""
+        nth = bisect.bisect_right(self._marks, before + size, key=lambda mark: mark[1]) - 1
+        return self._marks[nth] if nth >= 0 and self._marks[nth][1] > before else None
 
 
 class Held(Chunks):
@@ -271,7 +300,7 @@ class Held(Chunks):
         while not self.stop.is_set():
             if self._over.is_set():
                 raise CalledOffError("A copy was called off.")
-            if (chunk := self._lot.take(self.holds, session, self.pace.rows)) is None:
+            if (chunk := self._lot.take(self, self.holds, session, self.pace.rows)) is None:
                 return
             if chunk.claimed:
                 # What another run may take over meanwhile is taken back by its key, where others lie between.
