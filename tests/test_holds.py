@@ -18,7 +18,7 @@ from shelling import shell
 from test_cli_lab_a import environment
 from test_source_lab import give
 
-from link import ConfigError, NotFoundError, PrivilegeError, State
+from link import ConfigError, DefinitionError, NotFoundError, PrivilegeError, State
 from link.accounts import Credentials
 from link.addresses import Address
 from link.admin import cleaning, flags, holding
@@ -160,6 +160,10 @@ def test_flagging_says_what_it_does(either: Lab, address: Address, administrator
         does(flags.flag, "no_such_column = 1")
     with pytest.raises(ConfigError, match="no attribute of"):
         does(flags.flag, {"subjekt": "ann"})
+    # Values of another type: MySQL and MariaDB compare them, and refuse that where rows are changed.
+    for where in ("subject = 0", "weight = 'heavy'"):
+        with pytest.raises(ConfigError, match=r"(?s)cannot be used.*attributes subject, weight"):
+            does(flags.flag, where)
     assert count_held(lab) == 2
 
 
@@ -335,28 +339,76 @@ def test_no_hold_is_taken_away(lab: Lab, address: Address, administrator: Creden
 
 
 def test_nothing_is_half_done(lab: Lab, address: Address, administrator: Credentials) -> None:
-    """A table that refers to the rows of a part, without its own master: DataJoint refuses that, too."""
-    tables = ephys(lab)
+    """Part rows that refer to what goes, of masters that stay: DataJoint refuses it where it comes to no master."""
 
     class Note(dj.Manual):
-        definition = "note: int32"
+        definition = "note: int32\n---\n-> [nullable] Subject"
 
         class Line(dj.Part):
             definition = "-> master\n---\n-> Subject"
 
+        class Word(dj.Part):
+            definition = "-> Note.Line\nword: int32"
+
+    tables = ephys(lab)
     note: Any = declare(lab, Note, tables["Subject"])
-    note.insert1({"note": 1})
-    note.Line.insert1({"note": 1, "subject": "ann"})
+    note.insert({"note": n, "subject": s} for n, s in enumerate([None, "ann", "bob's"]))
+    note.Line.insert1({"note": 0, "subject": "ann"})
+    note.Word.insert1({"note": 0, "word": 1})
     Subject = granted(lab, tables["Subject"])
     Subject.source.pull()
     flag(lab, "1 = 1")
     (Subject & True).delete(prompt=False)
+
+    def clean(where: str) -> cleaning.Cleaned:
+        table = f"{lab.source_schema}.Subject"
+        return cleaning.clean(address, administrator, table, where, helper_schema=lab.helper_schema, dry_run=False)
+
     before = contents(lab.source_server, lab.source_schema, lab.helper_schema)
-    with pytest.raises(Exception, match="without their masters"):
-        cleaning.clean(
-            address, administrator, f"{lab.source_schema}.Subject", helper_schema=lab.helper_schema, dry_run=False
-        )
+    for where in ("subject = 'ann'", "1 = 1"):  # its own master would stay, and some others go or none
+        with pytest.raises(DefinitionError, match=r"without their masters, 1 of .*Note"):
+            clean(where)
+    lab.source_server.sql(f"UPDATE {lab.source_schema}.note SET subject = NULL")
+    with pytest.raises(DefinitionError, match=r"without their masters, 1 of .*Note"):
+        clean("subject = 'ann'")
+    lab.source_server.sql(f"UPDATE {lab.source_schema}.note SET subject = 'ann' WHERE note = 1")
+    lab.source_server.sql(f"UPDATE {lab.source_schema}.note SET subject = 'bob''s' WHERE note = 2")
     assert contents(lab.source_server, lab.source_schema, lab.helper_schema) == before
+    # It goes with its master, whichever of the subjects takes that along.
+    lab.source_server.sql(f"UPDATE {lab.source_schema}.note SET subject = 'bob''s' WHERE note = 0")
+    done = clean("subject <> 'nobody'")
+    assert (done.entities, done.rows[f"{lab.source_schema}.note__word"]) == (3, 1)
+
+
+def test_no_part_of_what_is_held_goes(lab: Lab, address: Address, administrator: Credentials) -> None:
+    """A part that refers to another entity of its own table, too."""
+
+    class Session(dj.Manual):
+        definition = "session: int32"
+
+        class Next(dj.Part):
+            definition = "-> master\n---\n-> [nullable] Session.proj(other='session')"
+
+    there: Any = declare(lab, Session)
+    there.insert({"session": n} for n in range(4))
+    there.Next.insert({"session": n, "other": other} for n, other in enumerate([0, 2, None, 2]))
+    linked = granted(lab, there)
+    linked.source.pull()
+    flag(lab, "session >= 2")
+    (linked & "session >= 2").delete(prompt=False)
+
+    def clean() -> cleaning.Cleaned:
+        table = f"{lab.source_schema}.Session"
+        return cleaning.clean(address, administrator, table, helper_schema=lab.helper_schema, dry_run=False)
+
+    before = contents(lab.source_server, lab.source_schema, lab.helper_schema)
+    with pytest.raises(DefinitionError, match="without their masters, 1 of"):
+        clean()
+    assert contents(lab.source_server, lab.source_schema, lab.helper_schema) == before and linked.source.verify()
+    lab.source_server.sql(f"UPDATE {lab.source_schema}.session__next SET other = NULL WHERE session = 1")
+    done = clean()
+    assert (done.entities, done.rows[f"{lab.source_schema}.session__next"]) == (2, 2)
+    assert linked.source.verify().compared == 2
 
 
 def test_what_a_member_cannot_see_keeps_the_rows(lab: Lab, address: Address, member: Credentials) -> None:

@@ -617,7 +617,8 @@ INSERT INTO `held`.`unit_outbound__deletion_requested` (`n`, `name`)
     WHERE `~part`.`n` = `held`.`unit_outbound`.`n` AND `~part`.`name` = `held`.`unit_outbound`.`name`)
     AND EXISTS (SELECT 1
     FROM `lab`.`#unit`
-    WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3));
+    WHERE `lab`.`#unit`.`n` = `held`.`unit_outbound`.`n` AND `lab`.`#unit`.`name` = `held`.`unit_outbound`.`name` AND (n > 3))
+    ON DUPLICATE KEY UPDATE `held`.`unit_outbound__deletion_requested`.`n` = `held`.`unit_outbound__deletion_requested`.`n`;
 
 -- dj_link: the source unflags
 DELETE `held`.`unit_outbound__deletion_requested`

@@ -16,7 +16,7 @@ from ..addresses import Address
 from ..errors import DefinitionError, ServerError
 from ..model.graph import Name, label
 from ..model.ranges import Key, Selection
-from ..model.schema import Table, master_of
+from ..model.schema import ForeignKey, Group, Table, master_of, part_names, with_master_keys
 from ..model.shown import as_table
 from ..model.states import DEPRECATED
 from ..servers.catalogue import Catalogue
@@ -121,7 +121,7 @@ def clean(
         for helper in helpers:
             require(site, catalogue, helper.table, ["SELECT"])
         selection = choose(site, source, where)
-        count(session, catalogue, source, selection)
+        count(session, source, selection)
         return _Cleaning(site, session, catalogue, source, helpers).run(selection, dry_run)
 
 
@@ -166,7 +166,7 @@ class _Cleaning:
         batches = [free[start : start + AT_ONCE] for start in range(0, len(free), AT_ONCE)]
         counted = [self._count(batch, deprecated) for batch in batches]
         self._require_rights(sum(counted, Counter()))
-        self._require_masters(sum(counted, Counter()))
+        self._require_masters(batches, sum(counted, Counter()))
         done.entities = len(free)
         if dry_run:
             self._tell(done, sum(counted, Counter()))
@@ -262,18 +262,46 @@ class _Cleaning:
             if rows[table.schema, table.name]:
                 require(self.site, self.catalogue, table, ["DELETE"])
 
-    def _require_masters(self, rows: Counter[Name]) -> None:
-        """Refuse what DataJoint refuses: part rows that would go without their masters."""
-        for schema, name in (each.name for each in self.dependents):
+    def _require_masters(self, batches: Sequence[Sequence[Key]], rows: Counter[Name]) -> None:
+        """Refuse to take part rows from masters that stay, which may be held; DataJoint refuses some of that."""
+        for part in self.dependents:
+            schema, name = part.name
             master = (schema, master_of(name))
-            if not rows[schema, name] or rows[master] or master[1] == name or (schema, name) in self.others:
+            if not rows[part.name] or part.name in self.others or master == part.name:
                 continue
-            if master[1] in self.catalogue.tables(schema):
+            if master[1] in self.catalogue.tables(schema) and (bereft := self._bereft(part, master, batches, rows)):
                 raise DefinitionError(
-                    f"{rows[schema, name]:,} rows of the part {schema}.{name} depend on what is deprecated, and would "
-                    f"go without their masters in {label(master)}. Nothing was deleted.",
-                    "Delete these masters first, by DataJoint.",
+                    f"Rows of the part {schema}.{name} depend on what is deprecated, and would go without their "
+                    f"masters, {bereft:,} of {label(master)}. Nothing was deleted.",
+                    "Delete these masters first, by DataJoint, or by flag and clean where they are held.",
                 )
+
+    def _bereft(self, part: Dependent, name: Name, batches: Sequence[Sequence[Key]], rows: Counter[Name]) -> int:
+        """How many rows of a master would stay, and lose rows of a part."""
+        names = part_names(name[1], self.catalogue.tables(name[0]))
+        master = self.catalogue.table(*name)
+        try:
+            group = with_master_keys(master, [self.catalogue.table(name[0], each) for each in names])
+        except DefinitionError:  # which row is whose is not known
+            return 0 if rows[name] else rows[part.name]
+        table = next(each for each in group.parts if each.name == part.table.name)
+        # By other ways a row goes with its master, or with another part's row that does.
+        if not (ways := [way for way in part.ways if not _is_within(way.keys[0], table, group)]):
+            return 0
+        require(self.site, self.catalogue, master, ["SELECT"])
+        above, bereft, going = self.descent.by_name.get(name), set[Key](), set[Key]()
+        for batch in batches:
+            bereft.update(self.session.query(*self.descent.masters(table, ways, master, batch)))
+            going.update(self.session.query(*self.descent.going(above, batch)) if above else ())
+        return len(bereft - going)
 
     def _tell(self, done: Cleaned, rows: Counter[Name]) -> None:
         done.rows.update({".".join(name): number for name, number in rows.items()})
+
+
+def _is_within(fk: ForeignKey, part: Table, group: Group) -> bool:
+    """Whether a foreign key of a part leads to the row of its master, or to a row of another part of that one."""
+    keys = {group.master.name: group.master.primary_key, **{each.name: each.master_key for each in group.parts}}
+    theirs = keys.get(fk.table, ()) if fk.schema == part.schema else ()
+    own = zip(part.master_key, theirs, strict=False)
+    return bool(theirs) and {*own} <= {*zip(fk.columns, fk.referred, strict=True)}

@@ -68,6 +68,7 @@ class Descent:
             ]
             if ways:
                 found[name] = Dependent(table, ways)
+        self.by_name = found
         self.tables = [each for each in found.values() if each is not root]
 
     def counting(self, dependent: Dependent, keys: Sequence[Key], condition: str = "1 = 1") -> Sql:
@@ -85,6 +86,25 @@ class Descent:
         ways = [self._joined(dependent.table, way, keys) for way in dependent.ways]
         union = " UNION ".join(f"SELECT {self.rows.selected} FROM {rows} WHERE {condition}" for rows, _ in ways)
         return union, tuple(a for _, args in ways for a in args)
+
+    def going(self, dependent: Dependent, keys: Sequence[Key]) -> Sql:
+        """SELECT the keys of those rows of a table that depend on some entities; of the source these themselves."""
+        rows = Keyed(self._dialect, dependent.table)
+        items = [
+            self._joined(dependent.table, way, keys) if way.keys else self._above(way, keys) for way in dependent.ways
+        ]
+        union = " UNION ".join(f"SELECT {rows.selected} FROM {item}" for item, _ in items)
+        return union, tuple(a for _, args in items for a in args)
+
+    def masters(self, part: Table, ways: Sequence[Way], master: Table, keys: Sequence[Key]) -> Sql:
+        """SELECT the keys of a master's rows whose rows of a part depend on some entities by these ways."""
+        # The master may be a table on the way, too.
+        rows = Keyed(self._dialect, master).called(self._dialect.alias("master"))
+        name, on = f"{self._dialect.name_of(master)} {rows.name}", Keyed(self._dialect, part).equals(rows)
+        items = [self._joined(part, way, keys) for way in ways]
+        joined = (self._dialect.driving_join(item, name, on) for item, _ in items)
+        union = " UNION ".join(f"SELECT {rows.selected} FROM {item}" for item in joined)
+        return union, tuple(a for _, args in items for a in args)
 
     def deletions(self, dependent: Dependent, keys: Sequence[Key], condition: str) -> list[Sql]:
         """DELETE the rows of a table that depend on some entities: one statement for each way."""

@@ -17,8 +17,9 @@ from ..servers.catalogue import Catalogue
 from ..servers.keyed import Keyed, Segment
 from ..servers.session import Session
 from ..servers.site import Site
+from ..signals import RowError
 from .helpers import Helper, opened, require
-from .restricting import choose, count
+from .restricting import choose, count, unusable
 
 
 @dataclass(frozen=True)
@@ -157,9 +158,12 @@ def _change(
         selection = choose(site, source, where)
         counts = _Counts()
         with session.transaction():
-            selected = count(session, catalogue, source, selection)
+            selected = count(session, source, selection)
             for helper in helpers:
-                _flag(session, helper.holds(site, source), selection, counts, unflag=unflag, dry_run=dry_run)
+                try:
+                    _flag(session, helper.holds(site, source), selection, counts, unflag=unflag, dry_run=dry_run)
+                except RowError as error:  # MySQL and MariaDB compare more strictly where rows are changed
+                    raise unusable(source, error.what) from error
             rows = Segment(Keyed(site.dialect, source)).where(*counts.conditions, *selection.conditions)
             not_held = rows.count(session)
     numbers = (selected, counts.changed, counts.unchanged, not_held, counts.deprecated)

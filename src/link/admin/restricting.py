@@ -11,10 +11,10 @@ from ..model.graph import label
 from ..model.ranges import ALL, Selection
 from ..model.schema import Table
 from ..selections import Selecting, selection_of, unreadable
-from ..servers.catalogue import Catalogue
 from ..servers.keyed import Keyed, Segment
 from ..servers.session import Session
 from ..servers.site import Site
+from ..signals import RowError
 
 
 class _Rows(Selecting, host.FreeTable):
@@ -36,7 +36,7 @@ def choose(site: Site, table: Table, where: Any) -> Selection:
     if where is None:
         return ALL
     if isinstance(where, str) and not where.strip():
-        raise _unreadable(table, "it is empty.")
+        raise unusable(table, "it is empty.")
     try:
         with site.in_our_words():
             rows: Any = cast(Any, _Rows)(site.connection, host.full_name(site.connection, table.schema, table.name))
@@ -46,19 +46,20 @@ def choose(site: Site, table: Table, where: Any) -> Selection:
     except (ConfigError, PrivilegeError, UnreachableError):
         raise
     except host.DataJointError as error:
-        raise _unreadable(table, str(error)) from error
+        raise unusable(table, str(error)) from error
 
 
-def count(session: Session, catalogue: Catalogue, table: Table, selection: Selection) -> int:
+def count(session: Session, table: Table, selection: Selection) -> int:
     """How many rows there are; what is wrong with the condition is told here, before anything is changed."""
     try:
         return Segment(Keyed(session.dialect, table)).where(*selection.conditions).count(session)
     except (PrivilegeError, UnreachableError):
         raise
-    except ServerError as error:
-        raise _unreadable(table, error.what) from error
+    except (ServerError, RowError) as error:
+        raise unusable(table, error.what) from error
 
 
-def _unreadable(table: Table, said: str) -> ConfigError:
+def unusable(table: Table, said: str) -> ConfigError:
+    """The error for a restriction of a table that cannot be used."""
     names = [column.name for column in table.columns if not column.hidden]
     return unreadable(label((table.schema, table.name)), names, said)

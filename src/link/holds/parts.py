@@ -73,7 +73,8 @@ class PartHolds(Holds):
     def flagging(self, selection: Selection) -> Sql:
         requested, (condition, args) = self.parts["is_flagged"], self.saying(UNASKED, selection).condition
         keys = f"SELECT {', '.join(self.helper.references)} FROM {self.table} WHERE {condition}"
-        return f"INSERT INTO {requested.name} ({', '.join(map(self.dialect.quote, requested.names))}) {keys}", args
+        # Somebody else may be flagging the same.
+        return self.dialect.insert_new(requested.name, requested.names, keys, requested.names[0]), args
 
     def unflagging(self, selection: Selection) -> Sql:
         requested, (condition, args) = self.parts["is_flagged"], self.saying({}, selection).condition
