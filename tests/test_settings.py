@@ -12,7 +12,10 @@ import pytest
 from figures import Figures
 from fleet import Fleet, TestServer
 from lab import Lab
-from pipelines import assert_same, count_held, declare, flag, granted, series, sessions, states
+from pipelines import assert_same, count_held, declare, ephys, flag, granted, rows, series, sessions, states
+from shelling import shell
+from test_cli_lab_a import environment
+from test_source_lab import give
 from test_unfit import world
 
 from link import ConfigError, LocalMismatchError, ServerError, State, TransferError
@@ -155,6 +158,32 @@ def test_no_setting_changes_a_result(table: Any, reconnected: Lab, figures: Figu
     assert set(states(lab, "scan", "scan").values()) == {State.DEPRECATED}
     names = (*MYSQL, *OF_KIND[lab.kind]) if lab.kind != "postgresql" else POSTGRESQL
     figures.add("settings that a session may inherit, results as without them", lab.kind, len(names))
+
+
+def test_none_changes_what_a_source_s_people_do(hostile: Lab) -> None:
+    """They see all tables there, and all that depends on what they delete; who lets others in grants all parts."""
+    lab, user = hostile, f"{hostile.prefix}_member"
+    Subject = granted(lab, ephys(lab)["Subject"])
+    assert Subject.source.pull().pulled == 3
+    lab.source_server.create_user(user, "secret")
+    give(lab, user, flags=True)
+    if lab.kind == "postgresql":
+        for name, value in POSTGRESQL.items():
+            lab.source_server.sql(f"ALTER ROLE {user} SET {name} = {value}")
+    else:
+        lab.source_server.sql(f"GRANT SELECT ON `{lab.source_schema}`.* TO {user}@'%'")
+    person = environment(lab, user, "secret")
+    schema = ["--helper-schema", lab.helper_schema]
+    server = f"{lab.source_server.host}:{lab.source_server.port}"
+    of_table = ["--schema", lab.source_schema, "--table", "Sorting", "--host", server]
+    script = shell("grants", *schema, *of_table, env=person)
+    assert all(f"__sorting__{part}" in script.stdout for part in ("unit", "spike", "report")), script
+    table = ["--table", f"{lab.source_schema}.Subject", *schema]
+    assert "flagged 3" in shell("flag", *table, "--where", "1 = 1", env=person).stdout
+    assert (Subject & True).delete(prompt=False) == 3
+    cleaned = shell("clean", *table, "--yes", env=person)
+    assert "deleted 3" in cleaned.stdout, cleaned
+    assert rows(lab.source_server, f"{lab.source_schema}.subject") == []
 
 
 def test_every_variable_is_one_that_the_server_has(source_server: TestServer, kind: str) -> None:

@@ -135,7 +135,9 @@ def visiting(address: Address, account: Credentials, backend: str | None) -> Ite
     """
     connection = connect(address, account, parse_tls(host.use_tls_of_process()), backend_meant(address, backend))
     try:
-        yield site_of(connection)
+        site = site_of(connection)
+        site.guard_queries()
+        yield site
     finally:
         connection.close()
 
