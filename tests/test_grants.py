@@ -345,6 +345,33 @@ def test_an_account_is_found_and_goes_with_its_last_link(lab: Lab, access: Acces
         server.connect_raw(access.user, access.password)
 
 
+@pytest.mark.parametrize("how", ["role", "everything", "column"])
+def test_an_account_that_is_for_something_else_stays(lab: Lab, access: Access, how: str) -> None:
+    """It is a person's, who got it by a role, or on all there is, or on single columns."""
+    server, role = lab.source_server, f"{lab.prefix}_role"
+    run(server, required_sql(grant_statements(access, server.backend)))
+    account = access.user if lab.kind == "postgresql" else f"{access.user}@'%'"
+    other = quote(lab.kind)(access.source_schema, "_other")
+    given = {
+        "role": [f"CREATE ROLE {role}", f"GRANT {role} TO {account}"],
+        "everything": [
+            f"ALTER ROLE {account} SUPERUSER" if lab.kind == "postgresql" else f"GRANT FILE ON *.* TO {account}"
+        ],
+        "column": [f"GRANT SELECT (id) ON {other} TO {account}"],
+    }
+    run(server, given[how])
+    try:
+        administrator = Credentials(server.admin_user, server.admin_password)
+        where = Address(server.host, server.port, server.backend)
+        script = grants(access, address=where, administrator=administrator, revoke=True)
+        named = {"role": f"the role {role}", "everything": "*.*", "column": "_other"}[how]
+        assert "The account stays, for it has rights on " in script and named in script.splitlines()[-2], script
+        assert not any(line.startswith("DROP") for line in script.splitlines())
+    finally:
+        if how == "role" and lab.kind != "postgresql":
+            server.sql(f"DROP ROLE {role}")
+
+
 def delete_as_an_ordinary_member(lab: Lab) -> Any:
     """Connect as an account that may edit the source table, and knows nothing of the helper table."""
     user, password = f"{lab.prefix}_member", random_password()

@@ -226,6 +226,12 @@ def test_rights_on_names_that_are_told_apart_by_no_capital_letters(lab: Lab) -> 
         assert catalogue.missing_rights(source, ["SELECT", "UPDATE"]) == ["UPDATE"]
         assert catalogue.held_on_columns(source, ["UPDATE"]) == ["UPDATE"]
         assert catalogue.missing_rights(helper, ["INSERT"]) == []
+    with MySQLSite(lab.source.connection).catalogue() as catalogue:
+        named = (lab.helper_schema.upper(), [lab.helper_table.upper()])
+        assert catalogue.link_users(*named) == {lab.helper_table.upper(): []}
+        assert catalogue.account_rights(lab.link_user.upper(), "%") is None
+        vars(catalogue)["_naming"] = {"lower_case_table_names": "2"}
+        assert catalogue.link_users(*named) == {lab.helper_table.upper(): [lab.link_user]}
 
 
 @MYSQLS

@@ -43,13 +43,19 @@ def know(catalogue: Catalogue, access: Access | PipelineAccess, own: Collection[
         The schemas and tables that this access is about; no table for all of a schema.
     """
     found = catalogue.account_rights(access.user, access.client_host)
-    whole = {schema for schema, table in own if not table}
+    if found is None:
+        return Known()
+    ours = {(catalogue.folded(schema), catalogue.folded(table)) for schema, table in own}
+    whole = {schema for schema, table in ours if not table}
     others = sorted(
         f"{schema}.{table or '*'}"
-        for schema, table in found or ()
-        if (schema, table) not in own and schema not in whole and not table.startswith("~")
+        for schema, table in found
+        if (catalogue.folded(schema), catalogue.folded(table)) not in ours
+        and catalogue.folded(schema) not in whole
+        and not table.startswith("~")
     )
-    return Known(found is not None, tuple(others))
+    roles = [f"all that the role {role} has" for role in catalogue.account_roles(access.user, access.client_host)]
+    return Known(True, (*others, *roles))
 
 
 def given(access: A, known: Known) -> tuple[A, list[str]]:

@@ -326,8 +326,16 @@ class Catalogue(ABC):
     def account_rights(self, user: str, client_host: str) -> set[tuple[str, str]] | None:
         """The schemas and tables on which an account has rights of its own, or which it owns; None if it is not seen.
 
-        Of a right on all of a schema no table is named.
+        Of a right on all of a schema no table is named; of one on everything the schema is ``*``.
         """
+
+    @abstractmethod
+    def account_roles(self, user: str, client_host: str) -> list[str]:
+        """The roles that an account which is there has."""
+
+    def folded(self, name: str) -> str:
+        """A name as the server compares it."""
+        return name
 
     def guests(self, schema: str, asked: Sequence[tuple[Table, MemberRights]]) -> list[list[str]]:
         """Of each source table, the accounts that may delete from it, and lack a right on tables of a helper schema.

@@ -237,7 +237,7 @@ class MySQLCatalogue(Catalogue):
     # rights
 
     def missing_rights(self, table: Table, rights: Sequence[str]) -> list[str]:
-        held = _held(self._grants, table, self._is_literal, self._folded)
+        held = _held(self._grants, table, self._is_literal, self.folded)
         return [right for right in rights if not {right, "ALL PRIVILEGES"} & held]
 
     def may_create(self, schema: str, names: Sequence[str]) -> bool:
@@ -259,8 +259,8 @@ class MySQLCatalogue(Catalogue):
         return {t: known[t.schema, t.name] for t in tables if (t.schema, t.name) in known}
 
     def held_on_columns(self, table: Table, rights: Sequence[str]) -> list[str]:
-        on_table = self._folded(f" ON {plain(self.dialect.name_of(table))} TO ")
-        granted = " ".join(grant for grant in self._grants if on_table in self._folded(grant))
+        on_table = self.folded(f" ON {plain(self.dialect.name_of(table))} TO ")
+        granted = " ".join(grant for grant in self._grants if on_table in self.folded(grant))
         return [right for right in rights if f"{right} (`" in granted]
 
     def idle_roles(self) -> list[str]:
@@ -289,13 +289,13 @@ class MySQLCatalogue(Catalogue):
         """Whether MySQL takes the names of schemas literally, as it does where rights can be revoked on single ones."""
         return self._naming.get("partial_revokes") == "ON"
 
-    def _folded(self, name: str) -> str:
+    def folded(self, name: str) -> str:
         """A name as the server compares it: on macOS it keeps capital letters, but in grants."""
         return name.lower() if self._naming["lower_case_table_names"] != "0" else name
 
     def link_users(self, schema: str, names: Sequence[str]) -> dict[str, list[str]]:
         tables = self.session.query(
-            "SELECT DISTINCT TABLE_NAME, GRANTEE FROM information_schema.TABLE_PRIVILEGES "
+            "SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME, GRANTEE FROM information_schema.TABLE_PRIVILEGES "
             "WHERE PRIVILEGE_TYPE = 'INSERT' AND TABLE_SCHEMA = %s",
             (schema,),
         )
@@ -303,24 +303,41 @@ class MySQLCatalogue(Catalogue):
             "SELECT DISTINCT TABLE_SCHEMA, GRANTEE FROM information_schema.SCHEMA_PRIVILEGES "
             "WHERE PRIVILEGE_TYPE = 'INSERT'"
         )
-        whole = [grantee for pattern, grantee in schemas if _literal(pattern) == schema]
-        of_table = {name: {grantee for table, grantee in tables if table == name} for name in names}
+        whole = [grantee for pattern, grantee in schemas if self.folded(_literal(pattern)) == self.folded(schema)]
+        # The catalogue takes capital letters for small ones, whatever the server does.
+        users: dict[str, set[str]] = {name: {*whole} for name in names}
+        own = {(self.folded(schema), self.folded(name)): name for name in names}
+        for place, table, grantee in tables:
+            if name := own.get((self.folded(place), self.folded(table))):
+                users[name].add(grantee)
         return {
-            name: sorted({str(grantee).rpartition("@")[0][1:-1] for grantee in {*grantees, *whole}})
-            for name, grantees in of_table.items()
+            name: sorted({str(each).rpartition("@")[0][1:-1] for each in grantees}) for name, grantees in users.items()
         }
 
     def account_rights(self, user: str, client_host: str) -> set[tuple[str, str]] | None:
         account = f"'{user}'@'{client_host}'"
-        if not self.session.query("SELECT 1 FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = %s", (account,)):
-            return None
-        rows = self.session.query(
-            "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLE_PRIVILEGES WHERE GRANTEE = %s "
-            "UNION SELECT TABLE_SCHEMA, '' FROM information_schema.SCHEMA_PRIVILEGES "
-            "WHERE GRANTEE = %s AND PRIVILEGE_TYPE IN ('SELECT', 'INSERT')",
-            (account, account),
+        told = {
+            "USER": "'', IF(PRIVILEGE_TYPE = 'USAGE', '', '*')",
+            # Which shows a link the names of all tables there, beside its rights on some.
+            "SCHEMA": "'', IF(PRIVILEGE_TYPE = 'SHOW VIEW', '', TABLE_SCHEMA)",
+            "TABLE": "TABLE_NAME, TABLE_SCHEMA",
+            "COLUMN": "TABLE_NAME, TABLE_SCHEMA",
+        }
+        selects = (
+            f"SELECT GRANTEE, {what} FROM information_schema.{of}_PRIVILEGES WHERE GRANTEE = %s"
+            for of, what in told.items()
         )
-        return {(str(schema) if table else _literal(str(schema)), str(table)) for schema, table in rows}
+        rows = self.session.query(" UNION ".join(selects), [account] * len(told))
+        # Users are told apart by capital letters, hosts are not.
+        found = [row[1:] for row in rows if str(row[0]).startswith(f"'{user}'@")]
+        if not found:
+            return None
+        return {(str(schema) if table else _literal(str(schema)), str(table)) for table, schema in found if schema}
+
+    def account_roles(self, user: str, client_host: str) -> list[str]:
+        account = plain(f"{self.dialect.text(user)}@{self.dialect.text(client_host)}")
+        grants = self.session.query(f"SHOW GRANTS FOR {account.replace('%', '%%')}")
+        return [found[1] for (grant,) in grants if (found := _OF_ROLE.match(str(grant)))]
 
     # tables from elsewhere
 
@@ -497,6 +514,10 @@ def _like(pattern: str, literally: bool) -> re.Pattern[str]:
     wild = {} if literally else {"%": ".*", "_": "."}
     pieces = re.findall(r"\\?.", pattern, re.DOTALL)
     return re.compile("".join(wild.get(piece, re.escape(piece[-1])) for piece in pieces), re.DOTALL)
+
+
+#: A role in SHOW GRANTS.
+_OF_ROLE = re.compile(r"GRANT `((?:[^`]|``)+)`(?:@`[^`]*`)? TO ")
 
 
 def _literal(pattern: str) -> str:

@@ -259,15 +259,26 @@ class PostgreSQLCatalogue(Catalogue):
         return {str(table): [str(owner)] for table, owner in rows if table in names}
 
     def account_rights(self, user: str, client_host: str) -> set[tuple[str, str]] | None:
-        if not self.session.query("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %s", (user,)):
+        found = self.session.query("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = %s", (user,))
+        if not found:
             return None
         rows = self.session.query(
-            "SELECT DISTINCT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "JOIN pg_roles r ON r.rolname = %s LEFT JOIN LATERAL aclexplode(c.relacl) a ON a.grantee = r.oid "
-            "WHERE c.relkind IN ('r', 'p') AND (a.grantee IS NOT NULL OR c.relowner = r.oid)",
+            f"SELECT n.nspname, c.relname {_TABLES} JOIN pg_roles r ON r.rolname = %s "
+            "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND (c.relowner = r.oid "
+            "OR EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee = r.oid) "
+            "OR EXISTS (SELECT FROM pg_attribute t, aclexplode(t.attacl) a "
+            "WHERE t.attrelid = c.oid AND a.grantee = r.oid))",
             (user,),
         )
-        return {(str(schema), str(table)) for schema, table in rows}
+        return {(str(schema), str(table)) for schema, table in rows} | {("*", "") for (is_super,) in found if is_super}
+
+    def account_roles(self, user: str, client_host: str) -> list[str]:
+        rows = self.session.query(
+            "SELECT DISTINCT pg_get_userbyid(m.roleid) FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member "
+            "WHERE r.rolname = %s ORDER BY 1",
+            (user,),
+        )
+        return [str(name) for (name,) in rows]
 
     def has_policies(self, table: Table) -> bool:
         return bool(self._rows("table", table.schema, table.name)[0][5])
