@@ -391,6 +391,20 @@ def test_who_sits_at_a_terminal_is_asked(site: Site, answer: str) -> None:
     assert ("holds rows again" in said) is (answer == "yes")
 
 
+def test_who_leaves_a_question_unanswered(site: Site) -> None:
+    """By Ctrl-D, as by no."""
+    assert site("pull", f"ours.{site.tables['D']}", "--where", "a = 0").exit_code == 0
+    before = site.states()
+    for words, question in (
+        (["delete", f"ours.{site.tables['D']}", "--where", "b = 1"], "Commit deletes?"),
+        (["end", "ours"], "Release?"),
+    ):
+        exit_code, said = typing_at(site, words, question, "\x04")
+        assert exit_code == 2 and "Nobody answers here" in said and "--yes" in said, said
+        assert "Traceback" not in said
+    assert site.states() == before
+
+
 def typing_at(site: Site, words: list[str], question: str, answer: str) -> tuple[int, str]:
     """Run a command at a terminal, and answer what it asks; its exit code, and all that is to be seen."""
     ours, theirs = pty.openpty()
@@ -403,7 +417,7 @@ def typing_at(site: Site, words: list[str], question: str, answer: str) -> tuple
             while piece := os.read(ours, 4096):
                 said += decode(piece)
                 if question in said and not answered:
-                    os.write(ours, f"{answer}\n".encode())
+                    os.write(ours, f"{answer}\n".encode() if answer.isalpha() else answer.encode())
                     answered = True
     os.close(ours)
     return program.returncode, said

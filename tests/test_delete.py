@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import logging
 import re
 import threading
@@ -17,7 +18,7 @@ from pipelines import contents, count_held, declare, everything, flag, granted, 
 from recorder import Statement
 
 from link import State, host
-from link.errors import TransactionError, TransferError
+from link.errors import ConfigError, TransactionError, TransferError
 from link.work import comparing, deletion, retry
 from link.work.reach import Reach
 
@@ -127,6 +128,29 @@ def test_no_prompt(lab: Lab, prompts: Prompts) -> None:
     left = {(number % 10, number) for number in range(4, 15) if number != 13}
     assert {key for key, state in states(lab, "session", "subject", "session").items() if state is State.SHARED} == left
     assert count_held(lab) == 10 and len(Session.Trial()) == 20
+
+
+@pytest.mark.parametrize("nobody", [EOFError, NotImplementedError], ids=["no terminal", "notebook that a program runs"])
+def test_nobody_who_answers(lab: Lab, nobody: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever asks says so, and has done nothing."""
+    Session, _, _ = with_dependents(lab)
+    lab.source_server.sql(f"UPDATE {lab.source_schema}.session SET note = 'edited'")
+    before = everything(lab)
+
+    def unheard(prompt: str = "") -> str:
+        raise nobody
+
+    monkeypatch.setattr(builtins, "input", unheard)
+    asking: dict[str, Callable[..., Any]] = {
+        "Commit deletes?": (Session & "session = 1").delete,
+        "Proceed?": Session().drop,
+        "Release?": Session.source.release,
+        "Delete these, and refresh?": functools.partial(Session.source.refresh, dependents="delete"),
+    }
+    for question, ask in asking.items():
+        with pytest.raises(ConfigError, match=rf"Nobody answers(?s:.*){re.escape(question)}(?s:.*)prompt=False"):
+            ask(prompt=True)
+        assert everything(lab) == before
 
 
 def test_delete_of_nothing(lab: Lab, prompts: Prompts) -> None:

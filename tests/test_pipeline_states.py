@@ -326,11 +326,11 @@ def test_what_became_stale(diamond: Servers, monkeypatch: pytest.MonkeyPatch) ->
     ]
     asked: list[str] = []
 
-    def decline(question: str, **_: str) -> str:
+    def decline(question: str) -> bool:
         asked.append(question)
-        return "no"
+        return False
 
-    monkeypatch.setattr(link.host, "user_choice", decline)
+    monkeypatch.setattr(link.host, "agrees", decline)
     assert lab_a.refresh(dependents="delete", prompt=True).refreshed == 0 and len(asked) == 1
     result = lab_a.refresh(dependents="delete", prompt=False)
     assert (result.refreshed, result.deleted) == (4, stale) and not result.dependents

@@ -19,7 +19,7 @@ from pulling import declare, grant
 from recorder import Statement
 
 from link import Pipeline
-from link.errors import ConflictError, LimitError, LinkError, LocalMismatchError, PrivilegeError
+from link.errors import ConfigError, ConflictError, LimitError, LinkError, LocalMismatchError, PrivilegeError
 from link.model import plans
 
 #: Selections by name: classes of the tricky pipeline, with conditions, and options.
@@ -249,10 +249,35 @@ def test_limits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "over its limits" not in repr(plan)
     monkeypatch.setattr(plans, "MANY_ROWS", 20)
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
-    answers = ["no", "yes"]
-    monkeypatch.setattr(plans, "user_choice", lambda *_, **__: answers.pop(0))
+    answers = ["no", None, "yes"]
+
+    def answer(prompt: str) -> str:
+        assert "Pull all of it?" in prompt
+        given = answers.pop(0)
+        if given is None:
+            raise EOFError
+        return given
+
+    monkeypatch.setattr("builtins.input", answer)
     assert plan.pull().pulled == 0 and world.trace() == before
+    with pytest.raises(ConfigError, match="Nobody answers here"):
+        plan.pull()
+    assert world.trace() == before
     assert plan.pull().pulled == plan.new and not answers
+
+
+def test_a_notebook_that_a_program_runs_is_asked_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a script is not: there is nobody."""
+    grant(world.lab, world.schemas)
+    plan = world.pipeline.plan(world.table("report.Psth"))
+    monkeypatch.setattr(plans, "MANY_ROWS", 20)
+    monkeypatch.setattr(sys, "ps1", "In : ", raising=False)
+
+    def unheard(prompt: str) -> str:
+        raise NotImplementedError
+
+    monkeypatch.setattr("builtins.input", unheard)
+    assert plan.rows > plans.MANY_ROWS and plan.pull().pulled == plan.new
 
 
 def test_what_is_flagged_and_left_out(world: World) -> None:

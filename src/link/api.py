@@ -508,7 +508,7 @@ class LinkedTable(Local, Selecting, UserTable, metaclass=LinkedMeta):
                 for table in reversed(tables):
                     dj.logger.info(f"{table.full_table_name} ({len(table)} tuples)")
             tell_of_holds(counts)
-            return bool(host.user_choice("Proceed?", default="no") == "yes")
+            return host.agrees("Proceed?")
 
         def execute() -> None:
             with ends.local.in_one_session():

@@ -40,8 +40,9 @@ from datajoint.storage import TOKEN_ALPHABET, StorageBackend, build_object_path
 from datajoint.table import FreeTable
 from datajoint.user_tables import TableMeta, UserTable
 from datajoint.utils import from_camel_case as _from_camel_case
-from datajoint.utils import is_camel_case, user_choice
+from datajoint.utils import is_camel_case
 from datajoint.utils import to_camel_case as _to_camel_case
+from datajoint.utils import user_choice as _user_choice
 
 from .errors import ConfigError
 from .tls import CLEAR, Tls
@@ -72,7 +73,6 @@ __all__ = [
     "is_codec_registered",
     "lookup_codec",
     "resolve_dtype",
-    "user_choice",
 ]
 
 
@@ -372,6 +372,32 @@ def configured() -> Configured:
 def safemode(connection: dj.Connection) -> bool:
     """Whether deletions ask first."""
     return bool(connection._config["safemode"])
+
+
+def agrees(question: str, unattended: bool | None = None) -> bool:
+    """Whether somebody says yes to a question; Enter is no.
+
+    Parameters
+    ----------
+    question : str
+        The last line is asked.
+    unattended : bool, optional
+        The answer in a notebook that a program runs. Without it that is an error, as Ctrl-D is, and no terminal.
+
+    Raises
+    ------
+    ConfigError
+        Nobody answers.
+    """
+    try:
+        return str(_user_choice(question, default="no")) == "yes"
+    except (EOFError, NotImplementedError) as nobody:
+        if unattended is not None and isinstance(nobody, NotImplementedError):
+            return unattended
+        raise ConfigError(
+            f"Nobody answers here what was asked ({question.splitlines()[-1]}), and so it was not done.",
+            "Where nobody can answer, say prompt=False to do it unasked; of datajoint-link that is --yes.",
+        ) from None
 
 
 def path_in(backend: StorageBackend, path: str) -> str:

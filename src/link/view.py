@@ -568,7 +568,7 @@ def may_take_over(helper: str, served: Sequence[str], here: Site) -> bool:
         f"From now on {helper} at the source serves {', '.join(served)} on {here.address} ({here.facts.place}), and no "
         "other table."
     )
-    if host.user_choice("Proceed?", default="no") == "yes":
+    if host.agrees("Proceed?"):
         return True
     dj.logger.warning("Nothing was changed.")
     return False
@@ -580,14 +580,14 @@ def may_release(number: int, address: str, theirs: str, ours: str) -> bool:
         f"{number:,} holds at {address} will be let go of: its lab may then change or delete these rows of {theirs}. "
         f"The rows in {ours} stay, as your own."
     )
-    return bool(host.user_choice("Release?", default="no") == "yes")
+    return host.agrees("Release?")
 
 
 def may_delete(counts: Mapping[str, int]) -> bool:
     """Show how many rows of which tables are deleted by a refresh, and ask."""
     for name, count in counts.items():
         dj.logger.info(f"{name} ({count} tuples)")
-    if host.user_choice("Delete these, and refresh?", default="no") == "yes":
+    if host.agrees("Delete these, and refresh?"):
         return True
     dj.logger.warning("Nothing was deleted, and nothing refreshed.")
     return False

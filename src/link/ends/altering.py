@@ -10,7 +10,7 @@ import datajoint as dj
 
 from ..errors import LinkError, LocalMismatchError, PrivilegeError, UnreachableError
 from ..holds.helper import widened_key
-from ..host import user_choice
+from ..host import agrees
 from ..model.kinds import marker
 from ..model.mapping import Differences
 from ..model.schema import Column, part_name
@@ -60,7 +60,7 @@ def alter(ends: Ends, prompt: bool) -> bool:
             logger.warning("%s: what would narrow or drop a column is left to you: %s", ends.name, "; ".join(stays))
         elif not steps and prompt:
             dj.logger.warning("Nothing to alter.")
-        if not steps or (prompt and user_choice(f"{shown}\n\nExecute?", default="no") != "yes"):
+        if not steps or (prompt and not agrees(f"{shown}\n\nExecute?")):
             return False
         for session, sql in steps:
             _execute(ends, session, sql)

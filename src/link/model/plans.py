@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LimitError
-from ..host import user_choice
+from ..host import agrees
 from .pipelines import PipelineResult
 from .shown import as_table, plain, size
 
@@ -267,7 +267,7 @@ class Plan:
             As for :meth:`link.Pipeline.pull`.
         """
         asks = self.is_large and hasattr(sys, "ps1")
-        if asks and user_choice(f"{self}\nPull all of it?", default="no") != "yes":
+        if asks and not agrees(f"{self}\nPull all of it?", unattended=True):
             return PipelineResult({})
         return self._pull(**options)
 

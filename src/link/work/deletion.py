@@ -164,7 +164,7 @@ def _is_confirmed(reach: Reach, gone: _Gone, prompt: bool) -> bool:
     for name in reach.sorted([name for name, count in gone.rows.items() if count]):
         dj_logger.info(f"{name} ({gone.rows[name]} tuples)")
     tell_of_holds([(reached.run.ends, *_count(reached)) for reached in reach])
-    return str(host.user_choice("Commit deletes?", default="no")) == "yes"
+    return host.agrees("Commit deletes?")
 
 
 def _count(reached: Reached) -> tuple[int, int]:
