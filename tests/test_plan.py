@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import closures
+import oracle
 import pytest
 import tricky
 from buckets import Buckets
@@ -278,6 +279,29 @@ def test_a_notebook_that_a_program_runs_is_asked_nothing(world: World, monkeypat
 
     monkeypatch.setattr("builtins.input", unheard)
     assert plan.rows > plans.MANY_ROWS and plan.pull().pulled == plan.new
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_rows_refer_to_and_is_not_there(world: World, workers: int) -> None:
+    """Rows may go at the source while nobody looks at foreign keys: no plan counts them, and a pull tells each once."""
+    grant(world.lab, world.schemas)
+    off, on = ("foreign_key_checks = 0", "foreign_key_checks = 1")
+    if world.lab.kind == "postgresql":
+        off, on = (f"session_replication_role = {role}" for role in ("replica", "DEFAULT"))
+    users = '"user"' if world.lab.kind == "postgresql" else "`user`"
+    gone = f"DELETE FROM {world.names['lab']}.{users} WHERE {users} = 'ann'"
+    oracle.run(world.lab.source_server, f"SET {off}", gone, f"SET {on}")
+    sessions, user = world.table("subject.Session"), world.named("lab.User")
+    plan = world.pipeline.plan(sessions & "subject in (5, 6)")
+    counted = {table.name: (table.entities, table.new) for table in plan.tables}
+    assert (counted[user], counted[world.named("subject.Session")]) == ((1, 1), (2, 2))
+    result = world.pipeline.pull(sessions & "subject in (5, 6)", suppress_errors=True, processes=workers)
+    assert [key for key, _ in result.errors] == [{"subject": 5, "session": 1}] and not result.skipped
+    assert result.total == plan.entities == result.pulled + 1
+    again = world.pipeline.plan(sessions & "subject in (5, 6)")
+    assert (again.entities, again.new) == (plan.entities, 1)
+    derived = world.pipeline.plan(world.table("lab.User"), descendants=True)
+    assert {table.name: table.entities for table in derived.tables}[user] == 3
 
 
 def test_what_is_flagged_and_left_out(world: World) -> None:

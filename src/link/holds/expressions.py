@@ -254,6 +254,15 @@ class Expressions:
             self._unheld[name] = self.make("unheld", number, [select])
         return self._unheld[name]
 
+    def rows_there(self, name: Name, found: str) -> str:
+        """FROM item: those of a set of needed entities that the source has.
+
+        It has what was selected among its rows. What others refer to it may lack, where rows were loaded unchecked.
+        """
+        sets = self.sets
+        is_read = name in self.known.needed or sets.has_everything(name) or not (sets.down(name) or sets.descendants)
+        return found if is_read else self.join(found, sets.master(name))
+
     def unsettled(self, name: str, holds: Holds) -> str:
         """FROM onward: what of a set is not held, or not at rest."""
         on = equal(holds.helper.references, self._places(range(len(holds.helper.key)), name))

@@ -41,7 +41,7 @@ class Answer:
     Attributes
     ----------
     entities : int
-        How many are needed.
+        How many are needed, and there.
     new : int
         How many of them are to be copied.
     left_out : int
@@ -125,9 +125,9 @@ class Question:
 
     def _ask_group(self, name: Name, holds: Holds | None) -> None:
         text, master = self._text, self.sets.master(name)
-        self._ask("entities", name, master, text.needed(name))
+        self._ask("entities", name, master, text.rows_there(name, text.needed(name)))
         if holds is not None:
-            self._ask("new", name, master, text.unheld(name, holds))
+            self._ask("new", name, master, text.rows_there(name, text.unheld(name, holds)))
         if name in self.sets.below_flagged and (chosen := text.all_chosen(name)):
             rows = text.unsettled(chosen, holds) if holds else f"{chosen} WHERE 1 = 1"
             self._ask("left_out", name, master, f"{rows} AND {text.stands_on_flagged(name)}")

@@ -185,6 +185,8 @@ class Following:
         asked, self._resuming = any(self._says(name, ASKED) for name in self.names), not fresh
         before = [n for n in self.names if not fresh and self.in_hand[n] and (asked or self._may_meet(n))]
         self._earlier = {name: self._mine(name) for name in before}
+        for name in self.names if fresh else ():
+            self.tallies[name].begin()
         for names in self.levels():
             for name in names:
                 self._hold_again(name)
@@ -210,7 +212,6 @@ class Following:
             segments += [holds.held(selection), holds.in_hand({holds.worker}, PULLING, selection)]
         found = self._counted(segments)
         for name, held, mine_of_it in zip(grown, found[::2], found[1::2], strict=True):
-            self.tallies[name].begin()
             self.tallies[name].count_others(held - mine_of_it)
 
     def _counted(self, segments: Sequence[Segment]) -> list[int]:

@@ -76,7 +76,8 @@ def gather(ends: Mapping[Name, Ends], wanted: Wanted, former: Iterable[int] = ()
                 return gathering.gather()
             except OrphanError as orphan:
                 # Somebody has taken away what it refers to, between two looks: it is looked for again.
-                logger.info("%s; looking again for what it refers to", orphan.what)
+                level = logging.DEBUG if attempt else logging.INFO
+                logger.log(level, "%s; looking again for what it refers to", orphan.what)
                 lost = orphan
                 time.sleep(min(0.05 * 2**attempt, 2))
         raise TransferError(
@@ -94,6 +95,7 @@ def gather(ends: Mapping[Name, Ends], wanted: Wanted, former: Iterable[int] = ()
             logger.warning("stopped after %d entities. The next pull goes on from there.", done())
         raise
     for name, tally in tallies.items():
+        tally.settle()
         tally.result.seconds = time.monotonic() - started
         tally.result.dependents = dependents_of([(ends[name], tally.result.replaced_entities)])
     return {name: tally.result for name, tally in tallies.items()}

@@ -72,6 +72,7 @@ def pull(
         if result.pulled:
             logger.warning("%s: stopped: %r. The next pull goes on from there.", ends.name, result)
         raise
+    tally.settle()
     result.seconds = time.monotonic() - started
     logger.debug("%s: %r", ends.name, result)
     return result

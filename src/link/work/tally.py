@@ -69,6 +69,10 @@ class Tally:
             self.skip(IN_OTHER_HANDS, others - self.others)
             self.others = others
 
+    def settle(self) -> None:
+        """Of entities that were refused more than once keep the last error: a run may meet again what it let go of."""
+        self.result.errors = list({str(key): (key, error) for key, error in self.result.errors}.values())
+
     def moved(self, finished: int) -> int:
         """How many entities are here by a pull that was stopped, of which so many were ``finished`` only then.
 
