@@ -180,6 +180,16 @@ def test_a_command_that_is_not_understood(words: list[str], what: str, hint: str
     assert what in error["what"] and hint in error["hint"]
 
 
+def test_letters_that_a_terminal_does_not_take() -> None:
+    """They are told by their numbers; a document is the same whatever the terminal takes."""
+    words = ["grants", "--schema", "größe", "--table", "Unit", "--helper-schema", "links"]
+    said = run(*words, PYTHONIOENCODING="ascii")
+    assert (said.returncode, said.stderr.count("Traceback")) == (0, 0), said
+    assert r"gr\xf6\xdfe" in said.stdout
+    sql = [json.loads(run("--json", *words, PYTHONIOENCODING=name).stdout)["sql"] for name in ("ascii", "utf-8")]
+    assert sql[0] == sql[1] and "größe" in sql[0]
+
+
 def test_who_reads_no_further_is_no_error() -> None:
     """As with `| head -1`: the pipe is closed before anything is written to it."""
     reader, writer = os.pipe()

@@ -6,6 +6,7 @@ Nothing here loads DataJoint before a verb needs it, so that help and completion
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import signal
@@ -91,6 +92,8 @@ def _options(
 
 def main() -> None:
     """Run the command line, and exit with its code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a key in letters that a terminal or a file does not take
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run())
 
 

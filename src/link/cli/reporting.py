@@ -131,7 +131,8 @@ class Report:
     def tell(self, asked: Asked) -> None:
         """Print it. Whoever is quiet is told of nothing that is well."""
         if asked.as_json:
-            print(json.dumps(self.document(asked.verb), indent=2, ensure_ascii=False))
+            is_utf8 = (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
+            print(json.dumps(self.document(asked.verb), indent=2, ensure_ascii=not is_utf8))
         for each in self.links or [self]:
             each._tell(asked, f"{each.link}: " if self.links else "")
 
