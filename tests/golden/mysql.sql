@@ -1179,9 +1179,9 @@ WITH `~selected0` (`~0`, `~1`, `~2`) AS (SELECT `lab`.`__rate`.`n`, `lab`.`__rat
     FROM `~needed4` LEFT JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~needed4`.`~0` AND `held`.`unit_outbound`.`name` = `~needed4`.`~1` AND `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE'
     WHERE `held`.`unit_outbound`.`n` IS NULL)
     SELECT 0, COUNT(*), 0, 0
-    FROM `~needed4` UNION ALL
+    FROM `~needed4` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~needed4`.`~0` AND `lab`.`#unit`.`name` = `~needed4`.`~1` UNION ALL
     SELECT 1, COUNT(*), 0, 0
-    FROM `~unheld5` UNION ALL
+    FROM `~unheld5` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~unheld5`.`~0` AND `lab`.`#unit`.`name` = `~unheld5`.`~1` UNION ALL
     SELECT 2, COUNT(*), COUNT(`lab`.`#unit`.`wave`), COALESCE(SUM(JSON_EXTRACT(`lab`.`#unit`.`wave`, '$.size')), 0)
     FROM `~unheld5` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~unheld5`.`~0` AND `lab`.`#unit`.`name` = `~unheld5`.`~1` UNION ALL
     SELECT 3, COUNT(*), COALESCE(SUM(`~size`), 0), 0
@@ -1272,9 +1272,9 @@ WITH `~selected0` (`~0`, `~1`) AS (SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name
     FROM `~needed8` LEFT JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~needed8`.`~0` AND `held`.`unit_outbound`.`name` = `~needed8`.`~1` AND `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE'
     WHERE `held`.`unit_outbound`.`n` IS NULL)
     SELECT 0, COUNT(*), 0, 0
-    FROM `~needed8` UNION ALL
+    FROM `~needed8` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~needed8`.`~0` AND `lab`.`#unit`.`name` = `~needed8`.`~1` UNION ALL
     SELECT 1, COUNT(*), 0, 0
-    FROM `~unheld9` UNION ALL
+    FROM `~unheld9` STRAIGHT_JOIN `lab`.`#unit` ON `lab`.`#unit`.`n` = `~unheld9`.`~0` AND `lab`.`#unit`.`name` = `~unheld9`.`~1` UNION ALL
     SELECT 2, COUNT(*), 0, 0
     FROM `~selected0` LEFT JOIN `held`.`unit_outbound` ON `held`.`unit_outbound`.`n` = `~selected0`.`~0` AND `held`.`unit_outbound`.`name` = `~selected0`.`~1` AND `held`.`unit_outbound`.process = 'NONE' AND `held`.`unit_outbound`.is_deprecated = 'FALSE'
     WHERE `held`.`unit_outbound`.`n` IS NULL AND (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
@@ -1283,7 +1283,7 @@ WITH `~selected0` (`~0`, `~1`) AS (SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name
     SELECT 3, COUNT(*), 0, 0
     FROM `~unheld9` STRAIGHT_JOIN `lab`.`#unit__spike` ON `lab`.`#unit__spike`.`n` = `~unheld9`.`~0` AND `lab`.`#unit__spike`.`name` = `~unheld9`.`~1` UNION ALL
     SELECT 4, COUNT(*), 0, 0
-    FROM `~spared3` UNION ALL
+    FROM `~spared3` STRAIGHT_JOIN `lab`.`__rate` ON `lab`.`__rate`.`n` = `~spared3`.`~0` AND `lab`.`__rate`.`name` = `~spared3`.`~1` AND `lab`.`__rate`.`bin` = `~spared3`.`~2` UNION ALL
     SELECT 5, COUNT(*), 0, 0
     FROM `~selected2`
     WHERE 1 = 1 AND (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
@@ -1296,7 +1296,7 @@ WITH `~selected0` (`~0`, `~1`) AS (SELECT `lab`.`#unit`.`n`, `lab`.`#unit`.`name
     SELECT 6, COUNT(*), 0, 0
     FROM `~spared3` STRAIGHT_JOIN `lab`.`__rate__beside` ON `lab`.`__rate__beside`.`n` = `~spared3`.`~0` AND `lab`.`__rate__beside`.`name` = `~spared3`.`~1` AND `lab`.`__rate__beside`.`bin` = `~spared3`.`~2` UNION ALL
     SELECT 7, COUNT(*), 0, 0
-    FROM `~spared6` UNION ALL
+    FROM `~spared6` STRAIGHT_JOIN `lab`.`note` ON `lab`.`note`.`n` = `~spared6`.`~0` UNION ALL
     SELECT 8, COUNT(*), 0, 0
     FROM `~selected5`
     WHERE 1 = 1 AND (EXISTS (SELECT /*+ NO_SEMIJOIN(MATERIALIZATION) */ 1
