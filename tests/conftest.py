@@ -31,6 +31,7 @@ from figures import Figures  # noqa: E402
 from fleet import Fleet, TestServer  # noqa: E402
 from lab import Lab  # noqa: E402
 from provision import KINDS, TITLES, UnavailableError, find  # noqa: E402
+from shop import Shop, opened  # noqa: E402
 
 FLEET = pytest.StashKey[Fleet]()
 FIGURES = pytest.StashKey[Figures]()
@@ -237,6 +238,13 @@ def buckets() -> Iterator[Buckets]:
     servers = Buckets()
     yield servers
     servers.close()
+
+
+@pytest.fixture
+def shop(tmp_path: Path, buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    """Stores of every kind, for single objects."""
+    with opened(tmp_path, buckets, monkeypatch) as made:
+        yield made
 
 
 @pytest.fixture

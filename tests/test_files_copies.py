@@ -4,104 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import random
+import os
+import resource
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
 from buckets import Account, Buckets
-from datajoint import storage_adapter
 from datajoint.settings import Config
-from datajoint.storage_adapter import StorageAdapter
-from fsspec.implementations.memory import MemoryFileSystem
 from proxy import Proxy
+from shop import CONTENT, Shop
 
 from link import LinkError, StoreError, UnreachableError
-from link.files import s3, s3_transport, stores
-from link.files.copying import Copier
-from link.files.objects import Move, ObjectError
+from link.files import objects, s3, s3_transport, stores
+from link.files.objects import ObjectError
 from link.files.opening import OpenStores, open_store
 from link.files.routes import Route
-from link.files.stores import Found, Store
+from link.files.stores import Found
 
-
-class _Memory(StorageAdapter):
-    """A kind of store that only its adapter knows."""
-
-    protocol = "memory"
-
-    def create_filesystem(self, spec: dict[str, Any]) -> fsspec.AbstractFileSystem:
-        return MemoryFileSystem()
-
-
-class Shop:
-    """Stores of every kind by their names, opened once."""
-
-    def __init__(self, folder: Path, buckets: Buckets) -> None:
-        self.config = Config()
-        self.buckets = buckets
-        for account in (buckets.source, buckets.local):
-            with contextlib.suppress(FileExistsError):
-                account.filesystem().mkdir("copies")
-        for name in ("file", "other_file"):
-            (folder / name).mkdir()
-            self.config.stores[name] = {"protocol": "file", "location": str(folder / name)}
-        self.config.stores |= {
-            "rclone": buckets.source.store("copies", folder.name),
-            "other_rclone": buckets.source.store("copies", f"{folder.name}/other"),
-            "seaweed": buckets.local.store("copies", folder.name),
-            "other_seaweed": buckets.local.store("copies", f"{folder.name}/other"),
-            "memory": {"protocol": "memory", "location": f"/{folder.name}"},
-        }
-        self._open: dict[str, Store] = {}
-
-    def __getitem__(self, name: str) -> Store:
-        if name not in self._open:
-            self._open[name] = open_store(self.config, name)
-        return self._open[name]
-
-    def put(self, name: str, path: str, content: bytes) -> None:
-        """Store something without the package."""
-        self[name].backend.remove(path)
-        self[name].backend.put_buffer(content, path)
-
-    def got(self, name: str, path: str) -> bytes:
-        """What DataJoint reads."""
-        self[name].backend.fs.invalidate_cache()
-        return bytes(self[name].backend.get_buffer(path))
-
-    def copy(self, source: str, local: str, **facts: Any) -> Move:
-        """Copy the object `a/b c+ü.dat` to `x/y`."""
-        thorough = facts.pop("thorough", True)
-        move = Move(Route(source, local, False, {}), "a/b c+ü.dat", "x/y", **facts)
-        return Copier(self[source], self[local], lambda number: None, thorough).carry(move)
-
-    def close(self) -> None:
-        """Close what was opened."""
-        for store in self._open.values():
-            store.close()
-
-
-@pytest.fixture
-def shop(tmp_path: Path, buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    """Stores; what is small, and what goes in parts, is small enough for tests."""
-    monkeypatch.setitem(storage_adapter._adapter_registry, "memory", _Memory())
-    monkeypatch.setattr(stores, "BLOCK", 100_000)
-    monkeypatch.setattr(s3, "BLOCK", 100_000)
-    for module in (stores, s3):
-        monkeypatch.setattr(module, "SMALL", 300_000)
-    # The smallest that S3 allows.
-    monkeypatch.setattr(s3, "PART", 5 << 20)
-    monkeypatch.setattr(s3, "COPIED_PART", 5 << 20)
-    made = Shop(tmp_path, buckets)
-    yield made
-    made.close()
-
-
-CONTENT = random.Random(1).randbytes(12_000_000)
 SIZES = {"empty": 0, "small": 1000, "medium": 2_000_000, "large": len(CONTENT)}
 PAIRS = [
     *(("file", other) for other in ("other_file", "rclone", "seaweed", "memory")),
@@ -300,6 +223,7 @@ def cut_again_and_again(proxy: Proxy) -> Iterator[None]:
 def test_two_writers_of_one_file(shop: Shop) -> None:
     """Both end with the whole file."""
     shop.put("rclone", "a/b c+ü.dat", CONTENT)
+    shop["file"]  # one that all of them share
     failures: list[LinkError] = []
 
     def copy() -> None:
@@ -314,7 +238,7 @@ def test_two_writers_of_one_file(shop: Shop) -> None:
     for thread in threads:
         thread.join()
     assert not failures and shop.got("file", "x/y") == CONTENT
-    staging = Path(shop.config.stores["file"]["location"]) / stores.STAGING
+    staging = Path(shop.config.stores["file"]["location"]) / objects.STAGING
     # What others have in hand is not tidied away, and nothing stays of who has ended.
     ours = set(staging.iterdir())
     other = open_store(shop.config, "file")
@@ -349,3 +273,151 @@ def test_a_store_that_is_not_there_is_so_for_all_who_ask(buckets: Buckets) -> No
         for _ in range(2):
             with pytest.raises(StoreError, match="there is no bucket"):
                 opened.find("gone")
+
+
+@pytest.mark.parametrize(("local", "cut"), [("file", True), ("memory", True), ("rclone", False)])
+def test_changed_while_it_is_copied(shop: Shop, local: str, cut: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read on after a line broke, or in parts: no beginning of one version with the end of another, without digests."""
+    proxy = Proxy("127.0.0.1", shop.buckets.local.port)
+    shop.config.stores["far"] = shop.config.stores["seaweed"] | {"endpoint": f"127.0.0.1:{proxy.port}"}
+    monkeypatch.setattr(s3, "_md5_of", lambda reply: None)  # as of what was put there in parts
+    shop.put("seaweed", "a/b c+ü.dat", CONTENT)
+    counted = [0]
+
+    def progress(number: int) -> None:
+        counted[0] += number
+        if counted[0] - number < 6_000_000 <= counted[0]:
+            shop.put("seaweed", "a/b c+ü.dat", CONTENT[::-1])
+            if cut:
+                proxy.cut()
+                proxy.mend()
+
+    with pytest.raises(ObjectError, match="was changed while it was copied"):
+        shop.copy("far", local, size=len(CONTENT), progress=progress)
+    assert shop[local].find("x/y") is None
+    shop.copy("far", local, size=len(CONTENT))
+    assert shop.got(local, "x/y") == CONTENT[::-1]
+    proxy.close()
+
+
+@pytest.mark.parametrize("local", ["memory", "seaweed", "rclone"])
+def test_a_file_that_is_written_while_it_is_copied(shop: Shop, local: str) -> None:
+    """In place, with as many bytes as before."""
+    shop.put("file", "a/b c+ü.dat", CONTENT)
+    written = [False]
+
+    def progress(number: int) -> None:
+        if not written[0]:
+            written[0] = True
+            with Path(shop["file"].full("a/b c+ü.dat")).open("r+b") as file:
+                file.write(CONTENT[::-1])
+
+    with pytest.raises(ObjectError, match="was changed while it was copied"):
+        shop.copy("file", local, progress=progress)
+    assert shop[local].find("x/y") is None
+
+
+def test_changed_within_one_server(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two parts that the server copies."""
+    monkeypatch.setattr(s3, "WHOLE_COPY", 1_000_000)
+    monkeypatch.setattr(s3, "_md5_of", lambda reply: None)
+    ask = s3_transport.Transport.ask
+    for last in ("1", "3"):
+        shop.put("seaweed", "a/b c+ü.dat", CONTENT)
+
+        def asking(self: Any, method: str, full: str, query: str = "", *args: Any, last: str = last, **kw: Any) -> Any:
+            reply = ask(self, method, full, query, *args, **kw)
+            if query.startswith(f"?partNumber={last}&"):
+                shop.put("seaweed", "a/b c+ü.dat", CONTENT[::-1])
+            return reply
+
+        with monkeypatch.context() as patched, pytest.raises(ObjectError, match="was changed while it was copied"):
+            patched.setattr(s3_transport.Transport, "ask", asking)
+            shop.copy("seaweed", "other_seaweed", size=len(CONTENT))
+        assert shop["other_seaweed"].find("x/y") is None
+
+
+@pytest.mark.parametrize("local", ["rclone", "seaweed"])
+def test_the_last_answer_is_lost(shop: Shop, local: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the request that makes an object of its parts: that was done, and is so at the second request."""
+    send, lost = s3_transport.Transport.send, list[str]()
+
+    def sending(self: Any, method: str, full: str, query: str = "", *args: Any, **kwargs: Any) -> Any:
+        response = send(self, method, full, query, *args, **kwargs)
+        if method == "POST" and query.startswith("?uploadId=") and query not in lost:
+            lost.append(query)
+            response.read()
+            raise ConnectionResetError("as if it were")
+        return response
+
+    monkeypatch.setattr(s3_transport.Transport, "send", sending)
+    shop.put("file", "a/b c+ü.dat", CONTENT)
+    for facts in ({}, {"free": True}):
+        shop.copy("file", local, size=len(CONTENT), **facts)
+        assert shop.got(local, "x/y") == CONTENT
+        shop[local].backend.remove("x/y")
+    assert len(lost) == 2
+
+
+@pytest.mark.parametrize("local", ["plain", "file"])
+@pytest.mark.parametrize("size", [200_000, 2_000_000])
+def test_a_store_that_is_full(shop: Shop, local: str, size: int) -> None:
+    """Nothing cut short has the name, also in a store whose filesystem writes step by step."""
+    shop.put("memory", "a/b c+ü.dat", CONTENT[:size])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(StoreError, match=f"The store '{local}' failed at x/y: "):
+            shop.copy("memory", local, size=size)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert shop[local].find("x/y") is None
+    left = Path(shop[local].full(objects.STAGING))
+    assert not [path for path in left.glob("**/*") if path.is_file() and path.suffix != ".lock"]
+    shop.copy("memory", local, size=size)
+    assert shop.got(local, "x/y") == CONTENT[:size]
+
+
+def test_what_was_left_in_a_store_of_any_kind(shop: Shop) -> None:
+    left = Path(shop["plain"].full(objects.STAGING))
+    left.mkdir(parents=True)
+    for name, age in (("old", 2 * stores.STALE), ("new", 60)):
+        (left / name).touch()
+        os.utime(left / name, (time.time() - age,) * 2)
+    shop["plain"].tidy()
+    assert [path.name for path in left.iterdir()] == ["new"]
+    shop["memory"].tidy()
+
+
+def test_a_filesystem_that_remembers(shop: Shop) -> None:
+    """What it has listed once for somebody in this process, it would show for as long as that lives."""
+    shop.put("seaweed", "d/one", b"1")
+    shop.put("seaweed", "d/two", b"")
+    assert shop["listed"].backend.fs.ls(shop["listed"].full("d"))
+    other: Any = shop["seaweed"]
+    other._transport.ask("DELETE", other.full("d/two"))
+    with contextlib.closing(open_store(shop.config, "listed")) as again:
+        assert again.files("d") == [("one", 1)] and again.find("d/two") is None
+
+
+@pytest.mark.parametrize("local", ["other_file", "seaweed"])
+@pytest.mark.parametrize("size", [1000, 2_000_000, 12_000_000])
+def test_a_store_that_goes_away(shop: Shop, local: str, size: int) -> None:
+    """Nobody says of the source's object that it is missing, and no other store is made in its place."""
+    shop.put("rclone", "a/b c+ü.dat", CONTENT[:size])
+    if local == "seaweed":
+        files = shop.buckets.local.filesystem()
+        files.mkdir("for-a-while")
+        shop.config.stores[local] = shop.config.stores[local] | {"bucket": "for-a-while"}
+        shop[local].require_there()
+        files.rmdir("for-a-while")
+    else:
+        shop[local].require_there()
+        Path(shop[local].full("")).rmdir()
+    with pytest.raises(StoreError, match=f"The store '{local}' failed at x/y: nothing can be written there any more"):
+        shop.copy("rclone", local, size=size, thorough=False)
+    assert local == "seaweed" or not Path(shop[local].full("")).exists()
+
+
+def test_routes_hide_secrets(buckets: Buckets) -> None:
+    assert buckets.source.secret_key not in repr(Route("theirs", "ours", False, buckets.source.store("any")))

@@ -17,7 +17,7 @@ from filing import Stores, backend, collected, fetched, insert, listed
 from lab import Lab
 from pipelines import count_held, declare, granted, helper_rows
 
-from link.files import stores
+from link.files.objects import STAGING
 from link.work import parallel
 
 NUMBER = 12
@@ -58,7 +58,7 @@ def crashing(lab: Lab, tmp_path: Path, buckets: Buckets) -> Iterator[tuple[Any, 
 def contents(lab: Lab, store: str) -> dict[str, bytes]:
     """Every file of a store, but for those that are not complete."""
     where = backend(lab.local, store)
-    paths = {path for path in listed(lab.local, store) if not path.startswith(stores.STAGING)}
+    paths = {path for path in listed(lab.local, store) if not path.startswith(STAGING)}
     return {path: where.get_buffer(path) for path in paths}
 
 
@@ -94,7 +94,7 @@ def check_all_there(lab: Lab, table: Any, linked: Any) -> None:
     assert helper_rows(lab) == [("NONE", "FALSE", "FALSE")] * NUMBER
     report = collected(lab.local, lab.local_schema, "ours")
     assert report["hash_paths_orphaned"] == report["schema_paths_orphaned"] == 0
-    assert not [path for path in listed(lab.local, "ours") if path.startswith(stores.STAGING)]
+    assert not [path for path in listed(lab.local, "ours") if path.startswith(STAGING)]
     assert len([path for path in listed(lab.local, "ours") if path.startswith("movies/")]) == NUMBER
 
 
@@ -105,7 +105,7 @@ def test_what_is_there_is_not_copied_again(lab: Lab, crashing: tuple[Any, Any]) 
     ours = backend(lab.local, "ours")
     before = {path: ours.fs.info(ours._full_path(path))["ino"] for path in listed(lab.local, "ours")}
     for store in ("ours", "theirs"):
-        left = Path(lab.local.config.stores[store]["location"]) / stores.STAGING / "left"
+        left = Path(lab.local.config.stores[store]["location"]) / STAGING / "left"
         left.parent.mkdir(exist_ok=True)
         left.touch()
         os.utime(left, (0, 0))
@@ -114,7 +114,7 @@ def test_what_is_there_is_not_copied_again(lab: Lab, crashing: tuple[Any, Any]) 
     lab.source_server.sql(f"UPDATE {lab.helper_schema}.{lab.helper_table} SET process = 'PULL', _worker = 4711")
     assert Session.source.pull().pulled == NUMBER
     assert {path: ours.fs.info(ours._full_path(path))["ino"] for path in listed(lab.local, "ours")} == before
-    assert f"{stores.STAGING}/left" in listed(lab.source, "theirs")  # which is not ours to tidy
+    assert f"{STAGING}/left" in listed(lab.source, "theirs")  # which is not ours to tidy
     check_all_there(lab, table, Session)
 
 

@@ -26,7 +26,7 @@ from link import DefinitionError, PrivilegeError, StoreError, TransferError, ref
 from link.accounts import Credentials
 from link.addresses import Address
 from link.admin.grants import grants
-from link.files import stores
+from link.files.objects import STAGING
 from link.servers.rights import Access
 from link.work import parallel
 
@@ -483,7 +483,7 @@ def test_killed_while_copying(lab: Lab, tmp_path: Path, buckets: Buckets, figure
             assert count_held(lab) >= len(Session())
             Session.source.pull()
             assert fetched(Session) == list(rows.values()) and Session.source.verify()
-            assert not [path for path in listed(lab.local, "ours") if path.startswith(stores.STAGING)]
+            assert not [path for path in listed(lab.local, "ours") if path.startswith(STAGING)]
             (Session & "TRUE").delete(prompt=False)
             collected(lab.local, lab.local_schema, "ours", dry_run=False)
     assert killed >= 5

@@ -16,7 +16,7 @@ from proxy import ForwardProxy
 
 from link import StoreError, UnreachableError
 from link.errors import EncryptionError
-from link.files import s3, s3_transport, stores
+from link.files import any_store, s3, s3_transport, stores
 from link.files.copying import Copier
 from link.files.objects import Move
 from link.files.opening import open_store
@@ -38,7 +38,7 @@ def _plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name)
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws"))
-    for module in (stores, s3):
+    for module in (stores, s3, any_store):
         monkeypatch.setattr(module, "SMALL", 300_000)
     monkeypatch.setattr(s3, "PART", 5 << 20)
 
@@ -193,21 +193,28 @@ def test_a_certificate_for_another_name(
         opened(encrypted.store("any", secure=True, endpoint=f"localhost:{encrypted.port}")).find("x")
 
 
-def test_a_server_that_puts_off(buckets: Buckets, forward: Forward, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("said", "methods"), [("503 SlowDown", {"HEAD", "GET", "PUT", "POST"}), ("400 RequestTimeout", {"PUT"})]
+)
+def test_a_server_that_puts_off(
+    buckets: Buckets, forward: Forward, tmp_path: Path, said: str, methods: set[str]
+) -> None:
     """Whatever was asked is asked again, also what was being written, and read."""
     put_off: set[str] = set()
 
     def answer(head: str) -> bytes | None:
         asked = " ".join(head.split("?")[0].split(" ")[:2])
-        if asked in put_off:
+        if asked in put_off or asked.split(" ")[0] not in methods:
             return None
         put_off.add(asked)
-        body = b"<Error><Code>SlowDown</Code></Error>"
-        return b"HTTP/1.1 503 Slow Down\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        status, code = said.encode().split()
+        body = b"<Error><Code>%b</Code></Error>" % code
+        first = b"HTTP/1.1 %b No\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
+        return first + body
 
     store = there(buckets.local, tmp_path.name, proxy_server=f"127.0.0.1:{forward(answer=answer).port}")
     there_and_back(store, tmp_path)
-    assert {line.split(" ")[0] for line in put_off} == {"HEAD", "GET", "PUT", "POST"}
+    assert {line.split(" ")[0] for line in put_off} == methods
 
 
 def test_a_bucket_in_another_region(buckets: Buckets, forward: Forward, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from provision import KINDS
 from link.accounts import Credentials
 from link.addresses import Address
 from link.admin.grants import grants
-from link.files.stores import STAGING
+from link.files.objects import STAGING
 from link.model.schema import part_class
 from link.servers.rights import Access
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from ..errors import StoreError
 from .objects import HEAD, MissingError, Move, ObjectError, other_path, require_inside
-from .stores import SMALL, Checked, Found, Store, explained
+from .stores import SMALL, Checked, Found, Store, Taken, explained
 
 Progress = Callable[[int], None]
 
@@ -52,8 +54,9 @@ class Copier:
 
     def _carry_file(self, move: Move) -> Move:
         expected = self._expected(move)
-        if move.free and (there := self._local(move.local)):
-            return self._beside(move, expected, there)
+        if move.free:
+            with self.local.alone(move.local):
+                return self._carry_free(move, expected)
         if (move.by_content or self.thorough or expected.size > SMALL) and self._is_there(move, expected):
             self._inspect(move.local, move, expected)
             self.progress(expected.size)
@@ -70,7 +73,7 @@ class Copier:
             raise MissingError("is missing")
         if move.size not in (None, found.size):
             raise ObjectError(f"has {found.size:,} bytes, {move.size:,} were stored")
-        return Found(found.size, move.md5 or found.md5)
+        return found._replace(md5=move.md5 or found.md5)
 
     def _is_told(self, move: Move) -> bool:
         """Whether size and digest show when the object is read, and nothing depends on them before."""
@@ -87,36 +90,51 @@ class Copier:
         # Its name is that of this object only, and it was complete before it had the name.
         return None in (there.md5, expected.md5) or there.md5 == expected.md5
 
-    def _beside(self, move: Move, expected: Found, there: Found) -> Move:
-        """Something is where the user's file would go: take it if it is the same, and else leave it alone."""
-        with explained(self.source, move.source):
-            content = expected.md5 or self.source.md5(move.source)
-        with explained(self.local, move.local):
-            same = there.size == expected.size and content == (there.md5 or self.local.md5(move.local))
-            # In a store that both sides share it is the source's own file, which the source may remove.
-            if same and (self.source.place, move.source) != (self.local.place, move.local):
-                self.progress(expected.size)
+    def _carry_free(self, move: Move, expected: Found) -> Move:
+        """Bring a file of the user's own: where something is already, take it if it is the same, and leave it alone."""
+        there = self._local(move.local)
+        if not there:
+            with contextlib.suppress(Taken):
+                self._copy(move, expected, new=True)
                 return move
-        elsewhere = dataclasses.replace(move, local=other_path(move.local, move.source, content), free=False)
-        if not self._is_there(elsewhere, Found(expected.size, content)):
-            self._copy(elsewhere, expected)
+            there = self._local(move.local)
+        content = expected.md5 or self._md5(self.source, move.source)
+        same = there and there.size == expected.size and content == (there.md5 or self._md5(self.local, move.local))
+        if same and not self._is_own(move):
+            self.progress(expected.size)
+            return move
+        elsewhere, known = _elsewhere(move, content), Found(expected.size, content)
+        if not self._is_there(elsewhere, known):
+            self._copy(elsewhere, known)
         return elsewhere
 
-    def _copy(self, move: Move, expected: Found) -> None:
-        if self.local.reaches(self.source) and not move.prefix:
+    def _is_own(self, move: Move) -> bool:
+        """Whether the name is that of the source's own object, in a store that both share: the source may remove it."""
+        return self.source.place_of(move.source) == self.local.place_of(move.local)
+
+    def _md5(self, store: Store, path: str) -> str:
+        with explained(store, path):
+            return store.md5(path)
+
+    def _copy(self, move: Move, expected: Found, new: bool = False) -> None:
+        try:
             with explained(self.local, move.local):
-                try:
-                    copied = self.local.copy_within(self.source, move.source, move.local, expected, move.inspect)
-                except FileNotFoundError:
-                    raise MissingError("is missing") from None
-            if copied:
-                self.progress(expected.size)
-                return
-        with explained(self.local, move.local):
-            content = Checked(
-                self.source, move.source, expected.size, expected.md5, move.inspect, self.progress, move.prefix
-            )
-            self.local.write(move.local, content)
+                self._write(move, expected, new)
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"The store {self.local.name!r} failed at {move.local}: nothing can be written there any more: {error}",
+                f"Is it still there? Look at dj.config.stores[{self.local.name!r}].",
+            ) from error
+
+    def _write(self, move: Move, expected: Found, new: bool) -> None:
+        within = self.local.reaches(self.source) and not move.prefix
+        if within and self.local.copy_within(self.source, move.source, move.local, expected, move.inspect, new):
+            self.progress(expected.size)
+            return
+        content = Checked(
+            self.source, move.source, expected.size, expected.md5, move.inspect, self.progress, move.prefix
+        )
+        self.local.write(move.local, content, new)
 
     def _inspect(self, path: str, move: Move, there: Found) -> None:
         """Look at the beginning of what is in the local store already."""
@@ -146,16 +164,44 @@ class Copier:
         if move.route.referenced:
             self.progress(sum(size for _, size in files))
             return move
-        if move.free:
-            move = self._folder_beside(move, files)
+        if not move.free:
+            self._bring(move, files, manifest)
+            return move
+        with self.local.alone(move.local):
+            return self._carry_free_folder(move, files, manifest)
+
+    def _bring(
+        self, move: Move, files: list[tuple[str, int]], manifest: Found | None, there: Collection[str] = ()
+    ) -> None:
+        """Copy the files of a folder but for those that are ``there``."""
         for name, size in files:
             require_inside(name)
-            self._carry_file(_within(move, f"/{name}", size))
+            within = _within(move, f"/{name}", size)
+            if not move.free:
+                self._carry_file(within)
+            elif name not in there:
+                self._copy(within, self._expected(within), new=True)
         with explained(self.local, move.local):
             self.local.make_folder(move.local)
         if manifest:
-            self._carry_file(_within(move, ".manifest.json", manifest.size))
-        return move
+            self._carry_file(dataclasses.replace(_within(move, ".manifest.json", manifest.size), free=move.free))
+
+    def _carry_free_folder(self, move: Move, files: list[tuple[str, int]], manifest: Found | None) -> Move:
+        """Bring a folder of the user's own: where one is already, complete it if all in it is the same."""
+        with explained(self.local, move.local):
+            there = self.local.files(move.local)
+        fits = not self._is_own(move) and self._local(move.local) is None and set(there) <= set(files)
+        if fits and all(self._is_same(move, name) for name, _ in there):
+            with contextlib.suppress(Taken):
+                self._bring(move, files, manifest, dict(there))
+                return move
+        content = repr([(name, self._md5(self.source, f"{move.source}/{name}")) for name, _ in files])
+        elsewhere = _elsewhere(move, content)
+        self._bring(elsewhere, files, manifest)
+        return elsewhere
+
+    def _is_same(self, folder: Move, name: str) -> bool:
+        return self._md5(self.source, f"{folder.source}/{name}") == self._md5(self.local, f"{folder.local}/{name}")
 
     def _require_complete(self, move: Move, files: list[tuple[str, int]], has_manifest: bool) -> None:
         size = sum(size for _, size in files)
@@ -164,14 +210,6 @@ class Copier:
         if move.files not in (None, len(files)) or move.size not in (None, size):
             raise ObjectError(f"has {len(files):,} files of {size:,} bytes, {move.files} of {move.size} were stored")
 
-    def _folder_beside(self, move: Move, files: list[tuple[str, int]]) -> Move:
-        with explained(self.local, move.local):
-            there = self.local.files(move.local)
-        if not set(there) <= set(files) or (self.source.place, move.source) == (self.local.place, move.local):
-            content = repr(files)
-            return dataclasses.replace(move, local=other_path(move.local, move.source, content), free=False)
-        return dataclasses.replace(move, free=False)
-
     def _find(self, path: str) -> Found | None:
         with explained(self.source, path):
             return self.source.find(path)
@@ -179,6 +217,11 @@ class Copier:
     def _local(self, path: str) -> Found | None:
         with explained(self.local, path):
             return self.local.find(path)
+
+
+def _elsewhere(move: Move, content: str) -> Move:
+    """Beside what has the name: under one that no other content has."""
+    return dataclasses.replace(move, local=other_path(move.local, move.source, content), free=False)
 
 
 def _within(folder: Move, name: str, size: int) -> Move:

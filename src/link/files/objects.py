@@ -28,6 +28,8 @@ from .routes import Route, Side
 
 #: So many bytes at the beginning of an object are enough to look into it.
 HEAD = 65_536
+#: Where files are written before they are whole, in the folder of a store.
+STAGING = ".datajoint-link"
 #: Looks at the first bytes of an object and its size, and raises ObjectError.
 Inspect = Callable[[bytes, int], None]
 
@@ -91,6 +93,10 @@ class Move:
     free: bool = False
     inspect: Inspect | None = None
     advice: str = dataclasses.field(default="", compare=False)
+
+
+#: What is in no path: the end of all, another separator, and halves of characters, which JSON can have.
+_UNNAMED = re.compile(r"[\0\\\ud800-\udfff]")
 
 
 # from a stored value to objects, and back
@@ -203,7 +209,8 @@ def _free_path(path: str, route: Route) -> str:
     if prefix and not path.startswith(f"{prefix}/"):
         path = f"{prefix}/{path}"
     # What DataJoint keeps to itself in the local store may be an ordinary folder at the source.
-    reserved = [section for name in ("hash_prefix", "schema_prefix") if (section := _section(route.spec, name))]
+    own = [section for name in ("hash_prefix", "schema_prefix") if (section := _section(route.spec, name))]
+    reserved = [*own, f"{STAGING}/"]
     while section := next((section for section in reserved if path.startswith(section)), ""):
         path = path[len(section) :]
     return path
@@ -313,7 +320,7 @@ def identity(column: FileColumn, text: str | None, side: Side) -> str | None:
 def require_inside(path: Any) -> None:
     """Raise ObjectError for a path that leads out of its store: names from a source are not to be trusted."""
     parts = path.split("/") if isinstance(path, str) else []
-    if not parts or parts[0] == "" or {".", ".."} & set(parts) or "\0" in path or "\\" in path:
+    if not parts or parts[0] == "" or {".", ".."} & set(parts) or _UNNAMED.search(path):
         raise ObjectError(f"{path!r} is not the path of a file within a store")
 
 

@@ -6,7 +6,8 @@ import threading
 
 from ..errors import LinkError, StoreError
 from ..host import Config, DataJointError, get_store_backend
-from .stores import AnyStore, FileStore, Store
+from .any_store import AnyStore
+from .stores import FileStore, Store
 
 
 def open_store(config: Config, name: str) -> Store:

@@ -38,7 +38,7 @@ class Route:
     source: str
     local: str
     referenced: bool
-    spec: Mapping[str, Any] = dataclasses.field(compare=False)
+    spec: Mapping[str, Any] = dataclasses.field(compare=False, repr=False)  # with keys that are secrets
     folds: Sequence[int] = dataclasses.field(default=FOLDS, compare=False)
 
 

@@ -168,7 +168,7 @@ class Transport:
         if reply.status in (301, 307, 400) and region and region != self._region:
             self._move_to(region)
             raise ConnectionError(f"the bucket is in the region {region}")
-        if reply.status in _UNAVAILABLE:
+        if reply.status in _UNAVAILABLE or (reply.status == 400 and b"<Code>RequestTimeout</Code>" in reply.body):
             raise ConnectionError(said(reply))
         if reply.status == _PROXY_ASKS and self._proxy:
             raise self._refused()

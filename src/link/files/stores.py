@@ -14,6 +14,7 @@ import itertools
 import os
 import secrets
 import shutil
+import stat
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -26,23 +27,27 @@ from filelock import BaseFileLock, FileLock
 from .. import host
 from ..errors import LinkError, StoreError, UnreachableError
 from ..host import StorageBackend
-from .objects import HEAD, Inspect, MissingError, ObjectError
+from .objects import HEAD, STAGING, Inspect, MissingError, ObjectError
 
 #: Objects are read in blocks of so many bytes, up to :data:`SMALL` at once.
 BLOCK = 1 << 20
 SMALL = 4 << 20
-#: Where files are written before they are whole, in the folder of a store.
-STAGING = ".datajoint-link"
 _LOCK = ".lock"
+#: What a filesystem says of a name that nothing can have there.
+_UNFIT = (errno.ENAMETOOLONG, errno.EILSEQ, errno.ELOOP)
 #: What a process left there that was killed is removed after so many seconds.
 STALE = 86_400
 
 
 class Found(NamedTuple):
-    """An object that is there: its size and, where the store knows it without reading, its MD5 digest."""
+    """An object that is there: its size and, where the store knows them without reading, its MD5 digest and version.
+
+    Another version may have another content.
+    """
 
     size: int
     md5: str | None = None
+    version: str | None = None
 
 
 #: Is told what is known of an object.
@@ -51,6 +56,10 @@ Told = Callable[[Found], None]
 
 class Cancelled(Exception):  # noqa: N818 - not an error
     """The pull is over before the copy is."""
+
+
+class Taken(Exception):  # noqa: N818 - not an error
+    """Something has by now the name that a new object should have got."""
 
 
 class Checked:
@@ -88,6 +97,7 @@ class Checked:
         self._prefix = prefix
         self._inspect, self._progress = inspect, progress
         self._digests = {0: hashlib.md5(usedforsecurity=False)}
+        self._version: str | None = None
         self._told = 0
 
     def blocks(self, offset: int = 0, length: int | None = None, receiver_checks: bool = False) -> Iterator[bytes]:
@@ -127,7 +137,7 @@ class Checked:
         if before := self._prefix[offset : offset + length]:
             yield before
         offset, length = max(0, offset - len(self._prefix)), length - len(before)
-        blocks = self.store.read(self.path, offset, length, None if self.expected else self._hear)
+        blocks = self.store.read(self.path, offset, length, self._hear)
         while True:
             # Said here whose fault it is: this is read in the middle of writing to another store.
             with explained(self.store, self.path):
@@ -140,9 +150,10 @@ class Checked:
             yield block
 
     def _hear(self, found: Found) -> None:
-        if found.size != self.size:
+        if not self.expected and found.size != self.size:
             raise ObjectError(f"has {found.size:,} bytes, {self.size:,} were stored")
-        self.expected = found.md5
+        self.expected = self.expected or found.md5
+        self._version = require_version(found, self._version)
 
     def _check(self, found: str, head: bytes | None = None) -> None:
         if head is not None and self._inspect:
@@ -153,6 +164,13 @@ class Checked:
     def _tell(self, at: int) -> None:
         self._progress(at - self._told)
         self._told = at
+
+
+def require_version(found: Found, before: str | None) -> str | None:
+    """The version that was found; ObjectError where it was another one ``before``."""
+    if None not in (before, found.version) and found.version != before:
+        raise ObjectError("was changed while it was copied")
+    return found.version
 
 
 class Store(ABC):
@@ -171,11 +189,30 @@ class Store(ABC):
 
     def __init__(self, name: str, backend: StorageBackend) -> None:
         self.name, self.backend = name, backend
+        self._busy: set[str] = set()
+        self._turn = threading.Condition()
 
     @property
     def place(self) -> tuple[str, ...]:
         """Where it is, whatever its name."""
-        return self.backend.protocol, self.full("").rstrip("/")
+        return self.place_of("")
+
+    def place_of(self, path: str) -> tuple[str, ...]:
+        """Where an object is, by whatever store it is reached."""
+        return self.backend.protocol, self.full(path).rstrip("/")
+
+    @contextlib.contextmanager
+    def alone(self, path: str) -> Iterator[None]:
+        """Let no other thread be here with the same path."""
+        with self._turn:
+            self._turn.wait_for(lambda: path not in self._busy)
+            self._busy.add(path)
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._busy.discard(path)
+                self._turn.notify_all()
 
     def full(self, path: str) -> str:
         """A path as the store's system has it."""
@@ -193,23 +230,26 @@ class Store(ABC):
     def read(self, path: str, offset: int, length: int, told: Told | None = None) -> Iterator[bytes]:
         """Bytes of an object, in blocks; FileNotFoundError if there is none.
 
-        A store that :attr:`tells` lets ``told`` know first what :meth:`find` would find.
+        A store that :attr:`tells` lets ``told`` know first what :meth:`find` would find; others may.
         """
 
     @abstractmethod
-    def write(self, path: str, content: Checked) -> None:
-        """Store an object, which is not seen before it is complete."""
+    def write(self, path: str, content: Checked, new: bool = False) -> None:
+        """Store an object, which is not seen before it is complete.
+
+        With ``new``, :class:`Taken` is raised where something has the name, as far as the store can tell in time.
+        """
 
     def reaches(self, source: Store) -> bool:
         """Whether an object of another store may be copied without reading it here."""
         return False
 
     def copy_within(
-        self, source: Any, source_path: str, path: str, found: Found, inspect: Inspect | None = None
+        self, source: Any, source_path: str, path: str, found: Found, inspect: Inspect | None = None, new: bool = False
     ) -> bool:
         """Copy an object of a store that this one :meth:`reaches`, if that proves that the copy is right.
 
-        ``inspect`` looks at its first bytes before it has its name.
+        ``inspect`` looks at its first bytes before it has its name. ``new`` is as for :meth:`write`.
         """
         return False
 
@@ -219,13 +259,16 @@ class Store(ABC):
     def md5(self, path: str) -> str:
         """The digest of an object, by reading it where nobody knows it."""
         found = self.find(path)
-        if found is None:
-            raise FileNotFoundError(path)
-        if found.md5:
+        if found and found.md5:
             return found.md5
         digest = hashlib.md5(usedforsecurity=False)
-        for block in self.read(path, 0, found.size):
-            digest.update(block)
+        try:
+            for block in self.read(path, 0, found.size) if found else ():
+                digest.update(block)
+        except FileNotFoundError:
+            found = None
+        if found is None:
+            raise MissingError("is missing")
         return digest.hexdigest()
 
     def require_there(self) -> None:  # noqa: B027
@@ -256,43 +299,60 @@ class FileStore(Store):
             )
 
     def find(self, path: str) -> Found | None:
-        full = Path(self.full(path))
-        return Found(full.stat().st_size) if full.is_file() else None
+        try:
+            there = Path(self.full(path)).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return Found(there.st_size) if stat.S_ISREG(there.st_mode) else None
 
     def files(self, path: str) -> list[tuple[str, int]]:
         root = Path(self.full(path))
-        found = (Path(folder, name) for folder, _, names in os.walk(root) for name in names)
-        return sorted((file.relative_to(root).as_posix(), file.stat().st_size) for file in found)
+        return sorted((file.relative_to(root).as_posix(), size) for file, size in _files_in(root))
 
     def read(self, path: str, offset: int, length: int, told: Told | None = None) -> Iterator[bytes]:
         with Path(self.full(path)).open("rb", buffering=0) as file:
+            if told:
+                told(_found(file))
             file.seek(offset)
             while length > 0 and (block := file.read(min(BLOCK, length))):
                 length -= len(block)
+                if told and not length:
+                    told(_found(file))
                 yield block
 
-    def write(self, path: str, content: Checked) -> None:
-        with self._written(path) as file:
+    def write(self, path: str, content: Checked, new: bool = False) -> None:
+        with self._written(path, new) as file:
             for block in content.blocks():
                 file.write(block)
 
-    @property
-    def place(self) -> tuple[str, ...]:
-        return self.backend.protocol, str(Path(self.full("")).resolve())
+    def place_of(self, path: str) -> tuple[str, ...]:
+        return self.backend.protocol, str(Path(self.full(path)).resolve())
 
     def reaches(self, source: Store) -> bool:
         return isinstance(source, FileStore) and hasattr(os, "copy_file_range")
 
     def copy_within(
-        self, source: FileStore, source_path: str, path: str, found: Found, inspect: Inspect | None = None
+        self,
+        source: FileStore,
+        source_path: str,
+        path: str,
+        found: Found,
+        inspect: Inspect | None = None,
+        new: bool = False,
     ) -> bool:
+        with explained(source, source_path):
+            try:
+                origin = Path(source.full(source_path)).open("rb", buffering=0)  # noqa: SIM115 - closed below
+            except FileNotFoundError:
+                raise MissingError("is missing") from None
         try:
-            with self._written(path) as file, Path(source.full(source_path)).open("rb", buffering=0) as origin:
-                left = found.size
+            with origin, self._written(path, new) as file:
+                version, left = _found(origin).version, found.size
                 while left > 0 and (copied := os.copy_file_range(origin.fileno(), file.fileno(), left)):
                     left -= copied
                 if left:
                     raise OSError(errno.EXDEV, "not all was copied")
+                require_version(_found(origin), version)
                 if inspect:
                     file.seek(0)
                     inspect(file.read(min(found.size, HEAD)), found.size)
@@ -325,16 +385,16 @@ class FileStore(Store):
                 self._lock = self._staging = None
 
     @contextlib.contextmanager
-    def _written(self, path: str) -> Iterator[Any]:
+    def _written(self, path: str, new: bool = False) -> Iterator[Any]:
         """A file that gets its name when it is complete, on the disk."""
         final = Path(self.full(path))
-        final.parent.mkdir(parents=True, exist_ok=True)
         part = self._own_staging() / str(next(self._numbers))
+        final.parent.mkdir(parents=True, exist_ok=True)  # now that the store is known to be there
         try:
             with part.open("w+b", buffering=0) as file:
                 yield file
                 os.fsync(file.fileno())
-            part.replace(final)  # only now, as Windows moves no open file
+            _give_name(part, final, new)  # only now, as Windows moves no open file
             _sync_folder(final.parent)
         except BaseException:
             part.unlink(missing_ok=True)
@@ -360,6 +420,49 @@ def _remove(staging: Path) -> None:
         staging.with_suffix(_LOCK).unlink(missing_ok=True)
 
 
+def _give_name(part: Path, final: Path, new: bool) -> None:
+    """Rename a file; where it shall be a new one, without replacing anything."""
+    if new:
+        try:
+            os.link(part, final)
+        except FileExistsError:
+            raise Taken from None
+        except OSError as error:  # a filesystem without links
+            if os.path.lexists(final):
+                raise Taken from error
+        else:
+            part.unlink()
+            return
+    part.replace(final)
+
+
+def _files_in(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[tuple[Path, int]]:
+    """The files in a folder, also where links lead, with their sizes."""
+    try:
+        here = folder.stat()
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        if above:
+            raise ObjectError(f"was changed while it was listed: {folder.name} is gone") from None
+        return
+    if (here.st_dev, here.st_ino) in above:
+        raise ObjectError(f"has a link in {folder.name} that leads back to a folder above it")
+    for entry in entries:
+        if entry.is_dir():
+            yield from _files_in(Path(entry.path), above | {(here.st_dev, here.st_ino)})
+            continue
+        try:
+            yield Path(entry.path), entry.stat().st_size
+        except FileNotFoundError:
+            raise ObjectError(f"has {entry.name}, which is gone or a link to nothing") from None
+
+
+def _found(file: Any) -> Found:
+    """What an open file is now."""
+    there = os.fstat(file.fileno())
+    return Found(there.st_size, None, f"{there.st_dev}:{there.st_ino}:{there.st_size}:{there.st_mtime_ns}")
+
+
 def _require_md5(file: Any, expected: str) -> None:
     file.seek(0)
     digest = hashlib.md5(usedforsecurity=False)
@@ -379,49 +482,6 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-class AnyStore(Store):
-    """A store of any kind that DataJoint has a filesystem for."""
-
-    def find(self, path: str) -> Found | None:
-        try:
-            info = self.backend.fs.info(self.full(path))
-        except FileNotFoundError:
-            return None
-        return Found(int(info["size"])) if info["type"] == "file" else None
-
-    def files(self, path: str) -> list[tuple[str, int]]:
-        root = self.full(path).rstrip("/") + "/"
-        found = self.backend.fs.find(root, detail=True)
-        return sorted((name[len(root) :], int(info["size"])) for name, info in found.items() if len(name) > len(root))
-
-    def read(self, path: str, offset: int, length: int, told: Told | None = None) -> Iterator[bytes]:
-        with self.backend.fs.open(self.full(path), "rb", block_size=SMALL, cache_type="readahead") as file:
-            file.seek(offset)
-            while length > 0 and (block := file.read(min(BLOCK, length))):
-                length -= len(block)
-                yield block
-
-    def write(self, path: str, content: Checked) -> None:
-        fs = self.backend.fs
-        if content.size <= SMALL:
-            data = content.whole()
-            fs.makedirs(self.full(path).rpartition("/")[0], exist_ok=True)
-            fs.pipe_file(self.full(path), data)
-            return
-        part = self.full(f"{STAGING}/{secrets.token_hex(16)}")  # another process may be writing the same object
-        fs.makedirs(part.rpartition("/")[0], exist_ok=True)
-        try:
-            with fs.open(part, "wb", block_size=2 * SMALL) as file:
-                for block in content.blocks():
-                    file.write(block)
-            fs.makedirs(self.full(path).rpartition("/")[0], exist_ok=True)
-            fs.mv(part, self.full(path))
-        except BaseException:
-            with contextlib.suppress(Exception):
-                fs.rm_file(part)
-            raise
-
-
 @contextlib.contextmanager
 def explained(store: Store, path: str) -> Iterator[None]:
     """Say in our words what a store's system refuses."""
@@ -439,4 +499,6 @@ def explained(store: Store, path: str) -> Iterator[None]:
             f"Lost the connection to the store {store.name!r} at {path}: {error}", "Run the same again: it goes on."
         ) from error
     except OSError as error:
+        if error.errno in _UNFIT or isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):
+            raise ObjectError(f"cannot be {path} in the store {store.name!r}: {error.strerror or error}") from error
         raise StoreError(f"The store {store.name!r} failed at {path}: {error}") from error
