@@ -150,6 +150,7 @@ _MYSQL = (
     Type("float(7,3)", "float", (0.1, 1234.567, -1234.5), bits=32),
     Type("double", "float", FLOAT64, "float64"),
     Type("double(10,3)", "float", (0.1, 1234567.891)),
+    Type("double(60,30)", "float", (-3.3306690738754696e-16, -1.1102230246251565e-16, 5e-29)),
     Type("decimal(65,30)", "decimal", DECIMALS, "decimal(65,30)"),
     Type("decimal(5,2)", "decimal", _SMALL_DECIMALS, "decimal(5,2)"),
     Type("decimal(65,0)", "decimal", (Decimal("9" * 65), Decimal("-" + "9" * 65))),
@@ -385,8 +386,8 @@ def _reader(kind: str, name: str, column: str) -> Reader:
         return _postgresql_reader(name, column)
     if name in ("float", "double", "double fixed"):
         # As text a float of 32 bits has six digits, one of fixed decimals has those, and not every calculated one of
-        # 64 bits has all.
-        exact = column if name == "double" else f"{column} * 1e0"
+        # 64 bits has all, nor one that is longer than 22 characters.
+        exact = column if name == "double" else f"IF({column} < 0, '-', ''), ABS({column} * 1e0)"
         decode = _single if name == "float" else _zero_marked
         return f"CONCAT({exact}, IF({column} = 0 AND ATAN2(0, {column}) > 1, '-', ''))", decode
     if name in ("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum"):

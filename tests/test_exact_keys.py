@@ -92,6 +92,7 @@ _POSTGRESQL = {
 }
 _POSTGRESQL_ONLY = {
     "numeric NaN": _keys("numeric(5,2)", "decimal", Decimal("1.50"), Decimal("NaN"), Decimal("-1.50")),
+    "numeric infinity": _keys("numeric", "decimal", *map(Decimal, ("NaN", "Infinity", "-Infinity", "1.50"))),
     "NaN": _keys("double precision", "float", math.nan, math.inf, -math.inf, 1.5),
     "infinity": _keys(
         "timestamp", "datetime", "infinity", "-infinity", "0044-03-15 10:00:00 BC", "2020-01-01 00:00:00"

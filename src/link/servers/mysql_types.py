@@ -141,14 +141,20 @@ def in_values(kind: Kind, reference: str) -> str:
 def in_digest(kind: Kind, reference: str) -> str:
     """An expression for the value, unless it is text, as it stands between commas, without one of its own."""
     if kind.name == "float":
-        return _exact(kind, reference)
+        return _digits(kind, reference)
     # Bytes as they are, behind their number: twice as many digits take a sixth of all the time.
     return f"CONCAT(LENGTH({reference}), ',', {reference})" if kind.name in ("bytes", "uuid") else reference
 
 
 def _exact(kind: Kind, reference: str) -> str:
-    """A float whose text has all its digits: those of a FLOAT column has six, that of a cast at most 22 characters."""
+    """A float that is fetched with all its digits: as it is, one of a FLOAT column has six."""
     return f"CAST({reference} AS DOUBLE)" if kind.size == 32 or kind.scale else reference
+
+
+def _digits(kind: Kind, reference: str) -> str:
+    """A text with all digits of a float: that of a cast has at most 22 characters on MySQL, enough for 32 bits."""
+    exact = _exact(kind, reference)
+    return f"IF({exact} < 0, CONCAT('-', ABS({exact})), {exact})" if kind.scale else exact
 
 
 def refusal(why: str) -> str:
@@ -203,7 +209,7 @@ def rounds(document: bytes) -> bool:
 def in_copy(kind: Kind, reference: str) -> str:
     """An expression for the value as it stands in a line of PostgreSQL's COPY text format."""
     if kind.name == "float":
-        return _exact(kind, reference)
+        return _digits(kind, reference)
     if kind.name == "bytes":
         return f"CONCAT('\\\\\\\\x', HEX({reference}))"
     if kind.name == "uuid":

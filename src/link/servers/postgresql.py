@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Literal
 
 from ..model.kinds import Kind
@@ -84,10 +85,11 @@ class PostgreSQL(Dialect):
     def beyond(self, columns: Sequence[tuple[Column, str]], key: Key, sign: str) -> Sql:
         left = ", ".join(reference for _, reference in columns)
         right = ", ".join(self._key_param(column) for column, _ in columns)
-        return f"({left}) {sign} ({right})", tuple(key)
+        return f"({left}) {sign} ({right})", tuple(map(_sent, key))
 
     def equals(self, columns: Sequence[tuple[Column, str]], key: Key) -> Sql:
-        return " AND ".join(f"{reference} = {self._key_param(column)}" for column, reference in columns), tuple(key)
+        terms = (f"{reference} = {self._key_param(column)}" for column, reference in columns)
+        return " AND ".join(terms), tuple(map(_sent, key))
 
     def divided(self, column: Column, reference: str, by: int) -> str | None:
         return f"{reference} / {by}" if column.type in _INTEGERS else None
@@ -279,4 +281,9 @@ def _common(kind: Kind, reference: str) -> str:
 
 def _array(column: Column, values: Sequence[Any]) -> str | list[Any]:
     """An array for the driver; of integers as text, for it takes them one by one."""
-    return "{" + ",".join(map(str, values)) + "}" if column.type in _INTEGERS else list(values)
+    return "{" + ",".join(map(str, values)) + "}" if column.type in _INTEGERS else list(map(_sent, values))
+
+
+def _sent(value: Any) -> Any:
+    """A value of a key for the driver, which would send an infinite decimal as NaN."""
+    return str(value) if isinstance(value, Decimal) else value
