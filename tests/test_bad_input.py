@@ -192,6 +192,13 @@ def test_no_such_database(lab: Lab) -> None:
     refused(lab, NotFoundError, "Name it with database= or in the URL", database="nope")
 
 
+@MYSQLS
+def test_a_database_where_there_are_none(lab: Lab) -> None:
+    """Also where nobody says what kind of server it is."""
+    declare_session(lab)
+    refused(lab, ConfigError, "database='nope' is for PostgreSQL", database="nope")
+
+
 @pytest.mark.parametrize("connection", [7, "127.0.0.1", dj.Manual])
 def test_a_local_connection_of_another_kind(lab: Lab, connection: Any) -> None:
     refused(lab, ConfigError, "connection=dj.Instance", connection=connection)

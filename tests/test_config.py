@@ -46,7 +46,7 @@ def test_hosts(host: str, address: Address) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["", " ", None, 7, b"db", ":3306", "db:", "db:port", "a:b:3306", "::1"],
+    ["", " ", None, 7, b"db", ":3306", "db:", "db:port", "a:b:3306", "::1", "db:0", "db:65536", "db:99999", "db:3³"],
 )
 def test_unreadable_hosts(host: Any) -> None:
     with pytest.raises(ConfigError):
@@ -55,11 +55,21 @@ def test_unreadable_hosts(host: Any) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["mysql://", "http://db", "mysql://db:port", "postgresql://db/neuro?sslmode=require", "postgresql://db/neuro#x"],
+    [
+        *("mysql://", "http://db", "mysql://db:port", "mysql://db:65536"),
+        *("postgresql://db/neuro?sslmode=require", "postgresql://db/neuro#x"),
+    ],
 )
 def test_unreadable_urls(url: str) -> None:
     with pytest.raises(ConfigError, match="URL"):
         parse_host(url)
+
+
+@pytest.mark.parametrize("host", ["db:0", "db:65536", "mysql://db:0"])
+def test_a_port_that_is_none(host: str) -> None:
+    """It would have been another one: that of such servers, or one modulo 65536."""
+    with pytest.raises(ConfigError, match="port must be a number from 1 to 65535"):
+        parse_host(host)
 
 
 def test_ipv6_is_refused_with_the_reason() -> None:
@@ -114,6 +124,10 @@ def test_arguments_that_agree_with_the_host() -> None:
         {"port": "3306"},
         {"port": 0},
         {"port": 70000},
+        {"port": True},
+        {"database": 7},
+        {"database": ""},
+        {"database": ["neuro"]},
         {"use_tls": "yes"},
         {"holder": ""},
         {"holder": "Lab\nB"},

@@ -41,9 +41,9 @@ def parse_host(host: str) -> Address:
     name, colon, port = host.rpartition(":")
     if not colon:
         return Address(host)
-    if not name or ":" in name or not port.isdigit():
+    if not name or ":" in name or not port.isdecimal():
         raise config_error(f"The host {host!r} is not of the form name, name:port, /socket/folder or URL.")
-    return Address(name, int(port))
+    return Address(name, require_port(int(port)))
 
 
 def _parse_url(url: str) -> Address:
@@ -51,7 +51,7 @@ def _parse_url(url: str) -> Address:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise config_error("The port in the URL of the source server is not a number.") from None
+        raise config_error("The port in the URL of the source server is no number from 1 to 65535.") from None
     if parts.username or parts.password:
         raise _credentials_in("URL")
     backend = next((name for name, kind in BACKENDS.items() if parts.scheme in kind.schemes), None)
@@ -61,7 +61,14 @@ def _parse_url(url: str) -> Address:
         raise config_error(
             f"DataJoint does not connect to IPv6 addresses such as {parts.hostname}.", "Use a host name."
         )
-    return Address(parts.hostname, port, backend, parts.path.strip("/") or None)
+    return Address(parts.hostname, require_port(port), backend, parts.path.strip("/") or None)
+
+
+def require_port(port: Any) -> int | None:
+    """A port, if one is given. Some systems take others modulo 65536, and what is none for one that was not said."""
+    if port is None or (isinstance(port, int) and not isinstance(port, bool) and 0 < port < 65536):
+        return port
+    raise config_error(f"port must be a number from 1 to 65535, not {port!r}.")
 
 
 def completed_by(
@@ -74,12 +81,19 @@ def completed_by(
     ConfigError
         They contradict each other, or belong to different kinds of server.
     """
+    if database is not None and (not isinstance(database, str) or not database):
+        raise config_error(f"database must be a name, not {database!r}.")
     address = Address(
         address.host,
-        agree("port", port, said_by, address.port),
+        agree("port", require_port(port), said_by, address.port),
         agree("backend", backend, said_by, address.backend),
         agree("database", database, said_by, address.database),
     )
+    return require_databases(address) if address.backend else address
+
+
+def require_databases(address: Address) -> Address:
+    """An address of which the kind of server is known: that has no database where there are none beside schemas."""
     if address.database and address.backend and not BACKENDS[address.backend].has_databases:
         raise config_error(f"database={address.database!r} is for PostgreSQL; on MySQL the schemas are the databases.")
     return address

@@ -233,8 +233,6 @@ def make_spec(
     require_codecs(codecs)
     require_reader(datajoint)
     require_conflicts(conflicts)
-    if port is not None and (not isinstance(port, int) or not 0 < port < 65536):
-        raise ConfigError(f"port must be a number from 1 to 65535, not {port!r}.")
     if named:
         use_tls = agree("use_tls", use_tls, named.place, named.use_tls)
     if holder is not None and (not isinstance(holder, str) or not holder.strip() or not holder.isprintable()):

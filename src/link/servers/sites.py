@@ -14,7 +14,7 @@ import datajoint as dj
 
 from .. import host, logs, mends
 from ..accounts import Credentials, logged_in
-from ..addresses import Address
+from ..addresses import Address, require_databases
 from ..errors import ConfigError, LinkError
 from ..links_file import NamedSource
 from ..model.backends import BACKENDS
@@ -95,7 +95,7 @@ def source_site(address: Address, account: Credentials, tls: Tls, backend: str) 
         The server cannot be reached, or refuses the account, or is not supported.
     """
     login = (account.user, account.password, tls)
-    key = (completed(address, backend), login)
+    key = (require_databases(completed(address, backend)), login)
     return _of_accounts.find(key, lambda: _connected_site(connect(address, account, tls, backend), login))
 
 
