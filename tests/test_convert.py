@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from test_dj_link import session_keys
 
 from dj_link import convert
 from dj_link.settings import older_spec
-from link import HelperMismatchError, LinkError, NotFoundError
+from link import HelperMismatchError, LinkError, NotFoundError, link
 from link.ends.linking import Link
 from link.servers.session import Session as ServerSession
 
@@ -115,14 +116,31 @@ def test_by_the_command(lab: Lab) -> None:
     assert repr(convert.convert(ends(lab))).startswith("nothing to convert")
 
 
-def command(lab: Lab, *options: str, before: Sequence[str] = ()) -> str:
+@pytest.mark.parametrize("pair", [("postgresql", "mysql"), ("mariadb", "postgresql")], ids="-".join, indirect=True)
+def test_the_link_that_it_prints(mixed: Lab) -> None:
+    """It is the same link: all of what the older one was told of the server, and of encryption."""
+    lab = mixed
+    scene(lab)
+    database = "/postgres" if lab.kind == "postgresql" else ""
+    said = command(lab, "--no-dry-run", database=database, DJ_USE_TLS="false").splitlines()[-1]
+    words = said.strip().removeprefix("@link(").removesuffix(")").split(", ")
+    told = dict(word.split("=") for word in words if "=" in word)
+    wanted = {"backend": f'"{lab.source_server.backend}"', "use_tls": "False"}
+    assert told == wanted | ({"database": '"postgres"'} if database else {})
+    Session: Any = eval(said.strip().removeprefix("@"), {"link": partial(link, connection=lab.local)})(
+        type("Session", (), {})
+    )
+    assert states(Session) == STATES
+
+
+def command(lab: Lab, *options: str, before: Sequence[str] = (), database: str = "", **more: str) -> str:
     """What `datajoint-link convert` prints."""
     source, local = lab.source_server, lab.local_server
-    arguments = {"host": f"{source.backend}://{source.host}:{source.port}", "schema": lab.source_schema}
+    arguments = {"host": f"{source.backend}://{source.host}:{source.port}{database}", "schema": lab.source_schema}
     arguments |= {"table": "Session", "local-schema": lab.local_schema}
     words = [word for name, value in arguments.items() for word in (f"--{name}", value)]
     environment = {"DJ_HOST": local.host, "DJ_PORT": str(local.port), "DJ_BACKEND": local.backend}
-    environment |= {"DJ_USER": lab.local_user, "DJ_PASS": lab.local_password}
+    environment |= {"DJ_USER": lab.local_user, "DJ_PASS": lab.local_password} | more
     call = [sys.executable, "-W", "ignore", "-m", "link", *before, "convert", *words, *options]
     done = subprocess.run(call, env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

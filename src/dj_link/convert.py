@@ -18,12 +18,14 @@ from link.ends.linking import Link
 from link.errors import LinkError
 from link.holds.helper import check_helper, check_key
 from link.holds.parts import holds_of
+from link.model.backends import BACKENDS
 from link.model.layouts import DJ_LINK, LINK, WORKER
 from link.model.schema import Table, part_name
 from link.model.states import FALSE, TRUE
 from link.servers.keyed import Keyed, Segment
 from link.servers.session import Session
 from link.signals import final
+from link.tls import CLEAR
 
 logger = logging.getLogger("link")
 
@@ -121,9 +123,21 @@ def _local_part(link: Link) -> str | None:
 
 
 def _as_link(link: Link) -> str:
-    spec, site = link.spec, link.connect_source()
-    names = (site.address, spec.source_schema, spec.find_helper_schema(), spec.helper_table, spec.local_schema)
-    return f"@link({', '.join(map(json.dumps, names))})"
+    spec, login = link.spec, link.connect_source().login
+    in_folder = login.host.startswith("/")
+    place = login.host if in_folder else f"{login.host}:{login.port}"
+    names = (place, spec.source_schema, spec.find_helper_schema(), spec.helper_table, spec.local_schema)
+    said: dict[str, str | int] = {}
+    if in_folder and login.port != BACKENDS[login.backend].port:
+        said["port"] = login.port
+    if not in_folder and login.backend != host.backend(link.connect_here()):  # which it would be taken for
+        said["backend"] = json.dumps(login.backend)
+    if spec.address.database:
+        said["database"] = json.dumps(spec.address.database)
+    if spec.use_tls == CLEAR:
+        said["use_tls"] = False
+    options = (f"{name}={value}" for name, value in said.items())
+    return f"@link({', '.join([*map(json.dumps, names), *options])})"
 
 
 class _Conversion:
