@@ -355,8 +355,7 @@ class Refresher:
         """
         if not staged.keys:
             return {}
-        if len(self.stagings) > 1 or self.descent is not None:
-            self.keep_still(len(staged.keys))
+        self.keep_still(len(staged.keys))
         deleted = _delete_dependents(self.descent, [staged.keys], self.run.name)
         self.remove()
         self._write()
