@@ -205,15 +205,16 @@ class Whole:
         return [taken, memory(f"pipeline-memory-{kind}", f"memory, a pipeline of {what}, {TITLES[kind]}", runs)]
 
     def trace(self, kind: str) -> Figure:
-        """A tenth of it against DataJoint's own trace, fetch and insert."""
-        some = f"subject < {max(1, self.bench.sizes.subjects // 20)}"
+        """A tenth of the last table, with what that stands on, against DataJoint's own trace, fetch and insert."""
+        subjects = max(1, self.bench.sizes.subjects // 10)
+        some = f"subject < {subjects}"
         with self.yard(kind) as yard:
             runs = self.bench.alternate(
                 ours=lambda: yard.do("pull_pipeline", restriction=some, opened=True),
                 peer=lambda: yard.do("trace", restriction=some),
             )
-        rows = runs[0]["ours"].rows
-        title = f"pull of {rows:,} rows of a pipeline, {TITLES[kind]}"
+        rows, chosen = runs[0]["ours"].rows, big.rows_of(big.TABLES[-1].often, subjects)
+        title = f"pull of {chosen:,} rows and what they stand on ({rows:,} in all), {TITLES[kind]}"
         return figure(f"pipeline-trace-{kind}", title, "DataJoint's trace + fetch + insert", runs, 1 / 8)
 
     def nothing(self, kind: str) -> Figure:
