@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from shelling import Said, command, run, shell
 from test_source_lab import give
 
 from link import State
+from link.accounts import Credentials
+from link.addresses import Address
+from link.admin.guard import guard
 
 Verb = Callable[..., Said]
 DOCUMENTS: Any = Draft202012Validator(json.loads((Path(__file__).parents[1] / "docs/cli.schema.json").read_text()))
@@ -142,6 +146,18 @@ def test_an_ordinary_member_does_it_all(lab: Lab, verb: Verb, subject: Any) -> N
     (error,) = refused.document["errors"]
     assert (refused.exit_code, error["type"]) == (6, "PrivilegeError")
     assert "GRANT UPDATE (" in error["hint"]
+
+
+def test_two_administrators_guard_at_once(lab: Lab, subject: Any) -> None:
+    """One waits for the other; in between, an anchor of the one would stand in the other's way."""
+    server = lab.source_server
+    where = Address(server.host, server.port, server.backend)
+    account = Credentials(server.admin_user, server.admin_password, "administrator")
+    with ThreadPoolExecutor() as pool:
+        some = [pool.submit(guard, where, account, lab.helper_schema, apply=True) for _ in range(4)]
+        assert [done.result().tables for done in some] == [[lab.helper_table]] * 4
+    with pytest.raises(Exception, match="Rows held by Lab B"):
+        server.sql(f"DELETE FROM {lab.helper_schema}.{lab.helper_table} WHERE subject = 'ann'")
 
 
 def test_what_goes_wrong_has_its_exit_code(lab: Lab, verb: Verb, subject: Any) -> None:

@@ -86,6 +86,8 @@ def guard(
     """
     with visiting(address, administrator, backend) as site, site.session() as session:
         catalogue = site.catalogue_type(session)
+        if apply:
+            catalogue.reserve(schema)
         tables, others = _look(site, catalogue, schema)
         names = [table.name for table in tables]
         loose: list[Table] = []
