@@ -71,6 +71,7 @@ class Shop:
             (folder / name).mkdir()
             self.config.stores[name] = {"protocol": "file", "location": str(folder / name)}
         (folder / "file" / "within").mkdir()
+        nobody = buckets.local.store("any", endpoint="127.0.0.1:1")
         self.config.stores |= {
             "rclone": buckets.source.store("copies", folder.name),
             "other_rclone": buckets.source.store("copies", f"{folder.name}/other"),
@@ -79,6 +80,11 @@ class Shop:
             "memory": {"protocol": "memory", "location": f"/{folder.name}"},
             "plain": {"protocol": "plain", "location": str(folder / "plain")},
             "listed": {"protocol": "listed", "location": f"copies/{folder.name}", "of": buckets.local.store("any")},
+            "nowhere": {
+                "protocol": "listed",
+                "location": "copies",
+                "of": nobody,
+            },
             "within_file": {"protocol": "file", "location": str(folder / "file" / "within")},
         }
         self._open: dict[str, Store] = {}

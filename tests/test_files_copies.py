@@ -421,3 +421,22 @@ def test_a_store_that_goes_away(shop: Shop, local: str, size: int) -> None:
 
 def test_routes_hide_secrets(buckets: Buckets) -> None:
     assert buckets.source.secret_key not in repr(Route("theirs", "ours", False, buckets.source.store("any")))
+
+
+def test_a_filesystem_with_errors_of_its_own(shop: Shop) -> None:
+    """Whatever goes wrong in a store of another kind is told as any trouble with a store, without signatures."""
+    shop.put("file", "a/b c+ü.dat", b"content")
+    for source, local in (("nowhere", "file"), ("file", "nowhere")):
+        with pytest.raises(StoreError, match=r"The store 'nowhere' failed at \S+.*(\n|.)*127\.0\.0\.1:1"):
+            shop.copy(source, local)
+    assert stores.shown(ValueError("at https://x.y/z?sig=s3cret%20 no")) == "ValueError: at https://x.y/z?... no"
+
+
+@pytest.mark.parametrize(("source", "local"), [("seaweed", "file"), ("rclone", "seaweed"), ("file", "other_file")])
+def test_another_content_under_the_name(shop: Shop, source: str, local: str) -> None:
+    """With as many bytes, where a copy may be of an earlier run: seen where the source tells a digest."""
+    for size in (1000, 2_000_000):
+        shop.put(source, "a/b c+ü.dat", CONTENT[:size])
+        shop.put(local, "x/y", CONTENT[-size:])
+        shop.copy(source, local, size=size)
+        assert shop.got(local, "x/y") == (CONTENT[-size:] if source == "file" else CONTENT[:size])

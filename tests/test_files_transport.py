@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,13 @@ from proxy import ForwardProxy
 from link import StoreError, UnreachableError
 from link.errors import EncryptionError
 from link.files import any_store, s3, s3_transport, stores
+from link.files.carriers import Carriers
 from link.files.copying import Copier
 from link.files.objects import Move
 from link.files.opening import open_store
 from link.files.routes import Route
 from link.files.stores import Store
+from link.model.results import PullResult
 
 #: A host that only the proxy finds: what arrives there has come through it.
 HOST = "s3.lab-a.test"
@@ -263,3 +267,19 @@ def test_what_cannot_be_used_is_told_at_once(
     with pytest.raises(StoreError, match=rf"(?s)store 'far'.*{complaint}") as error:
         opened(store)
     assert "p4ss" not in str(error.value)
+
+
+def test_a_server_that_says_nothing(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who interrupts a pull then need not wait until all has been asked again."""
+    monkeypatch.setattr(s3_transport, "TRIES", 1000)
+    monkeypatch.setattr(s3_transport, "READING", 1)
+    config = Config()
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        config.stores["deaf"] = buckets.local.store("any", endpoint=f"127.0.0.1:{deaf.getsockname()[1]}")
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt), Carriers(config, "", 2, PullResult(), False) as carriers:
+            asked = carriers.pool.submit(lambda: carriers.stores.find("deaf"))
+            time.sleep(3)
+            assert not asked.done()
+            raise KeyboardInterrupt
+        assert isinstance(asked.exception(), UnreachableError) and time.monotonic() - started < 10

@@ -17,6 +17,8 @@ from .stores import BLOCK, SMALL, STALE, Checked, Found, Store, Taken, Told
 class AnyStore(Store):
     """A store of any kind that DataJoint has a filesystem for."""
 
+    has_own_errors = True
+
     def __init__(self, name: str, backend: StorageBackend) -> None:
         super().__init__(name, backend)
         backend.fs.invalidate_cache()  # others have it as well, for as long as this process lives

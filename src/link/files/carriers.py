@@ -55,6 +55,7 @@ class Carriers:
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
+        self.stores.stop()
         self.pool.shutdown(cancel_futures=True)
         self.stores.close()
         self._bar.set_postfix(files=self._result.files, refresh=False)

@@ -7,7 +7,7 @@ import threading
 from ..errors import LinkError, StoreError
 from ..host import Config, DataJointError, get_store_backend
 from .any_store import AnyStore
-from .stores import FileStore, Store
+from .stores import FileStore, Store, shown
 
 
 def open_store(config: Config, name: str) -> Store:
@@ -38,6 +38,10 @@ def open_store(config: Config, name: str) -> Store:
         raise StoreError(
             f"The store {name!r} cannot be used: {error}", f"Look at dj.config.stores[{key!r}]."
         ) from error
+    except Exception as error:  # each filesystem has its own
+        raise StoreError(
+            f"The store {name!r} cannot be used: {shown(error)}", f"Look at dj.config.stores[{key!r}]."
+        ) from error
 
 
 class OpenStores:
@@ -52,6 +56,7 @@ class OpenStores:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._stores: dict[str, Store] = {}
+        self._latest: Store | None = None
         self._opening = threading.Lock()
 
     def find(self, name: str) -> Store:
@@ -64,7 +69,7 @@ class OpenStores:
         """
         with self._opening:
             if name not in self._stores:
-                opened = open_store(self._config, name)
+                self._latest = opened = open_store(self._config, name)
                 try:
                     opened.require_there()
                 except BaseException:
@@ -72,6 +77,11 @@ class OpenStores:
                     raise
                 self._stores[name] = opened
             return self._stores[name]
+
+    def stop(self) -> None:
+        """Let all of them be patient no more: nobody waits for what they do."""
+        for store in (*self._stores.values(), *([self._latest] if self._latest else [])):
+            store.stop()
 
     def close(self) -> None:
         """Close all of them."""

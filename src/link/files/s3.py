@@ -180,6 +180,9 @@ class S3Store(Store):
         # Changed, forbidden to these credentials, or not known to this server: through here.
         return False
 
+    def stop(self) -> None:
+        self._transport.stop()
+
     def close(self) -> None:
         self._transport.close()
 

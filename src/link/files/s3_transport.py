@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import ssl
+import threading
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -26,7 +27,10 @@ from tenacity import (
     Retrying,
     before_sleep_log,
     retry_if_exception_type,
+    sleep_using_event,
     stop_after_attempt,
+    stop_any,
+    stop_when_event_set,
     wait_chain,
     wait_none,
     wait_random_exponential,
@@ -40,8 +44,9 @@ logger = logging.getLogger("link")
 T = TypeVar("T")
 
 TRIES = 5
-#: A server may take its time to copy within itself.
-SECONDS = 300
+#: Seconds to wait for a connection, for what is read, and for the answer to what is written: a server may take its time
+#: to copy within itself.
+CONNECTING, READING, WRITING = 20, 60, 300
 #: More of them at once are made, and not kept.
 KEPT = 256
 _PORTS = {"http": 80, "https": 443}
@@ -107,14 +112,20 @@ class Transport:
                 f"The store {name!r} has no credentials.",
                 f"Set access_key and secret_key in dj.config.stores[{name!r}], or provide AWS credentials.",
             )
+        self._stopped = threading.Event()
         self._retrying = Retrying(
+            sleep=sleep_using_event(self._stopped),
             retry=retry_if_exception_type(ConnectionError),
             # The first failure may only mean that the server has closed an idle connection.
             wait=wait_chain(wait_none(), wait_random_exponential(multiplier=0.4, max=10)),
-            stop=stop_after_attempt(TRIES),
+            stop=stop_any(stop_after_attempt(TRIES), stop_when_event_set(self._stopped)),
             before_sleep=before_sleep_log(logger, logging.DEBUG),
             reraise=True,
         )
+
+    def stop(self) -> None:
+        """Ask nothing again, from now on: nobody waits for it any more."""
+        self._stopped.set()
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -200,6 +211,7 @@ class Transport:
             signer.add_auth(request)
         except BotoCoreError as error:
             raise StoreError(f"The store {self._name!r}: {error}") from error
+        seconds = WRITING if method in ("PUT", "POST") else READING
         with self.translated():
             return self._pool.urlopen(
                 method,
@@ -208,6 +220,7 @@ class Transport:
                 (body if isinstance(body, bytes) else body()) or None,
                 dict(request.headers.items()),
                 retries=_ONCE,
+                timeout=urllib3.Timeout(connect=CONNECTING, read=seconds),
                 redirect=False,
                 assert_same_host=False,
                 preload_content=False,
@@ -243,7 +256,7 @@ class Transport:
         return self.endpoint + (f" (through the proxy {_server(self._proxy)})" if self._proxy else "")
 
     def _connect(self) -> urllib3.PoolManager:
-        settings: dict[str, Any] = {"maxsize": KEPT, "timeout": SECONDS}
+        settings: dict[str, Any] = {"maxsize": KEPT}
         if "https" in (self._url.scheme, self._proxy.scheme if self._proxy else ""):
             settings["ssl_context"] = _trusting(self._authorities)
         if not self._proxy:

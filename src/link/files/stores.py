@@ -12,6 +12,7 @@ import errno
 import hashlib
 import itertools
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -186,6 +187,8 @@ class Store(ABC):
 
     #: Whether :meth:`read` tells what :meth:`find` would find.
     tells: ClassVar[bool] = False
+    #: Whether its system has errors that are none of :class:`OSError`.
+    has_own_errors: ClassVar[bool] = False
 
     def __init__(self, name: str, backend: StorageBackend) -> None:
         self.name, self.backend = name, backend
@@ -276,6 +279,9 @@ class Store(ABC):
 
     def tidy(self) -> None:  # noqa: B027
         """Remove what dead processes have begun to write."""
+
+    def stop(self) -> None:  # noqa: B027
+        """Be patient with nothing any more."""
 
     def close(self) -> None:  # noqa: B027
         """Let go of connections."""
@@ -487,7 +493,7 @@ def explained(store: Store, path: str) -> Iterator[None]:
     """Say in our words what a store's system refuses."""
     try:
         yield
-    except (LinkError, Cancelled, FileNotFoundError):
+    except (LinkError, Cancelled, Taken, FileNotFoundError):
         raise
     except PermissionError as error:
         raise StoreError(
@@ -502,3 +508,13 @@ def explained(store: Store, path: str) -> Iterator[None]:
         if error.errno in _UNFIT or isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):
             raise ObjectError(f"cannot be {path} in the store {store.name!r}: {error.strerror or error}") from error
         raise StoreError(f"The store {store.name!r} failed at {path}: {error}") from error
+    except Exception as error:
+        if not store.has_own_errors:
+            raise
+        raise StoreError(f"The store {store.name!r} failed at {path}: {shown(error)}") from error
+
+
+def shown(error: Exception) -> str:
+    """What an error of a filesystem says, without what a URL in it may have as a signature."""
+    said = re.sub(r"[?]\S+", "?...", str(error))
+    return f"{type(error).__name__}: {said}"
