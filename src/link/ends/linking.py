@@ -403,9 +403,14 @@ def _open(
     opened = [link._keep(asked[id(link)], tables) for link, tables in zip(links, made, strict=True)]
     with local.session() as here:
         outlined = zip(outlines(opened, there, local=False), outlines(opened, here, local=True), strict=True)
+        ours = local.catalogue_type(here)
+        hidden = [ours.may_hide_triggers(ends.mapping.local.master) for ends in opened]
     made_anew = [ends for ends in opened if ends.mapping.new]
     _tell_of_held(there, [e for e in made_anew if (e.helper.schema, e.helper.name) not in lacking])
-    return [replace(ends, outlines=both) for ends, both in zip(opened, outlined, strict=True)]
+    return [
+        replace(ends, outlines=both, may_hide_triggers=hides)
+        for ends, both, hides in zip(opened, outlined, hidden, strict=True)
+    ]
 
 
 def _tell_of_held(there: Session, opened: Sequence[Ends]) -> None:

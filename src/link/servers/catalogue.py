@@ -269,8 +269,12 @@ class Catalogue(ABC):
     def has_triggers(outline: frozenset[tuple[Any, ...]]) -> bool:
         """Whether the server may write something else than it is given into some of the tables of an outline.
 
-        Of triggers it tells those that the account sees.
+        Of triggers it tells those that the account sees: see :meth:`may_hide_triggers`.
         """
+
+    def may_hide_triggers(self, table: Table) -> bool:
+        """Whether a table may have triggers that the account is not shown."""
+        return False
 
     def outlines(self, groups: Sequence[Sequence[tuple[str, str]]]) -> list[frozenset[tuple[Any, ...]]]:
         """The outlines of several lists of tables; read with one statement."""

@@ -217,6 +217,9 @@ class MySQLCatalogue(Catalogue):
     def has_triggers(outline: frozenset[tuple[Any, ...]]) -> bool:
         return any(row[-1] == _TRIGGER.encode() for row in outline)
 
+    def may_hide_triggers(self, table: Table) -> bool:
+        return bool(self.missing_rights(table, ["TRIGGER"]))
+
     def lost(self, table: Table, columns: Sequence[Column]) -> list[str]:
         if not columns:
             return []
