@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import datajoint as dj
 import pytest
 from buckets import Buckets
-from filing import Stores, backend, change, fetched, insert, listed, stored
+from filing import Stores, Where, backend, change, fetched, insert, listed, stored
 from lab import Lab
 from pipelines import declare, granted
 from shop import CONTENT, Shop
@@ -152,6 +153,22 @@ def test_links_in_folders(shop: Shop) -> None:
     assert not shop["other_file"].files("nothing") and not shop["other_file"].files("e/two")
 
 
+@pytest.mark.parametrize(
+    ("source", "local"), [("file", "seaweed"), ("seaweed", "file"), ("rclone", "memory"), ("memory", "rclone")]
+)
+def test_folders_with_a_slash_at_the_end(shop: Shop, source: str, local: str) -> None:
+    shop.put(source, "d/one", b"1")
+    shop.put(source, "d/s/two", b"2")
+    for free in (True, False):
+        moved = shop.carry(source, local, "d/", "e/", is_folder=True, free=free)
+        assert (moved.source, moved.local) == ("d/", "e/")
+        assert shop[local].files("e") == [("one", 1), ("s/two", 1)] and shop.got(local, "e/one") == b"1"
+    shop.put(local, "e/one", b"ours")
+    beside = shop.carry(source, local, "d/", "e/", is_folder=True, free=True).local
+    assert beside.endswith("/") and shop[local].files(beside) == [("one", 1), ("s/two", 1)]
+    assert shop[local].files("e") == [("one", 4), ("s/two", 1)]
+
+
 @pytest.fixture
 def movies(lab: Lab, tmp_path: Path, buckets: Buckets) -> Any:
     """Three rows with a folder each, and a file; the third row has the second one's."""
@@ -187,6 +204,33 @@ def test_a_folder_that_was_filled_anew(lab: Lab, movies: Any) -> None:
     assert Movie.source.refresh().refreshed == 1
     assert fetched(Movie) == fetched(movies) and Movie.source.verify(files=True)
     assert len([path for path in listed(lab.local, "ours") if path.startswith("movies/1")]) == 2
+
+
+@pytest.mark.parametrize(("source", "local"), [("file", "s3"), ("s3", "file")])
+def test_rows_that_name_folders_with_a_slash(
+    lab: Lab, tmp_path: Path, buckets: Buckets, source: Where, local: Where
+) -> None:
+    Stores(lab, tmp_path, buckets, source, local)
+
+    class Movie(dj.Manual):
+        definition = "movie: int32\n---\nframes: <filepath@theirs>"
+
+    table, theirs = declare(lab, Movie), backend(lab.source, "theirs")
+    for n in range(3):
+        theirs.put_buffer(b"frame %d" % n, f"movies/{n}/frame")
+    for n in range(2):
+        insert(table, {"movie": n, "frames": f"movies/{n}/"})
+    Linked = granted(lab, table, stores={"theirs": "ours"})
+    assert Linked.source.pull().pulled == 2
+    assert fetched(Linked) == fetched(table) and Linked.source.verify(files=True).files == 2
+    # Another folder with all else as it was: the name tells.
+    value = next(row[1] for row in stored(lab.source_server, lab.source_schema, "movie", "movie", "frames") if row[0])
+    lab.source_server.sql(
+        f"UPDATE {lab.source_schema}.movie SET frames = %s WHERE movie = 1", json.dumps(value | {"path": "movies/2/"})
+    )
+    assert Linked.source.verify().differing == [{"movie": 1}]
+    assert Linked.source.refresh().refreshed == 1
+    assert fetched(Linked) == fetched(table) and Linked.source.verify(files=True).files == 2
 
 
 def test_what_cannot_have_its_name_is_left_out(lab: Lab, movies: Any) -> None:

@@ -188,7 +188,8 @@ class Checker(Carriers):
             found = store.find(move.source)
         is_folder = move.is_folder
         if is_folder or (is_folder is None and found is None):
-            self._check_folder(store, move, named.source)
+            source = named.source and (named.source[0], named.source[1].rstrip("/"))
+            self._check_folder(store, dataclasses.replace(move, source=move.source.rstrip("/")), source)
             return
         if found is None:
             raise MissingError("is missing")

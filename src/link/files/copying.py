@@ -43,8 +43,11 @@ class Copier:
         is_folder = move.is_folder
         if is_folder is None:
             is_folder = self._find(move.source) is None
-        if is_folder:
-            return self._carry_folder(move)
+        if is_folder:  # which may be named with a slash at its end
+            named, slash = move.source, "/" * move.local.endswith("/")
+            move = dataclasses.replace(move, source=named.rstrip("/"), local=move.local.rstrip("/"))
+            carried = self._carry_folder(move)
+            return dataclasses.replace(carried, source=named, local=carried.local + slash)
         if move.route.referenced:
             self._require_right(move)
             return move

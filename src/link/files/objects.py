@@ -230,8 +230,8 @@ def other_path(path: str, source: str, known: str) -> str:
 
 
 def _without_tokens(path: str) -> str:
-    """A file's path, without what :func:`other_path` may have put into its name."""
-    folder, slash, name = path.rpartition("/")
+    """A file's path, without what :func:`other_path` may have put into its name, or that of a folder with its slash."""
+    folder, slash, name = path.rstrip("/").rpartition("/")
     extension = _extension(name)
     stem = name[: len(name) - len(extension)]
     return folder + slash + re.sub(f"(-[{re.escape(TOKEN_ALPHABET)}]{{8}})+$", "", stem) + extension
