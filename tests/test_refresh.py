@@ -334,13 +334,23 @@ def test_unique_indexes_here(lab: Lab) -> None:
         "UPDATE {t} SET note = 'note 10' WHERE probe = 11",
         "UPDATE {t}__site SET site = site + 3 WHERE probe = 6",
     )
+    # And two part rows of one entity, beside another that is edited.
+    exchanged = "CASE label WHEN 'site 0' THEN 'site 1' ELSE 'site 0' END"
+    lab.source_server.sql(
+        f"UPDATE {lab.source_schema}.probe__site SET label = {exchanged} WHERE probe = 9 AND site < 2"
+    )
+    edit(lab, "UPDATE {t}__site SET label = 'edited' WHERE probe = 9 AND site = 2")
     result = Probe.source.refresh(suppress_errors=True)
-    assert [key["probe"] for key, _ in result.refused] == [10, 11]
+    assert [key["probe"] for key, _ in result.refused] == [9, 10, 11]
     assert sorted(key["probe"] for key in result.keys) == [1, 2, 3, 4, 5, 6]
     assert list((Probe & "probe IN (10, 11)").to_arrays("note", order_by="KEY")) == ["note 10", "note 11"]
-    assert "uplicate" in str(result.refused[0][1])
+    assert list((Probe.Site & "probe = 9").to_arrays("label", order_by="KEY")) == ["site 0", "site 1", "site 2"]
+    assert all("uplicate" in str(error) for _, error in result.refused)
+    assert Probe.source.verify().differing == [{"probe": n} for n in (9, 10, 11)]
     Probe.update1({"probe": 11, "note": "aside"})
-    assert Probe.source.refresh().refreshed == 2
+    for site in (0, 1):
+        Probe.Site.update1({"probe": 9, "site": site, "label": f"aside {site}"})
+    assert Probe.source.refresh().refreshed == 3
     assert is_same(lab, Probe)
 
 
