@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from random import Random
 from typing import Any
@@ -12,7 +13,7 @@ from lab import Lab
 from oracle import Type
 from pipelines import count_held, linked
 
-from link import DefinitionError, TransferError
+from link import DefinitionError, LocalMismatchError, TransferError
 
 TEXT = Type("varchar(20)", "text", ())
 
@@ -233,6 +234,41 @@ def test_rows_that_a_check_refuses(mixed: Lab) -> None:
     )
     (error,) = check_refused(lab, Thing, 3, 1)
     assert "even" in error
+
+
+#: Types that bring values into a form of their own, without a word, by what the source may have for them.
+FORMS = {"varchar(20)": "char(20)", "float": "float(7,3)", "double": "double(10,3)", "smallint": "year"}
+
+
+def test_local_columns_that_keep_other_values(mixed: Lab) -> None:
+    """They are refused when they are linked; where the source's have become others since, each row is that changes."""
+    lab = mixed
+    names = {"float": "real", "double": "double precision"} if lab.kind == "postgresql" else {}
+    forms = FORMS if lab.local_kind != "postgresql" else {"varchar(20)": "character(20)"}
+    if "postgresql" not in (lab.kind, lab.local_kind):
+        forms = forms | {"varbinary(5)": "binary(5)"}
+    run_local(lab, f"CREATE SCHEMA {lab.local_schema}")
+    for n, (sql, form) in enumerate(forms.items()):
+        columns = {"k": oracle.INTEGER, "v": Type(names.get(sql, sql), "", ())}
+        oracle.create(lab.source_server, lab.source_schema, f"thing{n}", columns, ["k"])
+        lab.grant(f"thing{n}")
+        run_local(lab, f"CREATE TABLE {lab.local_schema}.thing{n} (k int NOT NULL PRIMARY KEY, v {form})")
+        with pytest.raises(LocalMismatchError, match=rf"v: {re.escape(form)}, at the source"):
+            linked(lab, f"Thing{n}", backend=lab.source_server.backend).source.pull()
+    assert oracle.tables(lab.source_server, lab.helper_schema) == []
+
+    Thing = declare(lab, {"k": oracle.INTEGER, "v": Type("char(20)", "text", ())}, [(1, "a"), (2, "b c")], ["k"])
+    char = "character(20)" if lab.local_kind == "postgresql" else "char(20)"
+    run_local(lab, f"CREATE TABLE {lab.local_schema}.thing (k int NOT NULL PRIMARY KEY, v {char})")
+    if lab.kind == lab.local_kind and lab.kind != "postgresql":  # and of the same character set
+        run_local(lab, f"ALTER TABLE {lab.local_schema}.thing CONVERT TO CHARACTER SET utf8mb4")
+    assert Thing.source.pull().pulled == 2
+    widened = "ALTER COLUMN v TYPE" if lab.kind == "postgresql" else "MODIFY v"
+    oracle.run(lab.source_server, f"ALTER TABLE {lab.source_schema}.thing {widened} varchar(20)")
+    rows = f"INSERT INTO {lab.source_schema}.thing VALUES (3, 'c '), (4, 'd')"
+    oracle.run(lab.source_server, rows)
+    (error,) = check_refused(lab, linked(lab, "Thing", backend=lab.source_server.backend), 4, 1)
+    assert "holds it otherwise" in error
 
 
 # types

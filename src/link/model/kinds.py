@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+#: The form of bytes that a uuid has as well.
+UUID_FORM = "16 bytes"
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,9 @@ class Kind:
         Of an integer.
     labels : tuple of str
         Of an enum.
+    form : str
+        What its server brings values into without a word, where it keeps them in one form only: without blanks at
+        their end, filled up, rounded.
     """
 
     name: str
@@ -36,6 +42,12 @@ class Kind:
     scale: int = 0
     unsigned: bool = False
     labels: tuple[str, ...] = ()
+    form: str = field(default="", compare=False)
+
+    def keeps(self, other: Kind) -> bool:
+        """Whether every value of the other kind stays what it is, or is refused."""
+        form = UUID_FORM if other.name == "uuid" else other.form
+        return self.holds(other) and self.form in ("", form)
 
     def holds(self, other: Kind) -> bool:
         """Whether every value of the other kind fits."""

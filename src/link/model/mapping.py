@@ -291,7 +291,7 @@ class Differences:
         pairs = [(self.found[name], self.expected[name]) for name in self.shared.names]
         if self.alike:
             return all(found.type == expected.type for found, expected in pairs)
-        return all(_holds(found.kind, expected.kind) for found, expected in pairs)
+        return all(_keeps(found.kind, expected.kind) for found, expected in pairs)
 
     @property
     def stops_pulls(self) -> bool:
@@ -328,7 +328,7 @@ class Differences:
 def compare(expected: Table, found: Table, alike: bool, reader: Reader) -> Differences:
     """Compare an existing local table with the one that would be declared.
 
-    Between servers that are ``alike`` types must be the same; between others the local column must hold every value of
+    Between servers that are ``alike`` types must be the same; between others the local column must keep every value of
     the source's.
     """
     key = (*expected.primary_key, *found.primary_key)
@@ -340,7 +340,7 @@ def compare(expected: Table, found: Table, alike: bool, reader: Reader) -> Diffe
         if wanted.name not in found.names:
             continue
         ours = found[wanted.name]
-        same = ours.type == wanted.type if alike else _holds(ours.kind, wanted.kind)
+        same = ours.type == wanted.type if alike else _keeps(ours.kind, wanted.kind)
         if ours.generated:
             computed.append(wanted)
             continue
@@ -395,6 +395,10 @@ def widened(ours: Column, wanted: Column) -> Column:
 
 def _holds(ours: Kind | None, wanted: Kind | None) -> bool:
     return ours is not None and wanted is not None and ours.holds(wanted)
+
+
+def _keeps(ours: Kind | None, wanted: Kind | None) -> bool:
+    return ours is not None and wanted is not None and ours.keeps(wanted)
 
 
 def widens(ours: Kind | None, wanted: Kind | None) -> bool:

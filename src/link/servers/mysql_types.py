@@ -35,17 +35,20 @@ def kind_of(sql_type: str, comment: str, mariadb: bool) -> Kind | None:
             return Kind("bool")
         return Kind("integer", _INTEGERS[name], unsigned="unsigned" in sql_type)
     if name in ("float", "double"):
+        form = ",".join(map(str, numbers))
         # In a DOUBLE of fixed decimals the last bits are not those of the number that is printed.
-        return Kind("float", 32) if name == "float" else Kind("float", 64, sum(numbers[1:]))
+        return Kind("float", 32, form=form) if name == "float" else Kind("float", 64, sum(numbers[1:]), form=form)
     if name == "decimal":
         return Kind("decimal", size, numbers[1] if len(numbers) > 1 else 0)
     if name in ("char", "varchar"):
-        return Kind("text", size)
+        return Kind("text", size, form="no blanks" if name == "char" else "")
     if name in _TEXTS:
         is_json = mariadb and name == "longtext" and re.match(r"json$|<[^>]*@", special)
         return Kind("json") if is_json else Kind("text", _TEXTS[name])
     if name in ("binary", "varbinary"):
-        return Kind("uuid") if special == "uuid" and size == 16 else Kind("bytes", size)
+        if special == "uuid" and size == 16:
+            return Kind("uuid")
+        return Kind("bytes", size, form=f"{size} bytes" if name == "binary" else "")
     if name in _BLOBS:
         return Kind("bytes", _BLOBS[name])
     if name in ("time", "datetime", "timestamp"):
@@ -53,7 +56,7 @@ def kind_of(sql_type: str, comment: str, mariadb: bool) -> Kind | None:
     if name == "enum":
         return Kind("enum", labels=_labels(sql_type))
     if name == "year":
-        return None if size == 2 else Kind("integer", 16)  # MariaDB has years of two digits still
+        return None if size == 2 else Kind("integer", 16, form="year")  # MariaDB has years of two digits still
     return {"json": Kind("json"), "date": Kind("date")}.get(name)
 
 

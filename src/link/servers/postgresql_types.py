@@ -42,7 +42,7 @@ def kind_of(sql_type: str, labels: tuple[str, ...]) -> Kind | None:
     if name == "numeric":
         return Kind("decimal", numbers[0] if numbers else None, sum(numbers[1:]))
     if name in ("character varying", "character"):
-        return Kind("text", numbers[0] if numbers else None)
+        return Kind("text", numbers[0] if numbers else None, form="no blanks" if name == "character" else "")
     return _SIMPLE.get(name)
 
 
