@@ -11,6 +11,8 @@ import datajoint as dj
 import pytest
 from fleet import TestServer
 from lab import Lab
+from shelling import shell
+from test_cli_lab_a import environment
 
 from link.accounts import Credentials
 from link.addresses import Address
@@ -116,6 +118,7 @@ REVOKE SELECT, REFERENCES ON `lab_ephys`.`unit__waveform` FROM 'djlink'@'%';
 REVOKE ALL PRIVILEGES ON `link_lab_b`.`unit_outbound` FROM 'djlink'@'%';
 -- Only if no other link of this account needs it:
 -- REVOKE CREATE, SELECT, INSERT, UPDATE, DELETE ON `link_lab_b`.`~lineage` FROM 'djlink'@'%';
+-- REVOKE SELECT ON `lab_ephys`.`~lineage` FROM 'djlink'@'%';
 {kept}"""
     )
 
@@ -343,6 +346,32 @@ def test_an_account_is_found_and_goes_with_its_last_link(lab: Lab, access: Acces
     assert f"\n{drop}" in f"\n{printed(second, revoke=True)}"
     with pytest.raises(Exception, match=r"(?i)denied|does not exist|authentication failed"):
         server.connect_raw(access.user, access.password)
+
+
+@pytest.mark.parametrize("of_pipeline", [False, True])
+def test_what_was_never_granted_is_not_taken_back(lab: Lab, access: Access, of_pipeline: bool) -> None:
+    """A part that was added later: MySQL and MariaDB refuse that, and a script would stop before the rest of it."""
+    server = lab.source_server
+    given = replace(access, helper_tables=["unit_outbound"])
+    run(server, required_sql(grant_statements(given, server.backend)))
+    q = quote(lab.kind)
+    unit, later = q(access.source_schema, "unit"), q(access.source_schema, "unit__later")
+    server.sql(f"CREATE TABLE {later} (id int, n int, PRIMARY KEY (id, n), FOREIGN KEY (id) REFERENCES {unit} (id))")
+    named: list[str] = ["--table", f"{access.source_schema}.Unit"] if of_pipeline else ["--table", "Unit"]
+    said = shell(
+        *("grants", "--schema", access.source_schema, *named, "--helper-schema", access.helper_schema),
+        *("--user", access.user, "--revoke", "--existing-user", "--host", f"{server.host}:{server.port}"),
+        env=environment(lab),
+    )
+    assert "unit__later" not in said.stdout, said
+    taken = [line.rstrip(";") for line in said.stdout.splitlines() if not line.startswith("--")]
+    if of_pipeline:  # the rights on the helper schema are another script's
+        taken = [line for line in taken if access.helper_schema not in line.replace("\\", "")]
+    run(server, taken)
+    with closing(server.connect_raw(access.user, access.password)) as connection:
+        refused(connection.cursor(), f"SELECT * FROM {unit}")
+    if lab.kind != "postgresql" and not of_pipeline:
+        assert f"-- REVOKE SELECT ON {q(access.source_schema, '~lineage')}" in said.stdout
 
 
 @pytest.mark.parametrize("how", ["role", "everything", "column"])

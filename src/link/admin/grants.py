@@ -19,7 +19,7 @@ from ..model.legacy import TRACKING
 from ..model.schema import TIER_PREFIXES, nearest, part_name, part_names
 from ..servers.rights import LINEAGE, Access, Statement
 from ..servers.sites import backend_meant, rights_for, visiting
-from .known import Known, given, know, taken
+from .known import Known, given, held_of, know, taken
 
 
 def grants(
@@ -56,7 +56,7 @@ def grants(
     backend = backend_meant(address, backend)
     known = Known()
     if address is not None and administrator is not None:
-        access, known = _looked_up(access, backend, address, administrator)
+        access, known = _looked_up(access, backend, address, administrator, revoke and not members)
     named = replace(
         access,
         tables=list(dict.fromkeys(map(table_name, access.tables))),
@@ -170,7 +170,9 @@ def look_up(connection: Any, backend: str, schema: str, names: Iterable[str]) ->
     return list(dict.fromkeys(found))
 
 
-def _looked_up(access: Access, backend: str, address: Address, administrator: Credentials) -> tuple[Access, Known]:
+def _looked_up(
+    access: Access, backend: str, address: Address, administrator: Credentials, revoke: bool
+) -> tuple[Access, Known]:
     there = replace(address, database=access.database)
     with visiting(there, administrator, backend) as site, site.catalogue() as catalogue:
         try:
@@ -186,7 +188,7 @@ def _looked_up(access: Access, backend: str, address: Address, administrator: Cr
         known = know(catalogue, access, own)
         found = replace(
             access,
-            tables=tables,
+            tables=held_of(catalogue, known, access.source_schema, tables) if revoke else tables,
             tracking_tables=[*tracking],
             has_lineage=has_lineage,
             require_tls=access.require_tls and site.offers_tls(),

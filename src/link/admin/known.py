@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -24,10 +24,13 @@ class Known:
         Whether it is seen to be there.
     others : tuple of str
         What it has rights on beside what is to be given, or taken back.
+    rights : frozenset of tuple
+        The schemas and tables on which it has rights of its own, as the server compares their names.
     """
 
     is_there: bool = False
     others: tuple[str, ...] = ()
+    rights: frozenset[tuple[str, str]] = frozenset()
 
 
 def know(catalogue: Catalogue, access: Access | PipelineAccess, own: Collection[tuple[str, str]]) -> Known:
@@ -45,17 +48,30 @@ def know(catalogue: Catalogue, access: Access | PipelineAccess, own: Collection[
     found = catalogue.account_rights(access.user, access.client_host)
     if found is None:
         return Known()
-    ours = {(catalogue.folded(schema), catalogue.folded(table)) for schema, table in own}
+    ours = {_folded(catalogue, *each) for each in own}
     whole = {schema for schema, table in ours if not table}
     others = sorted(
         f"{schema}.{table or '*'}"
         for schema, table in found
-        if (catalogue.folded(schema), catalogue.folded(table)) not in ours
+        if _folded(catalogue, schema, table) not in ours
         and catalogue.folded(schema) not in whole
         and not table.startswith("~")
     )
     roles = [f"all that the role {role} has" for role in catalogue.account_roles(access.user, access.client_host)]
-    return Known(True, (*others, *roles))
+    return Known(True, (*others, *roles), frozenset(_folded(catalogue, *each) for each in found))
+
+
+def held_of(catalogue: Catalogue, known: Known, schema: str, names: Sequence[str]) -> list[str]:
+    """Those of some tables on which an account has rights; all of them where it has none, or is not known.
+
+    To take back what was not given is an error on MySQL and MariaDB, after which a script goes no further.
+    """
+    held = [name for name in names if _folded(catalogue, schema, name) in known.rights]
+    return held or list(names)
+
+
+def _folded(catalogue: Catalogue, schema: str, table: str) -> tuple[str, str]:
+    return catalogue.folded(schema), catalogue.folded(table)
 
 
 def given(access: A, known: Known) -> tuple[A, list[str]]:

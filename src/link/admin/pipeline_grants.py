@@ -15,7 +15,7 @@ from ..servers.catalogue import Catalogue
 from ..servers.rights import LINEAGE, PipelineAccess
 from ..servers.sites import backend_meant, rights_for, visiting
 from .grants import AS_ADMINISTRATOR, commented, render
-from .known import Known, given, know, taken
+from .known import Known, given, held_of, know, taken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,8 @@ def pipeline_grants(asked: Asked, *, revoke: bool = False, members: Sequence[str
     NotFoundError
         There is no such schema or table.
     """
-    access, told, known = _looked_up(asked) if asked.address else (asked.access, list[str](), Known())
+    taking = revoke and not members
+    access, told, known = _looked_up(asked, taking) if asked.address else (asked.access, list[str](), Known())
     if not asked.address and (asked.tables or members):
         raise ConfigError(
             f"{'Tables with their parts' if asked.tables else 'The helper tables'} have to be looked up on the source "
@@ -88,7 +89,7 @@ def pipeline_grants(asked: Asked, *, revoke: bool = False, members: Sequence[str
     return commented([*told, *more_told]) + render(rights.let_pipeline_in(access))
 
 
-def _looked_up(asked: Asked) -> tuple[PipelineAccess, list[str], Known]:
+def _looked_up(asked: Asked, taking: bool) -> tuple[PipelineAccess, list[str], Known]:
     """The access with what the server tells of it; what is to be said of foreign keys; and what the account is for."""
     assert asked.address is not None and asked.administrator is not None
     access = asked.access
@@ -108,6 +109,10 @@ def _looked_up(asked: Asked) -> tuple[PipelineAccess, list[str], Known]:
             told = list(_missing(graph, chosen, lambda parent: f"with --schema {parent[0]}"))
         own = {(schema, name) for schema, names in schemas.items() for name in names or [""]}
         known = know(catalogue, access, own | {(access.helper_schema, "")})
+        lineage = [schema for schema in schemas if LINEAGE in catalogue.tables(schema)]
+        if taking and known.rights:
+            schemas = {schema: names and held_of(catalogue, known, schema, names) for schema, names in schemas.items()}
+            lineage = [schema for schema in lineage if (catalogue.folded(schema), LINEAGE) in known.rights]
         found = replace(
             access,
             schemas=schemas,
@@ -115,7 +120,7 @@ def _looked_up(asked: Asked) -> tuple[PipelineAccess, list[str], Known]:
             if catalogue.has_schema(access.helper_schema)
             else [],
             owners={schema: catalogue.owners(schema) for schema, tables in schemas.items() if tables is None},
-            lineage=[schema for schema in schemas if LINEAGE in catalogue.tables(schema)],
+            lineage=lineage,
             require_tls=access.require_tls and site.offers_tls(),
         )
         return found, told, known

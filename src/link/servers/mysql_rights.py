@@ -91,9 +91,10 @@ class MySQLRights(Rights):
             helpers = (f"REVOKE ALL PRIVILEGES ON {table} FROM {user}" for table in self._helpers(access))
             lineage = f"REVOKE {', '.join(_LINEAGE_RIGHTS)} ON {self._lineage(access)} FROM {user}"
             tracking = (f"REVOKE SELECT ON {table} FROM {user}" for table in self._tracking(access))
+            origins = f"REVOKE SELECT ON {self._name(access.source_schema)}.{self._name(LINEAGE)} FROM {user}"
             why = "Only if no other link of this account needs it:"
             taken = [*map(Statement, sources), *map(Statement, helpers)]
-            taken += because(why, [*tracking, lineage], optional=True)
+            taken += because(why, [*tracking, lineage, origins], optional=True)
         return [*taken, *dropping([*self._drops(access), *self._forgets(access)])]
 
     def drop(self, access: Access | PipelineAccess) -> str:
