@@ -106,6 +106,29 @@ def test_a_deletion_asks_who_sits_there(lab: Lab, subject: Any) -> None:
         assert len(helper_rows(lab)) == left
 
 
+def test_one_of_something(lab: Lab, verb: Verb, subject: Any) -> None:
+    """Is told in the singular."""
+    words = ["--table", f"{lab.source_schema}.Subject"]
+    assert verb("flag", *words, "--where", "subject = 'ann'").exit_code == 0
+    (subject & "subject = 'ann'").delete(prompt=False)
+    cleaned = verb("clean", *words, "--yes").stdout
+    assert "deleted 1 deprecated entity\n" in cleaned and f"{lab.source_schema}.subject  1 row\n" in cleaned
+
+
+def test_a_password_through_a_pipe_is_taken_without_a_warning(lab: Lab, subject: Any) -> None:
+    """In a process without a terminal, as of cron or a pipeline of programs."""
+    env = {name: value for name, value in environment(lab).items() if name != "DJ_PASS"}
+    words = command("holds", "--helper-schema", lab.helper_schema)
+    env = {**os.environ, **env, "DJ_IGNORE_CONFIG_FILE": "true"}
+    password = environment(lab)["DJ_PASS"]
+    options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 120, "start_new_session": True}
+    said = subprocess.run(words, input=f"{password}\n", env=env, **options)
+    assert said.returncode == 0 and f"{lab.source_schema}.Subject" in said.stdout, said
+    assert "Warning" not in said.stderr
+    said = subprocess.run(words, input="", env=env, **options)
+    assert said.returncode == 6 and "nobody can be asked" in said.stderr and "Warning" not in said.stderr, said
+
+
 def at_terminal(words: list[str], answer: str, env: dict[str, str]) -> str:
     """What a command says at a terminal where somebody types an answer."""
     import pty

@@ -110,6 +110,19 @@ def test_a_pipeline_is_counted_by_tables_and_by_accounts(
     assert len(guarded.tables) == len(counts) and not lab_a.pull(*everything(lab, lab_a)).pulled
 
 
+def test_an_account_that_holds_rows_of_many_tables_is_one_short_line(
+    lab: Lab, address: Address, administrator: Credentials
+) -> None:
+    """Where nobody has said for whom they are held: it had been as long as the names of all local tables."""
+    build(lab)
+    lab_a = pipeline(lab)
+    lab_a.pull(*everything(lab, lab_a))
+    tables = holding.holds(address, administrator, lab.helper_schema)
+    places = {line.holder.rpartition(" on ")[2] for line in tables.lines}
+    (whole,) = holding.holds(address, administrator, lab.helper_schema, by="account").lines
+    assert whole.holder == f"{len(tables.lines)} tables on {places.pop()}" and not places
+
+
 def test_what_cannot_be_found_is_said(lab: Lab, address: Address, administrator: Credentials) -> None:
     with pytest.raises(NotFoundError, match="no schema 'nowhere'"):
         holding.holds(address, administrator, "nowhere")

@@ -360,7 +360,7 @@ def test_another_source(mixed: Lab, wire: Proxy, asked: Asked, monkeypatch: pyte
 
     assert asked.about(lambda: (ours.Subject & "subject = 0").delete(prompt=True), "yes") == 1
     assert set(asked.before[0][-2:]) == {
-        f"1 holds at 127.0.0.1:{wire.port} will be released",
+        f"1 hold at 127.0.0.1:{wire.port} will be released",
         f"9 holds at {mixed.source_server.host}:{mixed.source_server.port} will be released",
     }
     assert (len(Note()), notes(), numbers(held(mixed))) == (3, 3, (3, 9, 9, 2))

@@ -22,6 +22,7 @@ from .host import FreeTable
 from .model.ranges import Selection
 from .model.results import PullResult, RefreshResult, RepairResult, VerifyResult
 from .model.schema import Table, nearest, part_of_class
+from .model.shown import number_of
 from .model.statuses import Status
 from .selections import require_matched, require_own_key, selection_of
 from .servers.site import Site
@@ -577,8 +578,8 @@ def may_take_over(helper: str, served: Sequence[str], here: Site) -> bool:
 def may_release(number: int, address: str, theirs: str, ours: str) -> bool:
     """Say how many holds will be let go of, and ask."""
     dj.logger.info(
-        f"{number:,} holds at {address} will be let go of: its lab may then change or delete these rows of {theirs}. "
-        f"The rows in {ours} stay, as your own."
+        f"{number_of(number, 'hold')} at {address} will be let go of: its lab may then change or delete "
+        f"these rows of {theirs}. The rows in {ours} stay, as your own."
     )
     return host.agrees("Release?")
 

@@ -17,7 +17,7 @@ from ..errors import DefinitionError, ServerError
 from ..model.graph import Name, label
 from ..model.ranges import Key, Selection
 from ..model.schema import ForeignKey, Group, Table, master_of, part_names, with_master_keys
-from ..model.shown import as_table
+from ..model.shown import as_table, number_of
 from ..model.states import DEPRECATED
 from ..servers.catalogue import Catalogue
 from ..servers.session import Session
@@ -57,14 +57,15 @@ class Cleaned:
 
     @property
     def _title(self) -> str:
-        return f"{self.table}: {'would delete' if self.dry_run else 'deleted'} {self.entities:,} deprecated entities"
+        number = number_of(self.entities, "deprecated entity", "deprecated entities")
+        return f"{self.table}: {'would delete' if self.dry_run else 'deleted'} {number}"
 
     @property
     def _remarks(self) -> list[str]:
         return [f"kept {number:,}: held, or what depends on them is, by {who}" for who, number in self.kept.items()]
 
     def __repr__(self) -> str:
-        lines = [f"    {name}  {number:,} rows" for name, number in self.rows.items() if number]
+        lines = [f"    {name}  {number_of(number, 'row')}" for name, number in self.rows.items() if number]
         return "\n".join([self._title, *lines, *self._remarks])
 
     def _repr_html_(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -12,7 +13,7 @@ from ..accounts import Credentials
 from ..addresses import Address
 from ..errors import ConfigError
 from ..model.graph import label
-from ..model.shown import as_table, plain
+from ..model.shown import as_table, number_of, plain
 from ..servers.sites import visiting
 from ..signals import final
 from .helpers import Helper, find_helpers, require
@@ -212,6 +213,14 @@ def _time(time: datetime | None) -> str:
     return "unknown" if time is None else f"{time:%Y-%m-%d %H:%M}"
 
 
+def _in_short(holders: Sequence[str]) -> str:
+    """Some holders; of several tables that nobody has named only on which machines they are."""
+    places = Counter(place for holder in holders for place in holder.rpartition(" on ")[2:])
+    if len(holders) > 2 and all(" on " in holder for holder in holders):
+        return ", ".join(f"{number_of(number, 'table')} on {place}" for place, number in places.items())
+    return ", ".join(holders)
+
+
 def _sum(account: str | None, lines: Sequence[Holding]) -> Holding:
     def times(name: str) -> list[datetime]:
         return [time for line in lines if (time := getattr(line, name)) is not None]
@@ -221,7 +230,7 @@ def _sum(account: str | None, lines: Sequence[Holding]) -> Holding:
         None,
         None,
         account,
-        ", ".join(dict.fromkeys(line.holder for line in lines if line.holder)),
+        _in_short(list(dict.fromkeys(line.holder for line in lines if line.holder))),
         **counts,
         since=min(times("since"), default=None),
         until=max(times("until"), default=None),

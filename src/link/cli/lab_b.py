@@ -212,8 +212,12 @@ def _delete(
             # What depends on these is known of all that is flagged, together.
             return _would_delete(wanted, {n: len(rows) for n, rows in found.dependents.items()})
         if flagged:
+            from ..model.shown import number_of
+
             number = pipeline.delete_flagged(asks, tables=turn.tables or None)
-            return Report(f"deleted {number:,} flagged entities", counts={"deleted": number})
+            return Report(
+                f"deleted {number_of(number, 'flagged entity', 'flagged entities')}", counts={"deleted": number}
+            )
         assert where is not None
         _require_tables(turn, where)
         # What is wrong with a condition is said before anything is deleted.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass, replace
@@ -73,7 +74,7 @@ def administrator() -> Credentials:
     try:
         # Prompts go to stderr, so that what is printed can be redirected into a file.
         user = said.user or typer.prompt("Administrator", err=True)
-        password = said.password or typer.prompt(f"Password of {user}", hide_input=True, err=True)
+        password = said.password or typer.prompt(f"Password of {user}", hide_input=_is_seen(), err=True)
     except typer.Abort:
         if sys.stdin.isatty():
             raise
@@ -84,3 +85,11 @@ def administrator() -> Credentials:
         ) from None
     told_by = "DataJoint's settings" if said.password and not os.environ.get("DJ_PASS") else "DJ_USER and DJ_PASS"
     return Credentials(user, password, "administrator", told_by)
+
+
+def _is_seen() -> bool:
+    """Whether what is typed is seen; through a pipe nobody types, and Python would warn that it cannot be hidden."""
+    with contextlib.suppress(OSError):
+        os.close(os.open("/dev/tty", os.O_RDWR | getattr(os, "O_NOCTTY", 0)))
+        return True
+    return sys.stdin.isatty()

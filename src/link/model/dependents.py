@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import LinkError
-from .shown import as_table
+from .shown import as_table, number_of
 
 #: Of more keys no condition is made.
 MOST_KEYS = 5000
@@ -44,7 +44,7 @@ class DependentRows:
             yield batch
 
     def __repr__(self) -> str:
-        return f"{self._count:,} rows"
+        return number_of(self._count, "row")
 
 
 class Dependents(Mapping[Any, DependentRows]):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import LimitError
 from ..host import agrees
 from .pipelines import PipelineResult
-from .shown import as_table, plain, size
+from .shown import as_table, number_of, plain, size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,7 @@ class PlanTable:
     @property
     def told(self) -> str:
         """What is new, in a line."""
-        parts = f", {_some(self.part_rows, 'part row')}" if self.part_rows else ""
+        parts = f", {number_of(self.part_rows, 'part row')}" if self.part_rows else ""
         return f"{self.new:,} new of {self.entities:,}{parts}"
 
 
@@ -334,7 +334,7 @@ class Plan:
         by_rows = rows is not None and self.rows > rows
         table = max(self.tables, key=lambda t: t.rows if by_rows else t.bytes + t.file_bytes)
         through = f", through {', '.join(table.keys[:3])}{', ...' * (len(table.keys) > 3)}" if table.keys else ""
-        amount = f"{table.rows:,} rows, {size(table.bytes + table.file_bytes)}"
+        amount = f"{number_of(table.rows, 'row')}, {size(table.bytes + table.file_bytes)}"
         return f"Most of it is {table.name}: {amount} ({table.reason}{through})."
 
     # printing
@@ -360,11 +360,11 @@ class Plan:
 
     def _notes(self) -> list[str]:
         counted, shared = self._counted, self.entities - self.new
-        files = f", {_some(self.files, 'file')} ({size(self.file_bytes)})" if self.files else ""
+        files = f", {number_of(self.files, 'file')} ({size(self.file_bytes)})" if self.files else ""
         notes = [
-            f"{_some(len(self.tables), 'table')}, {_some(self.new, 'new entity', 'new entities')}, "
-            f"{_some(self.rows, 'row')}, {size(self.bytes)}{files}; {shared:,} {'is' if shared == 1 else 'are'} shared "
-            "already"
+            f"{number_of(len(self.tables), 'table')}, {number_of(self.new, 'new entity', 'new entities')}, "
+            f"{number_of(self.rows, 'row')}, {size(self.bytes)}{files}; {shared:,} "
+            f"{'is' if shared == 1 else 'are'} shared already"
         ]
         notes += [f"over its limits: {'; '.join(over)}. {self._largest()}"] if (over := self._over()) else []
         if counted.cut:
@@ -382,10 +382,6 @@ class Plan:
 
 
 _HEADER = ("theirs", "ours", "entities", "new", "parts", "about", "files", "")
-
-
-def _some(number: int, one: str, several: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
 
 
 def _cells(table: PlanTable) -> list[str]:

@@ -10,7 +10,7 @@ from .dependents import Dependents, no_dependents
 from .keys import as_dicts
 from .ranges import Key
 from .schema import Column
-from .shown import Fact, as_line, as_rows, as_table, first_of, plain, plain_errors, size
+from .shown import Fact, as_line, as_rows, as_table, first_of, number_of, plain, plain_errors, size
 from .states import State
 from .statuses import Status, busy_line
 
@@ -410,8 +410,9 @@ class RefreshResult:
         facts += [Fact("refused", f"{len(self.refused):,}")] * bool(self.refused)
         facts += _skipped(self.skipped)
         if self.deleted:
-            number = f"{sum(self.deleted.values()):,}"
-            facts.append(Fact("deleted dependent rows", number, f"deleted {number} dependent rows"))
+            number = sum(self.deleted.values())
+            told = f"deleted {number_of(number, 'dependent row')}"
+            facts.append(Fact("deleted dependent rows", f"{number:,}", told))
         facts += [_files(self.files, self.file_bytes)] * bool(self.files)
         return [*facts, _time(self.seconds)]
 

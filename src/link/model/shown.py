@@ -60,6 +60,11 @@ def size(number: float) -> str:
     return f"{number:,.1f} GB"
 
 
+def number_of(number: int, one: str, several: str | None = None) -> str:
+    """A number of something, as people say it: `several` is the plural, unless that has an s."""
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+
+
 def first_of(keys: Sequence[object]) -> str:
     """The first of some keys, in parentheses."""
     more = [f"and {len(keys) - _SHOWN:,} more"] * (len(keys) > _SHOWN)

@@ -25,6 +25,7 @@ from ..ends.ends import Ends
 from ..errors import LinkError, TransferError, UnreachableError
 from ..model.graph import Name
 from ..model.ranges import Key, Selection
+from ..model.shown import number_of
 from ..model.states import ASKED, CANCEL_DELETE, DELETING, START_DELETE
 from ..signals import BusyError
 from .comparing import Comparison
@@ -184,7 +185,7 @@ def tell_of_holds(counts: Iterable[tuple[Ends, int, int]]) -> None:
     for address, number in released.items():
         if not number + deprecated[address] and len(released) > 1:
             continue
-        dj_logger.info(f"{number:,} holds at {address} will be released")
+        dj_logger.info(f"{number_of(number, 'hold')} at {address} will be released")
         if deprecated[address]:
             dj_logger.info(
                 f"{deprecated[address]:,} flagged there will become deprecated: the source can delete them then"
