@@ -202,6 +202,49 @@ def test_asking_before_a_table_is_taken_over(lab: Lab, monkeypatch: pytest.Monke
     assert f"{lab.prefix}_other.session on " in comment(lab) != before
 
 
+def test_a_source_schema_that_is_renamed_keeps_its_helper_tables(lab: Lab) -> None:
+    """What a pipeline has named after its former name goes on to hold its rows; nothing is held by a second one."""
+    labs.build(lab)
+    there, new = f"{lab.prefix}_ephys", f"{lab.prefix}_physiology"
+    names = labs.local_schemas(lab)
+    lab_a: Any = labs.pipeline(lab)
+    lab_a.pull(lab_a.source[there].Psth & "subject < 2")
+    before, held = lab_a.status(), helper_tables(lab)
+    rename_schema(lab, there, new)
+    local = {new if name == there else name: ours for name, ours in names.items()}
+    lab_a = labs.pipeline(lab, schemas=local)
+    assert lab_a.plan(lab_a.source[new].Psth & "subject < 2").new == 0
+    after = lab_a.status()
+    assert {n.partition(".")[2]: dict(s) for n, s in after.tables.items()} == {
+        n.partition(".")[2]: dict(s) for n, s in before.tables.items()
+    }
+    assert lab_a.pull(lab_a.source[new].Psth).pulled
+    assert lab_a.verify() and helper_tables(lab) == held
+    assert not lab_a.status()["Unheld"]
+    assert (lab_a[new].Session & "subject = 1").delete(prompt=False)
+    assert lab_a.verify() and not lab_a.status()["Vanished"]
+
+
+def helper_tables(lab: Lab) -> list[str]:
+    """The names of the helper tables that there are."""
+    asked = "SELECT table_name FROM information_schema.tables WHERE table_schema = %s"
+    found = [name for (name,) in lab.source_server.sql(asked, lab.helper_schema)]
+    return sorted(name for name in found if name.endswith("_outbound"))
+
+
+def rename_schema(lab: Lab, name: str, new: str) -> None:
+    """As its administrator does; where schemas cannot be renamed, by renaming all tables."""
+    if lab.kind == "postgresql":
+        lab.source_server.sql(f"ALTER SCHEMA {name} RENAME TO {new}")
+        return
+    lab.source_server.sql(f"CREATE SCHEMA {new}")
+    asked = "SELECT table_name FROM information_schema.tables WHERE table_schema = %s"
+    moves = [f"`{name}`.`{table}` TO `{new}`.`{table}`" for (table,) in lab.source_server.sql(asked, name)]
+    lab.source_server.sql(f"RENAME TABLE {', '.join(moves)}")
+    escaped = new.replace("_", "\\_")
+    lab.source_server.sql(f"GRANT SELECT, REFERENCES ON `{escaped}`.* TO {lab.link_user}@'%'")
+
+
 def test_a_pipeline_is_said_to_have_moved_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all its tables at once; until then it may be a copy, of which only questions are answered."""
     labs.build(lab)

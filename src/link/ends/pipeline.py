@@ -305,12 +305,14 @@ class Links(Connected[PipelineSpec]):
         for name, spec in specs.items():
             tie = ties.get(spec.local_schema, {}).get(spec.table_name)
             is_noted = tie is not None and (tie.server, tie.table) == (source.facts.name, name)
-            schema, helper = tie.helper if tie and is_noted else (spec.helper_schema, spec.helper_table)
-            there.read([schema])
-            if helper in there.tables(schema):
-                table = there.table(schema, helper)
-                if any((key.schema, key.table) == name for key in table.foreign_keys):
-                    found[name] = table
+            # The one that is noted goes on to hold its rows where the source table has got another name.
+            noted, meant = [tie.helper] if tie else [], (spec.helper_schema, spec.helper_table)
+            for schema, helper in noted if is_noted else [meant, *noted]:
+                there.read([schema])
+                if helper in there.tables(schema):
+                    table = there.table(schema, helper)
+                    if any((key.schema, key.table) == name for key in table.foreign_keys):
+                        found[name] = table
         return found
 
     def find_holds(self, name: Name) -> Holds | None:

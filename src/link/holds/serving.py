@@ -146,8 +146,11 @@ def other_helper(catalogue: Catalogue, serves: Served, tie: Tie) -> tuple[str, s
     """Another helper table of the source table that serves the local one, if there is one."""
     noted, (schema, name) = serves.tie, tie.helper
     if noted is not None:
-        is_other = (noted.server, noted.table) == (tie.server, tie.table) and noted.helper != tie.helper
-        return noted.helper if is_other and _knows(catalogue, serves, noted.helper) else None
+        if noted.helper == tie.helper or not _knows(catalogue, serves, noted.helper):
+            return None
+        # Where the source table has got another name, the foreign key has followed it.
+        is_same = (noted.server, noted.table) == (tie.server, tie.table) or _refers(catalogue, noted.helper, tie.table)
+        return noted.helper if is_same else None
     if serves.number is None or name in (there := catalogue.tables(schema)):
         return None
     others = ((schema, other) for other in there if _knows(catalogue, serves, (schema, other)))
