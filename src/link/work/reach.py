@@ -23,6 +23,7 @@ from ..holds.together import enlist, survey
 from ..model.graph import Name
 from ..model.ranges import Key
 from ..model.served import Tie
+from ..model.shown import number_of
 from ..model.states import Count
 from ..servers.keyed import told_keys
 from ..servers.site import Site
@@ -252,7 +253,7 @@ class Reach:
                 if reached is not known:
                     found[name] = self.read(reached, host.where_clause(table))
             elif (error := self._refused.get(name)) and (number := len(table)):
-                raise _with_them(error, f"{number:,} rows of {name} would be deleted, too")
+                raise _with_them(error, f"{number_of(number, 'row')} of {name} would be deleted, too")
         return found
 
     def add(self, found: dict[str, list[Key]]) -> None:
