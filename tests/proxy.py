@@ -19,8 +19,10 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 class _Listening(ABC):
     """Listens on loopback, at `port`, and serves whoever comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, buffer: int | None = None) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
+        if buffer:  # those who come have it from here
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -45,19 +47,28 @@ class _Listening(ABC):
 class Proxy(_Listening):
     """Forwards connections made to `port`; every byte travels for `delay_ms` each way, in any quantity.
 
-    With `instead`, bytes come out as others, as many, at either end: a server then calls itself something else.
+    With `instead`, bytes come out as others, as many, at either end: a server then calls itself something else. With
+    `most`, a connection takes no more than about so many bytes of its client; then it is `full`.
     """
 
     def __init__(
-        self, target_host: str, target_port: int, delay_ms: float = 0, instead: Mapping[bytes, bytes] | None = None
+        self,
+        target_host: str,
+        target_port: int,
+        delay_ms: float = 0,
+        instead: Mapping[bytes, bytes] | None = None,
+        most: int | None = None,
     ) -> None:
         self.delay_ms = delay_ms
+        self.full = threading.Event()
+        self._emptied = threading.Event()
+        self._most = most
         self._instead = instead or {}
         assert all(len(old) == len(new) for old, new in self._instead.items())
         self._target = (target_host, target_port)
         self._broken = False
         self._wires: list[socket.socket] = []
-        super().__init__()
+        super().__init__(1 << 16 if most else None)
 
     def cut(self) -> None:
         """Break every connection and refuse new ones until `mend`."""
@@ -71,6 +82,7 @@ class Proxy(_Listening):
 
     def close(self) -> None:
         """Break everything and stop listening."""
+        self._emptied.set()
         self.cut()
         super().close()
 
@@ -90,17 +102,22 @@ class Proxy(_Listening):
             self._drop(server)
         for source, sink in ((client, server), (server, client)):
             wire: queue.Queue[tuple[float, bytes]] = queue.Queue(maxsize=1000)
-            threading.Thread(target=self._read, args=(source, wire), daemon=True).start()
+            most = self._most if source is client else None
+            threading.Thread(target=self._read, args=(source, wire, most), daemon=True).start()
             threading.Thread(target=self._write, args=(sink, wire), daemon=True).start()
 
-    def _read(self, source: socket.socket, wire: queue.Queue[tuple[float, bytes]]) -> None:
-        data = b"-"
+    def _read(self, source: socket.socket, wire: queue.Queue[tuple[float, bytes]], most: int | None) -> None:
+        data, taken = b"-", 0
         while data:
             try:
                 data = source.recv(65536)
             except OSError:
                 data = b""
             wire.put((time.monotonic() + self.delay_ms / 1000, data))
+            taken += len(data)
+            if most and taken > most:
+                self.full.set()
+                self._emptied.wait()
 
     def _write(self, sink: socket.socket, wire: queue.Queue[tuple[float, bytes]]) -> None:
         """Deliver what is due; after a failure go on emptying the wire, so that its reader never blocks."""

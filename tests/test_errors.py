@@ -20,6 +20,7 @@ from fleet import TestServer
 from lab import Lab
 from linking import admin, declare_session, linked
 from pipelines import wait_until
+from proxy import Proxy
 
 import link
 from link import LinkError, UnreachableError
@@ -75,10 +76,10 @@ def helper_rows(lab: Lab, where: str) -> int:
     return int(lab.source_server.sql(query)[0][0])
 
 
-def start_pull(lab: Lab, rows: int) -> subprocess.Popen[str]:
-    """A real process that pulls; returns when it has pulled so many rows."""
+def start_pull(lab: Lab, rows: int, port: int = 0) -> subprocess.Popen[str]:
+    """A real process that pulls, by way of a port where one is given; returns when it has pulled so many rows."""
     names = [lab.source_schema, lab.helper_schema, lab.helper_table, lab.local_schema]
-    here = [lab.local_server.backend, str(lab.local_server.port), lab.local_user, lab.local_password]
+    here = [lab.local_server.backend, str(port or lab.local_server.port), lab.local_user, lab.local_password]
     host = f"127.0.0.1:{lab.source_server.port}"
     child = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", CHILD, host, *names, *here],
@@ -116,6 +117,31 @@ def test_ctrl_c_in_the_middle_of_a_pull(lab: Lab) -> None:
     result = table().source.pull()
     assert (result.pulled, result.shared) == (ROWS - pulled, pulled)
     assert len(table()) == helper_rows(lab, "process = 'NONE'") == helper_rows(lab, "1 = 1") == ROWS
+
+
+@pytest.mark.parametrize("kind", ["mariadb", "mysql"], indirect=True)
+def test_ctrl_c_while_rows_are_being_sent(lab: Lab) -> None:
+    """Half of a statement is on the wire, of which the server waits for the rest: nothing else is sent behind it."""
+    admin(
+        lab,
+        'CREATE TABLE "{source}"."session" (session int PRIMARY KEY, note longtext NOT NULL)',
+        *(f'INSERT INTO "{{source}}"."session" VALUES ({n}, REPEAT(\'x\', 7000000))' for n in range(3)),
+    )
+    lab.grant("session")
+    wire = Proxy(lab.local_server.host, lab.local_server.port, most=1_000_000)
+    child = start_pull(lab, 0, wire.port)
+    try:
+        assert wire.full.wait(60)
+        child.send_signal(signal.SIGINT)
+        said, complaints = child.communicate(timeout=60)
+    finally:
+        child.kill()
+        child.communicate()
+        wire.close()
+    assert (said, child.returncode) == ("", -signal.SIGINT), complaints
+    assert "Session: interrupted" in complaints and "During handling" not in complaints, complaints
+    assert count(lab) == helper_rows(lab, "1 = 1") == 0
+    assert linked(lab)().source.pull().pulled == 3
 
 
 def test_ctrl_c_twice_in_a_row(lab: Lab) -> None:

@@ -254,13 +254,18 @@ class MySQLSession(Session):
         self._busy = True
         try:
             yield cursor
+            if kind is None:
+                cursor.close()
             self._busy = False
         except (pymysql.MySQLError, OSError) as error:
             self._busy = False
             raise self.translate(error) from error
-        finally:
-            if kind is None:
-                cursor.close()
+        except LinkError:
+            raise
+        except BaseException:
+            # Ctrl-C leaves half a statement on the wire, or half an answer: the next one would wait for the rest.
+            mysql_wire.drop(self._connection)
+            raise
 
     def stream(self, table: Table, source: Sql, form: Form, emit: Callable[[Block], None]) -> int:
         raw = self._raw_columns.find(self, table, form)

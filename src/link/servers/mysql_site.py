@@ -6,7 +6,7 @@ import contextlib
 import functools
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import datajoint as dj
@@ -18,7 +18,7 @@ from ..errors import LinkError, PrivilegeError
 from ..host import Login
 from ..model.served import digest
 from ..tls import Tls
-from . import encryption
+from . import encryption, mysql_wire
 from .dialect import Dialect, plain
 from .mysql import MariaDB
 from .mysql_catalogue import MySQLCatalogue
@@ -99,6 +99,15 @@ class MySQLSite(Site):
     def _stop(self, number: int) -> None:
         with contextlib.suppress(LinkError, pymysql.MySQLError, OSError), contextlib.closing(self._connect()) as other:
             other.query(f"KILL QUERY {number}")
+
+    @contextlib.contextmanager
+    def ended_with_us(self) -> Iterator[None]:
+        try:
+            with super().ended_with_us():
+                yield
+        except KeyboardInterrupt:
+            mysql_wire.drop(host.driver(self.connection))  # it may have been sent only in part
+            raise
 
     def _connect(self) -> Any:
         tls = _tls(self.login)
