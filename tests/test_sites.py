@@ -16,7 +16,7 @@ from lab import Lab
 from linking import linked
 from pipelines import count_held, wait_until
 
-from link import LoginError
+from link import LoginError, UnreachableError
 from link.servers.sites import site_of
 from link.work import claims, loader
 from link.work.transfer import sessions_at_source
@@ -168,6 +168,20 @@ def test_a_closed_session_has_ended_though_a_child_has_its_socket(lab: Lab) -> N
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+
+
+def test_a_session_is_outlived_whatever_another_one_runs(lab: Lab) -> None:
+    site = site_of(lab.local.connection)
+    with site.session() as ended, site.session() as busy, site.session() as other, ThreadPoolExecutor(1) as pool:
+        sleep = "pg_sleep(60)" if lab.kind == "postgresql" else "SLEEP(60)"
+        asleep = pool.submit(busy.query, f"SELECT {sleep}, '\N{GRINNING FACE}'")
+        wait_until(lambda: busy._busy)
+        other.outlive(ended)
+        with pytest.raises(UnreachableError):
+            ended.query("SELECT 1")
+        assert not asleep.done()
+        other.outlive(busy)
+        assert isinstance(asleep.exception(), UnreachableError)
 
 
 def test_a_table_that_is_made_anew_is_read_as_it_is_now(lab: Lab) -> None:

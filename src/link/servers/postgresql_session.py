@@ -259,11 +259,8 @@ class PostgreSQLSession(Session):
     def number(self) -> int:
         return self._number
 
-    def _end(self, number: int) -> None:
-        self.query("SELECT pg_terminate_backend(%s)", (number,))
-
-    def _is_there(self, number: int) -> bool:
-        return bool(self.query("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (number,)))
+    def _end(self, number: int) -> bool:
+        return bool(self.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s", (number,)))
 
     def lock(self, name: tuple[int, int], wait: bool) -> bool:
         if wait:

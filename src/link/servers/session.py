@@ -200,21 +200,16 @@ class Session(ABC):
 
     def outlive(self, other: Session) -> None:
         """End another session of this account, and wait until nothing that it had sent can be done any more."""
-        self._end(other.number)
         waited = 0.0
-        while self._is_there(other.number):
+        while self._end(other.number):
             if waited > END_WITHIN:
                 raise UnreachableError(f"A session on {self.address} has not ended within {END_WITHIN} s.")
             time.sleep(0.05)
             waited += 0.05
 
     @abstractmethod
-    def _end(self, number: int) -> None:
-        """Ask the server to end a session, if it is there."""
-
-    @abstractmethod
-    def _is_there(self, number: int) -> bool:
-        """Whether a session is there, be it that it is rolling back."""
+    def _end(self, number: int) -> bool:
+        """Ask the server to end a session; whether it is still there, be it that it is rolling back."""
 
     @abstractmethod
     def lock(self, name: tuple[int, int], wait: bool) -> bool:
