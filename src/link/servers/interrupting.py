@@ -1,4 +1,8 @@
-"""Ctrl-C while a driver waits in C, where Python hears of no signal: the statement is stopped at its server."""
+"""Ctrl-C where it must not come as it does.
+
+While a driver waits in C, Python hears of no signal: the statement is stopped at its server. Where threads or processes
+are begun, or told something, an error between any two steps leaves half of it, and others wait for the rest.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 
 class _Watch:
@@ -39,6 +44,23 @@ class _Watch:
 
 
 _watches: dict[int, _Watch] = {}
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of what the main thread does in here, which takes no time worth mentioning."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    heard = list[tuple[int, FrameType | None]]()
+    signal.signal(signal.SIGINT, lambda *told: heard.append(told))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if heard:
+            before(*heard[0])
 
 
 @contextlib.contextmanager

@@ -21,7 +21,6 @@ from ..errors import ConnectionLimitError
 from ..holds.together import in_other_hands
 from ..model.graph import Name, label
 from ..model.ranges import EVERYTHING, Range, Selection
-from ..model.results import PullResult
 from ..model.schema import Table
 from ..model.states import PULLING, UNFINISHED
 from ..progress import Bar, bar_of_entities, no_bar
@@ -145,7 +144,8 @@ class Copies:
             share = Share(self.runs.number, resumed, self.founded, *options)
             work = functools.partial(copy_range, share=share)
             with self._beside(run) as beside:
-                tally.result.add(parallel.copy(beside, work, bar, wanted.workers, wanted.executor))
+                for part in parallel.copy(beside, work, bar, wanted.workers, wanted.executor):
+                    tally.result.add(part)
         else:
             self._transfer_all(name, bar, resumed, Steps(wait, turn.taken, arrived))
         self.following.in_hand[name] = 0
@@ -332,7 +332,7 @@ def _move(
         replace_outdated(run, files, tally, how.suppress_errors)
 
 
-def copy_range(ends: Ends, _: Selection, within: Range, share: Share) -> PullResult:
+def copy_range(ends: Ends, _: Selection, within: Range, share: Share) -> parallel.Copied:
     """Copy a range of what a run has in hand: one worker's share."""
     tally = Tally()
 
@@ -351,5 +351,8 @@ def copy_range(ends: Ends, _: Selection, within: Range, share: Share) -> PullRes
         with no_bar() as bar:
             _move(run, chunks, tally, bar, share, Steps())
 
-    persistently(begin, once, lambda: tally.result.pulled)
-    return tally.result
+    try:
+        persistently(begin, once, lambda: tally.result.pulled)
+    except OrphanError as orphan:
+        return parallel.Copied(tally.result, orphan)
+    return parallel.Copied(tally.result)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import functools
 import logging
 import multiprocessing
+import queue
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from .. import host
 from ..config import LinkSpec
@@ -27,9 +29,10 @@ from ..model.results import PullResult, RefreshResult
 from ..model.states import PULLING, SHARED
 from ..progress import Bar, bar_of_entities
 from ..servers.connecting import connect_by
+from ..servers.interrupting import undisturbed
 from ..servers.keyed import Segment
 from ..servers.sites import site_of
-from ..signals import LostWorkerError
+from ..signals import LostWorkerError, OrphanError
 from .comparing import Comparison
 from .pull import is_looked_at, may_meet, pull_range
 from .pull import pull as pull_alone
@@ -49,7 +52,15 @@ FORKS = sys.platform == "linux"
 IN_SCRIPTS = 'In a script, put what starts workers under if __name__ == "__main__": as each of them imports it. '
 
 
-R = TypeVar("R", PullResult, RefreshResult)
+class Copied(NamedTuple):
+    """What a worker has copied, until it met rows whose references are not here, if it has."""
+
+    result: PullResult
+    orphan: OrphanError | None = None
+
+
+R = TypeVar("R", PullResult, RefreshResult, Copied)
+G = TypeVar("G", PullResult, RefreshResult)
 #: What a worker does with a range of a link.
 Work = Callable[[Ends, Selection, Range], R]
 
@@ -110,14 +121,18 @@ def pull(
     return result
 
 
-def copy(run: Run, work: Work[PullResult], bar: Bar, workers: int, executor: Executor | None) -> PullResult:
-    """Copy with several workers what a run has in hand; ``work`` knows its number."""
-    result = PullResult()
-    number = workers * RANGES_PER_WORKER
+def copy(run: Run, work: Work[Copied], bar: Bar, workers: int, executor: Executor | None) -> Iterator[PullResult]:
+    """Copy with several workers what a run has in hand; ``work`` knows its number.
+
+    What each of them has done comes as it ends, and an OrphanError that one has met when all have ended.
+    """
+    number, orphan = workers * RANGES_PER_WORKER, None
     ranges = list(_ranges(run, lambda within: run.holds.mine(PULLING, within).unguessed, number, None))
     for part in do_shares(run.ends, ALL, ranges, work, workers, executor, bar):
-        result.add(part)
-    return result
+        yield part.result
+        orphan = orphan or part.orphan
+    if orphan:
+        raise orphan
 
 
 def refresh(
@@ -144,7 +159,7 @@ def _shared(run: Run, selection: Selection, within: Range) -> Segment:
     return run.holds.saying(SHARED, selection, within)
 
 
-def _gathered(ends: Ends, started: float, result: R, parts: Iterator[R]) -> R:
+def _gathered(ends: Ends, started: float, result: G, parts: Iterator[G]) -> G:
     for part in parts:
         result.add(part)
     result.seconds = time.monotonic() - started
@@ -184,11 +199,16 @@ def do_shares(
     settings = ends.routes.settings
     tasks = [Task(spec, *sites, selection, within, work, settings) for within, _ in ranges]
     pool = executor or _processes(workers)
-    futures = dict[Future[R], int]()
+    work_of = do if executor else _do_here
+    futures, ended = dict[Future[R], int](), queue.SimpleQueue[Future[R]]()
     try:
         for task, (_, number) in zip(tasks, ranges, strict=True):
-            futures[pool.submit(do, task)] = number
-        for future in as_completed(futures):
+            with undisturbed():  # half of a pool would be waited for by itself, and at the end of the program
+                future = pool.submit(work_of, task)
+                futures[future] = number
+                future.add_done_callback(ended.put)
+        for _ in tasks:
+            future = ended.get()
             yield future.result()
             bar.update(futures[future])
     except Exception as error:
@@ -201,10 +221,20 @@ def do_shares(
             "What was done stays; run the same again, and it goes on.",
         ) from error
     finally:
-        for future in futures:
-            future.cancel()
+        with undisturbed():
+            for future in futures:
+                future.cancel()
         if executor is None:
             pool.shutdown(cancel_futures=True)
+
+
+def _do_here(task: Task[R]) -> R:
+    """What a process of ours does, which hears of Ctrl-C only while it works."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return do(task)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def do(task: Task[R]) -> R:

@@ -31,11 +31,35 @@ class _Shut(Exception):  # noqa: N818 - not an error
     """The reader was told to stop."""
 
 
+class Tokens:
+    """So many may be taken before some are given back.
+
+    What waits here is C's, for Ctrl-C may come to who gives: a lock made of Python would stay locked for who takes.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._queue: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(number):
+            self.give()
+
+    def take(self) -> bool:
+        """Take one, if there is one within a moment."""
+        with contextlib.suppress(queue.Empty):
+            self._queue.get(timeout=0.1)
+            return True
+        return False
+
+    def give(self) -> None:
+        """Give one back."""
+        self._queue.put(None)
+
+
 class Pipe:
     """Hands things to another thread, a few ahead of it, until it is shut."""
 
     def __init__(self, shut: threading.Event) -> None:
-        self._queue: queue.Queue[Any] = queue.Queue(QUEUED_BLOCKS)
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()  # as in Tokens
+        self._room = Tokens(QUEUED_BLOCKS)
         self._shut = shut
         #: Set when nobody wants what comes.
         self.leaks = threading.Event()
@@ -45,15 +69,14 @@ class Pipe:
         while not self.leaks.is_set():
             if self._shut.is_set():
                 raise _Shut
-            try:
-                return self._queue.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-        return None
+            if self._room.take():
+                self._queue.put(item)
+                return
 
     def get(self) -> Any:
         """The next thing; an error is raised."""
         item = self._queue.get()
+        self._room.give()
         if isinstance(item, BaseException):
             raise item
         return item
@@ -136,7 +159,7 @@ class Reader:
         self.adopter = adopter
         self._is_alone = len(self.tables) == 1 and not self.files
         self._pipe = Pipe(chunks.stop)
-        self._ahead = threading.Semaphore(AHEAD)
+        self._ahead = Tokens(AHEAD)
         self._thread = threading.Thread(target=self._run, name="link-reader", daemon=True)
 
     # in the loader's thread
@@ -147,7 +170,7 @@ class Reader:
         while reading := self._pipe.get():
             self.chunks.begin(reading.chunk)
             yield reading
-            self._ahead.release()
+            self._ahead.give()
 
     def stop(self, failed: bool = False) -> None:
         """Stop claiming and reading, and wait until nothing is under way; stop that, too, where all has ``failed``."""
@@ -231,7 +254,7 @@ class Reader:
 
     def _await_turn(self) -> None:
         """Begin copies of files for so many chunks only before the first of them is loaded."""
-        while self.files and not self._ahead.acquire(timeout=0.1):
+        while self.files and not self._ahead.take():
             if self.chunks.stop.is_set():
                 raise _Shut
 

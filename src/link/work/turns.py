@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import queue
-import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from ..errors import ConnectionLimitError
 from ..model.graph import Name
+from ..servers.interrupting import undisturbed
 from .claims import PutOffError
 from .transfer import at_once
 
@@ -30,23 +30,28 @@ class Turn:
 
     def __init__(self, taken: Callable[[], None] = at_once, arrived: Callable[[], None] = at_once) -> None:
         self.taken, self.arrived = taken, arrived
-        self._decided = threading.Event()
-        self._is_put_off = False
+        # Not an Event: Ctrl-C may come to who decides, and leave its lock to those that wait.
+        self._decisions = queue.SimpleQueue[bool]()
+        self._is_decided = False
 
     def come(self) -> None:
         """What the group refers to is here."""
-        self._decided.set()
+        self._decide(True)
 
     def put_off(self) -> None:
         """It is to wait no longer, and to begin anew, unless its turn has come."""
-        if not self._decided.is_set():
-            self._is_put_off = True
-            self._decided.set()
+        self._decide(False)
+
+    def _decide(self, has_come: bool) -> None:
+        if not self._is_decided:
+            self._decisions.put(has_come)
+            self._is_decided = True
 
     def wait(self) -> None:
         """Wait until it has come."""
-        self._decided.wait()
-        if self._is_put_off:
+        has_come = self._decisions.get()
+        self._decisions.put(has_come)  # for others that wait, and for the next time
+        if not has_come:
             raise PutOffError("A copy was put off.")
 
 
@@ -108,8 +113,9 @@ class Turns:
                         wait(self._under_way)
                         let_go_below(lost)
             except BaseException as error:
-                break_off(False)
-                self._put_off()
+                with undisturbed():
+                    break_off(False)
+                    self._put_off()
                 # Who has pressed Ctrl-C does not wait for somebody's rows, as they may.
                 while not isinstance(error, Exception) and wait(self._under_way, PAUSE).not_done:
                     break_off(True)
@@ -125,9 +131,10 @@ class Turns:
                     taken, arrived = ((where, name) for where in (self._taken, self._here))
                     turn = Turn(functools.partial(self._news.put, taken), functools.partial(self._news.put, arrived))
                     self._turns[name] = turn
-                    future = pool.submit(self._copy, name, turn)
-                    self._under_way[future] = name
-                    future.add_done_callback(self._news.put)
+                    with undisturbed():
+                        future = pool.submit(self._copy, name, turn)
+                        self._under_way[future] = name
+                        future.add_done_callback(self._news.put)
         for name, turn in self._turns.items():
             if not self._above[name] & awaited:
                 turn.come()
