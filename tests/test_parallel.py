@@ -12,6 +12,8 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import datajoint as dj
+import pulling
 import pytest
 import scripts
 from figures import SOAK
@@ -19,8 +21,8 @@ from lab import Lab
 from pipelines import assert_same, granted, helper_rows, run_sql, sessions, units
 from provision import KINDS
 
-from link import TransferError
-from link.work import marker, parallel
+from link import Pipeline, TransferError
+from link.work import claims, copies, marker, parallel
 
 REST = ("NONE", "FALSE", "FALSE")
 
@@ -167,6 +169,69 @@ def test_worker_that_dies(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     Session.source.pull()
     assert helper_rows(lab) == [REST] * 1000
     assert_same(lab, table, "trial")
+
+
+class Kind(dj.Manual):
+    definition = "kind: int32"
+
+
+class Item(dj.Manual):
+    definition = """
+    item: int32
+    ---
+    -> Kind
+    """
+
+
+def test_one_meets_rows_that_refer_to_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the others have done counts as what it is, and what was left in hand as what it had been."""
+    for module in (claims, copies):
+        monkeypatch.setattr(module, "CHUNK_ROWS", 20)
+    monkeypatch.setattr(claims, "FIRST_CHUNK_ROWS", 10)
+    there, here = f"{lab.prefix}_lab", f"{lab.prefix}_ours"
+    tables = {"lab": [Kind, Item]}
+    pulling.declare(lab, tables, {"Kind": [(n,) for n in range(400)], "Item": [(n, n) for n in range(400)]})
+    pulling.grant(lab, [there])
+    off, on = ("foreign_key_checks = 0", "foreign_key_checks = 1")
+    if lab.kind == "postgresql":
+        off, on = (f"session_replication_role = {role}" for role in ("replica", "DEFAULT"))
+    run_sql(lab.source_server, [f"SET {off}", f"DELETE FROM {there}.kind WHERE kind = 200", f"SET {on}"])
+    address = f"{lab.source_server.host}:{lab.source_server.port}"
+    options: dict[str, Any] = {"connection": lab.local, "backend": lab.source_server.backend, "use_tls": False}
+    lab_a = Pipeline(address, {there: here}, lab.helper_schema, **options)
+    chosen = lab_a.source[there].Item
+    lab_a.pull(chosen & "FALSE")
+    others = [n for n in range(400) if n != 200]
+    for table, values in (("kind", "({0})"), ("item", "({0}, {0})")):
+        lab.local_server.sql(f"INSERT INTO {here}.{table} VALUES {', '.join(map(values.format, others))}")
+    result = lab_a.pull(chosen, processes=2, suppress_errors=True).tables[f"{there}.Item"]
+    assert (result.pulled, result.adopted, result.shared, len(result.errors)) == (0, 399, 0, 1)
+
+
+@one_kind
+def test_ctrl_c_while_processes_are_begun(lab: Lab, tmp_path: Path) -> None:
+    """None of them is waited for at the end of the program, by a pool of which there is but a half."""
+    lab.grant(sessions(lab, 200))
+    script = """
+        import multiprocessing.process, signal
+        from link.work import parallel
+        parallel.FEWEST = 50
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        begin = multiprocessing.process.BaseProcess.start
+
+        def begin_and_interrupt(self):
+            begin(self)
+            signal.raise_signal(signal.SIGINT)
+
+        multiprocessing.process.BaseProcess.start = begin_and_interrupt
+
+        @linked
+        class Session: pass
+        Session.source.pull(processes=2)
+        """
+    done = scripts.run(lab, script, tmp_path)
+    assert done.returncode == -signal.SIGINT and done.stderr.endswith("KeyboardInterrupt\n"), done.stderr
+    assert set(helper_rows(lab)) <= {REST}
 
 
 def test_no_password_is_shown(lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

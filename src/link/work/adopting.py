@@ -82,7 +82,7 @@ class Meeting:
             [] if word == "replace" else [run.as_dict(key) for key in kept],
             kept if word == "replace" else [],
             resumed=self.chunks.resumed and bool(run.former),
-            before=self.chunks.resumed,
+            before=self.chunks.held_before,
         )
         if let_go and word == "raise":
             raise conflict(self.both, differing, "What was pulled stays, and these are not held.")

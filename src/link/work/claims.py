@@ -92,6 +92,8 @@ class Chunks(ABC):
         Set when nothing more is to be claimed.
     resumed : bool
         Whether an earlier run may have copied files of what is moved.
+    held_before : bool
+        Whether what is moved was held before this pull.
     conflicts : str
         What becomes of what is local, and is not what the source has.
     expecting : threading.Event
@@ -104,6 +106,7 @@ class Chunks(ABC):
     """
 
     resumed = False
+    held_before = False
     founded = False
     claims_ahead = True
 
@@ -155,7 +158,7 @@ class Unfinished(Chunks):
     An earlier run may have copied it before it was edited at the source. So nothing that is local is let go of.
     """
 
-    resumed = True
+    resumed = held_before = True
 
     def __init__(self, run: Run, selection: Selection, conflicts: str) -> None:
         super().__init__(run, selection, "replace" if conflicts == "replace" else "keep")
@@ -284,15 +287,25 @@ class Held(Chunks):
         Set when no more is to be copied.
     founded : bool
         Whether what it refers to has been brought here.
+    held_before : bool
+        Whether it was held before this pull.
     """
 
     claims_ahead = False
 
     def __init__(
-        self, run: Run, conflicts: str, resumed: bool, lot: Lot, *, over: threading.Event, founded: bool
+        self,
+        run: Run,
+        conflicts: str,
+        resumed: bool,
+        lot: Lot,
+        *,
+        over: threading.Event,
+        founded: bool,
+        held_before: bool,
     ) -> None:
         super().__init__(run, ALL, "keep" if resumed and conflicts != "replace" else conflicts)
-        self.resumed, self.founded = resumed, founded
+        self.resumed, self.founded, self.held_before = resumed, founded, held_before
         self._lot, self._over = lot, over
 
     def __iter__(self) -> Iterator[Chunk]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ..ends.ends import Ends
 from ..errors import ConnectionLimitError
@@ -70,10 +70,12 @@ class Copies:
         What the run has in hand.
     founded : bool
         Whether what is referred to has been brought here: where it is missing, somebody has just taken it away.
+    again : bool
+        Whether what is in hand from the first has been claimed by this pull, which tries again.
     """
 
-    def __init__(self, following: Following, founded: bool) -> None:
-        self.following, self.founded = following, founded
+    def __init__(self, following: Following, founded: bool, again: bool) -> None:
+        self.following, self.founded, self.again = following, founded, again
         self.runs, self.wanted, self.tallies = following.runs, following.wanted, following.tallies
         #: Set when copies are to end.
         self.over = threading.Event()
@@ -141,7 +143,7 @@ class Copies:
         if wanted.workers > 1 and number > 2 * parallel.FEWEST:
             wait()
             options = wanted.conflicts, wanted.suppress_errors, wanted.transfers
-            share = Share(self.runs.number, resumed, self.founded, *options)
+            share = Share(self.runs.number, resumed, resumed and not self.again, self.founded, *options)
             work = functools.partial(copy_range, share=share)
             with self._beside(run) as beside:
                 for part in parallel.copy(beside, work, bar, wanted.workers, wanted.executor):
@@ -226,7 +228,8 @@ class Copies:
         self, run: Run, tally: Tally, lot: Lot, bar: Bar, resumed: bool, expecting: bool, steps: Steps
     ) -> None:
         wanted = self.wanted
-        chunks = Held(run, wanted.conflicts, resumed, lot, over=self.over, founded=self.founded)
+        how: dict[str, Any] = {"over": self.over, "founded": self.founded, "held_before": resumed and not self.again}
+        chunks = Held(run, wanted.conflicts, resumed, lot, **how)
         if expecting:
             chunks.expecting.set()
         _move(run, chunks, tally, bar, wanted, steps, self._weigh(run).row_bytes)
@@ -299,6 +302,8 @@ class Share:
         The run's.
     resumed : bool
         Whether some was in hand of an earlier run, or has been here before.
+    held_before : bool
+        Whether it was held before this pull.
     founded : bool
         Whether what is referred to has been brought here.
     conflicts, suppress_errors, transfers
@@ -307,6 +312,7 @@ class Share:
 
     number: int
     resumed: bool
+    held_before: bool
     founded: bool
     conflicts: str
     suppress_errors: bool
@@ -345,7 +351,8 @@ def copy_range(ends: Ends, _: Selection, within: Range, share: Share) -> paralle
         resumed = share.resumed or bool(run.former)
         number = run.holds.mine(PULLING, within).count(run.home)
         lot = Lot(within, number)
-        chunks = Held(run, share.conflicts, resumed, lot, over=threading.Event(), founded=share.founded)
+        how: dict[str, Any] = {"founded": share.founded, "held_before": share.held_before}
+        chunks = Held(run, share.conflicts, resumed, lot, over=threading.Event(), **how)
         if Segment(run.rows).key_at(run.local, 0) is not None:
             chunks.expecting.set()
         with no_bar() as bar:

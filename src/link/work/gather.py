@@ -69,8 +69,9 @@ def gather(ends: Mapping[Name, Ends], wanted: Wanted, former: Iterable[int] = ()
 
     def once(runs: Runs) -> None:
         nonlocal wanted
+        again = False
         for attempt in range(TRIES):
-            gathering = _Gathering(runs, wanted, tallies, counted, attempt < FOUNDED)
+            gathering = _Gathering(runs, wanted, tallies, counted, attempt < FOUNDED, again)
             wanted = replace(wanted, alike=frozenset())  # by the next attempt it may be another moment
             try:
                 return gathering.gather()
@@ -78,7 +79,7 @@ def gather(ends: Mapping[Name, Ends], wanted: Wanted, former: Iterable[int] = ()
                 # Somebody has taken away what it refers to, between two looks: it is looked for again.
                 level = logging.DEBUG if attempt else logging.INFO
                 logger.log(level, "%s; looking again for what it refers to", orphan.what)
-                lost = orphan
+                lost, again = orphan, again or gathering.has_resumed
                 time.sleep(min(0.05 * 2**attempt, 2))
         raise TransferError(
             f"Rows cannot be copied, for what they refer to is taken away again and again: {lost.what}",
@@ -105,9 +106,11 @@ class _Gathering:
     """One attempt of a pull, from its recovery on."""
 
     def __init__(
-        self, runs: Runs, wanted: Wanted, tallies: Mapping[Name, Tally], counted: set[Name], founded: bool
+        self, runs: Runs, wanted: Wanted, tallies: Mapping[Name, Tally], counted: set[Name], founded: bool, again: bool
     ) -> None:
         self.runs, self.wanted, self.tallies = runs, wanted, tallies
+        #: Whether all that was in hand from the first has been copied.
+        self.has_resumed = False
         self.recoveries = {name: Recovery(run) for name, run in runs.runs.items()}
         if any(run.mapping.new for run in runs.runs.values()):
             runs.open_ahead(FOLLOWERS - 1)  # to tables that have just been made much will come
@@ -117,7 +120,7 @@ class _Gathering:
         # What depends on others before them: where that is to be deleted, they could not be.
         counts = {name: self._recover(name, surveys[name], counted) for name in reversed(surveys)}
         self.following = Following(runs, wanted, tallies, counts)
-        self._copies = Copies(self.following, founded)
+        self._copies = Copies(self.following, founded, again)
 
     def _recover(self, name: Name, said: list[Count], counted: set[Name]) -> list[Count]:
         counts = self.recoveries[name].recover_from(said)
@@ -137,6 +140,7 @@ class _Gathering:
                 self._copies.copy(resumed=True)
                 for recovery in self.recoveries.values():
                     recovery.adopted = False
+            self.has_resumed = True
             following.hold(fresh=True)
             following.meet()
             self._copies.copy(resumed=False)

@@ -111,12 +111,12 @@ class Tally:
         with self._meeting:
             self.result.differing += kept
             self.outdated += outdated
-            if not before:
-                self.result.adopted += same
-                return
             counted = min(same, self.result.pulled - self.finished) if resumed else 0
             self.finished += counted
-            self.result.shared += same - counted
+            if before:
+                self.result.shared += same - counted
+            else:
+                self.result.adopted += same - counted
 
     def skip(self, reason: str, number: int) -> None:
         """Count entities that are left alone."""
