@@ -24,6 +24,8 @@ from pipelines import wait_until
 
 from link import Pipeline
 from link.model.states import REST, HelperRow
+from link.work import deletion
+from link.work.reach import Reach
 from link.work.transfer import Transfer
 
 MADE = made()
@@ -209,6 +211,55 @@ def test_somebody_deletes_here_meanwhile(servers: Servers, monkeypatch: pytest.M
     servers.check_safety()
     assert servers.local_names() == expected
     assert servers.helper_rows() == dict.fromkeys(expected, REST)
+
+
+def test_somebody_pulls_into_new_tables_while_one_deletes(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DataJoint had known nothing of them: it is begun anew, with their holds."""
+    lab, first, local = servers.lab, servers.theirs["first"], servers.lab.local_server
+    lab_a, others = servers.lab_a, servers.pipeline(lab.instance(local, lab.local_user, lab.local_password))
+    lab_a.pull(lab_a.source[first].A)
+    delete: Any = deletion._delete_patiently
+
+    def pull_and_delete(*args: Any) -> Any:
+        monkeypatch.setattr(deletion, "_delete_patiently", delete)
+        others.pull(others.source[servers.theirs["second"]].D & "a = 1")
+        return delete(*args)
+
+    monkeypatch.setattr(deletion, "_delete_patiently", pull_and_delete)
+    assert (lab_a[first].A & "a = 1").delete(part_integrity="cascade", prompt=False) == 1
+    servers.check_safety()
+    left = ({name for name in MADE if name[0] == "A"} | ancestors(MADE, SECOND)) - descendants(MADE, [("A", (1,))])
+    assert servers.local_names() == left
+    assert servers.helper_rows() == dict.fromkeys(left, REST)
+
+
+@pytest.mark.parametrize("kind", ["mariadb", "postgresql"], indirect=True)  # MySQL lets nobody make one then
+def test_somebody_makes_a_table_while_one_deletes(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When DataJoint has looked what depends on what: it is refused by the rows of a table that it knows nothing of."""
+    lab, first, local = servers.lab, servers.theirs["first"], servers.lab.local_server
+    pull(servers, "a = 1")
+    classes: dict[str, Any] = {}
+    schema = lab.instance(local, lab.local_user, lab.local_password).Schema(servers.ours["first"])
+    schema.make_classes(into=classes)
+    find: Any = Reach.find
+
+    class Made(dj.Manual):
+        definition = "-> B"
+
+    extra: Any = Made
+
+    def find_and_make(*args: Any) -> Any:
+        monkeypatch.setattr(Reach, "find", find)
+        made: Any = schema(extra, context=classes)
+        made.insert1({"a": 1, "b": 0})
+        return find(*args)
+
+    monkeypatch.setattr(Reach, "find", find_and_make)
+    assert (servers.lab_a[first].A & "a = 1").delete(part_integrity="cascade", prompt=False) == 1
+    servers.check_safety()
+    left = ancestors(MADE, SECOND) - descendants(MADE, [("A", (1,))])
+    assert not extra() and servers.local_names() == left
+    assert servers.helper_rows() == dict.fromkeys(left, REST)
 
 
 def test_what_a_pull_stands_on_is_gone_from_here(servers: Servers) -> None:

@@ -601,8 +601,10 @@ class BlockedError(DataJointError):
 
     Attributes
     ----------
+    child : str or None
+        The quoted full name of their table, as far as the server tells it.
     is_news : bool
-        Whether they are of a table whose rows were: they must have come meanwhile.
+        Whether rows of it were deleted: those must have come meanwhile.
     """
 
     def __init__(self, child: str | None, tables: Sequence[str]) -> None:
@@ -611,6 +613,7 @@ class BlockedError(DataJointError):
             if child
             else "Delete blocked by FK in unloaded/inaccessible schema."
         )
+        self.child = child
         self.is_news = child is not None and any(name.endswith(child) for name in tables)
 
 

@@ -29,7 +29,7 @@ from ..model.shown import number_of
 from ..model.states import ASKED, CANCEL_DELETE, DELETING, START_DELETE
 from ..signals import BusyError
 from .comparing import Comparison
-from .reach import Reach, Reached
+from .reach import Reach, Reached, grown
 from .recovery import Recovery, recover_all
 from .retry import patiently
 from .run import Run, Runs, persistently
@@ -226,10 +226,18 @@ def _delete_here(reach: Reach, targets: Sequence[Target]) -> _Gone:
             for target in targets:
                 _delete_target(reach, target, gone)
         gone.entities = sum(_count_of(reach, target) for target in targets)
-    except host.BlockedError as error:
+    except LinkError:
         _roll_back(reach)
-        if error.is_news:
-            raise BusyError(f"Rows have come that depend on what is to be deleted: {error}") from error
+        raise
+    except host.DataJointError as error:
+        _roll_back(reach)
+        if isinstance(error, host.BlockedError) and error.is_news:
+            raise BusyError(
+                f"Rows come to {error.child} again and again that depend on what is to be deleted; nothing was.",
+                "Does somebody pull or insert there? Run the same again, or when that is over.",
+            ) from error
+        if reach.has_grown():  # DataJoint fails in many ways where it knows nothing of a table
+            raise grown() from error
         raise
     except BaseException:
         _roll_back(reach)

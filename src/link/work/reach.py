@@ -82,6 +82,7 @@ class Reach:
         self._reached: dict[str, Reached] = {}
         self._refused: dict[str, LinkError] = {}
         self._order: list[str] = []
+        self._names: list[Name] = []
         self._open = contextlib.ExitStack()
         self._runs: dict[tuple[Site, Site], Runs] = {}
         self._lost: dict[Address, UnreachableError] = {}
@@ -121,7 +122,7 @@ class Reach:
         with self.local.in_one_session():
             for schema in {schema for schema, _ in roots}:
                 host.know_schema(self.local.connection, schema)
-            names = host.dependents(self.local.connection, tables)
+            names = self._names = host.dependents(self.local.connection, tables)
         self._order = [self._name(*name) for name in [*names, *(name for name in roots if name not in names)]]
         self._session = next(iter(self._reached.values())).run.local
         below = dict.fromkeys(schema for schema, _ in names if len(names) > len(tables))
@@ -219,6 +220,11 @@ class Reach:
         """One of the roots."""
         return self._reached[self._name(*_local(ends))]
 
+    def has_grown(self) -> bool:
+        """Whether others have made tables that depend on these."""
+        with self.local.in_one_session():
+            return bool(set(host.dependents(self.local.connection, self._names)).difference(self._names))
+
     # within a transaction on DataJoint's own connection
 
     def begin(self) -> None:
@@ -245,10 +251,14 @@ class Reach:
         ------
         LinkError
             There are some for which nobody could be told.
+        ChangedError
+            There is a table of which nothing was known.
         """
         found = {}
         for table in tables:
             name = table.full_table_name
+            if name not in self._order:
+                raise grown()
             if reached := self._reached.get(name):
                 if reached is not known:
                     found[name] = self.read(reached, host.where_clause(table))
@@ -266,6 +276,14 @@ class Reach:
         for name in names:
             if error := self._refused.get(name):
                 raise _with_them(error, f"{name} would be dropped, too")
+
+
+def grown() -> ChangedError:
+    """Others have made tables that depend on those of a deletion; it may be begun anew."""
+    return ChangedError(
+        "Other tables depend on what is to be deleted than a moment ago; nothing was deleted.",
+        "Does somebody make tables, or pull into new ones? Run the same again, or when that is over.",
+    )
 
 
 def _local(ends: Ends) -> Name:
