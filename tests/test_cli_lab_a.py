@@ -129,6 +129,36 @@ def test_a_password_through_a_pipe_is_taken_without_a_warning(lab: Lab, subject:
     assert said.returncode == 6 and "nobody can be asked" in said.stderr and "Warning" not in said.stderr, said
 
 
+@pytest.mark.parametrize("kind", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("what", ["entities", "rows"])
+def test_nothing_goes_but_what_was_shown(lab: Lab, subject: Any, what: str) -> None:
+    """Somebody lets go of more, or adds rows, while the question stands."""
+    import pty
+
+    words = ["clean", "--table", f"{lab.source_schema}.subject", "--helper-schema", lab.helper_schema]
+    shell("flag", *words[1:], "--where", "1 = 1", env=environment(lab))
+    (subject & "subject = 'ann'").delete(prompt=False)
+    env = {**os.environ, **environment(lab), "DJ_IGNORE_CONFIG_FILE": "true"}
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(command(*words), stdin=theirs, stderr=subprocess.PIPE, env=env, text=True) as process:
+        assert process.stderr
+        asked = ""
+        while "[y/N]" not in asked:
+            asked += process.stderr.read(1)
+        if what == "entities":
+            (subject & "subject <> 'ann'").delete(prompt=False)
+        else:
+            lab.source_server.sql(f"INSERT INTO {lab.source_schema}._recording (subject, recording) VALUES ('ann', 9)")
+        before = contents(lab.source_server, lab.source_schema, lab.helper_schema)
+        os.write(ours, b"y\n")
+        said = process.stderr.read()
+        assert process.wait(120) == 1 and "has changed since it was shown" in said
+    os.close(ours)
+    os.close(theirs)
+    assert contents(lab.source_server, lab.source_schema, lab.helper_schema) == before
+    assert shell("clean", *words[1:], "--yes", env=environment(lab)).exit_code == 0
+
+
 def at_terminal(words: list[str], answer: str, env: dict[str, str]) -> str:
     """What a command says at a terminal where somebody types an answer."""
     import pty

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..accounts import Credentials
@@ -47,6 +47,8 @@ class Cleaned:
         Deprecated entities that stay, as they or what depends on them are held: how many, by who holds.
     dry_run : bool
         Whether it was only counted.
+    keys : list of tuple
+        The keys of these entities.
     """
 
     table: str
@@ -54,6 +56,7 @@ class Cleaned:
     rows: Counter[str] = field(default_factory=Counter)
     kept: Counter[str] = field(default_factory=Counter)
     dry_run: bool = False
+    keys: list[Key] = field(default_factory=list, repr=False)
 
     @property
     def _title(self) -> str:
@@ -73,9 +76,10 @@ class Cleaned:
         return as_table(rows, ("table", "rows"), self._title, self._remarks)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """The same as plain values, without the keys."""
         rows = {name: number for name, number in self.rows.items() if number}
-        return {**vars(self), "rows": rows, "kept": dict(self.kept)}
+        said = {name: value for name, value in vars(self).items() if name != "keys"}
+        return {**said, "rows": rows, "kept": dict(self.kept)}
 
 
 def clean(
@@ -87,6 +91,7 @@ def clean(
     helper_schema: str,
     backend: str | None = None,
     dry_run: bool = True,
+    shown: Cleaned | None = None,
 ) -> Cleaned:
     """Delete what is deprecated of a table: helper rows, what depends on the rows at the source, then these.
 
@@ -106,6 +111,8 @@ def clean(
         The kind of server, where the address does not say it.
     dry_run : bool
         Whether it is only counted.
+    shown : Cleaned, optional
+        What was counted before, and agreed to: nothing else is deleted.
 
     Raises
     ------
@@ -117,13 +124,15 @@ def clean(
         Part rows would go without their master.
     ServerError
         Other rows refer to them, which the account does not see. Nothing was deleted.
+    LockedError
+        Something else is deprecated, or depends on it, than was shown. Nothing was deleted.
     """
     with opened(address, administrator, backend, helper_schema, table) as (site, session, catalogue, source, helpers):
         for helper in helpers:
             require(site, catalogue, helper.table, ["SELECT"])
         selection = choose(site, source, where)
         count(session, source, selection)
-        return _Cleaning(site, session, catalogue, source, helpers).run(selection, dry_run)
+        return _Cleaning(site, session, catalogue, source, helpers).run(selection, dry_run, shown)
 
 
 class _Cleaning:
@@ -157,7 +166,7 @@ class _Cleaning:
             if dependent.name not in own and self._is_seen(dependent.table):
                 self.dependents.append(dependent)
 
-    def run(self, selection: Selection, dry_run: bool) -> Cleaned:
+    def run(self, selection: Selection, dry_run: bool, shown: Cleaned | None = None) -> Cleaned:
         """Delete it, or count it."""
         done = Cleaned(self.name, dry_run=dry_run)
         keys = {helper: holds.saying(DEPRECATED, selection).keys(self.session) for helper, holds in self.holds.items()}
@@ -168,10 +177,17 @@ class _Cleaning:
         counted = [self._count(batch, deprecated) for batch in batches]
         self._require_rights(sum(counted, Counter()))
         self._require_masters(batches, sum(counted, Counter()))
-        done.entities = len(free)
+        done.entities, done.keys = len(free), free
+        counting = replace(done, rows=Counter(), dry_run=True)
+        self._tell(counting, sum(counted, Counter()))
         if dry_run:
-            self._tell(done, sum(counted, Counter()))
-            return done
+            return counting
+        if shown and (sorted(map(str, free)), counting.rows) != (sorted(map(str, shown.keys)), shown.rows):
+            raise BusyError(
+                f"What is deprecated of {self.name}, or depends on it, has changed since it was shown. Nothing was "
+                "deleted.",
+                "Run the same again, and look at it anew.",
+            )
         with self.session.transaction():
             for batch, rows in zip(batches, counted, strict=True):
                 self._tell(done, self._delete(batch, deprecated, rows))

@@ -251,16 +251,18 @@ def _clean(
     asked = context.ensure_object(Asked)
     asked.stands = "Nothing was deleted."
 
-    def run(only_counted: bool) -> Cleaned:
+    def run(only_counted: bool, shown: Cleaned | None = None) -> Cleaned:
         options: dict[str, Any] = {"helper_schema": helper_schema, "backend": there.backend, "dry_run": only_counted}
-        return clean(there.address, there.administrator, table, where, **options)
+        cleaned = clean(there.address, there.administrator, table, where, shown=shown, **options)
+        asked.stands = asked.stands if only_counted else "It was deleted."
+        return cleaned
 
     done = run(dry_run or not yes)
     if done.entities and not dry_run and may_ask(asked, yes, "delete it, or -n to see it only"):
         print(repr(done), file=sys.stderr)
         if not typer.confirm("Delete it?", err=True):
             return Report(notes=["Nothing was deleted."], counts=done.to_dict())
-        done = run(False)
+        done = run(False, shown=done)
     return Report(repr(done), exit=Exit.DIFFERS if done.kept else Exit.DONE, counts=done.to_dict())
 
 
