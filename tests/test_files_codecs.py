@@ -143,6 +143,8 @@ def test_files_that_are_named_and_nothing_else(lab: Lab, tmp_path: Path, buckets
     """Where a codec says no more of a file than its path, a row that names another file differs."""
     Stores(lab, tmp_path, buckets, "file", "file", filepath_prefix="raw data")
     table = items(lab)
+    for name in ("session1", "session2"):
+        backend(lab.source, "theirs").put_buffer(name.encode(), f"by hand/next-{name}.bin")
     for folder in ("again", "by hand"):
         backend(lab.source, "theirs").put_buffer(folder.encode(), f"{folder}/next.bin")
         backend(lab.source, "theirs").put_buffer(b"anew", f"{folder}/main.bin")
@@ -150,7 +152,8 @@ def test_files_that_are_named_and_nothing_else(lab: Lab, tmp_path: Path, buckets
     Item = granted(lab, table, stores={"theirs": "ours"})
     assert Item.source.pull().pulled == 2
     assert Item.source.verify()
-    for named in ("by hand/next.bin", "again/next.bin", "again/main.bin", "by hand/main.bin"):
+    names = ("next", "next-session1", "next-session2")  # which end as tokens of ours might
+    for named in (*(f"by hand/{name}.bin" for name in names), "again/next.bin", "again/main.bin", "by hand/main.bin"):
         bundle = {"store": "theirs", "main": named, "more": [{"at": "by hand/more.bin"}]}
         change = f"UPDATE {lab.source_schema}.item SET bundle = %s WHERE item = 0"
         lab.source_server.sql(change, json.dumps(bundle))

@@ -221,6 +221,29 @@ def test_what_is_missing_or_damaged(lab: Lab, tmp_path: Path, buckets: Buckets) 
 
 
 @legacy_sources
+def test_a_row_that_names_another_file(lab: Lab, tmp_path: Path, buckets: Buckets) -> None:
+    """Of the same name in another folder, as large, and tracked in the same second: it is told, and brought."""
+    Stores(lab, tmp_path, buckets, "file", "file", filepath_prefix="lab a")
+    theirs = Tracker(lab, "theirs")
+    items(lab, theirs, rows=2)
+    first, second = (theirs.file(f"session {n}/raw.dat", b"raw %d" % n) for n in range(2))
+    lab.source_server.sql(f"UPDATE {theirs.name} SET timestamp = '2020-01-01 12:00:00'")
+    change(lab, 0, movie=first)
+    change(lab, 1, movie=second)
+    Item = granted(lab, stores={"theirs": "ours"})
+    assert Item.source.pull().pulled == 2
+    assert Item.source.verify(files=True).files == 10
+    change(lab, 0, movie=second)
+    change(lab, 1, movie=first)
+    assert Item.source.verify().differing == [{"item": 0}, {"item": 1}]
+    assert Item.source.refresh().refreshed == 2
+    assert [row["movie"] for row in fetched(Item)] == [b"raw 1", b"raw 0"]
+    assert Item.source.verify(files=True)
+    (tmp_path / "ours" / "lab a" / "session 0" / "raw.dat").write_bytes(b"raw X")
+    assert [damaged.key for damaged in Item.source.verify(files=True).damaged] == [{"item": 1}]
+
+
+@legacy_sources
 def test_hashes_that_stand_for_nothing(lab: Lab, tmp_path: Path, buckets: Buckets) -> None:
     """They are not taken for NULL."""
     Stores(lab, tmp_path, buckets, "file", "file")

@@ -42,6 +42,8 @@ class FileColumn:
         The store of the declaration, empty for the default one.
     wanted : str or None
         What the codec makes of an object that DataJoint 0.x can have stored; None for what it cannot.
+    by_path : bool
+        Whether only the whole path tells a file from another: 0.x writes times in seconds, other codecs perhaps none.
     """
 
     column: Column
@@ -49,6 +51,7 @@ class FileColumn:
     addressing: Addressing
     store: str | None
     wanted: Wanted | None = None
+    by_path: bool = False
 
     @property
     def name(self) -> str:
@@ -98,7 +101,8 @@ def _file_column(table: Table, column: Column) -> FileColumn | None:
         )
     if column.tracked:
         store = column.tracked.store
-    return FileColumn(column, codec, addressing, store, wanted) if addressing else None
+    by_path = addressing == "other" or bool(column.tracked)
+    return FileColumn(column, codec, addressing, store, wanted, by_path) if addressing else None
 
 
 def _wanted(chain: Sequence[Codec]) -> Wanted | None:

@@ -226,7 +226,12 @@ def other_path(path: str, source: str, known: str) -> str:
     """Another path for a file, for when something else is at its own."""
     folder, slash, name = path.rpartition("/")
     stem, extension = (name, "") if not (found := _extension(name)) else (name[: -len(found)], found)
-    return f"{folder}{slash}{stem}-{token(source, {'content': known}, 8)}{extension}"
+    return f"{folder}{slash}{stem}-{_marked(token(source, {'content': known}, 6))}{extension}"
+
+
+def _marked(token_of_content: str) -> str:
+    """A token by which a name that we have made is told from one that merely ends like it."""
+    return token_of_content + token(token_of_content, {}, 2)
 
 
 def _without_tokens(path: str) -> str:
@@ -234,7 +239,9 @@ def _without_tokens(path: str) -> str:
     folder, slash, name = path.rstrip("/").rpartition("/")
     extension = _extension(name)
     stem = name[: len(name) - len(extension)]
-    return folder + slash + re.sub(f"(-[{re.escape(TOKEN_ALPHABET)}]{{8}})+$", "", stem) + extension
+    while (put := stem[-9:])[:1] == "-" and _marked(put[1:7]) == put[1:]:
+        stem = stem[:-9]
+    return folder + slash + stem + extension
 
 
 def rewritten(stored: Any, place: Place, moved: Sequence[Move], codec: Codec) -> Any:
@@ -278,8 +285,8 @@ def identity(column: FileColumn, text: str | None, side: Side) -> str | None:
 
     Paths differ, and those of rows pulled earlier may have been made by other settings. What stays is what the metadata
     say of the content, and the token: another one tells that the source has written the object anew. A file of the
-    user's own keeps its name, wherever it is; of what 0.x has tracked the time is told in seconds. A codec that names
-    files its own way need not say more of them than their paths: these are what they would be by the settings of now.
+    user's own keeps its name, wherever it is. A codec that names files its own way need not say more of them than their
+    paths, and of what 0.x has tracked the time is told in seconds: these are what they would be by the settings of now.
     """
     if text is None:
         return None
@@ -293,13 +300,11 @@ def identity(column: FileColumn, text: str | None, side: Side) -> str | None:
     def seen(path: str) -> str:
         if (named[path] or "") in side.stays:
             return path
-        if column.addressing == "filepath":
-            return _without_tokens(path).rpartition("/")[2]
-        if column.addressing == "other":
+        if column.by_path:
             route = None if side.local else side.routes.get(named[path] or "")
             return _without_tokens(_free_path(path, route) if route else path)
-        if column.addressing != "schema":
-            return ""
+        if column.addressing == "filepath":
+            return _without_tokens(path).rpartition("/")[2]
         if side.local:
             return path.rpartition("/")[2][len(column.name) + 1 :][: side.token_length]
         return token(path, stored if isinstance(stored, dict) and stored.get("path") == path else {}, side.token_length)
