@@ -529,6 +529,12 @@ def test_a_restriction_that_the_server_does_not_understand(lab: Lab) -> None:
         with pytest.raises(dj.DataJointError):
             (table().source & restriction).pull()
         assert contents(lab) == before
+    for restriction in ("session = ", "no_such_function(session) = 1"):
+        source = table().source & restriction
+        for operation in (source.pull, source.status, source.verify, source.refresh):
+            with pytest.raises(LinkError, match=r"→ If a condition was given, look at it"):
+                operation()
+        assert contents(lab) == before
 
 
 @MYSQLS

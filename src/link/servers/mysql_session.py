@@ -30,7 +30,7 @@ from . import encryption, mysql_wire, refusals, settings
 from .dialect import plain
 from .languages import interleaved, writer
 from .mysql import MariaDB, MySQL
-from .session import BLOCK_BYTES, CLOSED, LESS, Block, Form, Session, Weight, require_taken
+from .session import BLOCK_BYTES, CLOSED, LESS, UNCLEAR, Block, Form, Session, Weight, require_taken
 
 #: Bytes of a statement beside its rows: the names of table and columns.
 _MARGIN = 16_384
@@ -51,6 +51,8 @@ _LOST = {
 _NO_ROOM = {ER.CON_COUNT_ERROR, ER.TOO_MANY_USER_CONNECTIONS}
 #: An option, or a transaction that is read-only.
 _CLOSED = {ER.OPTION_PREVENTS_STATEMENT, 1792}
+#: No SQL, or a column or function that is not there, or has other arguments.
+_UNCLEAR = {ER.PARSE_ERROR, ER.BAD_FIELD_ERROR, ER.SP_DOES_NOT_EXIST, 1582}
 _TIME_IS_OVER = {3024, 1969}  # MySQL, MariaDB
 _BUSY = {ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, 1020}  # 1020: MariaDB, record changed since the snapshot
 #: What else the drivers do not count as errors of data.
@@ -113,6 +115,9 @@ def translate(error: Exception, address: str, user: str) -> LinkError:
         return BusyError(f"{address}: {text}", "Another session holds the same rows; try again.")
     if code == ER.NET_PACKET_TOO_LARGE:
         return ServerError(f"{address}: {text}", LESS)
+    if code == ER.DBACCESS_DENIED_ERROR and text.endswith("'information_schema'"):
+        # Where a session is: a function that is not built in is looked for there, and nobody may use any of it.
+        return ServerError(f"{address}: A function is called that there is not.", UNCLEAR)
     if code in _DENIED:
         return PrivilegeError(f"The account {user!r} on {address} lacks a right: {text}")
     if isinstance(error, (pymysql.IntegrityError, pymysql.DataError)) or code in _UNFIT:
@@ -120,7 +125,7 @@ def translate(error: Exception, address: str, user: str) -> LinkError:
             text = said[1]
         orphans = code in (ER.NO_REFERENCED_ROW, ER.NO_REFERENCED_ROW_2)
         return (OrphanError if orphans else RowError)(f"{address}: {text}")
-    return ServerError(f"{address}: {text}")
+    return ServerError(f"{address}: {text}", UNCLEAR if code in _UNCLEAR else None)
 
 
 def setting_up(connection: Any, browsing: bool = False) -> str:

@@ -30,10 +30,17 @@ from .dialect import plain
 from .interrupting import stoppable
 from .languages import REFUSED, unhexed
 from .postgresql import PostgreSQL
-from .session import CLOSED, Block, Form, Session, Weight
+from .session import CLOSED, UNCLEAR, Block, Form, Session, Weight
 
 #: Asks a session for its number.
 NUMBER = "SELECT pg_backend_pid()"
+#: No SQL, or a column or function that is not there, or has other arguments.
+_UNCLEAR = {
+    errorcodes.SYNTAX_ERROR,
+    errorcodes.UNDEFINED_COLUMN,
+    errorcodes.UNDEFINED_FUNCTION,
+    errorcodes.DATATYPE_MISMATCH,
+}
 _BUSY = {
     errorcodes.DEADLOCK_DETECTED,
     errorcodes.LOCK_NOT_AVAILABLE,
@@ -116,7 +123,7 @@ def translate(error: Exception, address: str, user: str, code: str | None = None
     if code[:2] in ("22", "23", "54") or code == errorcodes.RAISE_EXCEPTION:
         orphans = code == errorcodes.FOREIGN_KEY_VIOLATION
         return (OrphanError if orphans else RowError)(f"{address}: {text}")
-    return ServerError(f"{address}: {text}")
+    return ServerError(f"{address}: {text}", UNCLEAR if code in _UNCLEAR else None)
 
 
 def setting_up(connection: Any, browsing: bool = False) -> str:

@@ -35,6 +35,11 @@ LESS = (
     "Restrict by a condition or by another table there, rather than by a long list of keys; or take the list in parts "
     "of some thousand keys; or have the administrator raise max_allowed_packet."
 )
+#: What to do where a server does not understand a statement: whatever else is in it has been tried.
+UNCLEAR = (
+    "If a condition was given, look at it: it is SQL in the words of this server, on attributes of the table that it "
+    "restricts. Fetching what it selects shows whether it is understood."
+)
 #: Seconds that the server may take to undo what an ended session has done.
 END_WITHIN = 60
 
