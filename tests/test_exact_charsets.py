@@ -19,6 +19,7 @@ from oracle import run, string
 from pipelines import count_held, linked
 
 from link import LocalMismatchError
+from link.model.keys import MARK
 from link.model.ranges import ALL
 from link.servers.keyed import Segment
 from link.work import claims, comparing
@@ -387,6 +388,31 @@ def test_keys_of_bytes_restrict(mixed: Lab) -> None:
     assert (Thing & differing).delete(prompt=False) == 1
     assert states(Thing) == {"Shared": 3, "Unshared": 1}
     assert Thing.source.pull().pulled == 1
+    assert Thing.source.verify()
+
+
+@pytest.mark.parametrize("pair", [*ALIKE, *ELSEWHERE], ids="-".join, indirect=True)
+def test_keys_that_begin_as_the_mark_does(mixed: Lab) -> None:
+    """What anybody may write behind the mark is no SQL, and no bytes: the text is just itself."""
+    lab = mixed
+    texts = [f"{MARK}{rest}" for rest in ("", "4", "zz", "4142 ", "41' OR '1'='1", "41'; DROP TABLE thing; -- ")]
+    words = "varchar(60) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    others = [b"A", *[b"\xed\xa0\x80"] * (lab.kind == lab.local_kind == "mariadb")]  # its keys have the mark
+    Thing = key_table(lab, words, [*others, *(text.encode() for text in texts)])
+    assert Thing.source.pull().pulled == len(others) + 6
+    assert states(Thing) == {"Shared": len(others) + 6}
+    with Run(Thing._link.open()) as run_:
+        everything = Segment(run_.rows).keys(run_.local)
+        assert len(everything) == len(others) + 6
+        assert Comparison(run_).present(everything) == set(everything)
+    run(lab.source_server, f"UPDATE {lab.source_schema}.thing SET n = n + 10 WHERE LENGTH(k) > 3")
+    differing = Thing.source.verify().differing
+    assert {key["k"] for key in differing} == set(texts)
+    for key in differing:
+        assert Thing.source.refresh(key).refreshed == 1
+        assert (Thing & key).delete(prompt=False) == 1
+    assert states(Thing) == {"Shared": len(others), "Unshared": 6}
+    assert Thing.source.pull().pulled == 6
     assert Thing.source.verify()
 
 

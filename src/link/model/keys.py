@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 import struct
 from collections.abc import Callable, Sequence
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from .kinds import Kind
@@ -18,7 +19,7 @@ from .schema import Column
 WIDE = Context(prec=1_100_000, Emax=MAX_EMAX, Emin=MIN_EMIN)
 #: Before the bytes, in hexadecimal, of a text that UTF-8 cannot tell from others. It begins with what is no character.
 MARK = "\uffffbytes:"
-
+_HEX = re.compile("(?:[0-9A-F]{2})+")
 
 #: Of kinds that travel as something else, what DataJoint has of them.
 _CONVERT: dict[str, Callable[[Any], Any]] = {"uuid": UUID, "bytes": bytes.fromhex, "bool": bool}
@@ -33,7 +34,9 @@ class TextBytes(bytes):
 
 def marked(value: object) -> str | None:
     """The bytes, in hexadecimal, for which a text in a key stands; None for one that is just itself."""
-    return value[len(MARK) :] if isinstance(value, str) and value.startswith(MARK) else None
+    # Anybody may have written such a text, with anything behind the mark.
+    is_marked = isinstance(value, str) and value.startswith(MARK) and _HEX.fullmatch(value, len(MARK))
+    return cast(str, value)[len(MARK) :] if is_marked else None
 
 
 def folder_key(columns: Sequence[Column], key: Key) -> dict[str, Any]:

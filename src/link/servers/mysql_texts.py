@@ -74,4 +74,5 @@ def unmarked(column: Column, listed: str) -> str:
     """A listed text in the character set of its column, whether marked or not."""
     code = f"UNHEX(SUBSTR({listed}, {len(MARK) + 1}))"
     of_bytes, of_text = (f"CONVERT({given} USING {column.charset})" for given in (code, listed))
-    return f"IF({listed} LIKE '{MARK}%%', {of_bytes}, {of_text}) COLLATE {column.collation}"
+    marked = f"CHAR_LENGTH({listed}) > {len(MARK)} AND {listed} = CONCAT('{MARK}', HEX({code}))"
+    return f"IF({marked}, {of_bytes}, {of_text}) COLLATE {column.collation}"
