@@ -204,6 +204,18 @@ def test_what_became_stale(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["mysql", "mariadb"], indirect=True)
+def test_no_limit_of_the_user_s_session_hides_what_became_stale(lab: Lab) -> None:
+    """What depends on what is read through DataJoint's connection, which is the user's own, and stays as it was."""
+    analysis = Analysis(lab)
+    analysis.edit("UPDATE {t} SET note = 'new' WHERE probe = 1")
+    told = analysis.Probe.source.refresh(dry_run=True).dependents.to_dict()
+    lab.local.connection.query("SET SESSION sql_select_limit = 2")
+    assert analysis.Probe.source.refresh(dry_run=True).dependents.to_dict() == told
+    assert lab.local.connection.query("SELECT @@sql_select_limit").fetchone()[0] == 2
+    lab.local.connection.query("SET SESSION sql_select_limit = DEFAULT")
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_what_became_stale_by_a_pull_that_replaces(lab: Lab, processes: int) -> None:
     """What was brought to the source's content by a pull has dependents as by a refresh."""

@@ -18,7 +18,7 @@ from ..errors import LinkError, PrivilegeError
 from ..host import Login
 from ..model.served import digest
 from ..tls import Tls
-from . import encryption, mysql_wire
+from . import encryption, mysql_wire, settings
 from .dialect import Dialect, plain
 from .mysql import MariaDB
 from .mysql_catalogue import MySQLCatalogue
@@ -56,6 +56,20 @@ class MySQLSite(Site):
     @staticmethod
     def browsing(driver: Any) -> str:
         return setting_up(driver, browsing=True)
+
+    @contextlib.contextmanager
+    def uncut(self) -> Iterator[None]:
+        with host.driver(self.connection).cursor() as cursor:
+            cursor.execute("SELECT @@sql_select_limit")
+            (limit,) = cursor.fetchone() or (0,)
+            if limit == settings.NO_LIMIT:
+                yield
+                return
+            cursor.execute(f"SET SESSION sql_select_limit = {settings.NO_LIMIT}")
+            try:
+                yield
+            finally:
+                cursor.execute(f"SET SESSION sql_select_limit = {limit}")
 
     @staticmethod
     def connect_for_datajoint(connect: Callable[..., Any], login: Login, **settings: Any) -> Any:

@@ -399,6 +399,11 @@ class Site(ABC):
             with host.without_reconnecting(self.connection):
                 yield
 
+    @contextlib.contextmanager
+    def uncut(self) -> Iterator[None]:
+        """Let no limit of the user's own session cut what DataJoint reads on its connection meanwhile."""
+        yield
+
     def in_transaction(self) -> bool:
         """Whether a transaction is open on DataJoint's own connection, but for a deletion's in another thread."""
         if not self.turn.acquire(blocking=False):

@@ -130,7 +130,7 @@ class Descent:
         self._own = {(table.schema, table.name) for ends in links for table in ends.mapping.local.tables}
         for schema in sorted({schema for schema, _ in self._own}):
             host.know_schema(self.site.connection, schema)
-        with self.site.in_one_session():
+        with self.site.in_one_session(), self.site.uncut():
             names = host.dependents(self.site.connection, sorted(self._own))
         catalogue = self.site.catalogue_type(session)
         self._linked = {schema: linked_in(session, schema) for schema in dict.fromkeys(schema for schema, _ in names)}

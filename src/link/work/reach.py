@@ -119,7 +119,7 @@ class Reach:
     def _find_below(self) -> None:
         roots = {_local(ends) for ends in self._roots}
         tables = [(table.schema, table.name) for ends in self._roots for table in ends.mapping.local.tables]
-        with self.local.in_one_session():
+        with self.local.in_one_session(), self.local.uncut():
             for schema in {schema for schema, _ in roots}:
                 host.know_schema(self.local.connection, schema)
             names = self._names = host.dependents(self.local.connection, tables)
