@@ -234,6 +234,38 @@ def test_ctrl_c_while_processes_are_begun(lab: Lab, tmp_path: Path) -> None:
     assert set(helper_rows(lab)) <= {REST}
 
 
+@one_kind
+def test_ctrl_c_twice_while_processes_work(lab: Lab, tmp_path: Path) -> None:
+    """They end when they have done what they are at, and the program with them."""
+    lab.grant(sessions(lab, 200))
+    script = """
+        import multiprocessing.process, os, signal, threading, time
+        from link.work import parallel
+        parallel.FEWEST = 50
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        begin, do = multiprocessing.process.BaseProcess.start, parallel.do
+
+        def do_slowly(task):
+            time.sleep(3)
+            return do(task)
+
+        def begin_and_interrupt_soon(self):
+            begin(self)
+            if len(multiprocessing.active_children()) == 2:
+                for seconds in (1, 1.5):
+                    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+        parallel.do = do_slowly
+        multiprocessing.process.BaseProcess.start = begin_and_interrupt_soon
+
+        @linked
+        class Session: pass
+        Session.source.pull(processes=2)
+        """
+    done = scripts.run(lab, script, tmp_path)
+    assert done.returncode == -signal.SIGINT and done.stderr.endswith("KeyboardInterrupt\n"), done.stderr
+
+
 def test_no_password_is_shown(lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Not by the tasks as a cluster's log shows them, nor by the package's own log."""
     Unit = granted(lab, units(lab, 200))

@@ -13,7 +13,7 @@ import queue
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -225,7 +225,23 @@ def do_shares(
             for future in futures:
                 future.cancel()
         if executor is None:
-            pool.shutdown(cancel_futures=True)
+            _await(pool, futures, ended)
+
+
+def _await(pool: Executor, futures: Collection[Future[R]], ended: queue.SimpleQueue[Future[R]]) -> None:
+    """Wait until no process of ours is at work; who presses Ctrl-C again leaves that to the end of the program.
+
+    A thread whose end was waited for when it came is taken to have ended (by Python 3.11), and its processes stay.
+    """
+    try:
+        while not all(future.done() for future in futures):
+            ended.get()
+    except BaseException:
+        with undisturbed():
+            pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    with undisturbed():
+        pool.shutdown()
 
 
 def _do_here(task: Task[R]) -> R:
