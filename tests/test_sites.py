@@ -170,6 +170,22 @@ def test_a_closed_session_has_ended_though_a_child_has_its_socket(lab: Lab) -> N
         os.waitpid(child, 0)
 
 
+def test_a_session_ends_whatever_comes_while_it_is_closed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second Ctrl-C, for one; locks of what had stayed would be waited for without end."""
+    site = site_of(lab.local.connection)
+    session = site.open()
+    assert session.lock((1, 2), wait=False)
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "cancel", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        session.close()
+    with site.session() as other:
+        wait_until(lambda: other.lock((1, 2), wait=False))
+
+
 def test_a_session_is_outlived_whatever_another_one_runs(lab: Lab) -> None:
     site = site_of(lab.local.connection)
     with site.session() as ended, site.session() as busy, site.session() as other, ThreadPoolExecutor(1) as pool:

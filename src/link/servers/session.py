@@ -190,9 +190,11 @@ class Session(ABC):
 
     def close(self) -> None:
         """End the session, and what it is doing."""
-        self.cancel()
-        self._busy = False
-        self._close()
+        try:
+            self.cancel()
+        finally:  # whatever comes meanwhile, a second Ctrl-C, too: a session that stays has its locks
+            self._busy = False
+            self._close()
 
     @abstractmethod
     def _close(self) -> None:
