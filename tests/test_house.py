@@ -20,6 +20,7 @@ FLOORS = (
     *(
         "link.errors",
         "link.signals",
+        "link.lazy",
         "link.logs",
         "link.progress",
         "link.tls",

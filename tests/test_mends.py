@@ -35,7 +35,7 @@ def is_found(kind: str, column: Type, value: Any) -> bool:
             and not str(value).endswith("BC")
             and (column.family not in ("date", "datetime") or str(value)[4] == "-")
         )
-    rounded = column.family == "float" and column.bits == 32
+    rounded = column.family == "float" and (column.bits == 32 or column.sql == "double(60,30)")
     return not rounded and not (kind == "mysql" and str(value).startswith(("0000-", "2020-00", "2020-02-31")))
 
 

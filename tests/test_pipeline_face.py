@@ -53,7 +53,7 @@ GIVEN: dict[str, Any] = {"host": "db.lab-a.org", "schemas": SCHEMAS, "helper_sch
         ({"port": 0}, "port must be"),
         ({"host": "host:3306", "port": 3307}, "contradicts the host"),
         ({"backend": "oracle"}, "is not known"),
-        ({"database": 3, "backend": "mysql"}, "database=3"),
+        ({"database": 3, "backend": "mysql"}, "database must be a name, not 3"),
         ({"use_tls": "yes"}, "use_tls must be"),
         ({"stores": {"raw": 3}}, "stores must map"),
         ({"holder": " "}, "holder must be"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import threading
@@ -168,6 +169,35 @@ def test_a_closed_session_has_ended_though_a_child_has_its_socket(lab: Lab) -> N
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+
+
+def test_a_forked_process_waits_for_no_thread_of_its_parent(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which may be asking a server just then what workers ask as well."""
+    asking, answered = threading.Event(), threading.Event()
+
+    def ask() -> None:
+        asking.set()
+        answered.wait(60)
+
+    def work() -> None:
+        local = lab.instance(lab.local_server, lab.local_user, lab.local_password)
+        with site_of(local.connection).session() as session:
+            assert session.closed_by is None
+
+    with site_of(lab.local.connection).session() as session:
+        monkeypatch.setattr(session, "_find_closed", ask)
+        thread = threading.Thread(target=lambda: session.closed_by)
+        thread.start()
+        assert asking.wait(60)
+        worker = multiprocessing.get_context("fork").Process(target=work)
+        worker.start()
+        try:
+            worker.join(30)
+            assert worker.exitcode == 0
+        finally:
+            answered.set()
+            worker.kill()
+            thread.join()
 
 
 def test_a_session_ends_whatever_comes_while_it_is_closed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

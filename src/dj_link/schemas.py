@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from types import FrameType
 from typing import Any, cast
@@ -13,6 +12,7 @@ from link.accounts import credentials
 from link.addresses import parse_host
 from link.config import require_schema_name
 from link.host import connection_of, use_tls_of_process
+from link.lazy import cached_property
 from link.servers.sites import source_site
 from link.tls import parse_tls
 
@@ -73,7 +73,7 @@ class LazySchema:
         self.address = None if host is None else parse_host(host)
         self._given = connection
 
-    @functools.cached_property
+    @cached_property
     def connection(self) -> dj.Connection:
         """The connection to the server, made when it is first needed."""
         if self.address is None:
@@ -84,7 +84,7 @@ class LazySchema:
         )
         return self._site.connection
 
-    @functools.cached_property
+    @cached_property
     def schema(self) -> Any:
         """DataJoint's schema, made when it is first needed."""
         return dj.Schema(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from ..errors import HelperMismatchError, LinkError, TransactionError
 from ..files.routes import Routes
 from ..holds.helper import widened_key
 from ..holds.holds import Holds
+from ..lazy import cached_property
 from ..model.mapping import Mapping
 from ..model.schema import Table
 from ..servers.dialect import plain
@@ -67,7 +67,7 @@ class Ends:
     was_at: str | None = None
     may_hide_triggers: bool = False
 
-    @functools.cached_property
+    @cached_property
     def has_triggers(self) -> bool:
         """Whether the local server may write something else than it is given."""
         return self.may_hide_triggers or self.local.catalogue_type.has_triggers(self.outlines[1])

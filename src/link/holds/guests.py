@@ -13,10 +13,10 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from .. import host
 from ..errors import PrivilegeError, ReadOnlyError
+from ..lazy import cached_property
 from ..model.layouts import Layout
 from ..model.schema import Table, part_name
 from ..servers.catalogue import Catalogue

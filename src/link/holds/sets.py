@@ -7,11 +7,11 @@ session belongs to that subject. Sets as a whole are written in :mod:`link.holds
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import DefinitionError
+from ..lazy import cached_property
 from ..model.graph import Edge, Graph, Name, class_of, label
 from ..model.ranges import Selection
 from ..model.schema import Table, tier
@@ -68,7 +68,7 @@ class Sets:
         self.graph = self.graph.without(self.left)
         self._found: dict[tuple[str, Name, tuple[str, ...], bool], list[str]] = {}
 
-    @functools.cached_property
+    @cached_property
     def selected_names(self) -> set[Name]:
         """The groups of which rows may be selected."""
         chosen = set(self.selections) - set(self.leave_out)
@@ -79,17 +79,17 @@ class Sets:
         """The groups of which :meth:`selected` tells anything: those, and the lookup tables that are wanted whole."""
         return self.selected_names | self.whole_names
 
-    @functools.cached_property
+    @cached_property
     def names(self) -> list[Name]:
         """All groups of which rows may be needed, parents first."""
         return self.graph.order(self.graph.ancestors(self.selected_names))
 
-    @functools.cached_property
+    @cached_property
     def whole_names(self) -> set[Name]:
         """The lookup tables that are selected as a whole."""
         return {name for name in self.names if self.whole and tier(name[1]) == "lookup"}
 
-    @functools.cached_property
+    @cached_property
     def all_selected(self) -> set[Name]:
         """The groups of which all rows are selected: they, or what each of their rows must refer to."""
         found = set[Name]()
@@ -101,17 +101,17 @@ class Sets:
                 found.add(name)
         return found
 
-    @functools.cached_property
+    @cached_property
     def known(self) -> set[Name]:
         """The same, to look one up."""
         return set(self.names)
 
-    @functools.cached_property
+    @cached_property
     def below_flagged(self) -> set[Name]:
         """The groups of which something may stand on what is flagged, or be flagged."""
         return self.graph.descendants(self.known.intersection(self.flagged)) & self.known
 
-    @functools.cached_property
+    @cached_property
     def _edges(self) -> list[Edge]:
         """The foreign keys that are to be followed: without those that lead where others lead from the same columns.
 
@@ -136,11 +136,11 @@ class Sets:
                     found.append(edge)
         return found
 
-    @functools.cached_property
+    @cached_property
     def _up(self) -> Mapping[Name, list[Edge]]:
         return {name: [edge for edge in self._edges if edge.child == name] for name in self.names}
 
-    @functools.cached_property
+    @cached_property
     def _down(self) -> Mapping[Name, list[Edge]]:
         return {name: [edge for edge in self._edges if edge.parent == name] for name in self.names}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
 from typing import Any
 
 from ..errors import LinkError
+from ..lazy import cached_property
 from .shown import as_table, number_of
 
 #: Of more keys no condition is made.

@@ -6,7 +6,6 @@ hold the other's *master* key, whichever of the other's tables the foreign key n
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from graphlib import TopologicalSorter
 
 from ..errors import ConfigError, CycleError, DefinitionError
 from ..host import to_camel_case
+from ..lazy import cached_property
 from .schema import ForeignKey, Group, KeyName, Table, key_name, nearest, part_class, part_name, with_master_keys
 
 #: A group: the schema and the name of its master table at the source.
@@ -145,11 +145,11 @@ class Graph:
         self.outside = tuple(outside)
         self.broken = broken or {}
 
-    @functools.cached_property
+    @cached_property
     def _up(self) -> Mapping[Name, Sequence[Edge]]:
         return {name: [e for e in self.edges if e.child == name] for name in self.groups}
 
-    @functools.cached_property
+    @cached_property
     def _down(self) -> Mapping[Name, Sequence[Edge]]:
         return {name: [e for e in self.edges if e.parent == name] for name in self.groups}
 

@@ -6,11 +6,11 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from operator import itemgetter
 from typing import Any, ClassVar
 
 from ..errors import DefinitionError, PrivilegeError, ServerError
+from ..lazy import cached_property
 from ..model.kinds import Kind, default_of, marked
 from ..model.schema import Column, ForeignKey, Index, Table, listed_indexes, part_name
 from . import mysql_texts, mysql_types, postgresql_types

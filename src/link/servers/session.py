@@ -6,7 +6,6 @@ and a destination's session takes them as they are (:meth:`Session.load`). Nobod
 
 from __future__ import annotations
 
-import functools
 import time
 import zlib
 from abc import ABC, abstractmethod
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from ..errors import LinkError, ReadOnlyError, ServerError, UnreachableError
+from ..lazy import cached_property
 from ..model.ranges import Sql
 from ..model.schema import Table
 from .dialect import Dialect
@@ -134,7 +134,7 @@ class Session(ABC):
                 CLOSED.format(look=self.look),
             )
 
-    @functools.cached_property
+    @cached_property
     def closed_by(self) -> str | None:
         """The variable by which the server takes no changes of this session, if one does."""
         return self._find_closed()

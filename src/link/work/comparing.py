@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from ..files import objects
 from ..files.columns import FileColumn, file_columns
+from ..lazy import cached_property
 from ..model.keys import WIDE
 from ..model.kinds import Kind
 from ..model.mapping import TablePair

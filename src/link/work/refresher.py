@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import functools
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from ..errors import LinkError, PrivilegeError, TransferError
 from ..files.copies import CHUNK_FILE_BYTES, CHUNK_FILES, Batch, Files
 from ..files.objects import ObjectError
 from ..holds.closure import Way
+from ..lazy import cached_property
 from ..model.graph import label
 from ..model.mapping import TablePair
 from ..model.ranges import Key, Range, Rows, Sql
@@ -109,7 +109,7 @@ class Refresher:
         # Whether others have just been busy with the same rows: some may be gone here.
         self._is_beside_others = False
 
-    @functools.cached_property
+    @cached_property
     def _noted(self) -> list[tuple[Keyed, str]]:
         """What tells which entities were edited here."""
         catalogue = self.run.ends.local.catalogue_type(self.run.local)

@@ -17,6 +17,7 @@ from ..ends.ends import Ends, outlines
 from ..errors import ConnectionLimitError, DefinitionError, TransferError, UnreachableError
 from ..files.copies import Files
 from ..files.objects import ObjectError
+from ..lazy import cached_property
 from ..model.graph import Name
 from ..model.keys import as_dict
 from ..model.ranges import Key
@@ -176,7 +177,7 @@ class Run:
             logger.warning("%s Going on with %d sessions where %d are quicker.", refused[0].what, len(opened), most)
         return opened
 
-    @functools.cached_property
+    @cached_property
     def markers(self) -> list[Session]:
         """The sessions at the source that mark many rows, a second one if there is room; opened when first needed."""
         return [self.home, *self.open_some(self.ends.source, 0, 1)]
