@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from ..ends.ends import Ends
 from ..errors import ConnectionLimitError
@@ -228,8 +228,10 @@ class Copies:
         self, run: Run, tally: Tally, lot: Lot, bar: Bar, resumed: bool, expecting: bool, steps: Steps
     ) -> None:
         wanted = self.wanted
-        how: dict[str, Any] = {"over": self.over, "founded": self.founded, "held_before": resumed and not self.again}
-        chunks = Held(run, wanted.conflicts, resumed, lot, **how)
+        held_before = resumed and not self.again
+        chunks = Held(
+            run, wanted.conflicts, resumed, lot, over=self.over, founded=self.founded, held_before=held_before
+        )
         if expecting:
             chunks.expecting.set()
         _move(run, chunks, tally, bar, wanted, steps, self._weigh(run).row_bytes)
@@ -351,8 +353,8 @@ def copy_range(ends: Ends, _: Selection, within: Range, share: Share) -> paralle
         resumed = share.resumed or bool(run.former)
         number = run.holds.mine(PULLING, within).count(run.home)
         lot = Lot(within, number)
-        how: dict[str, Any] = {"founded": share.founded, "held_before": share.held_before}
-        chunks = Held(run, share.conflicts, resumed, lot, over=threading.Event(), **how)
+        over, founded, held_before = threading.Event(), share.founded, share.held_before
+        chunks = Held(run, share.conflicts, resumed, lot, over=over, founded=founded, held_before=held_before)
         if Segment(run.rows).key_at(run.local, 0) is not None:
             chunks.expecting.set()
         with no_bar() as bar:

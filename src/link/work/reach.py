@@ -222,7 +222,7 @@ class Reach:
 
     def has_grown(self) -> bool:
         """Whether others have made tables that depend on these."""
-        with self.local.in_one_session():
+        with self.local.in_one_session(), self.local.uncut():
             return bool(set(host.dependents(self.local.connection, self._names)).difference(self._names))
 
     # within a transaction on DataJoint's own connection
